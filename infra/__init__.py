@@ -1,0 +1,1 @@
+"""The CDK application: one stack, the same on AWS and on a laptop."""

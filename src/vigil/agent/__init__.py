@@ -1,0 +1,1 @@
+"""The agent: its tools, its worker process and the AgentCore runtime around it."""

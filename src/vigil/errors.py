@@ -1,0 +1,110 @@
+"""Every error that Vigil raises on purpose.
+
+    VigilError
+    ├── InvalidInput            what a caller gave is refused; nothing was written
+    │   ├── InvalidSessionId
+    │   ├── InvalidDetail       the event's detail
+    │   ├── InvalidArtifact     an artifact's name or size
+    │   ├── InvalidStatus       a status or a work phase that cannot be
+    │   └── MissingSetting      an environment variable
+    ├── SessionError
+    │   ├── SessionNotFound
+    │   ├── SessionEnded        the status is terminal and stays so
+    │   ├── SessionTaken        another worker already runs the session
+    │   └── ReportMissing       COMPLETED without a saved report
+    ├── AgentError
+    │   ├── AgentNotAccepted    AgentCore or the runtime did not take the invocation
+    │   ├── AgentIncomplete     the agent stopped without a result
+    │   └── AgentCrashed        the worker process died
+    └── EnvironmentProblem      what is around us: AWS, credentials, the stack, ports
+        ├── StackNotDeployed
+        ├── AwsUnavailable
+        └── LocalStackError
+
+The class name is the error code that a person finds in the session record, the execution and the log.
+"""
+
+
+class VigilError(Exception):
+    """Root of the tree; its message is one line that a person understands."""
+
+    @property
+    def code(self) -> str:
+        """The error code written to records and logs: the class name."""
+        return type(self).__name__
+
+
+class InvalidInput(VigilError):
+    """What a caller gave is refused; nothing was written."""
+
+
+class InvalidSessionId(InvalidInput):
+    """A session id that AgentCore or our keys cannot carry."""
+
+
+class InvalidDetail(InvalidInput):
+    """The event's detail is not the agent's input."""
+
+
+class InvalidArtifact(InvalidInput):
+    """An artifact's name or size."""
+
+
+class InvalidStatus(InvalidInput):
+    """A status or a work phase that cannot be."""
+
+
+class MissingSetting(InvalidInput):
+    """An environment variable is missing or malformed."""
+
+
+class SessionError(VigilError):
+    """The session's state does not allow it."""
+
+
+class SessionNotFound(SessionError):
+    """No such session."""
+
+
+class SessionEnded(SessionError):
+    """The session's status is terminal and stays so."""
+
+
+class SessionTaken(SessionError):
+    """Another worker already runs the session."""
+
+
+class ReportMissing(SessionError):
+    """COMPLETED was asked for, but no report is saved."""
+
+
+class AgentError(VigilError):
+    """The agent failed."""
+
+
+class AgentNotAccepted(AgentError):
+    """AgentCore or the runtime did not take the invocation."""
+
+
+class AgentIncomplete(AgentError):
+    """The agent stopped without a result."""
+
+
+class AgentCrashed(AgentError):
+    """The worker process died before the session ended."""
+
+
+class EnvironmentProblem(VigilError):
+    """What is around us: AWS, credentials, the stack, ports."""
+
+
+class StackNotDeployed(EnvironmentProblem):
+    """No Vigil stack where the command looked."""
+
+
+class AwsUnavailable(EnvironmentProblem):
+    """AWS refused or could not be reached."""
+
+
+class LocalStackError(EnvironmentProblem):
+    """The embedded AWS could not do what was asked."""
