@@ -30,3 +30,21 @@ lock: install ## Lock the dependencies anew, with hashes
 	  --custom-compile-command "make lock" --output-file requirements/agent.txt pyproject.toml
 	echo uv | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements/uv.txt -
+
+.PHONY: check
+check: install ## Lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: test
+test: install ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: clean
+clean: ## Remove everything that was built, except the virtual environment
+	rm -rf build cdk.out out .vigil .mypy_cache .ruff_cache .pytest_cache
+
+.PHONY: help
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'

@@ -12,7 +12,7 @@ RECORD_SK = "SESSION"
 TASK_SK_PREFIX = "TASK#"
 
 # AgentCore wants at least 33 characters in a runtimeSessionId; '/' and '#' would leave the session's keys.
-_SESSION_ID = re.compile(r"[A-Za-z0-9-]{33,100}")
+SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
 
 
 class Status(StrEnum):
@@ -41,7 +41,7 @@ ALLOWED_FROM: dict[Status, tuple[Status, ...]] = {
 
 def check_session_id(value: object) -> str:
     """Return ``value`` if it is a session id, else raise InvalidSessionId."""
-    if isinstance(value, str) and _SESSION_ID.fullmatch(value):
+    if isinstance(value, str) and re.fullmatch(SESSION_ID_PATTERN, value):
         return value
     shown = repr(value) if len(repr(value)) <= 120 else repr(value)[:117] + "..."
     raise InvalidSessionId(f"session_id must be 33 to 100 letters, digits or '-', not {shown}")
@@ -83,9 +83,7 @@ class Task:
     def from_item(cls, item: dict[str, Any]) -> "Task":
         """Build a Task from its table item."""
         _, number, name = item["SK"].split("#", 2)
-        return cls(
-            int(number), name, item["state"], item["started_at"], item.get("ended_at"), item.get("message")
-        )
+        return cls(int(number), name, item["state"], item["started_at"], item.get("ended_at"), item.get("message"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,65 @@
+"""Tools by which the agent journals its session: status and work phases."""
+
+from typing import Any, Literal
+
+from strands import tool
+
+from vigil.agent.session import AgentSession
+from vigil.errors import InvalidStatus
+from vigil.session import Status, Task
+
+AGENT_FAILED = "AgentFailed"
+"""Error code of a session that the agent itself declared FAILED."""
+
+
+def journal_tools(session: AgentSession) -> list[Any]:
+    """Return the journal tools bound to ``session``."""
+    running: dict[str, Task] = {}
+
+    @tool
+    def journal_set_status(status: Literal["BUSY", "COMPLETED", "FAILED"], message: str = "") -> str:
+        """Set the session's status: BUSY first of all, COMPLETED or FAILED last of all.
+
+        Args:
+            status: BUSY when work begins; COMPLETED when the report is saved; FAILED when it cannot be done.
+            message: Why it failed, in one sentence; required with FAILED.
+        """
+        match Status(status):
+            case Status.BUSY:
+                return "BUSY" if session.busy() else "BUSY was set already; nothing changed"
+            case Status.COMPLETED:
+                session.complete()
+            case _:
+                if not message.strip():
+                    raise InvalidStatus("FAILED needs a message that says why")
+                session.fail(AGENT_FAILED, message.strip())
+        return status
+
+    @tool
+    def journal_start_phase(phase: str) -> str:
+        """Journal that a phase of the work begins.
+
+        Args:
+            phase: A short name such as "inventory"; at most 60 characters, no '#'.
+        """
+        if phase in running:
+            raise InvalidStatus(f"phase {phase!r} is running already")
+        running[phase] = session.journal.start_task(session.session_id, phase)
+        return f"started {phase}"
+
+    @tool
+    def journal_finish_phase(phase: str, outcome: Literal["complete", "fail"] = "complete", message: str = "") -> str:
+        """Journal that a running phase of the work has ended.
+
+        Args:
+            phase: The name it was started with.
+            outcome: "complete", or "fail" if the phase could not be done.
+            message: What came out, or why it failed, in one sentence.
+        """
+        if phase not in running:
+            raise InvalidStatus(f"phase {phase!r} is not running; running: {', '.join(running) or 'none'}")
+        session.journal.end_task(session.session_id, running[phase], failed=outcome == "fail", message=message)
+        del running[phase]
+        return f"finished {phase}"
+
+    return [journal_set_status, journal_start_phase, journal_finish_phase]

@@ -1,0 +1,82 @@
+"""Artifacts: the only code that touches the bucket. A session's artifacts live under ``sessions/<id>/``."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vigil.errors import AwsUnavailable, InvalidArtifact
+from vigil.session import check_session_id
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREFIX = "sessions/"
+MAX_ARTIFACT_BYTES = 5 * 1024 * 1024
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_CONTENT_TYPES = {"md": "text/markdown; charset=utf-8", "json": "application/json", "html": "text/html; charset=utf-8"}
+
+
+class Artifacts:
+    """One session's artifacts; a name cannot leave the session's prefix."""
+
+    def __init__(self, s3: "S3Client", bucket: str, session_id: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._prefix = f"{PREFIX}{check_session_id(session_id)}/"
+
+    def uri(self, name: str) -> str:
+        """Return the s3:// address of the artifact ``name``."""
+        return f"s3://{self._bucket}/{self._prefix}{check_name(name)}"
+
+    def write(self, name: str, text: str) -> str:
+        """Save ``text`` as ``name`` and return its address; raises InvalidArtifact before anything is written."""
+        address, body = self.uri(name), text.encode()
+        if len(body) > MAX_ARTIFACT_BYTES:
+            raise InvalidArtifact(f"artifact {name} is {len(body)} bytes; at most {MAX_ARTIFACT_BYTES} are allowed")
+        content_type = _CONTENT_TYPES.get(name.rpartition(".")[2], "text/plain; charset=utf-8")
+        with _translated(address):
+            self._s3.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body, ContentType=content_type)
+        return address
+
+    def read(self, name: str) -> str:
+        """Return the text of ``name``; raises InvalidArtifact if there is none."""
+        address = self.uri(name)
+        with _translated(address):
+            try:
+                body = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
+            except self._s3.exceptions.NoSuchKey as error:
+                raise InvalidArtifact(f"no artifact {name} in this session") from error
+        return body.decode()
+
+    def exists(self, name: str) -> bool:
+        """Whether ``name`` has been saved."""
+        address = self.uri(name)
+        with _translated(address):
+            try:
+                self._s3.head_object(Bucket=self._bucket, Key=self._prefix + name)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    return False
+                raise
+        return True
+
+
+def check_name(name: object) -> str:
+    """Return ``name`` if it names an artifact, else raise InvalidArtifact."""
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise InvalidArtifact(
+        "artifact name must be 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-',"
+        f" not {str(name)[:80]!r}"
+    )
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise AwsUnavailable(f"{address}: {error}") from error

@@ -1,0 +1,88 @@
+"""The Lambda function that hands a session to the agent: parse, call AgentCore once, check the answer."""
+
+import json
+import logging
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vigil.errors import AgentNotAccepted, InvalidDetail, InvalidInput
+from vigil.names import Env
+from vigil.session import check_session_id
+from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_agentcore import BedrockAgentCoreClient
+
+logger = logging.getLogger("vigil.invoker")
+logger.setLevel(logging.INFO)
+
+ACCEPTED = frozenset({"accepted", "already running", "already ended"})
+"""Answers of the runtime that mean: the session has its one worker. The last two come after a repeated invocation."""
+
+
+def handler(event: object, context: object) -> dict[str, str]:
+    """Invoke the agent for ``event["session_id"]`` and return what the runtime answered.
+
+    ``event``: {"session_id": str, "detail": object, optional}. Raises InvalidInput before anything is called, and
+    AgentNotAccepted when the agent did not take the session; the workflow records either as the session's error.
+    """
+    session_id, detail = parse(event)
+    answer = invoke(_client(), InvokerSettings.from_env(), session_id, detail)
+    logger.info("agent answered %s", answer, extra={"session_id": session_id})
+    return {"session_id": session_id, "answer": answer}
+
+
+def parse(event: object) -> tuple[str, dict[str, Any]]:
+    """Return the session id and the detail of an invocation, or raise InvalidInput."""
+    if not isinstance(event, dict):
+        raise InvalidInput(f"the invocation must be an object with session_id, not {type(event).__name__}")
+    session_id = check_session_id(event.get("session_id"))
+    detail = event.get("detail")
+    detail = {} if detail is None else detail
+    if not isinstance(detail, dict):
+        raise InvalidDetail(f"detail must be an object, not {type(detail).__name__}")
+    size = len(json.dumps(detail).encode())
+    if size > MAX_DETAIL_BYTES:
+        raise InvalidDetail(f"detail is {size} bytes; at most {MAX_DETAIL_BYTES} are allowed")
+    return session_id, detail
+
+
+def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_id: str, detail: dict[str, Any]) -> str:
+    """Call InvokeAgentRuntime and return the runtime's answer, one of ACCEPTED; else raise AgentNotAccepted."""
+    # AgentCore has no environment per invocation: the runtime sets these on the worker process it starts.
+    environment = {Env.SESSION_ID: session_id, Env.BUCKET: settings.bucket, Env.TABLE: settings.table}
+    payload = json.dumps({"environment": environment, "detail": detail})
+    try:
+        response = client.invoke_agent_runtime(
+            agentRuntimeArn=settings.agent_runtime_arn,
+            runtimeSessionId=session_id,
+            contentType="application/json",
+            accept="application/json",
+            payload=payload.encode(),
+        )
+        body = response["response"].read()
+    except (BotoCoreError, ClientError) as error:
+        raise AgentNotAccepted(f"session {session_id}: {error}") from error
+    try:
+        answer = json.loads(body)
+    except ValueError as error:
+        raise AgentNotAccepted(f"session {session_id}: the agent answered no JSON: {body[:200]!r}") from error
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if status not in ACCEPTED:
+        reason = answer.get("error", answer) if isinstance(answer, dict) else answer
+        raise AgentNotAccepted(f"session {session_id}: the agent refused: {str(reason)[:500]}")
+    return str(status)
+
+
+@cache
+def _client() -> "BedrockAgentCoreClient":
+    # One attempt: a repeated call could start a session twice on another host. The workflow repeats where it is safe.
+    # The Lambda function's timeout is 60 s, so an agent that never answers is an error with a name, not a time-out.
+    return boto3.client(
+        "bedrock-agentcore",
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45),
+    )

@@ -1,0 +1,110 @@
+"""AgentCore's data plane on a laptop: our real runtime in a process of its own, with the agent role's credentials."""
+
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ministack.core import lambda_runtime
+
+CREDENTIALS_PATH = "/_vigil/agent-credentials"
+START_TIMEOUT = 60.0
+
+
+class AgentHost:
+    """Runs one runtime process for each AgentCore runtime that is invoked."""
+
+    def __init__(self, endpoint: str, region: str, log: Path) -> None:
+        self._endpoint = endpoint
+        self._region = region
+        self._log = log
+        self._lock = threading.Lock()
+        self._processes: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+        self._tokens: dict[str, dict[str, Any]] = {}
+
+    def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
+        """Pass an invocation on and return the agent's HTTP status and body."""
+        with self._lock:
+            process, port = self._processes.get(runtime["agentRuntimeArn"], (None, 0))
+            if process is None or process.poll() is not None:
+                process, port = self._start(runtime)
+                self._processes[runtime["agentRuntimeArn"]] = (process, port)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+        try:
+            headers = {"Content-Type": "application/json", "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
+            connection.request("POST", "/invocations", body=body, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except OSError as error:
+            return 502, f"the agent's runtime process cannot be reached: {error}".encode()
+        finally:
+            connection.close()
+
+    def _start(self, runtime: dict[str, Any]) -> "tuple[subprocess.Popen[bytes], int]":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        token = secrets.token_urlsafe(32)
+        self._tokens[token] = runtime
+        # A clean environment: nothing of the host's but what a process needs to run; credentials come as on AWS,
+        # from an endpoint that gives out those of the agent's role and no others.
+        environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
+            "AWS_REGION": self._region,
+            "AWS_ENDPOINT_URL": self._endpoint,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": self._endpoint + CREDENTIALS_PATH,
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            **runtime.get("environmentVariables", {}),
+        }
+        log: BinaryIO
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "vigil.agent.runtime", "--host", "127.0.0.1", "--port", str(port)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + START_TIMEOUT
+        while process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        return process, port
+
+    def credentials(self, token: str) -> tuple[int, bytes]:
+        """Answer a request for the credentials of the role whose runtime ``token`` was given to."""
+        runtime = self._tokens.get(token)
+        if runtime is None:
+            return 403, b'{"message": "unknown token"}'
+        minted = lambda_runtime.execution_credentials(
+            {"FunctionArn": runtime["agentRuntimeArn"], "FunctionName": "vigil-agent", "Role": runtime["roleArn"]}
+        )
+        answer = {
+            "AccessKeyId": minted["AWS_ACCESS_KEY_ID"],
+            "SecretAccessKey": minted["AWS_SECRET_ACCESS_KEY"],
+            "Token": minted["AWS_SESSION_TOKEN"],
+            "Expiration": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        }
+        return 200, json.dumps(answer).encode()
+
+    def stop(self) -> None:
+        """End every runtime process."""
+        with self._lock:
+            for process, _ in self._processes.values():
+                process.terminate()
+            for process, _ in self._processes.values():
+                try:
+                    process.wait(timeout=5)
+                except subprocess.TimeoutExpired:
+                    process.kill()

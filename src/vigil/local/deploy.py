@@ -1,0 +1,98 @@
+"""Synthesise the stack and deploy it: read the assets, upload them, create the stack. No CDK CLI needed."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import WaiterError
+
+from vigil.errors import LocalStackError
+from vigil.names import STACK
+
+PROJECT = Path(__file__).resolve().parents[3]
+_INPUTS = ("app.py", "infra/**/*.py", "src/vigil/**/*.py", "src/vigil/**/*.md", "requirements/*.txt")
+
+
+def synthesize(cache: Path) -> Path:
+    """Return the cloud assembly of app.py, from ``cache`` if none of its inputs has changed."""
+    if not (PROJECT / "app.py").is_file():
+        raise LocalStackError("the local stack deploys app.py: run it from a checkout of the project")
+    inputs = sorted({path for pattern in _INPUTS for path in PROJECT.glob(pattern)})
+    digest = hashlib.sha256()
+    for path in inputs:
+        digest.update(f"{path.relative_to(PROJECT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    assembly = cache / digest.hexdigest()[:16]
+    if assembly.is_dir():
+        return assembly
+    partial = cache / f"partial-{os.getpid()}"
+    # jsii must find the Node of the virtual environment, not the machine's.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": path}
+    done = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
+    try:
+        partial.rename(assembly)
+    except OSError:
+        shutil.rmtree(partial)  # somebody else was faster
+    return assembly
+
+
+def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -> dict[str, str]:
+    """Deploy the assembly's stack where ``session`` leads and return the stack's outputs."""
+    account = session.client("sts").get_caller_identity()["Account"]
+    _upload_assets(assembly, session.client("s3"), account, str(session.region_name))
+    cloudformation = session.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateBody=(assembly / f"{STACK}.template.json").read_text(),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    )
+    try:
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+    except WaiterError as error:
+        events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+        reasons = [
+            e["ResourceStatusReason"]
+            for e in events
+            if "FAILED" in e["ResourceStatus"] and e.get("ResourceStatusReason")
+        ]
+        raise LocalStackError(f"stack {STACK} was not created: {'; '.join(reasons) or error}") from error
+    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
+    manifest = json.loads((assembly / f"{STACK}.assets.json").read_text())
+    for asset in manifest["files"].values():
+        source = assembly / asset["source"]["path"]
+        if source.suffix == ".json" or not source.exists():
+            # The template goes in the request; the agent's package is not built for a runtime that the laptop provides.
+            continue
+        for destination in asset["destinations"].values():
+            bucket, key = (
+                destination[name].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
+                for name in ("bucketName", "objectKey")
+            )
+            s3.create_bucket(Bucket=bucket)
+            s3.put_object(Bucket=bucket, Key=key, Body=_zipped(source))
+
+
+def _zipped(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder))
+    return buffer.getvalue()

@@ -1,0 +1,95 @@
+"""A deterministic stand-in for the language model. It is none: it reads the procedure in the system prompt and calls
+the tools that the procedure names, in its order, until one fails or the procedure ends.
+
+A step is a numbered line that holds a call in backticks: ``3. Learn what is there: `list_functions()` ``. Arguments are
+Python literals; ``<...>`` stands for prose, which the stand-in fills with one fixed sentence about itself.
+"""
+
+import ast
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from vigil.agent.models import STAND_IN
+
+PROSE = (
+    "No language model ran here: Vigil's local stand-in followed the agent's procedure."
+    " Everything below was computed by code from the account's own data."
+)
+
+_STEP = re.compile(r"^\d+\. [^`\n]*`(\w+\([^`]*\))`", re.MULTILINE)
+_PROSE = re.compile(r"<[^<>]*>")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One tool call of a procedure."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+def procedure(prompt: str) -> list[Step]:
+    """Return the steps that ``prompt`` numbers; raises ValueError for a step that is no call with literal arguments."""
+    return [_step(source) for source in _STEP.findall(prompt)]
+
+
+def _step(source: str) -> Step:
+    try:
+        call = ast.parse(_PROSE.sub(repr(PROSE), source), mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError("not a call with keyword arguments")
+        return Step(call.func.id, {str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"step `{source}` of the procedure: {error}") from error
+
+
+def converse(request: dict[str, Any]) -> dict[str, Any]:
+    """Answer a Converse request (Bedrock Runtime API): the next call of the procedure, or the end of the turn.
+
+    Raises ValueError if the procedure cannot be followed.
+    """
+    blocks = [block for message in request["messages"] for block in message["content"]]
+    failed = [block["toolResult"] for block in blocks if block.get("toolResult", {}).get("status") == "error"]
+    done = sum("toolUse" in block for block in blocks)
+    steps = procedure("\n".join(block.get("text", "") for block in request.get("system", [])))
+    offered = {
+        tool["toolSpec"]["name"] for tool in request.get("toolConfig", {}).get("tools", []) if "toolSpec" in tool
+    }
+
+    if failed:
+        # The procedure's way out: say why, once, and stop.
+        reason = " ".join(block.get("text", "") for block in failed[0]["content"]).removeprefix("Error: ")
+        give_up = Step("journal_set_status", {"status": "FAILED", "message": reason[:800]})
+        last = next(block["toolUse"] for block in reversed(blocks) if "toolUse" in block)
+        step = None if last["input"] == give_up.arguments or give_up.tool not in offered else give_up
+    else:
+        step = steps[done] if done < len(steps) else None
+    if step is None:
+        return _message([{"text": "The procedure has ended."}], "end_turn")
+    if step.tool not in offered:
+        raise ValueError(f"the procedure calls {step.tool}, which the agent does not offer")
+    use = {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}
+    return _message([{"toolUse": use}], "tool_use")
+
+
+def _message(content: list[dict[str, Any]], stop_reason: str) -> dict[str, Any]:
+    return {
+        "output": {"message": {"role": "assistant", "content": content}},
+        "stopReason": stop_reason,
+        "usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
+        "metrics": {"latencyMs": 0},
+    }
+
+
+def answer(model_id: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Answer the HTTP request ``POST /model/{model_id}/converse`` as (status, headers, body)."""
+    headers = {"Content-Type": "application/json"}
+    try:
+        if model_id != STAND_IN:
+            raise ValueError(f"the local stack has no model {model_id}; it answers as {STAND_IN}")
+        return 200, headers, json.dumps(converse(json.loads(body))).encode()
+    except (ValueError, KeyError) as error:
+        headers["x-amzn-errortype"] = "ValidationException"
+        return 400, headers, json.dumps({"message": str(error)}).encode()

@@ -1,0 +1,149 @@
+"""What the embedded AWS does unlike AWS and we mend, each patch small, pinned to its version, with a conformance test.
+
+ministack is MIT licensed and good at what it does; these are the places where a Vigil session would see a difference.
+Import this module before the server starts. ``docs/verification.md`` lists what stays different.
+"""
+
+import asyncio
+import contextvars
+import json
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import unquote
+
+from ministack import app as ministack_app
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.services import bedrock_agentcore, bedrock_runtime, lambda_svc, stepfunctions
+
+from vigil.errors import LocalStackError
+from vigil.local import model
+from vigil.local.agentcore import AgentHost
+
+MENDED_VERSION = "1.5.33"
+
+_execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("execution", default=None)
+
+
+def install(agents: AgentHost) -> None:
+    """Apply every patch; ``agents`` runs what AgentCore is asked to invoke."""
+    if (found := version("ministack")) != MENDED_VERSION:
+        raise LocalStackError(f"the local stack needs ministack {MENDED_VERSION}, not {found}: run make install")
+    _name_lambda_errors()
+    _enforce_state_machine_role()
+    _serve_agentcore(agents)
+    _serve_bedrock()
+
+
+def _name_lambda_errors() -> None:
+    """AWS names a failed Lambda task by the exception's class; ministack calls each one Runtime.HandlerError."""
+    plain, named = '"error": str(e), "trace"', '"error": str(e), "etype": type(e).__name__, "trace"'
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    if plain not in script:
+        raise LocalStackError("the embedded AWS changed: its Lambda worker reports errors in another way")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(plain, named)
+    last_type: contextvars.ContextVar[str | None] = contextvars.ContextVar("last_type", default=None)
+    invoke, execute = lambda_runtime.Worker.invoke, lambda_svc._execute_function_warm
+
+    def invoke_and_note(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = invoke(self, *args, **kwargs)
+        last_type.set(result.get("etype"))
+        return result
+
+    def execute_and_name(*args: Any, **kwargs: Any) -> Any:
+        last_type.set(None)
+        result = execute(*args, **kwargs)
+        body, name = result.get("body"), last_type.get()
+        if result.get("error") and isinstance(body, dict) and body.get("errorType") == "Runtime.HandlerError" and name:
+            body["errorType"] = name
+        return result
+
+    lambda_runtime.Worker.invoke = invoke_and_note
+    lambda_svc._execute_function_warm = execute_and_name
+
+
+def _enforce_state_machine_role() -> None:
+    """AWS runs a task with the state machine's role; ministack never looks at it."""
+    run, dynamodb, call_lambda = (
+        stepfunctions._run_execution,
+        stepfunctions._invoke_dynamodb,
+        stepfunctions._call_lambda,
+    )
+
+    def run_noting(execution_arn: str) -> Any:
+        _execution.set(stepfunctions._executions.get(execution_arn))
+        return run(execution_arn)
+
+    def authorise(error: str, action: str, resource: str) -> None:
+        execution = _execution.get()
+        if execution is None or not ministack_app.AUTH:
+            return
+        role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
+        account = role.split(":")[4]
+        context = iam_evaluator.EvalContext(
+            principal_arn=role,
+            principal_type="AssumedRole",
+            principal_account=account,
+            action=action,
+            resource_arn=resource,
+            region=stepfunctions.get_region(),
+        )
+        policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
+        if iam_evaluator.evaluate(context, policies).decision != "Allow":
+            raise stepfunctions._ExecutionError(
+                error, f"User: {role} is not authorized to perform: {action} on resource: {resource}"
+            )
+
+    def dynamodb_authorised(operation: str, arguments: dict[str, Any]) -> Any:
+        table = arguments.get("TableName", "")
+        if not table.startswith("arn:"):
+            table = f"arn:aws:dynamodb:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:table/{table}"
+        action = f"dynamodb:{operation[0].upper()}{operation[1:]}"
+        authorise("DynamoDB.AccessDeniedException", action, table)
+        return dynamodb(operation, arguments)
+
+    def lambda_authorised(function: str, event: Any) -> Any:
+        arn = function
+        if not arn.startswith("arn:"):
+            arn = f"arn:aws:lambda:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:function:{function}"
+        authorise("Lambda.AWSLambdaException", "lambda:InvokeFunction", arn)
+        return call_lambda(function, event)
+
+    stepfunctions._run_execution = run_noting
+    stepfunctions._invoke_dynamodb = dynamodb_authorised
+    stepfunctions._call_lambda = lambda_authorised
+
+
+def _serve_agentcore(agents: AgentHost) -> None:
+    """AgentCore's data plane only echoes; ours runs the agent, behind ministack's own authorisation."""
+
+    def invoke(runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        session_id = headers.get("x-amzn-bedrock-agentcore-runtime-session-id", "")
+        status, answer = agents.invoke(runtime, session_id, body)
+        if status >= 400:
+            # AgentCore hides the agent's own status behind this error.
+            message = f"Received error ({status}) from runtime: {answer.decode(errors='replace')[:1000]}"
+            error = {"__type": "RuntimeClientError", "message": message}
+            return 424, {"Content-Type": "application/json"}, json.dumps(error).encode()
+        headers = {"Content-Type": "application/json", "x-amzn-bedrock-agentcore-runtime-session-id": session_id}
+        return 200, headers, answer
+
+    bedrock_agentcore._invoke_agent_runtime_in_owner = invoke
+
+
+def _serve_bedrock() -> None:
+    """Converse answers with an echo and wants bedrock:Converse; AWS wants bedrock:InvokeModel, and a model answers."""
+    extract, handle = iam_actions.extract_iam_action, bedrock_runtime.handle_request
+
+    def extract_action(service: str, method: str, path: str, *args: Any) -> Any:
+        if service == "bedrock-runtime" and method == "POST" and path.endswith("/converse"):
+            return "bedrock:InvokeModel"
+        return extract(service, method, path, *args)
+
+    async def answer(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Any:
+        if method == "POST" and path.endswith("/converse"):
+            model_id = unquote(path.removeprefix("/model/").removesuffix("/converse"))
+            return await asyncio.to_thread(model.answer, model_id, body)
+        return await handle(method, path, headers, body, query)
+
+    iam_actions.extract_iam_action = extract_action
+    ministack_app.SERVICE_HANDLERS["bedrock-runtime"] = answer

@@ -1,0 +1,86 @@
+"""The embedded AWS as one process: ``python -m vigil.local.server --port 0 --log-dir DIR``.
+
+Prints one line of JSON, {"port": N}, when it serves; ends on SIGTERM or SIGINT and takes what it started with it.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+HOST = "127.0.0.1"
+
+
+def main() -> int:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--log-dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, arguments.port))
+    except OSError as error:
+        print(f"port {arguments.port} of {HOST} cannot be used: {error.strerror}", file=sys.stderr)
+        return 1
+    port = listener.getsockname()[1]
+
+    # ministack reads these when it is imported.
+    os.environ.update(
+        AUTH="true",
+        GATEWAY_PORT=str(port),
+        BIND_HOST=HOST,
+        IOT_MTLS_ENABLED="0",
+        SFTP_ENABLED="0",
+        MINISTACK_REGION=arguments.region,
+        AWS_ENDPOINT_URL=f"http://{HOST}:{port}",
+    )
+    from vigil.local import overlay
+    from vigil.local.agentcore import AgentHost
+
+    agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.log_dir / "agent.log")
+    overlay.install(agents)
+    asyncio.run(_serve(listener, agents))
+    return 0
+
+
+async def _serve(listener: socket.socket, agents: Any) -> None:
+    from ministack.app import app as ministack
+
+    from vigil.local.agentcore import CREDENTIALS_PATH
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            if scope["path"] == CREDENTIALS_PATH:
+                token = dict(scope["headers"]).get(b"authorization", b"").decode()
+                status, body = agents.credentials(token)
+                headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
+                return
+            # The bucket takes TLS only, as on AWS; on loopback there is none, so say that there is.
+            scope = {**scope, "scheme": "https"}
+        await ministack(scope, receive, send)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+
+    server = Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        agents.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""The local stack: start the embedded AWS, deploy the template, seed the sample account, and stop all of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+
+from vigil.agent.models import STAND_IN
+from vigil.errors import LocalStackError
+from vigil.local.deploy import PROJECT, deploy, synthesize
+from vigil.local.sample_account import build, seed_account
+from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, POLL_SECONDS_PARAMETER, Env, Output
+
+REGION = "us-east-1"
+STATE = Path(".vigil")
+
+
+@dataclass
+class LocalStack:
+    """A running embedded AWS with Vigil deployed in it. A context manager: leaving it stops everything."""
+
+    process: "subprocess.Popen[str]"
+    port: int
+    folder: Path
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls,
+        port: int = 0,
+        *,
+        agent: str | None = None,
+        model: str = STAND_IN,
+        poll_seconds: int = 1,
+        sample_account: bool = True,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> "LocalStack":
+        """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` hears each step in a few words.
+
+        Raises LocalStackError, with everything stopped again.
+        """
+        progress("synthesising the stack")
+        assembly = synthesize(PROJECT / STATE / "synth")
+        progress("starting the embedded AWS")
+        stack = cls._launch(port)
+        try:
+            progress("deploying the template")
+            stack._deploy(assembly, agent, model, poll_seconds)
+            if sample_account:
+                progress("seeding the sample account")
+                seed_account(build(), stack.client, datetime.now(UTC))
+        except BaseException:
+            stack.stop()
+            raise
+        return stack
+
+    @classmethod
+    def _launch(cls, port: int) -> "LocalStack":
+        folder = Path(tempfile.mkdtemp(prefix="vigil-"))
+        # Lambda functions inherit the server's environment, so it holds nothing of the host's but this.
+        environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        environment |= {
+            "HOME": str(folder),
+            "TMPDIR": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "LOG_LEVEL": "WARNING",
+        }
+        with (folder / "server.log").open("w") as log:
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "vigil.local.server",
+                    "--port",
+                    str(port),
+                    "--log-dir",
+                    str(folder),
+                    "--region",
+                    REGION,
+                ],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                # A group of its own: Ctrl-C reaches us alone, and stopping the group stops all that it started.
+                start_new_session=True,
+            )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            process.wait()
+            reason = (folder / "server.log").read_text().strip()[-2000:]
+            shutil.rmtree(folder, ignore_errors=True)
+            raise LocalStackError(reason or f"the embedded AWS ended with exit code {process.returncode}")
+        return cls(process, json.loads(line)["port"], folder)
+
+    def _deploy(self, assembly: Path, agent: str | None, model: str, poll_seconds: int) -> None:
+        control = self.client("bedrock-agentcore-control")
+        # The runtime must exist before the stack, whose parameter it is, and its role is made by the stack.
+        runtime: dict[str, Any] = {
+            "agentRuntimeArtifact": {
+                "codeConfiguration": {
+                    "code": {"s3": {"bucket": "local", "prefix": "vigil.agent"}},
+                    "runtime": "PYTHON_3_13",
+                    "entryPoint": ["vigil/agent/runtime.py"],
+                }
+            },
+            "networkConfiguration": {"networkMode": "PUBLIC"},
+            "environmentVariables": {Env.MODEL: model, **({Env.AGENT: agent} if agent else {})},
+        }
+        created = control.create_agent_runtime(
+            agentRuntimeName="vigil", roleArn="arn:aws:iam::000000000000:role/not-yet-deployed", **runtime
+        )
+        self.outputs = deploy(
+            assembly,
+            self.session(),
+            {AGENT_RUNTIME_ARN_PARAMETER: created["agentRuntimeArn"], POLL_SECONDS_PARAMETER: str(poll_seconds)},
+        )
+        control.update_agent_runtime(
+            agentRuntimeId=created["agentRuntimeId"], roleArn=self.outputs[Output.AGENT_ROLE], **runtime
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """The address of every service."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """Return the standard AWS variables that lead any SDK or CLI here, as the account's root."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    def session(self) -> "LocalSession":
+        """Return a boto3 session whose clients reach this stack."""
+        return LocalSession(self.endpoint)
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of this stack."""
+        return self.session().client(service)
+
+    def stop(self) -> None:
+        """Stop the server and everything it started, and remove its files."""
+        stop_group(self.process.pid, lambda: self.process.poll() is not None)
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> "LocalStack":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class LocalSession(boto3.Session):
+    """A boto3 session of the embedded AWS, whatever the environment says."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+        self._endpoint = endpoint
+
+    def client(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Return a client of ``service`` in the embedded AWS."""
+        return super().client(service, **{"endpoint_url": self._endpoint, **kwargs})  # type: ignore[call-overload]
+
+    def resource(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Return a resource of ``service`` in the embedded AWS."""
+        return super().resource(service, **{"endpoint_url": self._endpoint, **kwargs})  # type: ignore[call-overload]
+
+
+def stop_group(pid: int, ended: Callable[[], bool], seconds: float = 8) -> None:
+    """Ask the process group of ``pid`` to end; after ``seconds``, or when its leader has ended, make it."""
+    import time
+
+    try:
+        os.killpg(pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while not ended() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,66 @@
+"""The typed environment of each part; read once, at the edge, and every default stands here once."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vigil.errors import MissingSetting
+from vigil.names import Env
+from vigil.session import check_session_id
+
+MAX_DETAIL_BYTES = 64 * 1024
+"""Largest event detail that a session takes: far above any sensible input, far below every limit on the way
+(EventBridge entry and Step Functions state 256 KiB)."""
+
+DEFAULT_AGENT = "vigil.agent.agent:cost_agent"
+
+
+def require(environ: Mapping[str, str], name: str) -> str:
+    """Return the environment variable ``name``, or raise MissingSetting that names it."""
+    value = environ.get(name, "").strip()
+    if not value:
+        raise MissingSetting(f"environment variable {name} is not set")
+    return value
+
+
+@dataclass(frozen=True)
+class InvokerSettings:
+    """What the Lambda function needs."""
+
+    table: str
+    bucket: str
+    agent_runtime_arn: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "InvokerSettings":
+        """Read the settings, or raise MissingSetting."""
+        return cls(
+            table=require(environ, Env.TABLE),
+            bucket=require(environ, Env.BUCKET),
+            agent_runtime_arn=require(environ, Env.AGENT_RUNTIME_ARN),
+        )
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What one session's worker process needs."""
+
+    session_id: str
+    table: str
+    bucket: str
+    region: str
+    agent: str
+    model: str | None
+    """Bedrock model id; None leaves the choice to the agent factory."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "WorkerSettings":
+        """Read the settings, or raise MissingSetting or InvalidSessionId."""
+        return cls(
+            session_id=check_session_id(require(environ, Env.SESSION_ID)),
+            table=require(environ, Env.TABLE),
+            bucket=require(environ, Env.BUCKET),
+            region=environ.get("AWS_REGION") or require(environ, "AWS_DEFAULT_REGION"),
+            agent=environ.get(Env.AGENT) or DEFAULT_AGENT,
+            model=environ.get(Env.MODEL) or None,
+        )
