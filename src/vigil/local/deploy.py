@@ -34,8 +34,8 @@ def synthesize(cache: Path) -> Path:
         return assembly
     partial = cache / f"partial-{os.getpid()}"
     # jsii must find the Node of the virtual environment, not the machine's.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": path}
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search}
     done = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
         raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")

@@ -19,7 +19,6 @@ import boto3
 from vigil.agent.models import STAND_IN
 from vigil.errors import LocalStackError
 from vigil.local.deploy import PROJECT, deploy, synthesize
-from vigil.local.sample_account import build, seed_account
 from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, POLL_SECONDS_PARAMETER, Env, Output
 
 REGION = "us-east-1"
@@ -58,6 +57,8 @@ class LocalStack:
             progress("deploying the template")
             stack._deploy(assembly, agent, model, poll_seconds)
             if sample_account:
+                from vigil.local.sample_account import build, seed_account
+
                 progress("seeding the sample account")
                 seed_account(build(), stack.client, datetime.now(UTC))
         except BaseException:

@@ -1,0 +1,300 @@
+"""``vigil``: start sessions, watch them and read their reports, on AWS or on a local stack. No logic."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vigil.deployment import Deployment
+from vigil.errors import InvalidDetail, LocalStackError, VigilError
+from vigil.names import FINDINGS, REPORT, Env
+from vigil.session import parse_status
+from vigil.watch import Moment, Outcome, watch
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")
+app.add_typer(local_app, name="local")
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+STATE_FILE = Path(".vigil/local.json")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
+Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to look at; may be repeated.")]
+Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
+Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
+Out = Annotated[Path, typer.Option(help="Folder for the report and the findings.")]
+
+
+def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
+    given = {"regions": regions, "days": days, "functions": functions}
+    given = {name: value for name, value in given.items() if value}
+    if detail is None:
+        return given
+    if given:
+        raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(given)}")
+    try:
+        return json.loads(detail)
+    except ValueError as error:
+        raise InvalidDetail(f"--detail is not JSON: {error}") from error
+
+
+@app.command()
+def run(
+    detail: Detail = None,
+    regions: Regions = None,
+    days: Days = None,
+    functions: Functions = None,
+    out: Out = Path("out"),
+    local: Annotated[bool, typer.Option("--local", help="Bring up a local stack for this one session.")] = False,
+) -> None:
+    """Start a session, watch it to its end and save its report."""
+    given = _detail(detail, regions, days, functions)
+    if not local:
+        _run(Deployment(), given, out)
+        return
+    from vigil.local.stack import LocalStack
+
+    with console.status("") as status:
+
+        def progress(step: str) -> None:
+            status.update(step)
+            console.print(f"[dim]{step}[/]")
+
+        stack = LocalStack.start(agent=os.environ.get(Env.AGENT), progress=progress)
+    with stack:
+        _run(Deployment(stack.session()), given, out)
+
+
+def _run(deployment: Deployment, detail: Any, out: Path) -> None:
+    session_id = deployment.trigger(detail)
+    console.print(f"session [bold]{session_id}[/]")
+    outcome = _watch(deployment, session_id)
+    if outcome.completed:
+        _save_report(deployment, session_id, out)
+    _conclude(outcome)
+
+
+def _watch(deployment: Deployment, session_id: str) -> Outcome:
+    begun: datetime | None = None
+    polls = 0
+    with console.status("waiting for the workflow") as status:
+        for event in watch(deployment, session_id):
+            if isinstance(event, Outcome):
+                return event
+            begun = begun or event.at
+            if event.kind == "workflow" and event.text in ("CheckStatus", "EvaluateStatus", "WaitForCompletion"):
+                polls += event.text == "CheckStatus"
+                status.update(f"the agent works; status checked {polls} times")
+                if polls > 1:
+                    continue
+            console.print(_line(event, (event.at - begun).total_seconds()))
+    raise AssertionError("watch ends with an outcome")
+
+
+def _line(moment: Moment, seconds: float) -> str:
+    colour = {"workflow": "blue", "session": "bold magenta", "phase": "green"}[moment.kind]
+    return f"{max(seconds, 0):8.1f} s  [{colour}]{moment.kind:<9}[/] {moment.text}"
+
+
+def _conclude(outcome: Outcome) -> None:
+    if outcome.completed:
+        console.print(f"[bold green]COMPLETED[/] after {outcome.seconds:.1f} s")
+        return
+    errors.print(f"[bold red]FAILED[/] after {outcome.seconds:.1f} s  {outcome.code}: ", end="")
+    errors.print(outcome.message or "no cause was recorded", markup=False)
+    raise typer.Exit(1)
+
+
+def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
+    artifacts = deployment.artifacts(session_id)
+    out.mkdir(parents=True, exist_ok=True)
+    report = artifacts.read(REPORT)
+    (out / REPORT).write_text(report, encoding="utf-8")
+    if artifacts.exists(FINDINGS):
+        (out / FINDINGS).write_text(artifacts.read(FINDINGS), encoding="utf-8")
+    # The report's part before its second section is its summary.
+    head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    console.rule()
+    console.print(head, markup=False)
+    console.rule()
+    console.print(f"full report: {out / REPORT}")
+
+
+@app.command()
+def trigger(
+    detail: Detail = None,
+    regions: Regions = None,
+    days: Days = None,
+    functions: Functions = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the event that starts a session and print the session's id."""
+    session_id = Deployment().trigger(_detail(detail, regions, days, functions))
+    print(json.dumps({"session_id": session_id}) if as_json else session_id)
+
+
+@app.command("watch")
+def watch_command(session_id: str) -> None:
+    """Show a session live until it ends; fails if the session fails."""
+    _conclude(_watch(Deployment(), session_id))
+
+
+@app.command()
+def sessions(
+    status: Annotated[str | None, typer.Option(help="Only sessions in this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest sessions first."""
+    found = Deployment().journal.recent(limit, parse_status(status.upper()) if status else None)
+    if as_json:
+        print(json.dumps([dataclasses.asdict(session) for session in found]))
+        return
+    if not found:
+        console.print("no sessions")
+        return
+    table = Table("session", "status", "started", "ended", "cause", box=None)
+    for session in found:
+        cause = f"{session.error.code}: {session.error.message}" if session.error else ""
+        table.add_row(session.session_id, session.status, session.start_time, session.ended_at or "", cause[:80])
+    console.print(table)
+
+
+@app.command()
+def show(session_id: str, as_json: AsJson = False) -> None:
+    """Show a session's record and its work phases."""
+    journal = Deployment().journal
+    session, tasks = journal.get(session_id), journal.tasks(session_id)
+    record = {**dataclasses.asdict(session), "phases": [dataclasses.asdict(task) for task in tasks]}
+    if as_json:
+        print(json.dumps(record))
+        return
+    for name, value in dataclasses.asdict(session).items():
+        if name == "error" and value:
+            value = f"{value['code']}: {value['message']}"
+        if value is not None:
+            console.print(f"{name:<14} {value}", markup=False)
+    for task in tasks:
+        console.print(
+            f"{'phase':<14} {task.number} {task.name}: {task.state.lower()} {task.message or ''}", markup=False
+        )
+
+
+@app.command()
+def report(
+    session_id: str, findings: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False
+) -> None:
+    """Print a session's report."""
+    deployment = Deployment()
+    deployment.journal.get(session_id)
+    print(deployment.artifacts(session_id).read(FINDINGS if findings else REPORT), end="")
+
+
+@local_app.command("up")
+def local_up(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
+    ] = 4566,
+    agent: Annotated[str | None, typer.Option(help="Agent factory, package.module:factory.")] = None,
+    poll_seconds: Annotated[int, typer.Option(min=1, max=300, help="Seconds between two status checks.")] = 1,
+    sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
+) -> None:
+    """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
+    from vigil.local.stack import LocalStack
+
+    if (running := _running()) is not None:
+        raise LocalStackError(f"a local stack runs already at {running['endpoint']}; `vigil local down` stops it")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with LocalStack.start(
+        port,
+        agent=agent or os.environ.get(Env.AGENT),
+        poll_seconds=poll_seconds,
+        sample_account=sample_account,
+        progress=lambda step: console.print(f"[dim]{step}[/]"),
+    ) as stack:
+        STATE_FILE.parent.mkdir(exist_ok=True)
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        STATE_FILE.write_text(
+            json.dumps(
+                {"pid": os.getpid(), "endpoint": stack.endpoint, "started": started, "environment": stack.environment()}
+            )
+        )
+        try:
+            console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
+            for name, value in stack.outputs.items():
+                console.print(f"  {name:<20} {value}")
+            console.print("in another terminal: eval $(vigil local env) && vigil run")
+            stack.process.wait()
+            raise LocalStackError(f"the embedded AWS ended with exit code {stack.process.returncode}")
+        except KeyboardInterrupt:
+            console.print("stopping")
+        finally:
+            STATE_FILE.unlink(missing_ok=True)
+
+
+@local_app.command("env")
+def local_env() -> None:
+    """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
+    for name, value in _require_running()["environment"].items():
+        print(f"export {name}={value}")
+
+
+@local_app.command("status")
+def local_status(as_json: AsJson = False) -> None:
+    """Say whether a local stack runs; fails if none does."""
+    state = _require_running()
+    print(
+        json.dumps(state)
+        if as_json
+        else f"running at {state['endpoint']} since {state['started']}, process {state['pid']}"
+    )
+
+
+@local_app.command("down")
+def local_down() -> None:
+    """Stop the local stack."""
+    state = _require_running()
+    os.kill(state["pid"], signal.SIGTERM)
+    console.print(f"stopped the local stack at {state['endpoint']}")
+
+
+def _running() -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads(STATE_FILE.read_text())
+        os.kill(state["pid"], 0)
+    except (OSError, ValueError):
+        return None
+    return state
+
+
+def _require_running() -> dict[str, Any]:
+    if (state := _running()) is None:
+        raise LocalStackError("no local stack runs here; `vigil local up` starts one")
+    return state
+
+
+def main() -> None:
+    """Run the command line; what a user can cause ends in one line and exit status 1."""
+    try:
+        app()
+    except VigilError as error:
+        errors.print(f"vigil: {error}", style="red", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("vigil: interrupted; a session that was started goes on")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

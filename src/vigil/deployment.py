@@ -1,0 +1,118 @@
+"""A deployed Vigil stack, as a client sees it: on AWS or local, whichever the standard AWS environment leads to."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vigil.artifacts import Artifacts
+from vigil.errors import AwsUnavailable, InvalidDetail, StackNotDeployed
+from vigil.journal import Journal
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
+from vigil.settings import MAX_DETAIL_BYTES
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+_CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+
+
+class Deployment:
+    """The stack's resources by name, and what a client does with them. Raises AwsUnavailable or StackNotDeployed."""
+
+    def __init__(self, session: boto3.Session | None = None, stack: str | None = None) -> None:
+        with aws_errors():
+            self._session = session or boto3.Session()
+        self._stack = stack or os.environ.get(Env.STACK) or STACK
+
+    @cached_property
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs."""
+        try:
+            with aws_errors():
+                stacks = self._client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+        except AwsUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and "does not exist" in str(cause):
+                raise StackNotDeployed(
+                    f"no stack {self._stack} in {self._where()}: deploy it with `make deploy`, or start a local one"
+                    " with `vigil local up` and set the variables that `vigil local env` prints"
+                ) from error
+            raise
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+    def _where(self) -> str:
+        return os.environ.get("AWS_ENDPOINT_URL") or f"region {self._session.region_name}"
+
+    def _client(self, service: str) -> Any:
+        return self._session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+
+    def _output(self, name: Output) -> str:
+        try:
+            return self.outputs[name]
+        except KeyError:
+            raise StackNotDeployed(f"stack {self._stack} has no output {name}: it is not Vigil's, or too old") from None
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The session records."""
+        table = self._output(Output.TABLE)
+        with aws_errors():
+            return Journal(self._session.resource("dynamodb", config=_CONFIG).Table(table))
+
+    @cached_property
+    def stepfunctions(self) -> "SFNClient":
+        """The Step Functions client."""
+        with aws_errors():
+            client: SFNClient = self._client("stepfunctions")
+        return client
+
+    @property
+    def state_machine_arn(self) -> str:
+        """The workflow's ARN."""
+        return self._output(Output.STATE_MACHINE)
+
+    def artifacts(self, session_id: str) -> Artifacts:
+        """Return the artifacts of a session."""
+        bucket = self._output(Output.BUCKET)
+        with aws_errors():
+            return Artifacts(self._client("s3"), bucket, session_id)
+
+    def trigger(self, detail: object) -> str:
+        """Publish the event that starts a session and return the session's id, which is the event's."""
+        if not isinstance(detail, dict):
+            raise InvalidDetail(f"detail must be a JSON object, not {type(detail).__name__}")
+        body = json.dumps(detail)
+        if len(body.encode()) > MAX_DETAIL_BYTES:
+            raise InvalidDetail(f"detail is {len(body.encode())} bytes; at most {MAX_DETAIL_BYTES} are allowed")
+        assert self.outputs  # the event would vanish without a word if there is no stack whose rule takes it
+        with aws_errors():
+            answer = self._client("events").put_events(
+                Entries=[{"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}]
+            )
+        entry = answer["Entries"][0]
+        if answer["FailedEntryCount"]:
+            raise AwsUnavailable(f"EventBridge refused the event: {entry.get('ErrorCode')} {entry.get('ErrorMessage')}")
+        return str(entry["EventId"])
+
+
+@contextmanager
+def aws_errors() -> Iterator[None]:
+    """Turn botocore's errors into AwsUnavailable with one line that says what to do."""
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        name = type(error).__name__
+        advice = {
+            "NoCredentialsError": "no AWS credentials: set AWS_PROFILE",
+            "NoRegionError": "no AWS region: set AWS_REGION",
+        }
+        if name in advice:
+            raise AwsUnavailable(f"{advice[name]}, or run `eval $(vigil local env)` for a local stack") from error
+        raise AwsUnavailable(" ".join(str(error).split())) from error

@@ -1,0 +1,127 @@
+"""What happens in a session, as it happens: workflow states, session status and work phases in one stream."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from vigil.deployment import Deployment, aws_errors
+from vigil.errors import SessionNotFound
+from vigil.session import Session, check_session_id
+
+APPEAR_SECONDS = 30.0
+"""How long an event may take to become a session before we look for what went wrong."""
+_RECENT_EXECUTIONS = 25
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Something that happened: ``kind`` is workflow, session or phase; ``text`` is for a person."""
+
+    at: datetime
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended."""
+
+    session_id: str
+    completed: bool
+    code: str | None
+    message: str | None
+    execution_arn: str | None
+    seconds: float
+
+
+def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> Iterator[Moment | Outcome]:
+    """Yield what happens in the session until its workflow has ended; an Outcome comes last.
+
+    Raises SessionNotFound if the event became no session within APPEAR_SECONDS.
+    """
+    check_session_id(session_id)
+    execution_arn, started = _await_execution(deployment, session_id, poll_seconds)
+    seen_events, seen_tasks, status = 0, {}, None  # type: int, dict[int, str], str | None
+    while True:
+        # The execution is asked first: what it did before it ended is then all there to read.
+        with aws_errors():
+            execution = deployment.stepfunctions.describe_execution(executionArn=execution_arn)
+        moments: list[Moment] = []
+        try:
+            session = deployment.journal.get(session_id)
+            if session.status != status:
+                status = session.status
+                moments.append(Moment(_moment(session.updated_at or session.start_time), "session", status))
+            for task in deployment.journal.tasks(session_id):
+                if seen_tasks.get(task.number) != task.state:
+                    if task.number not in seen_tasks:
+                        moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
+                    if task.state != "RUNNING":
+                        text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
+                        moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
+                    seen_tasks[task.number] = task.state
+        except SessionNotFound:
+            pass
+        for event in _history(deployment, execution_arn)[seen_events:]:
+            seen_events += 1
+            if "stateEnteredEventDetails" in event:
+                at = event["timestamp"].astimezone(UTC)
+                moments.append(Moment(at, "workflow", event["stateEnteredEventDetails"]["name"]))
+        yield from sorted(moments, key=lambda moment: moment.at)
+        if execution["status"] != "RUNNING":
+            ended = execution.get("stopDate") or datetime.now(UTC)
+            yield Outcome(
+                session_id,
+                execution["status"] == "SUCCEEDED",
+                execution.get("error"),
+                execution.get("cause"),
+                execution_arn,
+                (ended.astimezone(UTC) - started).total_seconds(),
+            )
+            return
+        time.sleep(poll_seconds)
+
+
+def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> tuple[str, datetime]:
+    deadline = time.monotonic() + APPEAR_SECONDS
+    while True:
+        session: Session | None
+        try:
+            session = deployment.journal.get(session_id)
+        except SessionNotFound:
+            session = None
+        arn = session.execution_arn if session else _find_execution(deployment, session_id)
+        if arn:
+            with aws_errors():
+                return arn, deployment.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
+        if time.monotonic() > deadline:
+            raise SessionNotFound(
+                f"no session {session_id}: no workflow took it up within {APPEAR_SECONDS:.0f} s;"
+                " see the rule's dead-letter queue"
+            )
+        time.sleep(poll_seconds)
+
+
+def _find_execution(deployment: Deployment, session_id: str) -> str | None:
+    """Return the execution that was started for the session, if its record could not be written."""
+    with aws_errors():
+        sfn = deployment.stepfunctions
+        recent = sfn.list_executions(stateMachineArn=deployment.state_machine_arn, maxResults=_RECENT_EXECUTIONS)
+        for execution in recent["executions"]:
+            given = json.loads(sfn.describe_execution(executionArn=execution["executionArn"]).get("input", "{}"))
+            if isinstance(given, dict) and given.get("session_id") == session_id:
+                return execution["executionArn"]
+    return None
+
+
+def _history(deployment: Deployment, execution_arn: str) -> list[Any]:
+    with aws_errors():
+        pages = deployment.stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+        return [event for page in pages for event in page["events"]]
+
+
+def _moment(timestamp: str) -> datetime:
+    return datetime.fromisoformat(timestamp)

@@ -1,0 +1,61 @@
+"""Agents that misbehave, for tests: factories as VIGIL_AGENT names them."""
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from strands import Agent
+
+from examples.hello_agent import hello_agent
+from vigil.agent.models import make_model
+from vigil.agent.session import AgentSession
+from vigil.agent.tools.journal import journal_tools
+from vigil.agent.tools.storage import storage_tools
+
+
+def follows(session: AgentSession, procedure: str) -> Agent:
+    """An agent whose prompt is ``procedure``."""
+    tools = [*journal_tools(session), *storage_tools(session, reserved={"findings.json"})]
+    model = make_model(session.model or "", session.region)
+    return Agent(model=model, system_prompt=procedure, tools=tools, callback_handler=None)
+
+
+def killed(session: AgentSession) -> Agent:
+    print("about to be killed", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def exits(session: AgentSession) -> Agent:
+    os._exit(7)
+
+
+def raises(session: AgentSession) -> Agent:
+    raise RuntimeError("the dependency\nis broken")
+
+
+def slow(session: AgentSession) -> Agent:
+    time.sleep(1.5)
+    return hello_agent(session)
+
+
+def forgets_everything(session: AgentSession) -> Agent:
+    return follows(session, "Do nothing.")
+
+
+def forgets_status(session: AgentSession) -> Agent:
+    return follows(session, '1. `storage_write(name="report.md", text="# Done")`')
+
+
+def completes_without_report(session: AgentSession) -> Agent:
+    return follows(session, '1. `journal_set_status(status="COMPLETED")`')
+
+
+def says_failed(session: AgentSession) -> Agent:
+    return follows(session, '1. `journal_set_status(status="FAILED", message="nothing to look at")`')
+
+
+def not_an_agent(session: AgentSession) -> Any:
+    return "agent"

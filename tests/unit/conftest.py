@@ -1,0 +1,78 @@
+"""A table and a bucket of the deployed shape, and sessions in them."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from vigil.artifacts import Artifacts
+from vigil.journal import Journal
+from vigil.local.stack import LocalStack
+from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
+from vigil.session import Status
+
+BUCKET = "artifacts"
+
+
+@pytest.fixture(scope="session")
+def table(embedded: LocalStack) -> Any:
+    def key(partition: str, sort: str) -> Any:
+        return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
+
+    return (
+        embedded.session()
+        .resource("dynamodb")
+        .create_table(
+            TableName="sessions",
+            KeySchema=key("PK", "SK"),
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK", "status", "start_time")
+            ],
+            GlobalSecondaryIndexes=[
+                {"IndexName": name, "KeySchema": key(partition, "start_time"), "Projection": {"ProjectionType": "ALL"}}
+                for name, partition in ((INDEX_BY_START, "SK"), (INDEX_BY_STATUS, "status"))
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    )
+
+
+@pytest.fixture
+def journal(table: Any) -> Journal:
+    ticks = iter(range(10_000))
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    return Journal(table, now=lambda: begin + timedelta(seconds=next(ticks)))
+
+
+@pytest.fixture
+def new_session(table: Any) -> Callable[..., str]:
+    """Write a record as the workflow does and return the session's id."""
+
+    def write(status: str = Status.INITIATED, start_time: str = "2026-01-01T00:00:00.000Z") -> str:
+        session_id = str(uuid.uuid4())
+        table.put_item(
+            Item={
+                "PK": session_id,
+                "SK": "SESSION",
+                "status": status,
+                "start_time": start_time,
+                "created_at": start_time,
+            }
+        )
+        return session_id
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def s3(embedded: LocalStack) -> Iterator[Any]:
+    client = embedded.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    return client
+
+
+@pytest.fixture
+def artifacts(s3: Any) -> Artifacts:
+    return Artifacts(s3, BUCKET, str(uuid.uuid4()))
