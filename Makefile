@@ -31,11 +31,44 @@ lock: install ## Lock the dependencies anew, with hashes
 	echo uv | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements/uv.txt -
 
+.PHONY: run
+run: install ## Take an event through the whole chain on this machine, and show it live
+	@$(BIN)/vigil run --local
+
+.PHONY: local
+local: install ## Start the local stack in the foreground (PORT=4566)
+	@$(BIN)/vigil local up --port $(or $(PORT),4566)
+
+.PHONY: trigger-workflow
+trigger-workflow: install ## Publish the event that starts a session (DETAIL='{"days": 30}'), on AWS or the local stack
+	@$(BIN)/vigil trigger --detail '$(or $(DETAIL),{})'
+
+.PHONY: synth
+synth: install ## Write the CloudFormation template to cdk.out
+	$(BIN)/python app.py
+
+.PHONY: package
+package: install ## Build the agent's code package (arm64, Python 3.13) into cdk.out
+	VIGIL_BUNDLE=1 $(BIN)/python app.py
+
+# The CDK CLI uploads the assets and creates the stack; npx comes with the Node of the virtual environment.
+CDK := npx --yes aws-cdk@2 --app cdk.out
+
+.PHONY: deploy
+deploy: package ## Deploy to the AWS account that the environment names
+	$(CDK) deploy --require-approval never
+
+.PHONY: destroy
+destroy: synth ## Remove the stack from AWS; the bucket with the reports stays
+	$(CDK) destroy --force
+
 .PHONY: check
-check: install ## Lint and type-check
+check: install ## Lint, type-check, and check the template (cfn-lint, cdk-nag)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	CDK_OUTDIR=build/check VIGIL_NAG=1 $(BIN)/python app.py
+	$(BIN)/cfn-lint build/check/Vigil.template.json
 
 .PHONY: test
 test: install ## Run all tests

@@ -20,6 +20,7 @@ from bedrock_agentcore import BedrockAgentCoreApp
 from bedrock_agentcore.runtime.models import PingStatus
 from starlette.responses import JSONResponse
 
+from vigil.agent.worker import TAKEN
 from vigil.errors import AgentCrashed, InvalidDetail, InvalidInput, SessionEnded, VigilError
 from vigil.journal import Journal
 from vigil.names import Env
@@ -78,6 +79,8 @@ class Supervisor:
             sys.stderr.write(line)
             tail.append(line)
         code = worker.wait()
+        if code == TAKEN:
+            return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         error = AgentCrashed(f"the agent's process ended with {how} and no result: {' '.join(tail).strip()[-600:]}")
         table = boto3.resource("dynamodb", region_name=settings.region).Table(settings.table)
@@ -132,7 +135,8 @@ def main() -> None:
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("vigil").setLevel(logging.INFO)
     app.run(port=arguments.port, host=arguments.host)
 
 

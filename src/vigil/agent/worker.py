@@ -21,7 +21,8 @@ from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
-ENDED, NOT_STARTED = 0, 2
+ENDED, NOT_STARTED, TAKEN = 0, 2, 3
+"""Exit codes; after TAKEN the session is another worker's, and its status must be left alone."""
 
 
 def run(settings: WorkerSettings, detail: dict[str, Any]) -> None:
@@ -81,9 +82,13 @@ def _one_line(error: BaseException) -> str:
 
 def main() -> int:
     """Run the session that the environment and standard input describe."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("vigil").setLevel(logging.INFO)
     try:
         run(WorkerSettings.from_env(), json.load(sys.stdin))
+    except SessionTaken as error:
+        logger.info("%s", error)
+        return TAKEN
     except VigilError as error:
         logger.error("%s: %s", error.code, error)
         return NOT_STARTED

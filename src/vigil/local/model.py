@@ -51,7 +51,7 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
     Raises ValueError if the procedure cannot be followed.
     """
     blocks = [block for message in request["messages"] for block in message["content"]]
-    failed = [block["toolResult"] for block in blocks if block.get("toolResult", {}).get("status") == "error"]
+    failed = [reason for block in blocks if (reason := _error_text(block))]
     done = sum("toolUse" in block for block in blocks)
     steps = procedure("\n".join(block.get("text", "") for block in request.get("system", [])))
     offered = {
@@ -60,8 +60,7 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
 
     if failed:
         # The procedure's way out: say why, once, and stop.
-        reason = " ".join(block.get("text", "") for block in failed[0]["content"]).removeprefix("Error: ")
-        give_up = Step("journal_set_status", {"status": "FAILED", "message": reason[:800]})
+        give_up = Step("journal_set_status", {"status": "FAILED", "message": failed[0][:800]})
         last = next(block["toolUse"] for block in reversed(blocks) if "toolUse" in block)
         step = None if last["input"] == give_up.arguments or give_up.tool not in offered else give_up
     else:
@@ -72,6 +71,15 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"the procedure calls {step.tool}, which the agent does not offer")
     use = {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}
     return _message([{"toolUse": use}], "tool_use")
+
+
+def _error_text(block: dict[str, Any]) -> str:
+    """Return what went wrong if ``block`` is the result of a tool that failed, else nothing.
+
+    Strands sends the result's status to few models only, so its text has to tell.
+    """
+    text = " ".join(part.get("text", "") for part in block.get("toolResult", {}).get("content", []))
+    return text.removeprefix("Error: ") if text.startswith("Error: ") else ""
 
 
 def _message(content: list[dict[str, Any]], stop_reason: str) -> dict[str, Any]:
