@@ -13,6 +13,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.acknowledge import acknowledge, wildcard
 from vigil.session import ALLOWED_FROM, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, Status
 
 TTL_DAYS = 90
@@ -54,7 +55,7 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
             "JitterStrategy": "FULL",
         }
     ]
-    waiting = " or ".join(f"$status = '{status}'" for status in (*ALLOWED_FROM[Status.FAILED], "none"))
+    waiting = " or ".join(f"$status = '{status}'" for status in ALLOWED_FROM[Status.FAILED])
 
     states: dict[str, Any] = {
         "InitializeSession": {
@@ -84,7 +85,7 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                 {
                     "ErrorEquals": ["States.QueryEvaluationError"],
                     "Assign": {
-                        "session_id": "{% $string($states.input.session_id) %}",
+                        "session_id": "{% $string([$states.input.session_id, ''][0]) %}",
                         "error": {
                             "code": "InvalidSessionId",
                             "message": "session_id must be 33 to 100 letters, digits or '-'",
@@ -140,7 +141,12 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
             "Retry": retry_dynamodb,
             "Catch": fail,
             "Assign": {
-                "status": "{% $exists($states.result.Item.status.S) ? $states.result.Item.status.S : 'none' %}",
+                # No record yet is as good as INITIATED; a record without a status is not.
+                "status": (
+                    "{% $exists($states.result.Item)"
+                    " ? ($exists($states.result.Item.status.S) ? $states.result.Item.status.S : '')"
+                    f" : '{Status.INITIATED}' %}}"
+                ),
                 "error": {
                     "code": (
                         "{% $exists($states.result.Item.error.M.code.S)"
@@ -227,6 +233,7 @@ def agent_workflow(
         ("WorkflowAgentInvoke", "lambda:InvokeFunction", invoker.function_arn),
     ):
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=[action], resources=[resource]))
+    acknowledge(role, {wildcard("*"): "Log delivery and X-Ray, which CDK grants, know no resources."})
 
     return sfn.StateMachine(
         scope,

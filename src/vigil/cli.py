@@ -6,7 +6,9 @@ import os
 import re
 import signal
 import sys
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +20,7 @@ from vigil.deployment import Deployment
 from vigil.errors import InvalidDetail, LocalStackError, VigilError
 from vigil.names import FINDINGS, REPORT, Env
 from vigil.session import parse_status
+from vigil.settings import require
 from vigil.watch import Moment, Outcome, watch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -26,13 +29,22 @@ app.add_typer(local_app, name="local")
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-STATE_FILE = Path(".vigil/local.json")
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to look at; may be repeated.")]
 Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
 Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
+AgentFactory = Annotated[
+    str | None, typer.Option(envvar=Env.AGENT, help="Local stack: factory of the agent, package.module:factory.")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(envvar=Env.MODEL, help="Local stack: Bedrock model id, or provider/model of Strands."),
+]
+AgentEnv = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Local stack: pass this variable on to the agent, such as an API key."),
+]
 Out = Annotated[Path, typer.Option(help="Folder for the report and the findings.")]
 
 
@@ -57,6 +69,9 @@ def run(
     functions: Functions = None,
     out: Out = Path("out"),
     local: Annotated[bool, typer.Option("--local", help="Bring up a local stack for this one session.")] = False,
+    agent: AgentFactory = None,
+    model: ModelName = None,
+    agent_env: AgentEnv = None,
 ) -> None:
     """Start a session, watch it to its end and save its report."""
     given = _detail(detail, regions, days, functions)
@@ -65,13 +80,9 @@ def run(
         return
     from vigil.local.stack import LocalStack
 
-    with console.status("") as status:
-
-        def progress(step: str) -> None:
-            status.update(step)
-            console.print(f"[dim]{step}[/]")
-
-        stack = LocalStack.start(agent=os.environ.get(Env.AGENT), progress=progress)
+    environment = _agent_environment(agent, model, agent_env)
+    with _steps() as progress:
+        stack = LocalStack.start(agent_environment=environment, progress=progress)
     with stack:
         _run(Deployment(stack.session()), given, out)
 
@@ -206,82 +217,90 @@ def local_up(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
     ] = 4566,
-    agent: Annotated[str | None, typer.Option(help="Agent factory, package.module:factory.")] = None,
     poll_seconds: Annotated[int, typer.Option(min=1, max=300, help="Seconds between two status checks.")] = 1,
     sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
+    agent: AgentFactory = None,
+    model: ModelName = None,
+    agent_env: AgentEnv = None,
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
+    from vigil.local import running
     from vigil.local.stack import LocalStack
 
-    if (running := _running()) is not None:
-        raise LocalStackError(f"a local stack runs already at {running['endpoint']}; `vigil local down` stops it")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with LocalStack.start(
-        port,
-        agent=agent or os.environ.get(Env.AGENT),
-        poll_seconds=poll_seconds,
-        sample_account=sample_account,
-        progress=lambda step: console.print(f"[dim]{step}[/]"),
-    ) as stack:
-        STATE_FILE.parent.mkdir(exist_ok=True)
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        STATE_FILE.write_text(
-            json.dumps(
-                {"pid": os.getpid(), "endpoint": stack.endpoint, "started": started, "environment": stack.environment()}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environment = _agent_environment(agent, model, agent_env)
+    with running.claim() as announce, ExitStack() as stopping:
+        with _steps() as progress:
+            stack = stopping.enter_context(
+                LocalStack.start(
+                    port,
+                    agent_environment=environment,
+                    poll_seconds=poll_seconds,
+                    sample_account=sample_account,
+                    progress=progress,
+                )
             )
-        )
+        announce(stack)
+        console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
+        for name, value in stack.outputs.items():
+            console.print(f"  {name:<20} {value}")
+        console.print("in another terminal: eval $(vigil local env) && vigil run")
         try:
-            console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
-            for name, value in stack.outputs.items():
-                console.print(f"  {name:<20} {value}")
-            console.print("in another terminal: eval $(vigil local env) && vigil run")
             stack.process.wait()
-            raise LocalStackError(f"the embedded AWS ended with exit code {stack.process.returncode}")
         except KeyboardInterrupt:
             console.print("stopping")
-        finally:
-            STATE_FILE.unlink(missing_ok=True)
+            return
+        raise LocalStackError(f"the embedded AWS ended with exit code {stack.process.returncode}")
 
 
 @local_app.command("env")
 def local_env() -> None:
     """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
-    for name, value in _require_running()["environment"].items():
+    from vigil.local import running
+
+    for name, value in running.require().environment.items():
         print(f"export {name}={value}")
 
 
 @local_app.command("status")
 def local_status(as_json: AsJson = False) -> None:
     """Say whether a local stack runs; fails if none does."""
-    state = _require_running()
-    print(
-        json.dumps(state)
-        if as_json
-        else f"running at {state['endpoint']} since {state['started']}, process {state['pid']}"
-    )
+    from vigil.local import running
+
+    stack = running.require()
+    if as_json:
+        print(json.dumps(dataclasses.asdict(stack)))
+    else:
+        print(f"running at {stack.endpoint} since {stack.started}, process {stack.pid}")
 
 
 @local_app.command("down")
 def local_down() -> None:
     """Stop the local stack."""
-    state = _require_running()
-    os.kill(state["pid"], signal.SIGTERM)
-    console.print(f"stopped the local stack at {state['endpoint']}")
+    from vigil.local import running
+
+    stack = running.require()
+    stack.stop()
+    print(f"stopped the local stack at {stack.endpoint}")
 
 
-def _running() -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = json.loads(STATE_FILE.read_text())
-        os.kill(state["pid"], 0)
-    except (OSError, ValueError):
-        return None
-    return state
+def _agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:
+    given = {Env.AGENT: agent, Env.MODEL: model}
+    return {
+        **{name: require(os.environ, name) for name in names or ()},
+        **{name: value for name, value in given.items() if value},
+    }
 
 
-def _require_running() -> dict[str, Any]:
-    if (state := _running()) is None:
-        raise LocalStackError("no local stack runs here; `vigil local up` starts one")
-    return state
+@contextmanager
+def _steps() -> Iterator[Callable[[str], None]]:
+    with console.status("") as status:
+
+        def progress(step: str) -> None:
+            status.update(f"{step} ...")
+            console.print(f"[dim]{step}[/]")
+
+        yield progress
 
 
 def main() -> None:
@@ -292,7 +311,7 @@ def main() -> None:
         errors.print(f"vigil: {error}", style="red", markup=False)
         sys.exit(1)
     except KeyboardInterrupt:
-        errors.print("vigil: interrupted; a session that was started goes on")
+        errors.print("vigil: interrupted")
         sys.exit(130)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.errors import AgentNotAccepted, InvalidDetail, InvalidInput
+from vigil.errors import AgentNotAccepted, InvalidDetail, InvalidInput, VigilError
 from vigil.names import Env
 from vigil.session import check_session_id
 from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
@@ -17,8 +18,18 @@ from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_agentcore import BedrockAgentCoreClient
 
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"level": record.levelname, "message": record.getMessage(), "session_id": vars(record).get("session_id")}
+        return json.dumps(line)
+
+
 logger = logging.getLogger("vigil.invoker")
 logger.setLevel(logging.INFO)
+logger.propagate = False  # the Lambda runtime's own handler would log each line a second time
+logger.addHandler(logging.StreamHandler(sys.stderr))
+logger.handlers[0].setFormatter(_JsonLines())
 
 ACCEPTED = frozenset({"accepted", "already running", "already ended"})
 """Answers of the runtime that mean: the session has its one worker. The last two come after a repeated invocation."""
@@ -30,9 +41,14 @@ def handler(event: object, context: object) -> dict[str, str]:
     ``event``: {"session_id": str, "detail": object, optional}. Raises InvalidInput before anything is called, and
     AgentNotAccepted when the agent did not take the session; the workflow records either as the session's error.
     """
-    session_id, detail = parse(event)
-    answer = invoke(_client(), InvokerSettings.from_env(), session_id, detail)
-    logger.info("agent answered %s", answer, extra={"session_id": session_id})
+    about = {"session_id": str(event.get("session_id"))[:200] if isinstance(event, dict) else None}
+    try:
+        session_id, detail = parse(event)
+        answer = invoke(_client(), InvokerSettings.from_env(), session_id, detail)
+    except VigilError as error:
+        logger.error("%s: %s", error.code, error, extra=about)
+        raise
+    logger.info("the agent answered: %s", answer, extra=about)
     return {"session_id": session_id, "answer": answer}
 
 

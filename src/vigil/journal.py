@@ -104,7 +104,7 @@ class Journal:
             # The counter on the record gives phases that begin at once distinct numbers.
             answer = self._table.update_item(
                 Key=_key(session_id),
-                UpdateExpression="ADD task_count :one SET updated_at = :now",
+                UpdateExpression="ADD task_count :one SET updated_at = :now REMOVE progress",
                 ConditionExpression="#status = :busy",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={":one": 1, ":now": now, ":busy": Status.BUSY},
@@ -114,6 +114,21 @@ class Journal:
             item = {**_task_key(session_id, number, name), "state": "RUNNING", "started_at": now}
             self._table.put_item(Item=item)
         return Task.from_item(item)
+
+    def note(self, session_id: str, progress: str) -> None:
+        """Say how far the running phase is; raises SessionEnded unless the session is BUSY."""
+        with _translated(session_id):
+            self._table.update_item(
+                Key=_key(session_id),
+                UpdateExpression="SET progress = :progress, updated_at = :now",
+                ConditionExpression="#status = :busy",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={
+                    ":progress": progress[:MAX_MESSAGE],
+                    ":now": iso(self._now()),
+                    ":busy": Status.BUSY,
+                },
+            )
 
     def end_task(self, session_id: str, task: Task, *, failed: bool = False, message: str = "") -> None:
         """End a running work phase, as complete or as failed."""

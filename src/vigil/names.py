@@ -10,6 +10,7 @@ EVENT_DETAIL_TYPE = "Run Agent"
 AGENT_RUNTIME_ARN_PARAMETER = "AgentRuntimeArn"
 POLL_SECONDS_PARAMETER = "PollSeconds"
 MODEL_ID_PARAMETER = "ModelId"
+AGENT_FACTORY_PARAMETER = "AgentFactory"
 
 INDEX_BY_START = "sessions-by-start"
 """Index of session records, newest last: partition ``SK``, sort ``start_time``."""
@@ -30,7 +31,7 @@ class Output(StrEnum):
     RULE = "RuleName"
     DEAD_LETTERS = "DeadLetterQueueUrl"
     AGENT_ROLE = "AgentRoleArn"
-    AGENT_RUNTIME = "AgentRuntimeArn"
+    AGENT_RUNTIME = "AgentRuntime"
 
 
 class Env(StrEnum):

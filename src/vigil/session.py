@@ -100,6 +100,8 @@ class Session:
     error: Failure | None = None
     execution_arn: str | None = None
     report_uri: str | None = None
+    progress: str | None = None
+    """How far the running work phase is, for a person."""
     expires_at: int | None = None
 
     @classmethod
@@ -117,6 +119,7 @@ class Session:
             error=Failure(error.get("code", ""), error.get("message", "")) if error else None,
             execution_arn=item.get("execution_arn"),
             report_uri=item.get("report_uri"),
+            progress=item.get("progress"),
             expires_at=int(expires) if expires is not None else None,
         )
 

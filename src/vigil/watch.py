@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 from vigil.deployment import Deployment, aws_errors
@@ -44,7 +45,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
     """
     check_session_id(session_id)
     execution_arn, started = _await_execution(deployment, session_id, poll_seconds)
-    seen_events, seen_tasks, status = 0, {}, None  # type: int, dict[int, str], str | None
+    last_event, seen_tasks, status = 0, {}, None  # type: int, dict[int, str], str | None
     while True:
         # The execution is asked first: what it did before it ended is then all there to read.
         with aws_errors():
@@ -65,8 +66,8 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
                     seen_tasks[task.number] = task.state
         except SessionNotFound:
             pass
-        for event in _history(deployment, execution_arn)[seen_events:]:
-            seen_events += 1
+        for event in _history_after(deployment, execution_arn, last_event):
+            last_event = event["id"]
             if "stateEnteredEventDetails" in event:
                 at = event["timestamp"].astimezone(UTC)
                 moments.append(Moment(at, "workflow", event["stateEnteredEventDetails"]["name"]))
@@ -87,13 +88,14 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
 
 def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> tuple[str, datetime]:
     deadline = time.monotonic() + APPEAR_SECONDS
+    others: set[str] = set()
     while True:
         session: Session | None
         try:
             session = deployment.journal.get(session_id)
         except SessionNotFound:
             session = None
-        arn = session.execution_arn if session else _find_execution(deployment, session_id)
+        arn = session.execution_arn if session else _find_execution(deployment, session_id, others)
         if arn:
             with aws_errors():
                 return arn, deployment.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
@@ -105,22 +107,33 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         time.sleep(poll_seconds)
 
 
-def _find_execution(deployment: Deployment, session_id: str) -> str | None:
-    """Return the execution that was started for the session, if its record could not be written."""
+def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -> str | None:
+    """Return the execution that was started for the session, if its record could not be written.
+
+    ``others`` are executions known to be of other sessions; grows.
+    """
     with aws_errors():
         sfn = deployment.stepfunctions
         recent = sfn.list_executions(stateMachineArn=deployment.state_machine_arn, maxResults=_RECENT_EXECUTIONS)
-        for execution in recent["executions"]:
-            given = json.loads(sfn.describe_execution(executionArn=execution["executionArn"]).get("input", "{}"))
+        for arn in (execution["executionArn"] for execution in recent["executions"]):
+            if arn in others:
+                continue
+            given = json.loads(sfn.describe_execution(executionArn=arn).get("input", "{}"))
             if isinstance(given, dict) and given.get("session_id") == session_id:
-                return execution["executionArn"]
+                return arn
+            others.add(arn)
     return None
 
 
-def _history(deployment: Deployment, execution_arn: str) -> list[Any]:
+def _history_after(deployment: Deployment, execution_arn: str, last: int) -> list[Any]:
+    """Return the execution's events after the one numbered ``last``, oldest first."""
     with aws_errors():
-        pages = deployment.stepfunctions.get_paginator("get_execution_history").paginate(executionArn=execution_arn)
-        return [event for page in pages for event in page["events"]]
+        # From the newest backwards: a session of hours has thousands of events, and we have seen almost all.
+        pages = deployment.stepfunctions.get_paginator("get_execution_history").paginate(
+            executionArn=execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
+        )
+        events = (event for page in pages for event in page["events"])
+        return list(takewhile(lambda event: event["id"] > last, events))[::-1]
 
 
 def _moment(timestamp: str) -> datetime:

@@ -18,6 +18,7 @@ from typing import Any
 import boto3
 from bedrock_agentcore import BedrockAgentCoreApp
 from bedrock_agentcore.runtime.models import PingStatus
+from botocore.exceptions import BotoCoreError
 from starlette.responses import JSONResponse
 
 from vigil.agent.worker import TAKEN
@@ -55,7 +56,8 @@ class Supervisor:
                 return "already running" if known.poll() is None else "already ended"
             worker = subprocess.Popen(
                 [sys.executable, "-m", "vigil.agent.worker"],
-                env={**os.environ, **environment},
+                # It imports what we import, wherever the platform started us.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr,
                 stderr=subprocess.PIPE,
@@ -83,12 +85,12 @@ class Supervisor:
             return
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         error = AgentCrashed(f"the agent's process ended with {how} and no result: {' '.join(tail).strip()[-600:]}")
-        table = boto3.resource("dynamodb", region_name=settings.region).Table(settings.table)
         try:
+            table = boto3.resource("dynamodb", region_name=settings.region).Table(settings.table)
             Journal(table).fail(settings.session_id, Failure(error.code, " ".join(str(error).split())))
         except SessionEnded:
             logger.info("session %s ended; its worker: %s", settings.session_id, how)
-        except VigilError:
+        except (VigilError, BotoCoreError):
             logger.exception(
                 "session %s: its worker died (%s) and this could not be recorded", settings.session_id, how
             )

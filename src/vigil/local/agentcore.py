@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ministack.core import lambda_runtime
+from ministack.services import sts
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
 START_TIMEOUT = 60.0
@@ -87,15 +87,27 @@ class AgentHost:
         runtime = self._tokens.get(token)
         if runtime is None:
             return 403, b'{"message": "unknown token"}'
-        minted = lambda_runtime.execution_credentials(
-            {"FunctionArn": runtime["agentRuntimeArn"], "FunctionName": "vigil-agent", "Role": runtime["roleArn"]}
-        )
+        # AWS signs the agent in as AgentCore's service, which no caller of AssumeRole can be; so register the session.
+        role, expiration = runtime["roleArn"], datetime.now(UTC) + timedelta(hours=1)
+        account, name = role.split(":")[4], role.rsplit("/", 1)[-1]
         answer = {
-            "AccessKeyId": minted["AWS_ACCESS_KEY_ID"],
-            "SecretAccessKey": minted["AWS_SECRET_ACCESS_KEY"],
-            "Token": minted["AWS_SESSION_TOKEN"],
-            "Expiration": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+            "AccessKeyId": f"ASIA{secrets.token_hex(8).upper()}",
+            "SecretAccessKey": secrets.token_urlsafe(30),
+            "Token": secrets.token_urlsafe(60),
+            "Expiration": expiration.isoformat(),
         }
+        sts.register_session(
+            answer["AccessKeyId"],
+            {
+                "Arn": f"arn:aws:sts::{account}:assumed-role/{name}/vigil-agent",
+                "UserId": f"{name}:vigil-agent",
+                "SecretAccessKey": answer["SecretAccessKey"],
+                "SessionToken": answer["Token"],
+                "Expiration": expiration.timestamp(),
+                "AccountId": account,
+                "PrincipalType": "AssumedRole",
+            },
+        )
         return 200, json.dumps(answer).encode()
 
     def stop(self) -> None:

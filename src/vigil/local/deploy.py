@@ -50,6 +50,10 @@ def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -
     """Deploy the assembly's stack where ``session`` leads and return the stack's outputs."""
     account = session.client("sts").get_caller_identity()["Account"]
     _upload_assets(assembly, session.client("s3"), account, str(session.region_name))
+    # What `cdk bootstrap` leaves in an account, and the template asks for.
+    session.client("ssm").put_parameter(
+        Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True
+    )
     cloudformation = session.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,

@@ -7,19 +7,23 @@ Import this module before the server starts. ``docs/verification.md`` lists what
 import asyncio
 import contextvars
 import json
+import re
+from collections.abc import Awaitable, Callable, Collection
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import bedrock_agentcore, bedrock_runtime, lambda_svc, stepfunctions
+from ministack.services import bedrock_agentcore, lambda_svc, stepfunctions
 
 from vigil.errors import LocalStackError
 from vigil.local import model
 from vigil.local.agentcore import AgentHost
 
 MENDED_VERSION = "1.5.33"
+
+Response = tuple[int, dict[str, str], bytes]
 
 _execution: contextvars.ContextVar[dict[str, Any] | None] = contextvars.ContextVar("execution", default=None)
 
@@ -32,6 +36,7 @@ def install(agents: AgentHost) -> None:
     _enforce_state_machine_role()
     _serve_agentcore(agents)
     _serve_bedrock()
+    _list_provisioned_concurrency()
 
 
 def _name_lambda_errors() -> None:
@@ -132,18 +137,54 @@ def _serve_agentcore(agents: AgentHost) -> None:
 
 def _serve_bedrock() -> None:
     """Converse answers with an echo and wants bedrock:Converse; AWS wants bedrock:InvokeModel, and a model answers."""
-    extract, handle = iam_actions.extract_iam_action, bedrock_runtime.handle_request
 
-    def extract_action(service: str, method: str, path: str, *args: Any) -> Any:
-        if service == "bedrock-runtime" and method == "POST" and path.endswith("/converse"):
-            return "bedrock:InvokeModel"
-        return extract(service, method, path, *args)
+    async def converse(path: str, body: bytes) -> Response:
+        model_id = unquote(path.removeprefix("/model/").removesuffix("/converse"))
+        return await asyncio.to_thread(model.answer, model_id, body)
 
-    async def answer(method: str, path: str, headers: dict[str, str], body: bytes, query: Any) -> Any:
-        if method == "POST" and path.endswith("/converse"):
-            model_id = unquote(path.removeprefix("/model/").removesuffix("/converse"))
-            return await asyncio.to_thread(model.answer, model_id, body)
-        return await handle(method, path, headers, body, query)
+    _serve("bedrock-runtime", "POST", r"/model/[^/]+/converse", (), "bedrock:InvokeModel", converse)
+
+
+def _list_provisioned_concurrency() -> None:
+    """ListProvisionedConcurrencyConfigs is taken for a Get without a qualifier, and wants lambda:GetFunction."""
+    route = r"/2019-09-30/functions/[^/]+/provisioned-concurrency"
+
+    async def answer(path: str, body: bytes) -> Response:
+        name = unquote(str(path.split("/")[3]))
+        function = lambda_svc._functions.get(name, {})
+        configurations = [
+            {"FunctionArn": f"{function['config']['FunctionArn']}:{qualifier}", **item}
+            for qualifier, item in function.get("provisioned_concurrency", {}).items()
+        ]
+        answer = json.dumps({"ProvisionedConcurrencyConfigs": configurations}).encode()
+        return 200, {"Content-Type": "application/json"}, answer
+
+    _serve("lambda", "GET", route, ("List",), "lambda:ListProvisionedConcurrencyConfigs", answer)
+
+
+def _serve(
+    service: str,
+    method: str,
+    route: str,
+    query: Collection[str],
+    action: str,
+    answer: Callable[[str, bytes], Awaitable[Response]],
+) -> None:
+    """Have ``answer`` serve the requests to ``route`` with ``query`` keys, of callers who may do ``action``."""
+    extract, handle = iam_actions.extract_iam_action, ministack_app.SERVICE_HANDLERS[service]
+
+    def ours(verb: str, path: str, given: Collection[str]) -> bool:
+        return verb == method and re.fullmatch(route, path) is not None and set(query) <= set(given)
+
+    def extract_action(name: str, verb: str, path: str, headers: Any, body: bytes, given: Any) -> Any:
+        if name == service and ours(verb, path, given):
+            return action
+        return extract(name, verb, path, headers, body, given)
+
+    async def serve(verb: str, path: str, headers: Any, body: bytes, given: Any) -> Any:
+        if ours(verb, path, given):
+            return await answer(path, body)
+        return await handle(verb, path, headers, body, given)
 
     iam_actions.extract_iam_action = extract_action
-    ministack_app.SERVICE_HANDLERS["bedrock-runtime"] = answer
+    ministack_app.SERVICE_HANDLERS[service] = serve

@@ -1,14 +1,17 @@
 """The embedded AWS as one process: ``python -m vigil.local.server --port 0 --log-dir DIR``.
 
-Prints one line of JSON, {"port": N}, when it serves; ends on SIGTERM or SIGINT and takes what it started with it.
+Prints one line of JSON, {"port": N}, when it serves. Ends on SIGTERM, SIGINT and the end of its standard input, that
+is, when whoever started it has died; and takes with it what it started.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +49,16 @@ def main() -> int:
     from vigil.local import overlay
     from vigil.local.agentcore import AgentHost
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.log_dir / "agent.log")
     overlay.install(agents)
     asyncio.run(_serve(listener, agents))
     return 0
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _serve(listener: socket.socket, agents: Any) -> None:
@@ -80,6 +89,9 @@ async def _serve(listener: socket.socket, agents: Any) -> None:
         await server.serve(sockets=[listener])
     finally:
         agents.stop()
+        if os.getpgrp() == os.getpid():
+            # What is left of the group are workers and Lambda functions that nobody waits for; uvicorn has ended.
+            os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

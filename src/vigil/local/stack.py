@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ import boto3
 from vigil.agent.models import STAND_IN
 from vigil.errors import LocalStackError
 from vigil.local.deploy import PROJECT, deploy, synthesize
+from vigil.local.sample_account import build, seed_account
 from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, POLL_SECONDS_PARAMETER, Env, Output
 
 REGION = "us-east-1"
@@ -39,13 +42,15 @@ class LocalStack:
         cls,
         port: int = 0,
         *,
-        agent: str | None = None,
-        model: str = STAND_IN,
+        agent_environment: Mapping[str, str] | None = None,
         poll_seconds: int = 1,
         sample_account: bool = True,
         progress: Callable[[str], None] = lambda _: None,
     ) -> "LocalStack":
         """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` hears each step in a few words.
+
+        ``agent_environment`` is all that the agent gets beside its role's credentials; without VIGIL_MODEL in it, the
+        stand-in plays the model.
 
         Raises LocalStackError, with everything stopped again.
         """
@@ -54,13 +59,14 @@ class LocalStack:
         progress("starting the embedded AWS")
         stack = cls._launch(port)
         try:
-            progress("deploying the template")
-            stack._deploy(assembly, agent, model, poll_seconds)
-            if sample_account:
-                from vigil.local.sample_account import build, seed_account
-
-                progress("seeding the sample account")
-                seed_account(build(), stack.client, datetime.now(UTC))
+            progress("deploying the template" + (" and seeding the sample account" if sample_account else ""))
+            with ThreadPoolExecutor() as pool:
+                deployed = pool.submit(
+                    stack._deploy, assembly, {Env.MODEL: STAND_IN, **(agent_environment or {})}, poll_seconds
+                )
+                if sample_account:
+                    seed_account(build(), stack.client, datetime.now(UTC))
+                deployed.result()
         except BaseException:
             stack.stop()
             raise
@@ -74,7 +80,6 @@ class LocalStack:
         environment |= {
             "HOME": str(folder),
             "TMPDIR": str(folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "LOG_LEVEL": "WARNING",
         }
         with (folder / "server.log").open("w") as log:
@@ -83,15 +88,12 @@ class LocalStack:
                     sys.executable,
                     "-m",
                     "vigil.local.server",
-                    "--port",
-                    str(port),
-                    "--log-dir",
-                    str(folder),
-                    "--region",
-                    REGION,
+                    *("--port", str(port)),
+                    *("--log-dir", str(folder)),
+                    *("--region", REGION),
                 ],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -107,7 +109,7 @@ class LocalStack:
             raise LocalStackError(reason or f"the embedded AWS ended with exit code {process.returncode}")
         return cls(process, json.loads(line)["port"], folder)
 
-    def _deploy(self, assembly: Path, agent: str | None, model: str, poll_seconds: int) -> None:
+    def _deploy(self, assembly: Path, agent_environment: Mapping[str, str], poll_seconds: int) -> None:
         control = self.client("bedrock-agentcore-control")
         # The runtime must exist before the stack, whose parameter it is, and its role is made by the stack.
         runtime: dict[str, Any] = {
@@ -119,7 +121,7 @@ class LocalStack:
                 }
             },
             "networkConfiguration": {"networkMode": "PUBLIC"},
-            "environmentVariables": {Env.MODEL: model, **({Env.AGENT: agent} if agent else {})},
+            "environmentVariables": dict(agent_environment),
         }
         created = control.create_agent_runtime(
             agentRuntimeName="vigil", roleArn="arn:aws:iam::000000000000:role/not-yet-deployed", **runtime
@@ -160,8 +162,9 @@ class LocalStack:
         """Stop the server and everything it started, and remove its files."""
         stop_group(self.process.pid, lambda: self.process.poll() is not None)
         self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                stream.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> "LocalStack":
@@ -191,7 +194,6 @@ class LocalSession(boto3.Session):
 
 def stop_group(pid: int, ended: Callable[[], bool], seconds: float = 8) -> None:
     """Ask the process group of ``pid`` to end; after ``seconds``, or when its leader has ended, make it."""
-    import time
 
     try:
         os.killpg(pid, signal.SIGTERM)

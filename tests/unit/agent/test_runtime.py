@@ -52,7 +52,12 @@ def runtime_of(embedded: LocalStack, table: Any, s3: Any) -> Iterator[Callable[[
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        environment = {**embedded.environment(), "PATH": os.environ["PATH"], "VIGIL_MODEL": STAND_IN, "VIGIL_AGENT": agent}
+        environment = {
+            **embedded.environment(),
+            "PATH": os.environ["PATH"],
+            "VIGIL_MODEL": STAND_IN,
+            "VIGIL_AGENT": agent,
+        }
         command = [sys.executable, "-m", "vigil.agent.runtime", "--host", "127.0.0.1", "--port", str(port)]
         processes.append(subprocess.Popen(command, env=environment))
         runtime = Runtime(port)

@@ -1,5 +1,6 @@
 """Tools of the cost analysis: code computes every number, the model orders and explains."""
 
+import time
 from typing import Any
 
 from strands import tool
@@ -9,6 +10,9 @@ from vigil.costs.analysis import Analyst
 from vigil.costs.report import findings_json, render_report
 from vigil.costs.request import parse_request
 from vigil.names import FINDINGS, REPORT
+
+PROGRESS_SECONDS = 1.0
+"""At most so often the record says how far the work is: each time is a write."""
 
 
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
@@ -23,7 +27,15 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
     @tool
     def collect_usage() -> dict[str, Any]:
         """Collect what the functions used: metrics, REPORT log lines, provisioned concurrency, log groups."""
-        return analyst.collect_usage().for_model()
+        told = 0.0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                session.journal.note(session.session_id, f"{done} of {total} functions read")
+
+        return analyst.collect_usage(tell).for_model()
 
     @tool
     def find_savings() -> dict[str, Any]:

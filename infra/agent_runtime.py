@@ -1,0 +1,181 @@
+"""The agent on AgentCore: its role, its code package, and the runtime, unless the stack is given one."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_bedrockagentcore as agentcore
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.acknowledge import acknowledge, wildcard
+from infra.invoker import SOURCES
+from vigil.artifacts import PREFIX
+from vigil.costs import READ_ACTIONS
+from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, Env
+
+PROJECT = SOURCES.parent
+LOCK = PROJECT / "requirements" / "agent.txt"
+ENTRY_POINT = "main.py"
+ENTRY = "from vigil.agent.runtime import main\n\nmain()\n"
+
+
+class AgentRuntime(Construct):
+    """The agent's role, and its runtime if the parameter gives none."""
+
+    def __init__(
+        self, scope: Construct, name: str, *, table: dynamodb.TableV2, bucket: s3.Bucket, model_id: str, agent: str
+    ) -> None:
+        super().__init__(scope, name)
+        given = cdk.CfnParameter(
+            self,
+            "Given",
+            default="",
+            allowed_pattern=r"(arn:[a-z-]+:bedrock-agentcore:[a-z0-9-]+:[0-9]{12}:runtime/[A-Za-z0-9_-]+)?",
+            description="An AgentCore runtime to use; empty: the stack creates one",
+        )
+        given.override_logical_id(AGENT_RUNTIME_ARN_PARAMETER)
+        create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(given.value_as_string, ""))
+        # The role stands without the runtime: the agent process of a local stack uses this very one.
+        self.role = _role(self, table, bucket)
+        runtime = agentcore.Runtime(
+            self,
+            "Runtime",
+            agent_runtime_artifact=agentcore.AgentRuntimeArtifact.from_code_asset(
+                path=str(SOURCES),
+                runtime=agentcore.AgentCoreRuntime.PYTHON_3_13,
+                entrypoint=[ENTRY_POINT],
+                asset_hash=_source_hash(),
+                asset_hash_type=cdk.AssetHashType.CUSTOM,
+                bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_Bundler()),
+            ),
+            execution_role=self.role.without_policy_updates(),
+            environment_variables={Env.MODEL: model_id, Env.AGENT: agent},
+            lifecycle_configuration=agentcore.LifecycleConfiguration(
+                idle_runtime_session_timeout=cdk.Duration.minutes(15), max_lifetime=cdk.Duration.hours(8)
+            ),
+        )
+        for child in runtime.node.find_all():
+            if isinstance(child, cdk.CfnResource):
+                child.cfn_options.condition = create
+        self.arn: str = cdk.Fn.condition_if(
+            create.logical_id, runtime.agent_runtime_arn, given.value_as_string
+        ).to_string()
+
+
+def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.Role:
+    stack = cdk.Stack.of(scope)
+    role = iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal(
+            "bedrock-agentcore.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": stack.account}}
+        ),
+    )
+    artifacts = bucket.arn_for_objects(f"{PREFIX}*")
+    log_group = stack.format_arn(
+        service="logs",
+        resource="log-group",
+        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        resource_name="/aws/bedrock-agentcore/runtimes/*",
+    )
+
+    def reads(service: str) -> list[str]:
+        return [action for action in READ_ACTIONS if action.startswith(f"{service}:")]
+
+    for sid, actions, resources in (
+        ("AgentJournalRead", ["dynamodb:GetItem", "dynamodb:Query"], [table.table_arn]),
+        ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
+        ("AgentJournalTask", ["dynamodb:PutItem"], [table.table_arn]),
+        ("AgentArtifactWrite", ["s3:PutObject"], [artifacts]),
+        ("AgentArtifactRead", ["s3:GetObject"], [artifacts]),
+        ("AgentModelInvoke", ["bedrock:InvokeModel"], _models(stack)),
+        # The analysis covers the account: list and metric APIs take no resource, log groups have any name.
+        ("AgentReadFunctions", reads("lambda"), ["*"]),
+        ("AgentReadMetrics", reads("cloudwatch"), ["*"]),
+        ("AgentReadLogs", reads("logs"), ["*"]),
+        ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [log_group]),
+        ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:log-stream:*"]),
+    ):
+        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+    role.add_to_policy(
+        iam.PolicyStatement(
+            # Without it S3 answers "denied" for an artifact that is not there, and not "not found".
+            sid="AgentArtifactList",
+            actions=["s3:ListBucket"],
+            resources=[bucket.bucket_arn],
+            conditions={"StringLike": {"s3:prefix": [f"{PREFIX}*"]}},
+        )
+    )
+    bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
+    acknowledge(
+        role,
+        {
+            wildcard("*"): "List and metric APIs take no resource, and the analysis covers the whole account.",
+            wildcard(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
+            wildcard("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): "The model is a parameter.",
+            wildcard(
+                "arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"
+            ): "The model is a parameter.",
+            wildcard(_AGENT_LOGS): "AgentCore names the log group after the runtime it makes.",
+            wildcard(f"{_AGENT_LOGS}:log-stream:*"): "AgentCore names the log streams.",
+        },
+    )
+    return role
+
+
+_AGENT_LOGS = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/bedrock-agentcore/runtimes/*"
+
+
+def _models(stack: cdk.Stack) -> list[str]:
+    """Any model and inference profile: the profile fans out to foundation models in regions of its own."""
+    return [
+        f"arn:{stack.partition}:bedrock:*::foundation-model/*",
+        f"arn:{stack.partition}:bedrock:*:{stack.account}:inference-profile/*",
+    ]
+
+
+def _sources() -> list[Path]:
+    """Every package under src, an agent of one's own included, but not the command line nor the local stack."""
+    client_side = {SOURCES / "vigil" / name for name in ("local", "cli.py", "watch.py", "deployment.py", "invoker.py")}
+    return sorted(
+        path
+        for path in SOURCES.rglob("*")
+        if path.suffix in {".py", ".md", ".json"} and client_side.isdisjoint([path, *path.parents])
+    )
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256(ENTRY.encode() + LOCK.read_bytes())
+    for path in _sources():
+        digest.update(f"{path.relative_to(SOURCES)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@jsii.implements(cdk.ILocalBundling)
+class _Bundler:
+    """Builds the package without Docker: every dependency has a wheel for AgentCore's arm64."""
+
+    def try_bundle(self, output_dir: str, options: cdk.BundlingOptions | None = None, **_: object) -> bool:
+        """Write the package to ``output_dir``; never leaves it to Docker."""
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run(
+            [
+                *(str(uv), "pip", "install", "--quiet", "--target", output_dir, "--requirements", str(LOCK)),
+                *("--require-hashes", "--only-binary", ":all:", "--no-installer-metadata"),
+                *("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.13"),
+            ],
+            check=True,
+        )
+        for path in _sources():
+            target = Path(output_dir) / path.relative_to(SOURCES)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        (Path(output_dir) / ENTRY_POINT).write_text(ENTRY)
+        return True

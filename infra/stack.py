@@ -1,0 +1,140 @@
+"""The stack: table, bucket, and the wiring of the parts."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.acknowledge import acknowledge
+from infra.agent_runtime import AgentRuntime
+from infra.invoker import agent_invoker
+from infra.trigger import Trigger
+from infra.workflow import agent_workflow
+from vigil.names import (
+    AGENT_FACTORY_PARAMETER,
+    INDEX_BY_START,
+    INDEX_BY_STATUS,
+    MODEL_ID_PARAMETER,
+    POLL_SECONDS_PARAMETER,
+    Output,
+)
+from vigil.settings import DEFAULT_AGENT
+
+DESCRIPTIONS = {
+    Output.TABLE: "Session records and work phases",
+    Output.BUCKET: "Reports and other artifacts",
+    Output.STATE_MACHINE: "The workflow; start it with {session_id, detail}",
+    Output.INVOKER: "Lambda function that hands a session to the agent",
+    Output.RULE: "EventBridge rule that starts the workflow",
+    Output.DEAD_LETTERS: "Events that could not start a workflow",
+    Output.AGENT_ROLE: "Role of the agent",
+    Output.AGENT_RUNTIME: "AgentCore runtime that runs the agent",
+}
+
+
+class VigilStack(cdk.Stack):
+    """Everything that Vigil needs in one account and region."""
+
+    def __init__(self, scope: Construct, name: str) -> None:
+        super().__init__(scope, name, description="Vigil: long AI-agent jobs as sessions that always end")
+        poll_seconds = cdk.CfnParameter(
+            self,
+            POLL_SECONDS_PARAMETER,
+            type="Number",
+            default=5,
+            min_value=1,
+            max_value=300,
+            description="Seconds between two looks at a session's status",
+        )
+        model_id = cdk.CfnParameter(
+            self,
+            MODEL_ID_PARAMETER,
+            default="global.anthropic.claude-sonnet-4-6",
+            allowed_pattern=r"[A-Za-z0-9.:/_-]{1,256}",
+            description="Bedrock model or inference profile of the agent",
+        )
+        agent_factory = cdk.CfnParameter(
+            self,
+            AGENT_FACTORY_PARAMETER,
+            default=DEFAULT_AGENT,
+            allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+            description="Factory of the agent, package.module:factory",
+        )
+        table = _table(self)
+        bucket = _bucket(self)
+        agent = AgentRuntime(
+            self,
+            "Agent",
+            table=table,
+            bucket=bucket,
+            model_id=model_id.value_as_string,
+            agent=agent_factory.value_as_string,
+        )
+        invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn)
+        workflow = agent_workflow(self, table=table, invoker=invoker, poll_seconds=poll_seconds)
+        trigger = Trigger(self, "Trigger", workflow=workflow)
+        for output, value in {
+            Output.TABLE: table.table_name,
+            Output.BUCKET: bucket.bucket_name,
+            Output.STATE_MACHINE: workflow.state_machine_arn,
+            Output.INVOKER: invoker.function_name,
+            Output.RULE: trigger.rule.rule_name,
+            Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
+            Output.AGENT_ROLE: agent.role.role_arn,
+            Output.AGENT_RUNTIME: agent.arn,
+        }.items():
+            cdk.CfnOutput(self, output, value=value, description=DESCRIPTIONS[output])
+        acknowledge(self, {"CloudFormation-Validate::W1001": "The output takes the runtime only where it exists."})
+
+
+def _table(scope: Construct) -> dynamodb.TableV2:
+    def string(name: str) -> dynamodb.Attribute:
+        return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
+
+    return dynamodb.TableV2(
+        scope,
+        "Sessions",
+        partition_key=string("PK"),
+        sort_key=string("SK"),
+        time_to_live_attribute="expires_at",
+        point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+            point_in_time_recovery_enabled=True
+        ),
+        global_secondary_indexes=[
+            dynamodb.GlobalSecondaryIndexPropsV2(
+                index_name=INDEX_BY_START, partition_key=string("SK"), sort_key=string("start_time")
+            ),
+            dynamodb.GlobalSecondaryIndexPropsV2(
+                index_name=INDEX_BY_STATUS, partition_key=string("status"), sort_key=string("start_time")
+            ),
+        ],
+        # Records expire by themselves; the reports, which people keep, are in the bucket.
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+    )
+
+
+def _bucket(scope: Construct) -> s3.Bucket:
+    bucket = s3.Bucket(
+        scope,
+        "Artifacts",
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        encryption=s3.BucketEncryption.S3_MANAGED,
+        enforce_ssl=True,
+        versioned=True,
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                expiration=cdk.Duration.days(90),
+                noncurrent_version_expiration=cdk.Duration.days(7),
+                abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
+            )
+        ],
+        removal_policy=cdk.RemovalPolicy.RETAIN,
+    )
+    acknowledge(
+        bucket,
+        {
+            "AwsSolutions-S1": "The bucket is private and only the agent writes to it:"
+            " an access log costs more than it tells.",
+        },
+    )
+    return bucket

@@ -1,0 +1,56 @@
+"""What starts a session: an EventBridge rule on the default bus, and a queue for what could not be delivered."""
+
+from aws_cdk import Duration
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.acknowledge import acknowledge
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
+
+
+class Trigger(Construct):
+    """The rule and its dead-letter queue."""
+
+    def __init__(self, scope: Construct, name: str, *, workflow: sfn.StateMachine) -> None:
+        super().__init__(scope, name)
+        self.dead_letters = sqs.Queue(
+            self,
+            "DeadLetters",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="TriggerWorkflowStart", actions=["states:StartExecution"], resources=[workflow.state_machine_arn]
+            )
+        )
+        self.rule = events.Rule(
+            self,
+            "Rule",
+            description="Starts a Vigil session; the event's id becomes the session's",
+            event_pattern=events.EventPattern(source=[EVENT_SOURCE], detail_type=[EVENT_DETAIL_TYPE]),
+            targets=[
+                targets.SfnStateMachine(
+                    workflow,
+                    input=events.RuleTargetInput.from_object(
+                        {
+                            "session_id": events.EventField.event_id,
+                            "detail": events.EventField.from_path("$.detail"),
+                            "event_time": events.EventField.time,
+                        }
+                    ),
+                    role=role.without_policy_updates(),
+                    dead_letter_queue=self.dead_letters,
+                    # A session that starts an hour late surprises people more than one that lies in the queue.
+                    max_event_age=Duration.hours(1),
+                    retry_attempts=20,
+                )
+            ],
+        )

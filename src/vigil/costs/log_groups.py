@@ -1,0 +1,56 @@
+"""Log groups of functions: how long they keep logs, how much they hold and how fast they grow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from os.path import commonprefix
+from typing import Any
+
+from vigil.costs.inventory import Function
+from vigil.costs.metrics import Metric, Observed, daily_sums
+
+INGESTION_DAYS = 30
+"""Days over which ingestion is observed, whatever the request's window."""
+
+
+@dataclass(frozen=True)
+class LogGroup:
+    """A log group and the functions that write to it."""
+
+    name: str
+    functions: tuple[str, ...]
+    """By name; a finding about the group goes to the first."""
+    retention_days: int | None
+    """None keeps logs for ever."""
+    stored_bytes: int | None
+    ingested: Observed | None
+    """Uncompressed bytes over at most INGESTION_DAYS; None if there is no datapoint."""
+
+
+def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, LogGroup]:
+    """Return the log groups of ``functions`` (at least one, of one region) that exist, by name, without ingestion."""
+    writers: dict[str, list[str]] = {}
+    for function in functions:
+        writers.setdefault(function.log_group, []).append(function.name)
+    # One listing of what the names have in common, not a call a group: the API takes few calls a second.
+    prefix = commonprefix(list(writers))  # noqa: RUF071 - characters are meant, not path components
+    pages = logs.get_paginator("describe_log_groups").paginate(**({"logGroupNamePrefix": prefix} if prefix else {}))
+    return {
+        group["logGroupName"]: LogGroup(
+            group["logGroupName"],
+            tuple(sorted(writers[group["logGroupName"]])),
+            group.get("retentionInDays"),
+            group.get("storedBytes"),
+            None,
+        )
+        for page in pages
+        for group in page["logGroups"]
+        if group["logGroupName"] in writers
+    }
+
+
+def observe_ingestion(cloudwatch: Any, names: Sequence[str], end: datetime) -> dict[str, Observed]:
+    """Return the bytes ingested by each of the log groups in the INGESTION_DAYS before ``end``."""
+    metrics = {Metric("AWS/Logs", "IncomingBytes", (("LogGroupName", name),)): name for name in names}
+    sums = daily_sums(cloudwatch, list(metrics), end - timedelta(days=INGESTION_DAYS), end)
+    return {metrics[metric]: observed for metric, observed in sums.items()}

@@ -1,0 +1,60 @@
+"""What a cost session is asked for: the event's detail, validated."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from vigil.errors import InvalidDetail
+
+MAX_REGIONS = 20
+MAX_DAYS = 90
+
+_ALLOWED = {
+    "regions": f"a list of 1 to {MAX_REGIONS} different region names such as us-east-1",
+    "days": f"a whole number from 1 to {MAX_DAYS}",
+    "functions": "a name filter such as orders-*",
+}
+
+Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$")]
+
+
+def _all_different(regions: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(regions)) < len(regions):
+        raise ValueError("a region stands twice")
+    return regions
+
+
+class CostRequest(BaseModel):
+    """Which functions to analyse, over which time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    # JSON knows lists only, which a strict tuple refuses; the names in it stay strict.
+    regions: Annotated[
+        tuple[Region, ...], Field(strict=False, min_length=1, max_length=MAX_REGIONS), AfterValidator(_all_different)
+    ]
+    days: int = Field(default=30, ge=1, le=MAX_DAYS)
+    functions: Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?\[\]!-]{1,128}$")] | None = None
+    """A case-sensitive glob over function names; None takes all."""
+
+
+def parse_request(detail: object, default_region: str) -> CostRequest:
+    """Return the request that ``detail`` makes; without regions it is for ``default_region``.
+
+    Raises InvalidDetail: one line that names every offending key and what is allowed.
+    """
+    if not isinstance(detail, dict):
+        raise InvalidDetail(f"detail must be an object with {_known()}, not {type(detail).__name__}")
+    try:
+        return CostRequest.model_validate({"regions": [default_region], **detail})
+    except ValidationError as error:
+        keys = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
+        problems = [
+            f"{key} must be {_ALLOWED[key]}" if key in _ALLOWED else f"{key[:64]!r} is not known" for key in keys
+        ]
+        unknown = f" (known: {_known()})" if any(key not in _ALLOWED for key in keys) else ""
+        raise InvalidDetail(f"detail: {'; '.join(problems)}{unknown}") from error
+
+
+def _known() -> str:
+    return ", ".join(_ALLOWED)
