@@ -9,7 +9,7 @@ from infra.stack import VigilStack
 from vigil.names import STACK
 
 app = cdk.App(
-    outdir=os.environ.get("CDK_OUTDIR"),
+    outdir=os.environ.get("CDK_OUTDIR", "cdk.out"),
     analytics_reporting=False,
     # The template is the same whether the agent's package is built or not: its asset hash is that of its sources.
     context=None if os.environ.get("VIGIL_BUNDLE") else {"aws:cdk:bundling-stacks": []},

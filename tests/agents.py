@@ -9,6 +9,7 @@ from typing import Any
 from strands import Agent
 
 from examples.hello_agent import hello_agent
+from vigil.agent.agent import cost_agent
 from vigil.agent.models import make_model
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
@@ -55,6 +56,12 @@ def completes_without_report(session: AgentSession) -> Agent:
 
 def says_failed(session: AgentSession) -> Agent:
     return follows(session, '1. `journal_set_status(status="FAILED", message="nothing to look at")`')
+
+
+def chosen(session: AgentSession) -> Agent:
+    """The agent that the event's detail names, so that one deployed stack runs them all; the cost agent otherwise."""
+    name = session.detail.get("agent")
+    return globals()[name](session) if name else cost_agent(session)
 
 
 def not_an_agent(session: AgentSession) -> Any:

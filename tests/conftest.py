@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
+from vigil.names import Env
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +15,16 @@ def embedded() -> Iterator[LocalStack]:
     stack = LocalStack._launch(0)
     yield stack
     stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """The local stack as ``make run`` starts it, with the sample account; an event's detail may choose its agent."""
+    with LocalStack.start(agent_environment={Env.AGENT: "tests.agents:chosen"}) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def deployment(stack: LocalStack) -> Deployment:
+    """A client of the local stack."""
+    return Deployment(stack.session())

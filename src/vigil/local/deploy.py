@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from botocore.exceptions import WaiterError
 
 from vigil.errors import LocalStackError
 from vigil.names import STACK
+
+KEEP_SECONDS = 3600
+"""How long another version's assembly stays in the cache; a process that started before may still deploy it."""
 
 PROJECT = Path(__file__).resolve().parents[3]
 _INPUTS = ("app.py", "infra/**/*.py", "src/vigil/**/*.py", "src/vigil/**/*.md", "requirements/*.txt")
@@ -43,6 +47,9 @@ def synthesize(cache: Path) -> Path:
         partial.rename(assembly)
     except OSError:
         shutil.rmtree(partial)  # somebody else was faster
+    for other in cache.iterdir():
+        if other.stat().st_mtime < time.time() - KEEP_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)
     return assembly
 
 
