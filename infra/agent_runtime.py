@@ -56,7 +56,12 @@ class AgentRuntime(Construct):
                 bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_Bundler()),
             ),
             execution_role=self.role.without_policy_updates(),
-            environment_variables={Env.MODEL: model_id, Env.AGENT: agent},
+            # AgentCore promises no region in the environment, and boto3 needs one.
+            environment_variables={
+                Env.MODEL: model_id,
+                Env.AGENT: agent,
+                "AWS_DEFAULT_REGION": cdk.Stack.of(self).region,
+            },
             lifecycle_configuration=agentcore.LifecycleConfiguration(
                 idle_runtime_session_timeout=cdk.Duration.minutes(15), max_lifetime=cdk.Duration.hours(8)
             ),

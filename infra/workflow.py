@@ -68,8 +68,9 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
             "Arguments": {
                 "TableName": table_name,
                 "Item": {
-                    # Undefined, and so a States.QueryEvaluationError, for anything that is no session id.
-                    "PK": {"S": f"{{% $states.input.session_id[$contains($, /^{SESSION_ID_PATTERN}$/)] %}}"},
+                    # Undefined, and so a States.QueryEvaluationError, for anything that is no session id. The whole
+                    # string must be the match: /$/ would let a line break at the end pass.
+                    "PK": {"S": f"{{% $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $] %}}"},
                     "SK": {"S": RECORD_SK},
                     "status": {"S": Status.INITIATED},
                     "start_time": {"S": "{% $states.context.Execution.StartTime %}"},

@@ -1,5 +1,6 @@
 """Agents that misbehave, for tests: factories as VIGIL_AGENT names them."""
 
+import json
 import os
 import signal
 import sys
@@ -39,6 +40,19 @@ def raises(session: AgentSession) -> Agent:
 
 def slow(session: AgentSession) -> Agent:
     time.sleep(1.5)
+    return hello_agent(session)
+
+
+def waits(session: AgentSession) -> Agent:
+    """Works until a test saves the artifact "go", then greets."""
+    while not session.artifacts.exists("go"):
+        time.sleep(0.05)
+    return hello_agent(session)
+
+
+def tells_environment(session: AgentSession) -> Agent:
+    """Saves what its process can see of its surroundings."""
+    session.artifacts.write("environment.json", json.dumps(dict(os.environ)))
     return hello_agent(session)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import Workflow
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env
@@ -28,3 +29,9 @@ def stack() -> Iterator[LocalStack]:
 def deployment(stack: LocalStack) -> Deployment:
     """A client of the local stack."""
     return Deployment(stack.session())
+
+
+@pytest.fixture(scope="session")
+def workflow(stack: LocalStack) -> Workflow:
+    """Executions of the local stack's workflow."""
+    return Workflow(stack)

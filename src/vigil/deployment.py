@@ -28,7 +28,8 @@ class Deployment:
 
     def __init__(self, session: boto3.Session | None = None, stack: str | None = None) -> None:
         with aws_errors():
-            self._session = session or boto3.Session()
+            # boto3 itself reads AWS_DEFAULT_REGION only; every other AWS SDK knows this one.
+            self._session = session or boto3.Session(region_name=os.environ.get("AWS_REGION"))
         self._stack = stack or os.environ.get(Env.STACK) or STACK
 
     @cached_property

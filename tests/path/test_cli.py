@@ -1,0 +1,119 @@
+"""The command line, as a user types it, against a real local stack."""
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.support import Workflow, command
+from vigil.local.stack import LocalStack
+
+HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
+
+
+def test_run_shows_a_session_live_and_saves_its_report(stack: LocalStack, tmp_path: Path) -> None:
+    done = command(stack, "vigil", "run", "--functions", "orders-*", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    for shown in (
+        "InitializeSession",
+        "BUSY",
+        "inventory completed",
+        "SessionCompleted",
+        "## Summary",
+        "COMPLETED after",
+    ):
+        assert shown in done.stdout
+    assert "What can be saved" not in done.stdout
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.startswith("# What this account overpays for AWS Lambda")
+    assert json.loads((tmp_path / "out" / "findings.json").read_text())["request"]["functions"] == "orders-*"
+
+
+def test_a_session_that_fails_is_red_and_one_line_on_the_screen_and_an_exit_status(stack: LocalStack) -> None:
+    done = command(stack, "vigil", "run", "--detail", FAILING)
+    assert done.returncode == 1
+    session_id = done.stdout.split()[1]
+    assert len(done.stderr.splitlines()) == 1
+    assert "FAILED after" in done.stderr
+    assert f"AgentFailed: session {session_id}: nothing to look at" in done.stderr
+    again = command(stack, "vigil", "watch", session_id)
+    assert (again.returncode, again.stderr.partition("s  ")[2]) == (1, done.stderr.partition("s  ")[2])
+
+
+def test_a_session_is_triggered_watched_listed_shown_and_read(stack: LocalStack) -> None:
+    session_id = json.loads(command(stack, "vigil", "trigger", "--detail", HELLO, "--json").stdout)["session_id"]
+    assert command(stack, "vigil", "watch", session_id).returncode == 0
+    listed = json.loads(command(stack, "vigil", "sessions", "--status", "completed", "--json").stdout)
+    assert session_id in [session["session_id"] for session in listed]
+    assert {session["status"] for session in listed} == {"COMPLETED"}
+    assert session_id in command(stack, "vigil", "sessions").stdout
+    shown = json.loads(command(stack, "vigil", "show", session_id, "--json").stdout)
+    assert (shown["session_id"], shown["status"], shown["phases"]) == (session_id, "COMPLETED", [])
+    assert "COMPLETED" in command(stack, "vigil", "show", session_id).stdout
+    assert command(stack, "vigil", "report", session_id).stdout == "# Hello"
+
+
+def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
+    """Run a command that must fail with one line and no traceback; returns that line."""
+    done = command(stack, *words, **environment)
+    assert done.returncode not in (0, None), done.stdout
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip()
+    assert "\n" not in line, line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trigger", "--detail", "[1]"], "detail must be a JSON object, not list"),
+        (["trigger", "--detail", "{"], "--detail is not JSON"),
+        (["trigger", "--detail", json.dumps({"x": "y" * 300_000})[:120_000] + '"}'], "at most 65536 are allowed"),
+        (["trigger", "--detail", "{}", "--days", "3"], "leave out days"),
+        (["show", "nonsense"], "session_id must be 33 to 100 letters, digits or '-', not 'nonsense'"),
+        (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
+        (["watch", "#"], "session_id must be 33 to 100 letters"),
+        (["show", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
+        (["report", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
+        (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED"),
+        (["local", "status"], "no local stack runs in this folder"),
+        (["local", "up", "--port", "0", "--agent-env", "NO_SUCH_KEY"], "environment variable NO_SUCH_KEY is not set"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_allowed(
+    stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(stack, "vigil", *words)
+
+
+def test_the_detail_that_the_agent_refuses_is_told_when_the_session_is_watched(stack: LocalStack) -> None:
+    done = command(stack, "vigil", "run", "--days", "1000")
+    assert done.returncode == 1
+    assert "InvalidDetail" in done.stderr
+    assert "days must be a whole number from 1 to 90" in done.stderr
+
+
+def test_a_stack_that_is_not_there_is_named_with_what_to_do(stack: LocalStack) -> None:
+    line = refused(stack, "vigil", "trigger", VIGIL_STACK="Elsewhere")
+    assert f"no stack Elsewhere in {stack.endpoint}" in line
+    assert "make deploy" in line
+
+
+def test_missing_credentials_and_regions_are_named_with_what_to_do(stack: LocalStack) -> None:
+    assert "no AWS region: set AWS_REGION" in refused(None, "vigil", "sessions", AWS_EC2_METADATA_DISABLED="true")
+    without = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": stack.endpoint, "AWS_EC2_METADATA_DISABLED": "true"}
+    assert "no AWS credentials: set AWS_PROFILE" in refused(None, "vigil", "sessions", **without)
+
+
+def test_an_aws_that_cannot_be_reached_is_one_line() -> None:
+    environment = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "test"}
+    line = refused(None, "vigil", "sessions", **environment, AWS_SECRET_ACCESS_KEY="test")
+    assert "http://127.0.0.1:9" in line
+
+
+def test_a_session_without_a_report_says_so(stack: LocalStack, workflow: Workflow) -> None:
+    _, session = workflow.run(detail={"agent": "says_failed"})
+    assert session is not None
+    assert "no artifact report.md in this session" in refused(stack, "vigil", "report", session.session_id)

@@ -1,0 +1,116 @@
+"""The whole path: an event on the bus becomes a session, and its end is in the record, the execution and the bucket."""
+
+import json
+
+import pytest
+
+from tests.support import Workflow, command, until
+from vigil.deployment import Deployment
+from vigil.local.deploy import PROJECT
+from vigil.local.sample_account import build
+from vigil.local.stack import LocalStack
+from vigil.session import Status
+
+
+def put_event(stack: LocalStack, detail: object) -> str:
+    """Publish the event with the plain AWS CLI; returns its id."""
+    entry = {"Source": "vigil", "DetailType": "Run Agent", "Detail": json.dumps(detail)}
+    done = command(stack, "aws", "events", "put-events", "--entries", json.dumps([entry]))
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["Entries"][0]["EventId"])
+
+
+def ended(workflow: Workflow, session_id: str) -> None:
+    until(lambda: (session := workflow.session(session_id)) and session.terminal)
+
+
+@pytest.mark.criterion("1.2")
+@pytest.mark.criterion("1.3")
+@pytest.mark.criterion("2.1")
+@pytest.mark.criterion("2.2")
+@pytest.mark.criterion("7.3")
+@pytest.mark.criterion("7.4")
+@pytest.mark.criterion("7.5")
+def test_the_id_of_an_event_from_the_aws_cli_is_the_session_id_all_the_way_to_the_agent(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment
+) -> None:
+    event_id = put_event(stack, {"agent": "tells_environment"})
+    ended(workflow, event_id)
+    session = workflow.session(event_id)
+    assert session is not None
+    assert (session.status, session.error) == (Status.COMPLETED, None)
+    assert session.report_uri == f"s3://{stack.outputs['BucketName']}/sessions/{event_id}/report.md"
+    assert session.execution_arn is not None
+    execution = workflow.ended(session.execution_arn)
+    assert execution["status"] == "SUCCEEDED"
+    assert json.loads(execution["input"])["session_id"] == event_id
+    environment = json.loads(deployment.artifacts(event_id).read("environment.json"))
+    assert environment["SESSION_ID"] == event_id
+    assert environment["S3_BUCKET_NAME"] == stack.outputs["BucketName"]
+    assert environment["DDB_TABLE_NAME"] == stack.outputs["TableName"]
+
+
+def test_the_agent_sees_its_own_credentials_and_nothing_of_the_host(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment
+) -> None:
+    _, session = workflow.run(detail={"agent": "tells_environment"})
+    assert session is not None
+    environment = json.loads(deployment.artifacts(session.session_id).read("environment.json"))
+    assert set(environment) <= {
+        *("SESSION_ID", "S3_BUCKET_NAME", "DDB_TABLE_NAME", "VIGIL_MODEL", "VIGIL_AGENT"),
+        *("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"),
+        *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+        *("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"),
+    }
+    assert environment["HOME"] == str(stack.folder)
+
+
+@pytest.mark.criterion("1.1")
+@pytest.mark.criterion("1.4")
+def test_the_cost_agent_journals_its_phases_and_reports_the_waste_that_is_there(
+    workflow: Workflow, deployment: Deployment
+) -> None:
+    execution, session = workflow.run(detail={"days": 30})
+    assert session is not None
+    assert (execution["status"], session.status) == ("SUCCEEDED", Status.COMPLETED)
+    phases = [(task.name, task.state) for task in deployment.journal.tasks(session.session_id)]
+    assert phases == [(name, "COMPLETED") for name in ("inventory", "usage", "findings", "report")]
+    artifacts = deployment.artifacts(session.session_id)
+    findings = json.loads(artifacts.read("findings.json"))
+    found = {(item["function"], item["kind"]) for item in findings["findings"]}
+    assert found == {(item.function, item.kind) for item in build().planted}
+    report = artifacts.read("report.md")
+    assert "no language model" in report
+    assert "access denied" not in report
+    assert all(f"`{item['id']}`" in report for item in findings["findings"])
+
+
+def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflow: Workflow) -> None:
+    event_id = put_event(stack, {"functions": "orders-*", "days": 14, "regions": ["us-east-1"]})
+    ended(workflow, event_id)
+    findings = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))
+    assert findings["request"] == {"functions": "orders-*", "days": 14, "regions": ["us-east-1"]}
+    assert findings["functions"] == sum(item.name.startswith("orders-") for item in build().functions)
+
+
+def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Workflow) -> None:
+    entries = [
+        {"Source": "vigil", "DetailType": "Something else", "Detail": "{}"},
+        {"Source": "other", "DetailType": "Run Agent", "Detail": "{}"},
+    ]
+    answer = stack.client("events").put_events(Entries=entries)
+    # An event of ours that comes after them ends; theirs would have begun by then.
+    _, session = workflow.run(detail={"agent": "hello_agent"})
+    assert session is not None
+    assert [workflow.session(entry["EventId"]) for entry in answer["Entries"]] == [None, None]
+
+
+def test_an_agent_of_ones_own_of_fifteen_lines_runs_the_whole_path(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment
+) -> None:
+    event_id = put_event(stack, {"agent": "hello_agent"})
+    ended(workflow, event_id)
+    assert deployment.artifacts(event_id).read("report.md") == "# Hello"
+    source = (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8")
+    body = source.partition('"""\n\n')[2]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 15
