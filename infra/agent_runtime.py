@@ -95,7 +95,7 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
         return [action for action in READ_ACTIONS if action.startswith(f"{service}:")]
 
     for sid, actions, resources in (
-        ("AgentJournalRead", ["dynamodb:GetItem", "dynamodb:Query"], [table.table_arn]),
+        ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
         ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
         ("AgentJournalTask", ["dynamodb:PutItem"], [table.table_arn]),
         ("AgentArtifactWrite", ["s3:PutObject"], [artifacts]),

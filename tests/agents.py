@@ -56,6 +56,13 @@ def tells_environment(session: AgentSession) -> Agent:
     return hello_agent(session)
 
 
+def lists(session: AgentSession) -> Agent:
+    """Lists its own artifacts: what S3 asks for before it says of an artifact that there is none."""
+    bucket, _, key = session.artifacts.uri("x").removeprefix("s3://").partition("/")
+    session.client("s3", session.region).list_objects_v2(Bucket=bucket, Prefix=key)
+    return hello_agent(session)
+
+
 def forgets_everything(session: AgentSession) -> Agent:
     return follows(session, "Do nothing.")
 
