@@ -1,0 +1,111 @@
+"""``vigil local``: a server in the foreground that other commands find, and that leaves nothing behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import BIN, command, until
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Start ``vigil local up`` in a folder of its own, where the test runs too."""
+    monkeypatch.chdir(tmp_path)
+    started: list[subprocess.Popen[str]] = []
+
+    def up(*options: str) -> "subprocess.Popen[str]":
+        words = [str(BIN / "vigil"), "local", "up", "--port", "0", "--no-sample-account", *options]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield up
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def serves(process: "subprocess.Popen[str]") -> dict[str, str]:
+    """Wait until other commands find the stack and return what they are told."""
+
+    def look() -> dict[str, str] | None:
+        assert process.poll() is None, process.communicate()
+        done = command(None, "vigil", "local", "status", "--json")
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    return until(look)
+
+
+def server_group(process: "subprocess.Popen[str]") -> int:
+    """Return the process group of the embedded AWS and all that it starts."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return next(group for child in children if (group := os.getpgid(int(child))) == int(child))
+
+
+def is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Start, tmp_path: Path) -> None:
+    process = start("--agent", "examples.hello_agent:hello_agent")
+    endpoint = serves(process)["endpoint"]
+    group = server_group(process)
+    exports = command(None, "vigil", "local", "env").stdout
+    environment = dict(line.removeprefix("export ").split("=", 1) for line in exports.splitlines())
+    assert environment["AWS_ENDPOINT_URL"] == endpoint
+    outputs = command(None, "aws", "cloudformation", "describe-stacks", "--query", "Stacks[0].Outputs", **environment)
+    assert {"StateMachineArn", "TableName", "BucketName"} <= {item["OutputKey"] for item in json.loads(outputs.stdout)}
+    assert command(None, "vigil", "sessions", **environment).stdout.strip() == "no sessions"
+    second = start()
+    told = second.communicate()[1]
+    assert second.returncode == 1
+    assert told.strip() == "vigil: a local stack runs in this folder already; `vigil local down` stops it"
+    down = command(None, "vigil", "local", "down")
+    assert down.stdout.strip() == f"stopped the local stack at {endpoint}"
+    assert process.wait(30) == 0
+    until(lambda: is_gone(group))
+    assert command(None, "vigil", "local", "status").returncode == 1
+    assert list((tmp_path / ".vigil").iterdir()) == []
+    assert "IAM enforced; Ctrl-C stops it" in process.communicate()[0]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_however_it_ends_nothing_goes_on_running(start: Start, how: signal.Signals) -> None:
+    process = start()
+    serves(process)
+    group = server_group(process)
+    process.send_signal(how)
+    assert process.wait(30) == (-how if how == signal.SIGKILL else 0)
+    until(lambda: is_gone(group))
+    assert command(None, "vigil", "local", "env").returncode == 1
+
+
+def test_a_server_that_dies_ends_it_with_a_line_that_says_so(start: Start) -> None:
+    process = start()
+    serves(process)
+    os.killpg(server_group(process), signal.SIGKILL)
+    assert process.wait(30) == 1
+    assert process.communicate()[1].strip() == "vigil: the embedded AWS ended with exit code -9"
+
+
+def test_a_port_in_use_is_named(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start("--port", str(port))
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert told.strip() == f"vigil: port {port} of 127.0.0.1 cannot be used: Address already in use"
