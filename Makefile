@@ -32,12 +32,12 @@ lock: install ## Lock the dependencies anew, with hashes
 	  --custom-compile-command "make lock" --output-file requirements/uv.txt -
 
 .PHONY: run
-run: install ## Take an event through the whole chain on this machine, and show it live
-	@$(BIN)/vigil run --local
+run: install ## Take an event through the whole chain on this machine, and show it live (ARGS="--days 14")
+	@$(BIN)/vigil run --local $(ARGS)
 
 .PHONY: local
-local: install ## Start the local stack in the foreground (PORT=4566)
-	@$(BIN)/vigil local up --port $(or $(PORT),4566)
+local: install ## Start the local stack in the foreground (PORT=4566, ARGS="--agent package.module:factory")
+	@$(BIN)/vigil local up --port $(or $(PORT),4566) $(ARGS)
 
 .PHONY: trigger-workflow
 trigger-workflow: install ## Publish the event that starts a session (DETAIL='{"days": 30}'), on AWS or the local stack
@@ -52,11 +52,11 @@ package: install ## Build the agent's code package (arm64, Python 3.13) into cdk
 	VIGIL_BUNDLE=1 $(BIN)/python app.py
 
 # The CDK CLI uploads the assets and creates the stack; npx comes with the Node of the virtual environment.
-CDK := npx --yes aws-cdk@2 --app cdk.out
+CDK := npx --yes aws-cdk@2.1148.1 --app cdk.out
 
 .PHONY: deploy
-deploy: package ## Deploy to the AWS account that the environment names
-	$(CDK) deploy --require-approval never
+deploy: package ## Deploy to the AWS account that the environment names (ARGS="--parameters ModelId=...")
+	$(CDK) deploy --require-approval never $(ARGS)
 
 .PHONY: destroy
 destroy: synth ## Remove the stack from AWS; the bucket with the reports stays
@@ -74,6 +74,10 @@ check: install ## Lint, type-check, and check the template (cfn-lint, cdk-nag)
 .PHONY: test
 test: install ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+.PHONY: requirements
+requirements: install ## Write into docs/requirements.md which tests prove which criterion
+	$(BIN)/python -m tests.requirements
 
 .PHONY: clean
 clean: ## Remove everything that was built, except the virtual environment

@@ -23,7 +23,9 @@ from vigil.session import parse_status
 from vigil.settings import require
 from vigil.watch import Moment, Outcome, watch
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+HELP = "Start sessions, watch them and read their reports, on AWS or on a local stack."
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, pretty_exceptions_enable=False)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")
 app.add_typer(local_app, name="local")
 console = Console(highlight=False, soft_wrap=True)
@@ -98,15 +100,18 @@ def _run(deployment: Deployment, detail: Any, out: Path) -> None:
 
 def _watch(deployment: Deployment, session_id: str) -> Outcome:
     begun: datetime | None = None
-    polls = 0
+    polls, progress = 0, ""
     with console.status("waiting for the workflow") as status:
         for event in watch(deployment, session_id):
             if isinstance(event, Outcome):
                 return event
             begun = begun or event.at
+            if event.kind == "progress":
+                progress = f": {event.text}"
+                continue
             if event.kind == "workflow" and event.text in ("CheckStatus", "EvaluateStatus", "WaitForCompletion"):
                 polls += event.text == "CheckStatus"
-                status.update(f"the agent works; status checked {polls} times")
+                status.update(f"the agent works{progress} (status checked {polls} times)")
                 if polls > 1:
                     continue
             console.print(_line(event, (event.at - begun).total_seconds()))

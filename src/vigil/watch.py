@@ -19,7 +19,7 @@ _RECENT_EXECUTIONS = 25
 
 @dataclass(frozen=True)
 class Moment:
-    """Something that happened: ``kind`` is workflow, session or phase; ``text`` is for a person."""
+    """Something that happened: ``kind`` is workflow, session, phase or progress; ``text`` is for a person."""
 
     at: datetime
     kind: str
@@ -45,7 +45,9 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
     """
     check_session_id(session_id)
     execution_arn, started = _await_execution(deployment, session_id, poll_seconds)
-    last_event, seen_tasks, status = 0, {}, None  # type: int, dict[int, str], str | None
+    last_event, seen_tasks = 0, {}  # type: int, dict[int, str]
+    status: str | None = None
+    progress: str | None = None
     while True:
         # The execution is asked first: what it did before it ended is then all there to read.
         with aws_errors():
@@ -56,6 +58,9 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
             if session.status != status:
                 status = session.status
                 moments.append(Moment(_moment(session.updated_at or session.start_time), "session", status))
+            if session.progress and session.progress != progress:
+                progress = session.progress
+                moments.append(Moment(_moment(session.updated_at or session.start_time), "progress", progress))
             for task in deployment.journal.tasks(session_id):
                 if seen_tasks.get(task.number) != task.state:
                     if task.number not in seen_tasks:

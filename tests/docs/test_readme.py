@@ -1,0 +1,73 @@
+"""The README shows what the commands print: each is run, and compared with ids, times and dates masked."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import BIN, command
+from vigil.local.deploy import PROJECT
+
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+MASKS = {
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID",
+    r"\d{4}-\d\d-\d\d": "DATE",
+    r"\d+\.\d s\b": "TIME",
+    r" +TIME": "TIME",
+    r"(?m) +$": "",
+}
+
+
+def shown(after: str) -> str:
+    """Return the output that the README shows after the command ``after``."""
+    match = re.search(rf"```sh\n{re.escape(after)}\n```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert match is not None, after
+    return match[1]
+
+
+def masked(text: str) -> list[str]:
+    """Return the lines of ``text`` without what differs from run to run, their order included."""
+    for pattern, mask in MASKS.items():
+        text = re.sub(pattern, mask, text)
+    return sorted(line for line in text.splitlines() if line)
+
+
+def test_make_run_prints_what_the_readme_shows_and_saves_the_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "run", f"ARGS=--out {tmp_path}"], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert masked(done.stdout.replace(str(tmp_path), "out")) == masked(shown("make run"))
+    assert (tmp_path / "report.md").read_text(encoding="utf-8").startswith("# What this account overpays")
+
+
+def test_an_agent_of_ones_own_runs_as_the_readme_says(tmp_path: Path) -> None:
+    words = re.search(r'```sh\nmake run ARGS="(.*)"\n```', README)
+    assert words is not None
+    options = [*words[1].split(), "--out", str(tmp_path)]
+    done = subprocess.run([BIN / "vigil", "run", "--local", *options], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == "# Hello"
+
+
+def test_the_help_is_the_one_that_the_readme_shows() -> None:
+    done = command(None, "vigil", "--help", COLUMNS="80")
+    assert masked(done.stdout) == masked(shown("vigil --help"))
+
+
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    assert (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8").strip() in README
+
+
+@pytest.mark.parametrize("document", sorted(PROJECT.glob("*.md")) + sorted((PROJECT / "docs").glob("*.md")))
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_make_target_that_a_document_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    for document in PROJECT.glob("*.md"):
+        named = set(re.findall(r"`?\bmake ([a-z-]+)[`\s]", document.read_text(encoding="utf-8")))
+        assert named - {"sure"} <= targets, document
