@@ -84,7 +84,15 @@ async def _serve(listener: socket.socket, agents: Any) -> None:
             await super().startup(sockets)
             print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
 
-    server = Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=75, timeout_graceful_shutdown=2))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+        # ministack sends a date of its own, and the JavaScript SDK cannot read two.
+        date_header=False,
+    )
+    server = Server(config)
     try:
         await server.serve(sockets=[listener])
     finally:

@@ -1,0 +1,52 @@
+"""``make deploy`` and ``make destroy``, with the real CDK CLI, against an account of the embedded AWS."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support import BIN, command
+from vigil.local.deploy import PROJECT
+from vigil.local.stack import LocalStack
+from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, STACK
+
+
+@pytest.fixture
+def account() -> Iterator[LocalStack]:
+    """An embedded AWS of its own: stacks have one name in an account."""
+    account = LocalStack._launch(0)
+    yield account
+    account.stop()
+
+
+def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -> None:
+    environment = {
+        # Whatever leads uv and npm to their registries, and nothing that leads to another AWS.
+        **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+        **account.environment(),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "CI": "true",
+    }
+
+    def make(*words: str) -> None:
+        done = subprocess.run(["make", *words], cwd=PROJECT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    npx = ["npx", "--yes", "aws-cdk@2.1148.1", "bootstrap", "aws://000000000000/us-east-1"]
+    done = subprocess.run(npx, cwd=account.folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    runtime = account.client("bedrock-agentcore-control").create_agent_runtime(
+        agentRuntimeName="given",
+        roleArn="arn:aws:iam::000000000000:role/given",
+        agentRuntimeArtifact={
+            "containerConfiguration": {"containerUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/x:1"}
+        },
+        networkConfiguration={"networkMode": "PUBLIC"},
+    )["agentRuntimeArn"]
+    make("deploy", f"ARGS=--parameters {AGENT_RUNTIME_ARN_PARAMETER}={runtime}")
+    assert command(account, "vigil", "sessions").stdout.strip() == "no sessions"
+    make("destroy")
+    with pytest.raises(ClientError, match="does not exist"):
+        account.client("cloudformation").describe_stacks(StackName=STACK)
