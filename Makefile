@@ -26,8 +26,9 @@ install: $(BIN)/.installed ## Install everything into .venv
 lock: install ## Lock the dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --all-extras --output-file requirements/dev.txt pyproject.toml
+	@# What goes to AWS is what runs here: the same versions.
 	$(BIN)/uv pip compile --quiet --python-platform aarch64-manylinux_2_28 --python-version 3.13 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --output-file requirements/agent.txt pyproject.toml
+	  --constraint requirements/dev.txt --custom-compile-command "make lock" --output-file requirements/agent.txt pyproject.toml
 	echo uv | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements/uv.txt -
 

@@ -41,7 +41,8 @@ def handler(event: object, context: object) -> dict[str, str]:
     ``event``: {"session_id": str, "detail": object, optional}. Raises InvalidInput before anything is called, and
     AgentNotAccepted when the agent did not take the session; the workflow records either as the session's error.
     """
-    about = {"session_id": str(event.get("session_id"))[:200] if isinstance(event, dict) else None}
+    given = event.get("session_id") if isinstance(event, dict) else None
+    about = {"session_id": None if given is None else str(given)[:200]}
     try:
         session_id, detail = parse(event)
         answer = invoke(_client(), InvokerSettings.from_env(), session_id, detail)
@@ -82,16 +83,21 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
         )
         body = response["response"].read()
     except (BotoCoreError, ClientError) as error:
-        raise AgentNotAccepted(f"session {session_id}: {error}") from error
+        raise AgentNotAccepted(f"session {session_id}: {_line(error)}") from error
     try:
         answer = json.loads(body)
     except ValueError as error:
         raise AgentNotAccepted(f"session {session_id}: the agent answered no JSON: {body[:200]!r}") from error
     status = answer.get("status") if isinstance(answer, dict) else None
-    if status not in ACCEPTED:
+    if not isinstance(status, str) or status not in ACCEPTED:
         reason = answer.get("error", answer) if isinstance(answer, dict) else answer
-        raise AgentNotAccepted(f"session {session_id}: the agent refused: {str(reason)[:500]}")
-    return str(status)
+        raise AgentNotAccepted(f"session {session_id}: the agent refused: {_line(reason)}")
+    return status
+
+
+def _line(reason: object) -> str:
+    """Return ``reason``, which others wrote, as one line of a length that a person reads."""
+    return " ".join(str(reason).split())[:500]
 
 
 @cache

@@ -60,7 +60,7 @@ class WorkerSettings:
             session_id=check_session_id(require(environ, Env.SESSION_ID)),
             table=require(environ, Env.TABLE),
             bucket=require(environ, Env.BUCKET),
-            region=environ.get("AWS_REGION") or require(environ, "AWS_DEFAULT_REGION"),
+            region=environ.get("AWS_REGION", "").strip() or require(environ, "AWS_DEFAULT_REGION"),
             agent=environ.get(Env.AGENT) or DEFAULT_AGENT,
             model=environ.get(Env.MODEL) or None,
         )

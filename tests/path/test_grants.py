@@ -40,8 +40,8 @@ class Simulated:
 
 GRANTS: dict[tuple[str, str], Failed | Gap | Simulated | None] = {
     ("TriggerWorkflowStart", "states:StartExecution"): Simulated(),
-    ("WorkflowSessionCreate", "dynamodb:PutItem"): Failed("DynamoDB.AccessDeniedException", HELLO),
-    ("WorkflowSessionRead", "dynamodb:GetItem"): Failed("DynamoDB.AccessDeniedException", HELLO),
+    ("WorkflowSessionCreate", "dynamodb:PutItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
+    ("WorkflowSessionRead", "dynamodb:GetItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
     ("WorkflowSessionFail", "dynamodb:UpdateItem"): None,
     ("WorkflowAgentInvoke", "lambda:InvokeFunction"): Failed("Lambda.AWSLambdaException", HELLO),
     ("InvokerAgentInvoke", "bedrock-agentcore:InvokeAgentRuntime"): Failed("AgentNotAccepted", HELLO),

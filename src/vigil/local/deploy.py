@@ -88,8 +88,9 @@ def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
     manifest = json.loads((assembly / f"{STACK}.assets.json").read_text())
     for asset in manifest["files"].values():
         source = assembly / asset["source"]["path"]
-        if source.suffix == ".json" or not source.exists():
-            # The template goes in the request; the agent's package is not built for a runtime that the laptop provides.
+        if source.suffix == ".json" or source.parent != assembly:
+            # The template goes in the request; the agent's package, for a runtime that the laptop provides, is not
+            # built, and its asset points to its sources.
             continue
         for destination in asset["destinations"].values():
             bucket, key = (

@@ -11,7 +11,6 @@ import re
 from collections.abc import Awaitable, Callable, Collection
 from importlib.metadata import version
 from typing import Any
-from urllib.parse import unquote
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
@@ -67,7 +66,10 @@ def _name_lambda_errors() -> None:
 
 
 def _enforce_state_machine_role() -> None:
-    """AWS runs a task with the state machine's role; ministack never looks at it."""
+    """AWS runs a task with the state machine's role; ministack never looks at it.
+
+    Covers the integrations of Vigil's workflow: optimized DynamoDB, and Lambda.
+    """
     run, dynamodb, call_lambda = (
         stepfunctions._run_execution,
         stepfunctions._invoke_dynamodb,
@@ -75,12 +77,17 @@ def _enforce_state_machine_role() -> None:
     )
 
     def run_noting(execution_arn: str) -> Any:
-        _execution.set(stepfunctions._executions.get(execution_arn))
-        return run(execution_arn)
+        # ministack copies the context into every thread that it starts for a task or a branch.
+        token = _execution.set(stepfunctions._executions.get(execution_arn))
+        try:
+            return run(execution_arn)
+        finally:
+            # A synchronous execution runs in the thread of whoever asked for it, which may be an execution itself.
+            _execution.reset(token)
 
     def authorise(error: str, action: str, resource: str) -> None:
         execution = _execution.get()
-        if execution is None or not ministack_app.AUTH:
+        if execution is None:
             return
         role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
         account = role.split(":")[4]
@@ -103,7 +110,8 @@ def _enforce_state_machine_role() -> None:
         if not table.startswith("arn:"):
             table = f"arn:aws:dynamodb:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:table/{table}"
         action = f"dynamodb:{operation[0].upper()}{operation[1:]}"
-        authorise("DynamoDB.AccessDeniedException", action, table)
+        # Not AccessDeniedException: the DynamoDB integration has no name of its own for a denial.
+        authorise("DynamoDB.AmazonDynamoDBException", action, table)
         return dynamodb(operation, arguments)
 
     def lambda_authorised(function: str, event: Any) -> Any:
@@ -121,7 +129,7 @@ def _enforce_state_machine_role() -> None:
 def _serve_agentcore(agents: AgentHost) -> None:
     """AgentCore's data plane only echoes; ours runs the agent, behind ministack's own authorisation."""
 
-    def invoke(runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+    def invoke(runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> Response:
         session_id = headers.get("x-amzn-bedrock-agentcore-runtime-session-id", "")
         status, answer = agents.invoke(runtime, session_id, body)
         if status >= 400:
@@ -129,8 +137,8 @@ def _serve_agentcore(agents: AgentHost) -> None:
             message = f"Received error ({status}) from runtime: {answer.decode(errors='replace')[:1000]}"
             error = {"__type": "RuntimeClientError", "message": message}
             return 424, {"Content-Type": "application/json"}, json.dumps(error).encode()
-        headers = {"Content-Type": "application/json", "x-amzn-bedrock-agentcore-runtime-session-id": session_id}
-        return 200, headers, answer
+        told = {"Content-Type": "application/json", "x-amzn-bedrock-agentcore-runtime-session-id": session_id}
+        return 200, told, answer
 
     bedrock_agentcore._invoke_agent_runtime_in_owner = invoke
 
@@ -139,10 +147,11 @@ def _serve_bedrock() -> None:
     """Converse answers with an echo and wants bedrock:Converse; AWS wants bedrock:InvokeModel, and a model answers."""
 
     async def converse(path: str, body: bytes) -> Response:
-        model_id = unquote(path.removeprefix("/model/").removesuffix("/converse"))
+        model_id = path.removeprefix("/model/").removesuffix("/converse")
         return await asyncio.to_thread(model.answer, model_id, body)
 
-    _serve("bedrock-runtime", "POST", r"/model/[^/]+/converse", (), "bedrock:InvokeModel", converse)
+    # The path comes decoded, and the ARN of an inference profile holds a slash.
+    _serve("bedrock-runtime", "POST", r"/model/.+/converse", (), "bedrock:InvokeModel", converse)
 
 
 def _list_provisioned_concurrency() -> None:
@@ -150,14 +159,17 @@ def _list_provisioned_concurrency() -> None:
     route = r"/2019-09-30/functions/[^/]+/provisioned-concurrency"
 
     async def answer(path: str, body: bytes) -> Response:
-        name = unquote(str(path.split("/")[3]))
-        function = lambda_svc._functions.get(name, {})
+        headers = {"Content-Type": "application/json"}
+        name, _ = lambda_svc._resolve_request_scoped_name_and_qualifier(path.split("/")[3])
+        function = lambda_svc._functions.get(name)
+        if function is None:
+            headers["x-amzn-errortype"] = "ResourceNotFoundException"
+            return 404, headers, json.dumps({"message": f"Function not found: {name}"}).encode()
         configurations = [
             {"FunctionArn": f"{function['config']['FunctionArn']}:{qualifier}", **item}
             for qualifier, item in function.get("provisioned_concurrency", {}).items()
         ]
-        answer = json.dumps({"ProvisionedConcurrencyConfigs": configurations}).encode()
-        return 200, {"Content-Type": "application/json"}, answer
+        return 200, headers, json.dumps({"ProvisionedConcurrencyConfigs": configurations}).encode()
 
     _serve("lambda", "GET", route, ("List",), "lambda:ListProvisionedConcurrencyConfigs", answer)
 

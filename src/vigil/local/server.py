@@ -17,6 +17,8 @@ from typing import Any
 
 import uvicorn
 
+from vigil.errors import LocalStackError
+
 HOST = "127.0.0.1"
 
 
@@ -51,7 +53,11 @@ def main() -> int:
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.log_dir / "agent.log")
-    overlay.install(agents)
+    try:
+        overlay.install(agents)
+    except LocalStackError as error:
+        print(error, file=sys.stderr)
+        return 1
     asyncio.run(_serve(listener, agents))
     return 0
 

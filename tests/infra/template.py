@@ -1,0 +1,74 @@
+"""A CloudFormation template as tests like to read it."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+
+class Template:
+    """A synthesised template; logical ids stand without the hash that CDK appends to them."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.body = body
+        self.resources: dict[str, Any] = {_plain(name): value for name, value in body["Resources"].items()}
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """Return the resources of the type ``kind`` by id."""
+        return {name: resource for name, resource in self.resources.items() if resource["Type"] == kind}
+
+    def only(self, kind: str) -> dict[str, Any]:
+        """Return the properties of the one resource of the type ``kind``."""
+        (resource,) = self.of_type(kind).values()
+        properties: dict[str, Any] = resource["Properties"]
+        return properties
+
+    def text(self, value: Any) -> str:
+        """Return a string property with its references written ``<Resource>`` and ``<Resource.Attribute>``."""
+        if isinstance(value, str):
+            return value
+        ((function, argument),) = value.items()
+        match function:
+            case "Ref":
+                return f"<{_plain(argument)}>"
+            case "Fn::GetAtt":
+                return f"<{_plain(argument[0])}.{argument[1]}>"
+            case "Fn::Join":
+                return str(argument[0]).join(self.text(part) for part in argument[1])
+            case "Fn::If":
+                return f"<{self.text(argument[1])} or {self.text(argument[2])}>"
+        raise AssertionError(f"a test does not know how to read {function}")
+
+    def statements(self, policy: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return a policy document's statements with actions and resources as lists of text."""
+        return [
+            {
+                **statement,
+                "Action": _listed(statement["Action"]),
+                "Resource": [self.text(resource) for resource in _listed(statement.get("Resource", []))],
+            }
+            for statement in policy["Statement"]
+        ]
+
+
+def _plain(logical_id: str) -> str:
+    return re.sub(r"[0-9A-F]{8}$", "", logical_id)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def references(value: Any, target: str, *, chosen: bool = False) -> Iterator[bool]:
+    """Yield for each reference to the logical id ``target`` whether it stands in the first branch of an Fn::If."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if (key == "Ref" and inner == target) or (key == "Fn::GetAtt" and inner[0] == target):
+                yield chosen
+            elif key == "Fn::If":
+                yield from references(inner[1], target, chosen=True)
+                yield from references(inner[2], target, chosen=chosen)
+            else:
+                yield from references(inner, target, chosen=chosen)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from references(inner, target, chosen=chosen)

@@ -1,0 +1,274 @@
+import io
+import json
+import logging
+import socket
+import struct
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote
+
+import boto3
+import pytest
+
+from vigil import invoker
+from vigil.errors import AgentNotAccepted, InvalidDetail, InvalidInput, InvalidSessionId, MissingSetting, VigilError
+from vigil.names import Env
+from vigil.settings import MAX_DETAIL_BYTES
+
+RUNTIME = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/vigil-abc"
+
+
+@dataclass
+class AgentCore:
+    """An AgentCore that answers every invocation alike, and remembers what it was asked."""
+
+    status: int = 200
+    body: bytes = b'{"status": "accepted"}'
+    headers: dict[str, str] = field(default_factory=dict)
+    reset: bool = False
+    """Whether to reset the connection instead of answering."""
+    length: int | None = None
+    """The length to announce, if not the body's."""
+    requests: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+
+    def answers(self, **how: Any) -> None:
+        """Answer like this from now on."""
+        for name, value in how.items():
+            setattr(self, name, value)
+
+
+def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            agentcore.requests.append((unquote(self.path), headers, json.loads(body)))
+            self.close_connection = True
+            if agentcore.reset:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.connection.close()
+                return
+            self.send_response(agentcore.status)
+            length = len(agentcore.body) if agentcore.length is None else agentcore.length
+            for name, value in {"Content-Length": str(length), **agentcore.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(agentcore.body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def finish(self) -> None:
+            if not agentcore.reset:
+                super().finish()
+
+    return Handler
+
+
+@pytest.fixture
+def agentcore(monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentCore]:
+    """AgentCore on loopback, where the Lambda function's own client finds it."""
+    answers = AgentCore()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            # What the function's configuration must win over.
+            "AWS_MAX_ATTEMPTS": "5",
+            "AWS_RETRY_MODE": "standard",
+            Env.TABLE: "table",
+            Env.BUCKET: "bucket",
+            Env.AGENT_RUNTIME_ARN: RUNTIME,
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        invoker._client.cache_clear()
+        yield answers
+        invoker._client.cache_clear()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the function writes to its standard error."""
+    handler = invoker.logger.handlers[0]
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    before = handler.setStream(written)
+    yield written
+    handler.setStream(before)
+
+
+@pytest.fixture
+def session_id() -> str:
+    return str(uuid.uuid4())
+
+
+@pytest.mark.criterion("2.1")
+@pytest.mark.parametrize("answer", ["accepted", "already running", "already ended"])
+def test_an_agent_that_has_the_session_accepts_it(agentcore: AgentCore, session_id: str, answer: str) -> None:
+    agentcore.answers(body=json.dumps({"status": answer}).encode())
+    assert invoker.handler({"session_id": session_id}, None) == {"session_id": session_id, "answer": answer}
+    assert len(agentcore.requests) == 1
+
+
+@pytest.mark.criterion("2.2")
+def test_the_agent_gets_its_three_variables_and_the_detail(agentcore: AgentCore, session_id: str) -> None:
+    invoker.handler({"session_id": session_id, "detail": {"days": 7}}, None)
+    ((path, headers, payload),) = agentcore.requests
+    assert path.split("?")[0] == f"/runtimes/{RUNTIME}/invocations"
+    assert headers["x-amzn-bedrock-agentcore-runtime-session-id"] == session_id
+    assert headers["content-type"] == headers["accept"] == "application/json"
+    assert payload == {
+        "environment": {"SESSION_ID": session_id, "S3_BUCKET_NAME": "bucket", "DDB_TABLE_NAME": "table"},
+        "detail": {"days": 7},
+    }
+
+
+@pytest.mark.parametrize("event", [{}, {"detail": None}, {"detail": {}}], ids=["none", "null", "empty"])
+def test_an_event_needs_no_detail(agentcore: AgentCore, session_id: str, event: dict[str, Any]) -> None:
+    invoker.handler({"session_id": session_id, **event}, None)
+    ((_, _, payload),) = agentcore.requests
+    assert payload["detail"] == {}
+
+
+def refusal(code: str, message: str) -> dict[str, Any]:
+    return {"headers": {"x-amzn-ErrorType": code}, "body": json.dumps({"message": message}).encode()}
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (
+            {"status": 424, **refusal("RuntimeClientError", 'Received error (400) from runtime:\n{"error": "no"}')},
+            'RuntimeClientError.*Received error \\(400\\) from runtime: {"error": "no"}',
+        ),
+        ({"status": 429, **refusal("ThrottlingException", "Rate exceeded")}, "ThrottlingException.*Rate exceeded"),
+        ({"status": 500, **refusal("InternalServerException", "on fire")}, "InternalServerException.*on fire"),
+        ({"status": 503, **refusal("ServiceUnavailableException", "")}, "ServiceUnavailableException"),
+        ({"status": 403, **refusal("AccessDeniedException", "not you")}, "AccessDeniedException.*not you"),
+        ({"status": 424, **refusal("RuntimeClientError", "x" * 5000)}, "RuntimeClientError"),
+        ({"reset": True}, "Connection"),
+        ({"length": 100}, "78 more expected"),
+        ({"body": b"<html>\nno"}, r"no JSON: b'<html>\\nno'"),
+        ({"body": b"\xff\xfe"}, "no JSON"),
+        ({"body": b""}, "no JSON"),
+        ({"body": b"{}"}, "refused: {}"),
+        ({"body": b'["accepted"]'}, "refused: "),
+        ({"body": b'"accepted"'}, "refused: accepted"),
+        ({"body": b'{"status": null}'}, "refused"),
+        ({"body": b'{"status": ["accepted"]}'}, "refused"),
+        ({"body": b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'}, "refused: InvalidDetail: days"),
+    ],
+    ids=[
+        *("424", "429", "500", "503", "403", "long", "reset", "cut", "html", "binary", "empty", "no-status"),
+        *("list", "string", "null", "unhashable", "refused"),
+    ],
+)
+def test_whatever_else_comes_is_an_error_of_one_line_after_one_request(
+    agentcore: AgentCore, log: io.StringIO, session_id: str, how: dict[str, Any], reason: str
+) -> None:
+    agentcore.answers(**how)
+    with pytest.raises(AgentNotAccepted, match=rf"^session {session_id}: .*{reason}") as raised:
+        invoker.handler({"session_id": session_id}, None)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 700
+    # A repeated call could start the session twice on another host.
+    assert len(agentcore.requests) == 1
+    (line,) = lines(log)
+    assert line == {"level": "ERROR", "message": f"AgentNotAccepted: {raised.value}", "session_id": session_id}
+
+
+def test_an_agent_that_is_not_there_is_an_error_with_the_session(
+    agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+        with pytest.raises(AgentNotAccepted, match=rf"^session {session_id}: Could not connect"):
+            invoker.handler({"session_id": session_id}, None)
+
+
+GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        (None, InvalidInput),
+        ("text", InvalidInput),
+        ([GOOD], InvalidInput),
+        ({}, InvalidSessionId),
+        ({"session_id": None}, InvalidSessionId),
+        ({"session_id": 7}, InvalidSessionId),
+        ({"session_id": GOOD[:32]}, InvalidSessionId),
+        ({"session_id": "a" * 101}, InvalidSessionId),
+        ({"session_id": GOOD.replace("-", "/")}, InvalidSessionId),
+        ({"session_id": GOOD.replace("-", "#")}, InvalidSessionId),
+        ({"session_id": GOOD + "\n"}, InvalidSessionId),
+        ({"session_id": GOOD, "detail": ["days"]}, InvalidDetail),
+        ({"session_id": GOOD, "detail": "days"}, InvalidDetail),
+        ({"session_id": GOOD, "detail": {"note": "x" * (MAX_DETAIL_BYTES - 11)}}, InvalidDetail),
+    ],
+    ids=[
+        *("none", "text", "list", "empty", "null", "number", "short", "long", "slash", "hash", "line-break"),
+        *("detail-list", "detail-text", "detail-large"),
+    ],
+)
+def test_a_bad_event_is_refused_before_anything_is_called(
+    agentcore: AgentCore, log: io.StringIO, event: object, error: type[VigilError]
+) -> None:
+    with pytest.raises(error) as raised:
+        invoker.handler(event, None)
+    assert type(raised.value) is error
+    assert "\n" not in str(raised.value)
+    assert agentcore.requests == []
+    (line,) = lines(log)
+    given = event.get("session_id") if isinstance(event, dict) else None
+    assert line["level"] == "ERROR"
+    assert line["message"] == f"{error.__name__}: {raised.value}"
+    assert line["session_id"] == (None if given is None else str(given))
+
+
+def test_the_largest_detail_is_taken(agentcore: AgentCore, session_id: str) -> None:
+    detail = {"note": "x" * (MAX_DETAIL_BYTES - 12)}
+    assert len(json.dumps(detail)) == MAX_DETAIL_BYTES
+    invoker.handler({"session_id": session_id, "detail": detail}, None)
+    ((_, _, payload),) = agentcore.requests
+    assert payload["detail"] == detail
+
+
+def test_a_function_without_its_variables_names_the_first(
+    agentcore: AgentCore, log: io.StringIO, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(Env.AGENT_RUNTIME_ARN)
+    with pytest.raises(MissingSetting, match="AGENT_RUNTIME_ARN"):
+        invoker.handler({"session_id": session_id}, None)
+    assert agentcore.requests == []
+    (line,) = lines(log)
+    assert line["session_id"] == session_id
+
+
+def test_a_success_is_one_line_with_the_session(agentcore: AgentCore, log: io.StringIO, session_id: str) -> None:
+    invoker.handler({"session_id": session_id}, None)
+    assert lines(log) == [{"level": "INFO", "message": "the agent answered: accepted", "session_id": session_id}]
+
+
+def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
+    for _ in range(2):
+        invoker.handler({"session_id": str(uuid.uuid4())}, None)
+    assert invoker._client.cache_info().misses == 1
+    assert len(agentcore.requests) == 2
+
+
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
