@@ -29,7 +29,6 @@ class Function:
     architecture: str
     package_type: str
     memory_mb: int
-    timeout_s: int
     layers: int
     log_group: str
     json_logs: bool
@@ -50,7 +49,6 @@ class Function:
             architecture=(configuration.get("Architectures") or ["x86_64"])[0],
             package_type=configuration.get("PackageType", "Zip"),
             memory_mb=configuration["MemorySize"],
-            timeout_s=configuration.get("Timeout", 3),
             layers=len(configuration.get("Layers", [])),
             log_group=logging.get("LogGroup") or f"/aws/lambda/{name}",
             json_logs=logging.get("LogFormat") == "JSON",

@@ -8,13 +8,16 @@ from vigil.errors import InvalidInput
 
 _WORDS = (
     "zero nought one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-    " seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million"
-    " billion trillion dozen half halves third quarter fourth fifth sixth seventh eighth ninth tenth twelfth twentieth"
-    " hundredth thousandth millionth twice thrice double doubled doubling triple tripled tripling quadruple quadrupled"
+    " seventeen eighteen nineteen hundred thousand million billion trillion dozen half halves third quarter fifth"
+    " eighth ninth twelfth twice thrice double doubled doubling triple tripled tripling quadruple quadrupled"
     " halve halved halving"
 )
-_NUMBER_WORD = re.compile(rf"(?:{'|'.join(_WORDS.split())})+(?:s|es|fold)?")
+_TENS = "(?:twent|thirt|fort|fift|sixt|sevent|eight|ninet)(?:y|ies|ieth)"
+_NUMBER_WORD = re.compile(rf"(?:{_TENS}|{'|'.join(_WORDS.split())})+(?:s|es|th|ths|fold)?")
 """English words that state a number. "First" and "second" stay allowed: prose puts things in order with them."""
+
+_MARKS = frozenset({"Cf", "Mn", "Me"})
+"""Unicode categories of characters that are invisible, or drawn upon the one before."""
 
 _ALLOWED = frozenset({"arm64", "x86_64", "x86", "third-party", "double-check"})
 
@@ -25,15 +28,23 @@ def check_prose(text: str, analysis: Analysis) -> str:
     Digits of every script, fractions, number signs and English number words count as numbers, except inside names
     that stand in the data: functions, findings, runtimes, regions, log groups, aliases.
     """
-    # Compatibility forms and invisible characters would hide a number from this check, but not from a reader.
-    plain = "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
-    words = re.findall(r"[^\s()\[\]{},;:!?\"'`“”‘’*]+", _known_names(analysis).sub(" ", plain))
+    words = re.findall(r"[^\s()\[\]{},;:!?\"'`“”‘’*]+", _known_names(analysis).sub(" ", _plain(text)))
     if offending := list(dict.fromkeys(word[:40] for word in words if _states_number(word))):
         raise InvalidInput(
             "prose states no numbers, since the report renders them from the findings; rephrase: "
             + ", ".join(offending)
         )
     return text
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` without what would hide a number from the check, but not from a reader: marks, look-alikes."""
+    letters = "".join(
+        # A sign such as a Roman numeral would become plain letters.
+        character if unicodedata.numeric(character, None) is not None else unicodedata.normalize("NFKD", character)
+        for character in text
+    )
+    return "".join(character for character in letters if unicodedata.category(character) not in _MARKS)
 
 
 def _states_number(word: str) -> bool:

@@ -1,6 +1,7 @@
 """The report: every number in it is rendered here, from the analysis."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +17,9 @@ SUMMARY_ROWS = 3
 
 MAX_GAP_NAMES = 20
 """Names listed for one reason; findings.json has them all."""
+
+_MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")
+"""What Markdown may read as markup; an underscore within a word is none."""
 
 
 def findings_json(analysis: Analysis) -> str:
@@ -107,7 +111,7 @@ def _table(analysis: Analysis) -> Iterator[str]:
     yield f"| | **All together** | | {_cells(analysis.total)} |"
     yield ""
     yield (
-        "Memory and architecture of one function apply together, so all together is less than the sum of the rows."
+        "Memory and architecture of one function apply together, so all together may be less than the sum of the rows."
         " $0.00 or less at least means: measure before you count on it."
     )
     yield ""
@@ -118,7 +122,7 @@ def _section(finding: Finding, note: str | None, written_by: str) -> Iterator[st
     yield ""
     yield (
         f"Saves **{money(finding.savings.expected)}** per {PERIOD_DAYS} days ({money(finding.savings.low)} to"
-        f" {money(finding.savings.high)}). {escape(finding.region)}, `{escape(finding.id)}`."
+        f" {money(finding.savings.high)}). {escape(finding.region)}, {_code(finding.id)}."
     )
     yield ""
     if note:
@@ -182,6 +186,10 @@ def _measure(measure: Measure) -> str:
 def escape(text: str) -> str:
     """Return ``text`` as one line in which Markdown and HTML mean nothing, fit for a table's cell."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "\\`|*[]":
-        text = text.replace(mark, f"\\{mark}")
-    return text
+    return _MARK.sub(r"\\\g<0>", text)
+
+
+def _code(text: str) -> str:
+    # Backslashes and entities mean nothing inside a code span; only a backtick ends it.
+    inside = " ".join(text.split()).replace("`", "'")
+    return f"`{inside}`"

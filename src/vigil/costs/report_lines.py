@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from math import fsum
+from math import fsum, isfinite
 from typing import Any, NamedTuple
 
 from vigil.costs.inventory import Function
@@ -22,9 +22,9 @@ MAX_PAGES = 20
 """Pages read of one slice: FilterLogEvents may return empty ones while it scans what does not match."""
 
 _TEXT = re.compile(
-    r"REPORT RequestId: \S+\s+Duration: [\d.]+ ms\s+Billed Duration: (?P<billed>[\d.]+) ms"
-    r"\s+Memory Size: (?P<memory>\d+) MB\s+Max Memory Used: (?P<used>\d+) MB"
-    r"(?:\s+Init Duration: (?P<init>[\d.]+) ms)?"
+    r"REPORT RequestId: \S+\s+Duration: [\d.]+ ms\s+Billed Duration: (?P<billed>\d{1,12}(\.\d+)?) ms"
+    r"\s+Memory Size: (?P<memory>\d{1,9}) MB\s+Max Memory Used: (?P<used>\d{1,9}) MB"
+    r"(?:\s+Init Duration: (?P<init>\d{1,12}(\.\d+)?) ms)?"
 )
 
 
@@ -77,14 +77,15 @@ def _parse_json(message: str) -> ReportLine | None:
             return None
         metrics = event["record"]["metrics"]
         init = metrics.get("initDurationMs")
-        return ReportLine(
+        line = ReportLine(
             float(metrics["billedDurationMs"]),
             int(metrics["memorySizeMB"]),
             int(metrics["maxMemoryUsedMB"]),
             None if init is None else float(init),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # an application's own JSON
+    return line if isfinite(line.billed_ms) else None  # Python's json takes NaN and 1e999
 
 
 def read_reports(logs: Any, function: Function, start: datetime, end: datetime, invocations: float) -> Reports | None:

@@ -37,8 +37,14 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     if old <= 0:
         return
     price = case.rates.log_storage
-    # Without a datapoint it may all be recent, for all we know.
-    low = old * COMPRESSED * price if group.ingested else 0.0
+    low, expected, high = old * COMPRESSED * price, old * price, most * price
+    basis = (
+        f"The low end takes what is stored as billed after compression to {COMPRESSED:.0%};"
+        " the high end takes the recent part as compressed already."
+    )
+    if not group.ingested:
+        low, expected = 0.0, high / 2
+        basis = "The low end takes all of it as recent, since no ingestion was recorded; expected is the middle."
     yield case.finding(
         KIND,
         evidence={
@@ -49,14 +55,12 @@ def find(case: Case) -> Iterator[Finding | Gap]:
             "Ingested": Measure(round(recent, 6), f"GB per {PROPOSED_DAYS} days")
             if group.ingested
             else Measure("no datapoint"),
-            "Would expire": Measure(round(old, 6), "GB"),
+            "Would expire": Measure(round(old, 6), "GB" if group.ingested else "GB at most"),
             "Storage price": Measure(price, "$ per GB-month"),
         },
         formula=(
-            f"{old:.6f} GB older than {PROPOSED_DAYS} days × {rate(price)} = {money(old * price)}."
-            f" The low end takes what is stored as billed after compression to {COMPRESSED:.0%}"
-            f"{'' if group.ingested else ', or as all recent, since no ingestion was recorded'};"
-            " the high end takes the recent part as compressed already."
+            f"{'' if group.ingested else 'At most '}{old:.6f} GB older than {PROPOSED_DAYS} days × {rate(price)} ="
+            f" {money(old * price)}. {basis}"
         ),
         change=f"Let its logs expire after {PROPOSED_DAYS} days",
         how_to=(
@@ -68,5 +72,5 @@ def find(case: Case) -> Iterator[Finding | Gap]:
             " for more. Export to S3 first what must be kept."
         ),
         validate="A few days later, check that storedBytes of the log group has fallen (aws logs describe-log-groups).",
-        savings=Interval(low, old * price, most * price),
+        savings=Interval(low, expected, high),
     )

@@ -47,7 +47,8 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     price = case.rates.duration[case.function.architecture]
     per_mb = used.invocations * used.billed_seconds * price / MB_PER_GB
     high = per_mb * (today - new)
-    low = per_mb * (today - new * slowdown(today, new))
+    # new × slowdown, without the rounding error that would show where nothing is saved.
+    low = per_mb * (today - max(new, min(today, FULL_VCPU_MB)))
     yield case.finding(
         KIND,
         evidence={

@@ -42,13 +42,20 @@ def _find(case: Case, item: Provisioned) -> Finding | Gap | None:
     invocations = _per_period(seen)
     gb_seconds = min(invocations * per_invocation, capacity)
     # No datapoint is no proof of no use. At most, all that the function ran was on this PC.
-    most = min(max(_per_period(case.usage.invocations), invocations) * per_invocation, capacity)
+    all_invocations = _per_period(case.usage.invocations)
+    most = min(max(all_invocations, invocations) * per_invocation, capacity)
 
     def saved(ran: float) -> float:
         return capacity * keep_warm - ran * (price - on_pc)
 
-    if saved(gb_seconds) <= 0:
+    low, high = saved(most), saved(gb_seconds)
+    if high <= 0:
         return None
+    whole_function = {
+        **compute_evidence(used),
+        # On the same basis as the invocations on PC, lest these seem to be more than there were.
+        "Invocations": Measure(round(all_invocations, 1), f"per {PERIOD_DAYS} days"),
+    }
     return case.finding(
         KIND,
         about=item.qualifier,
@@ -60,9 +67,9 @@ def _find(case: Case, item: Provisioned) -> Finding | Gap | None:
             "Invocations on it": Measure(round(invocations, 1), "per 30 days")
             if seen
             else Measure("no datapoint in the window"),
-            "Utilisation": Measure(round(100 * gb_seconds / capacity, 1), "%"),
+            "Utilisation": Measure(round(100 * gb_seconds / capacity, 1), "%") if seen else Measure("not known"),
             "Break-even utilisation": Measure(round(100 * keep_warm / (price - on_pc), 1), "%"),
-            **{f"{name} (whole function)": measure for name, measure in compute_evidence(used).items()},
+            **{f"{name} (whole function)": measure for name, measure in whole_function.items()},
         },
         formula=(
             f"{item.executions:,} × {function.memory_mb:,} MB / 1,024 × {PERIOD_DAYS * DAY_SECONDS:,} s"
@@ -70,6 +77,7 @@ def _find(case: Case, item: Provisioned) -> Finding | Gap | None:
             f" less {gb_seconds:,.0f} GB-s × ({rate(price)} − {rate(on_pc)})"
             f" = {money(gb_seconds * (price - on_pc))} that running on it gave back."
             f" The low end supposes that {most:,.0f} GB-s ran on it, the most that the function's invocations allow."
+            f"{'' if seen else ' No datapoint tells how much did: expected is the middle.'}"
             " Configured as today for all of the time."
         ),
         change=f"Remove the provisioned concurrency from {item.qualifier}",
@@ -82,7 +90,7 @@ def _find(case: Case, item: Provisioned) -> Finding | Gap | None:
             "Compare the latency that callers see in the week before and after, and Init Duration in the REPORT lines;"
             " configure fewer executions if cold starts hurt."
         ),
-        savings=Interval(saved(most), saved(gb_seconds), saved(gb_seconds)),
+        savings=Interval(low, high if seen else (low + high) / 2, high),
     )
 
 
