@@ -16,6 +16,7 @@ MASKS = {
     r"\d+\.\d s\b": "TIME",
     r" +TIME": "TIME",
     r"(?m) +$": "",
+    "installing into .venv ...": "",  # once, whatever the first target is
 }
 
 
