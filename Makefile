@@ -41,8 +41,10 @@ local: install ## Start the local stack in the foreground (PORT=4566, ARGS="--ag
 	@$(BIN)/vigil local up --port $(or $(PORT),4566) $(ARGS)
 
 .PHONY: trigger-workflow
+export DETAIL
 trigger-workflow: install ## Publish the event that starts a session (DETAIL='{"days": 30}'), on AWS or the local stack
-	@$(BIN)/vigil trigger --detail '$(or $(DETAIL),{})'
+	@# DETAIL comes by the environment, whatever quotes are in it.
+	@$(BIN)/vigil trigger $(if $(DETAIL),--detail "$$DETAIL")
 
 .PHONY: synth
 synth: install ## Write the CloudFormation template to cdk.out

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from vigil.deployment import Deployment
 from vigil.errors import InvalidDetail, LocalStackError, VigilError
@@ -180,7 +180,8 @@ def sessions(
     if not found:
         console.print("no sessions")
         return
-    table = Table("session", "status", "started", "ended", "cause", box=None)
+    # An id that is cut cannot be copied; the cause folds instead.
+    table = Table(Column("session", no_wrap=True, min_width=36), "status", "started", "ended", "cause", box=None)
     for session in found:
         cause = f"{session.error.code}: {session.error.message}" if session.error else ""
         table.add_row(session.session_id, session.status, session.start_time, session.ended_at or "", cause[:80])
@@ -249,6 +250,7 @@ def local_up(
         console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
         for name, value in stack.outputs.items():
             console.print(f"  {name:<20} {value}")
+        console.print(f"  {'the agent logs to':<20} {stack.agent_log}")
         console.print("in another terminal: eval $(vigil local env) && vigil run")
         try:
             stack.process.wait()
@@ -264,7 +266,9 @@ def local_env() -> None:
     from vigil.local import running
 
     for name, value in running.require().environment.items():
-        print(f"export {name}={value}")
+        print(f"export {name}={value};")
+    # These would win over the credentials. The semicolons are for an eval without quotes.
+    print("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN;")
 
 
 @local_app.command("status")
@@ -276,7 +280,7 @@ def local_status(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(dataclasses.asdict(stack)))
     else:
-        print(f"running at {stack.endpoint} since {stack.started}, process {stack.pid}")
+        print(f"running at {stack.endpoint} since {stack.started}, process {stack.pid}; the agent logs to {stack.log}")
 
 
 @local_app.command("down")

@@ -142,6 +142,7 @@ MASKS = [
     (r"(Vigil-[A-Za-z]+?|vigil-[a-z]+?|Logs)[0-9A-Fa-f]{8}(-[0-9A-Za-z]{12,})?\b", r"\1<hash>"),
     (r"runtime/vigil-\w{10}", "runtime/vigil-<hash>"),
     (r"\bprocess \d+", "process <pid>"),
+    (r"/[^ ]*/vigil-\w{8}/", "<folder>/"),
     (r"\d+\.\d+ ?s\b", "<n> s"),
     (r"\d+(\.\d+)? ms\b", "<n> ms"),
     (r"\d+\s+(?=\w+\.(md|json)$)", "<bytes> "),

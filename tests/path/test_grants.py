@@ -201,7 +201,7 @@ def test_without_workflow_session_fail_the_execution_still_tells_the_first_cause
 def test_without_agent_journal_update_the_agent_does_nothing_and_its_log_says_why(
     stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
 ) -> None:
-    log = stack.folder / "agent.log"
+    log = stack.agent_log
     with without(stack, statements["AgentJournalUpdate"], "dynamodb:UpdateItem"):
         session_id, arn = workflow.start(detail=HELLO)
         until(lambda: f"session {session_id}: its worker died" in log.read_text())

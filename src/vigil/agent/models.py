@@ -1,6 +1,7 @@
-"""The model behind an agent: Bedrock, or any provider that Strands supports."""
+"""The model behind an agent: Bedrock, or another provider that Strands supports."""
 
 from importlib import import_module
+from typing import Any
 
 from botocore.config import Config
 from strands.models import BedrockModel, Model
@@ -11,14 +12,12 @@ from vigil.names import Env
 STAND_IN = "vigil.stand-in"
 """Model id that the local stack answers with code instead of a language model."""
 
-_PROVIDERS = {
-    "anthropic": "AnthropicModel",
-    "gemini": "GeminiModel",
-    "litellm": "LiteLLMModel",
-    "mistral": "MistralModel",
-    "ollama": "OllamaModel",
-    "openai": "OpenAIModel",
+_PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "anthropic": ("AnthropicModel", {"max_tokens": 8192}),
+    "ollama": ("OllamaModel", {"host": None}),  # the address is OLLAMA_HOST, or Ollama's default
+    "openai": ("OpenAIModel", {}),
 }
+"""Providers beside Bedrock: the class in strands.models.<provider>, and what it needs beside the model's id."""
 
 
 def make_model(spec: str, region: str) -> Model:
@@ -41,5 +40,6 @@ def make_model(spec: str, region: str) -> Model:
         raise MissingSetting(
             f"{Env.MODEL}={spec} needs the package strands-agents[{provider}] in the agent's environment"
         ) from error
-    model: Model = getattr(module, _PROVIDERS[provider])(model_id=model_id)
+    name, arguments = _PROVIDERS[provider]
+    model: Model = getattr(module, name)(model_id=model_id, **arguments)
     return model

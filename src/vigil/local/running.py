@@ -27,6 +27,8 @@ class Running:
     pid: int
     endpoint: str
     started: str
+    log: str
+    """The file that the agent logs to."""
     environment: dict[str, str]
     """The standard AWS variables that lead there."""
 
@@ -61,7 +63,8 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
 
 def _announce(stack: LocalStack) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    FILE.write_text(json.dumps(asdict(Running(os.getpid(), stack.endpoint, started, stack.environment()))))
+    running = Running(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
+    FILE.write_text(json.dumps(asdict(running)))
 
 
 def find() -> Running | None:

@@ -1,4 +1,4 @@
-"""The embedded AWS as one process: ``python -m vigil.local.server --port 0 --log-dir DIR``.
+"""The embedded AWS as one process: ``python -m vigil.local.server --port 0 --agent-log FILE``.
 
 Prints one line of JSON, {"port": N}, when it serves. Ends on SIGTERM, SIGINT and the end of its standard input, that
 is, when whoever started it has died; and takes with it what it started.
@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--log-dir", type=Path, required=True)
+    parser.add_argument("--agent-log", type=Path, required=True)
     arguments = parser.parse_args()
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,7 +52,7 @@ def main() -> int:
     from vigil.local.agentcore import AgentHost
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.log_dir / "agent.log")
+    agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.agent_log)
     try:
         overlay.install(agents)
     except LocalStackError as error:

@@ -26,6 +26,7 @@ from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, POLL_SECONDS_PARAMETER, Env
 
 REGION = "us-east-1"
 STATE = Path(".vigil")
+AGENT_LOG = "agent.log"
 
 
 @dataclass
@@ -89,7 +90,7 @@ class LocalStack:
                     "-m",
                     "vigil.local.server",
                     *("--port", str(port)),
-                    *("--log-dir", str(folder)),
+                    *("--agent-log", str(folder / AGENT_LOG)),
                     *("--region", REGION),
                 ],
                 env=environment,
@@ -139,6 +140,11 @@ class LocalStack:
     def endpoint(self) -> str:
         """The address of every service."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def agent_log(self) -> Path:
+        """The file that the agent's processes log to."""
+        return self.folder / AGENT_LOG
 
     def environment(self) -> dict[str, str]:
         """Return the standard AWS variables that lead any SDK or CLI here, as the account's root."""
