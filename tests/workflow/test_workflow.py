@@ -7,6 +7,8 @@ import pytest
 
 from tests.support import Workflow, until
 from vigil.deployment import Deployment
+from vigil.local.stack import LocalStack
+from vigil.names import Env, Output
 from vigil.session import Failure, Status
 
 HELLO = {"agent": "hello_agent"}
@@ -168,6 +170,23 @@ def test_a_detail_that_the_agent_cannot_take_fails_the_session_with_its_reason(
 def test_an_agent_that_no_detail_asks_anything_of_gets_an_empty_one(workflow: Workflow) -> None:
     execution, _ = workflow.run(detail=None)
     assert execution["status"] == "SUCCEEDED"
+
+
+@pytest.mark.criterion("4.4")
+def test_a_lambda_function_without_its_environment_fails_the_session_and_names_the_variable(
+    workflow: Workflow, stack: LocalStack
+) -> None:
+    awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
+    variables = awslambda.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    fewer = {key: value for key, value in variables.items() if key != Env.AGENT_RUNTIME_ARN}
+    awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": fewer})
+    try:
+        execution, session = workflow.run(detail=HELLO)
+    finally:
+        awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+    assert execution["error"] == "MissingSetting"
+    assert session is not None
+    assert session.error == Failure("MissingSetting", "environment variable AGENT_RUNTIME_ARN is not set")
 
 
 @pytest.fixture(scope="module", autouse=True)
