@@ -399,7 +399,7 @@ def test_another_version_of_ministack_is_refused(tmp_path: Path) -> None:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: ministack\nVersion: 9.9.9\n")
     # The server ends with its standard input, so that stays open until it has said what it has to say.
     with subprocess.Popen(
-        [sys.executable, "-m", "vigil.local.server", "--log-dir", str(tmp_path)],
+        [sys.executable, "-m", "vigil.local.server", "--agent-log", str(tmp_path / "agent.log")],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
