@@ -108,7 +108,7 @@ def _table(scope: Construct) -> dynamodb.TableV2:
                 index_name=INDEX_BY_STATUS, partition_key=string("status"), sort_key=string("start_time")
             ),
         ],
-        # Records expire by themselves; the reports, which people keep, are in the bucket.
+        # Records expire by themselves; the reports in the bucket outlive the stack until they expire.
         removal_policy=cdk.RemovalPolicy.DESTROY,
     )
 

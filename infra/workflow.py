@@ -30,7 +30,8 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
     caught = {
         "code": "{% $states.errorOutput.Error %}",
         "message": (
-            "{% ($cause := $states.errorOutput.Cause; $raised := $contains($cause, /^\\s*\\{/) ? $parse($cause) : {};"
+            "{% ($cause := $states.errorOutput.Cause;"
+            ' $raised := $contains($cause, /^\\{.*"errorMessage".*\\}$/) ? $parse($cause) : {};'
             " $substring($exists($raised.errorMessage) ? $raised.errorMessage : $cause, 0, 1000)) %}"
         ),
     }
@@ -70,7 +71,12 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                 "Item": {
                     # Undefined, and so a States.QueryEvaluationError, for anything that is no session id. The whole
                     # string must be the match: /$/ would let a line break at the end pass.
-                    "PK": {"S": f"{{% $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $] %}}"},
+                    "PK": {
+                        "S": (
+                            "{% $type($states.input.session_id) = 'string'"
+                            f" ? $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $] %}}"
+                        )
+                    },
                     "SK": {"S": RECORD_SK},
                     "status": {"S": Status.INITIATED},
                     "start_time": {"S": "{% $states.context.Execution.StartTime %}"},
@@ -79,7 +85,9 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                     "execution_arn": {"S": "{% $states.context.Execution.Id %}"},
                     "expires_at": {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"},
                 },
-                "ConditionExpression": "attribute_not_exists(PK)",
+                # A repeated write of our own is no duplicate: the first may have been applied and its answer lost.
+                "ConditionExpression": "attribute_not_exists(PK) OR execution_arn = :own",
+                "ExpressionAttributeValues": {":own": {"S": "{% $states.context.Execution.Id %}"}},
             },
             "Retry": retry_dynamodb,
             "Catch": [

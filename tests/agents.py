@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from typing import Any
@@ -32,6 +33,16 @@ def killed(session: AgentSession) -> Agent:
 
 def exits(session: AgentSession) -> Agent:
     os._exit(7)
+
+
+def calls_exit(session: AgentSession) -> Agent:
+    sys.exit(3)
+
+
+def leaves_a_process_and_dies(session: AgentSession) -> Agent:
+    subprocess.Popen(["sleep", "20"])  # holds the worker's standard error open
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def raises(session: AgentSession) -> Agent:

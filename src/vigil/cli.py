@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from vigil.deployment import Deployment
@@ -52,7 +53,7 @@ Out = Annotated[Path, typer.Option(help="Folder for the report and the findings.
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
     given = {"regions": regions, "days": days, "functions": functions}
-    given = {name: value for name, value in given.items() if value}
+    given = {name: value for name, value in given.items() if value is not None and value != []}
     if detail is None:
         return given
     if given:
@@ -77,6 +78,7 @@ def run(
 ) -> None:
     """Start a session, watch it to its end and save its report."""
     given = _detail(detail, regions, days, functions)
+    out.mkdir(parents=True, exist_ok=True)
     if not local:
         _run(Deployment(), given, out)
         return
@@ -111,7 +113,7 @@ def _watch(deployment: Deployment, session_id: str) -> Outcome:
                 continue
             if event.kind == "workflow" and event.text in ("CheckStatus", "EvaluateStatus", "WaitForCompletion"):
                 polls += event.text == "CheckStatus"
-                status.update(f"the agent works{progress} (status checked {polls} times)")
+                status.update(f"the agent works{escape(progress)} (status checked {polls} times)")
                 if polls > 1:
                     continue
             console.print(_line(event, (event.at - begun).total_seconds()))
@@ -120,7 +122,7 @@ def _watch(deployment: Deployment, session_id: str) -> Outcome:
 
 def _line(moment: Moment, seconds: float) -> str:
     colour = {"workflow": "blue", "session": "bold magenta", "phase": "green"}[moment.kind]
-    return f"{max(seconds, 0):8.1f} s  [{colour}]{moment.kind:<9}[/] {moment.text}"
+    return f"{max(seconds, 0):8.1f} s  [{colour}]{moment.kind:<9}[/] {escape(moment.text)}"
 
 
 def _conclude(outcome: Outcome) -> None:
@@ -134,17 +136,24 @@ def _conclude(outcome: Outcome) -> None:
 
 def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
     artifacts = deployment.artifacts(session_id)
-    out.mkdir(parents=True, exist_ok=True)
     report = artifacts.read(REPORT)
-    (out / REPORT).write_text(report, encoding="utf-8")
+    # Of the session before this one, nothing must stay beside this one's report.
+    (out / FINDINGS).unlink(missing_ok=True)
+    _write(out / REPORT, report)
     if artifacts.exists(FINDINGS):
-        (out / FINDINGS).write_text(artifacts.read(FINDINGS), encoding="utf-8")
+        _write(out / FINDINGS, artifacts.read(FINDINGS))
     # The report's part before its second section is its summary.
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
     console.print(head, markup=False)
     console.rule()
-    console.print(f"full report: {out / REPORT}")
+    console.print(f"full report: {out / REPORT}", markup=False)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_suffix(".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 @app.command()
@@ -184,7 +193,8 @@ def sessions(
     table = Table(Column("session", no_wrap=True, min_width=36), "status", "started", "ended", "cause", box=None)
     for session in found:
         cause = f"{session.error.code}: {session.error.message}" if session.error else ""
-        table.add_row(session.session_id, session.status, session.start_time, session.ended_at or "", cause[:80])
+        cells = (session.session_id, session.status, session.start_time, session.ended_at or "", cause[:80])
+        table.add_row(*map(escape, cells))
     console.print(table)
 
 
@@ -233,7 +243,6 @@ def local_up(
     from vigil.local import running
     from vigil.local.stack import LocalStack
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     environment = _agent_environment(agent, model, agent_env)
     with running.claim() as announce, ExitStack() as stopping:
         with _steps() as progress:
@@ -313,15 +322,15 @@ def _steps() -> Iterator[Callable[[str], None]]:
 
 
 def main() -> None:
-    """Run the command line; what a user can cause ends in one line and exit status 1."""
+    """Run the command line; what a user can cause ends in one line and exit status 1, an interruption in 130."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C, so that a local stack is taken down whoever asks.
+        signal.signal(ending, signal.default_int_handler)
     try:
         app()
-    except VigilError as error:
+    except (VigilError, OSError) as error:
         errors.print(f"vigil: {error}", style="red", markup=False)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("vigil: interrupted")
-        sys.exit(130)
 
 
 if __name__ == "__main__":

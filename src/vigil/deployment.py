@@ -29,7 +29,7 @@ class Deployment:
     def __init__(self, session: boto3.Session | None = None, stack: str | None = None) -> None:
         with aws_errors():
             # boto3 itself reads AWS_DEFAULT_REGION only; every other AWS SDK knows this one.
-            self._session = session or boto3.Session(region_name=os.environ.get("AWS_REGION"))
+            self._session = session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
         self._stack = stack or os.environ.get(Env.STACK) or STACK
 
     @cached_property
@@ -92,7 +92,8 @@ class Deployment:
         body = json.dumps(detail)
         if len(body.encode()) > MAX_DETAIL_BYTES:
             raise InvalidDetail(f"detail is {len(body.encode())} bytes; at most {MAX_DETAIL_BYTES} are allowed")
-        assert self.outputs  # the event would vanish without a word if there is no stack whose rule takes it
+        # The event would vanish without a word if there were no stack whose rule takes it.
+        self._output(Output.RULE)
         with aws_errors():
             answer = self._client("events").put_events(
                 Entries=[{"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}]
@@ -108,7 +109,7 @@ def aws_errors() -> Iterator[None]:
     """Turn botocore's errors into AwsUnavailable with one line that says what to do."""
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ValueError) as error:  # a ValueError is an endpoint or setting that is none
         name = type(error).__name__
         advice = {
             "NoCredentialsError": "no AWS credentials: set AWS_PROFILE",

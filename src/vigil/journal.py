@@ -6,6 +6,7 @@ Transitions are condition expressions, so that two writers cannot both win; noth
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Key
@@ -53,34 +54,20 @@ class Journal:
         index, key = (
             (INDEX_BY_START, Key("SK").eq(RECORD_SK)) if status is None else (INDEX_BY_STATUS, Key("status").eq(status))
         )
-        items: list[dict[str, Any]] = []
-        page: dict[str, Any] = {}
         with _translated():
-            while len(items) < limit:
-                answer = self._table.query(
-                    IndexName=index,
-                    KeyConditionExpression=key,
-                    ScanIndexForward=False,
-                    Limit=limit - len(items),
-                    **page,
-                )
-                items += answer["Items"]
-                if "LastEvaluatedKey" not in answer:
-                    break
-                page = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
-        return [Session.from_item(item) for item in items]
+            items = self._query(IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
+            return [Session.from_item(item) for item in islice(items, limit)]
 
     def tasks(self, session_id: str) -> list[Task]:
         """Return the session's work phases in the order they began."""
         condition = Key("PK").eq(session_id) & Key("SK").begins_with(TASK_SK_PREFIX)
         with _translated(session_id):
-            answer = self._table.query(KeyConditionExpression=condition, ConsistentRead=True)
-        return [Task.from_item(item) for item in answer["Items"]]
+            return [Task.from_item(i) for i in self._query(KeyConditionExpression=condition, ConsistentRead=True)]
 
-    def busy(self, session_id: str) -> bool:
-        """Set BUSY. Returns False if it is BUSY already; raises SessionEnded or SessionNotFound otherwise."""
+    def busy(self, session_id: str, worker: str = "") -> bool:
+        """Set BUSY for ``worker``. Returns False if it is BUSY already; raises SessionEnded or SessionNotFound."""
         try:
-            self._transition(session_id, Status.BUSY, {})
+            self._transition(session_id, Status.BUSY, {"worker": worker})
         except SessionEnded:
             if self.get(session_id).status == Status.BUSY:
                 return False
@@ -91,10 +78,10 @@ class Journal:
         """Set COMPLETED. Raises SessionEnded unless the session is BUSY."""
         self._transition(session_id, Status.COMPLETED, {"report_uri": report_uri})
 
-    def fail(self, session_id: str, failure: Failure) -> None:
-        """Set FAILED with its cause. Raises SessionEnded if the session has ended."""
+    def fail(self, session_id: str, failure: Failure, worker: str | None = None) -> None:
+        """Set FAILED with its cause. Raises SessionEnded if the session has ended, or is another worker's."""
         error = {"code": failure.code, "message": failure.message[:MAX_MESSAGE]}
-        self._transition(session_id, Status.FAILED, {"error": error})
+        self._transition(session_id, Status.FAILED, {"error": error}, worker)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; only a BUSY session has phases."""
@@ -146,17 +133,30 @@ class Journal:
                 ExpressionAttributeValues=values,
             )
 
-    def _transition(self, session_id: str, status: Status, fields: dict[str, Any]) -> None:
+    def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
+        """Yield the items of every page."""
+        while True:
+            answer = self._table.query(**request)
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def _transition(self, session_id: str, status: Status, fields: dict[str, Any], worker: str | None = None) -> None:
         now = iso(self._now())
         fields = {"status": status, "updated_at": now, **({"ended_at": now} if status.terminal else {}), **fields}
         allowed = {f":from{i}": value for i, value in enumerate(ALLOWED_FROM[status])}
+        condition, owner = f"#status IN ({', '.join(allowed)})", {}
+        if worker is not None:
+            condition += " AND (attribute_not_exists(worker) OR worker = :owner)"
+            owner = {":owner": worker}
         with _translated(session_id, f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}"):
             self._table.update_item(
                 Key=_key(session_id),
                 UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
-                ConditionExpression=f"#status IN ({', '.join(allowed)})",
+                ConditionExpression=condition,
                 ExpressionAttributeNames={f"#{name}": name for name in fields},
-                ExpressionAttributeValues={**{f":{name}": value for name, value in fields.items()}, **allowed},
+                ExpressionAttributeValues={**{f":{name}": value for name, value in fields.items()}, **allowed, **owner},
             )
 
 

@@ -44,3 +44,4 @@ class Env(StrEnum):
     AGENT = "VIGIL_AGENT"
     MODEL = "VIGIL_MODEL"
     STACK = "VIGIL_STACK"
+    WORKER = "VIGIL_WORKER"

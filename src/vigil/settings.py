@@ -1,6 +1,7 @@
 """The typed environment of each part; read once, at the edge, and every default stands here once."""
 
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ class WorkerSettings:
     agent: str
     model: str | None
     """Bedrock model id; None leaves the choice to the agent factory."""
+    worker: str
+    """Who sets BUSY: a name that no other worker has, from the runtime that started this one."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "WorkerSettings":
@@ -63,4 +66,5 @@ class WorkerSettings:
             region=environ.get("AWS_REGION", "").strip() or require(environ, "AWS_DEFAULT_REGION"),
             agent=environ.get(Env.AGENT) or DEFAULT_AGENT,
             model=environ.get(Env.MODEL) or None,
+            worker=environ.get(Env.WORKER) or str(uuid.uuid4()),
         )

@@ -71,6 +71,7 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
         (["trigger", "--detail", "{"], "--detail is not JSON"),
         (["trigger", "--detail", json.dumps({"x": "y" * 300_000})[:120_000] + '"}'], "at most 65536 are allowed"),
         (["trigger", "--detail", "{}", "--days", "3"], "leave out days"),
+        (["run", "--out", "/dev/null/x"], "Not a directory: '/dev/null/x'"),
         (["show", "nonsense"], "session_id must be 33 to 100 letters, digits or '-', not 'nonsense'"),
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
         (["watch", "#"], "session_id must be 33 to 100 letters"),
@@ -86,6 +87,47 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert said in refused(stack, "vigil", *words)
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"),
+        ({"AWS_PROFILE": "nope"}, "nope"),
+    ],
+)
+def test_an_environment_that_leads_nowhere_is_one_line(
+    stack: LocalStack, environment: dict[str, str], said: str
+) -> None:
+    assert said in refused(stack, "vigil", "sessions", **environment)
+
+
+def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"AWS_PROFILE": "nope", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "many"}.items():
+        monkeypatch.setenv(name, value)
+    assert stack.client("sts").get_caller_identity()["Account"] == "000000000000"
+
+
+def test_other_peoples_text_is_shown_as_it_is(stack: LocalStack) -> None:
+    done = command(stack, "vigil", "run", "--detail", '{"[/x]": 1}')
+    assert done.returncode == 1
+    assert "'[/x]' is not known" in done.stderr
+    listed = command(stack, "vigil", "sessions", "--limit", "1")
+    assert listed.returncode == 0, listed.stderr
+    assert "InvalidDetail" in listed.stdout
+
+
+def test_a_days_of_zero_is_refused_and_not_taken_for_the_default(stack: LocalStack) -> None:
+    done = command(stack, "vigil", "run", "--days", "0")
+    assert "days must be a whole number from 1 to 90" in done.stderr
+
+
+def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "findings.json").write_text("{}")
+    assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 
 
 def test_the_detail_that_the_agent_refuses_is_told_when_the_session_is_watched(stack: LocalStack) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,10 +34,10 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         process.communicate()
 
 
-def serves(process: "subprocess.Popen[str]") -> dict[str, str]:
+def serves(process: "subprocess.Popen[str]") -> dict[str, Any]:
     """Wait until other commands find the stack and return what they are told."""
 
-    def look() -> dict[str, str] | None:
+    def look() -> dict[str, Any] | None:
         assert process.poll() is None, process.communicate()
         done = command(None, "vigil", "local", "status", "--json")
         return json.loads(done.stdout) if done.returncode == 0 else None
@@ -78,18 +79,20 @@ def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Star
     assert process.wait(30) == 0
     until(lambda: is_gone(group))
     assert command(None, "vigil", "local", "status").returncode == 1
-    assert list((tmp_path / ".vigil").iterdir()) == []
     assert "IAM enforced; Ctrl-C stops it" in process.communicate()[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_however_it_ends_nothing_goes_on_running(start: Start, how: signal.Signals) -> None:
     process = start()
-    serves(process)
+    stack = serves(process)
+    folder = Path(stack["log"]).parent
+    # With a session's processes running, too.
+    assert command(None, "vigil", "run", **stack["environment"]).returncode == 0
     group = server_group(process)
     process.send_signal(how)
     assert process.wait(30) == (-how if how == signal.SIGKILL else 0)
-    until(lambda: is_gone(group))
+    until(lambda: is_gone(group) and not folder.exists())
     assert command(None, "vigil", "local", "env").returncode == 1
 
 

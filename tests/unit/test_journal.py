@@ -45,6 +45,21 @@ def test_a_session_fails_with_its_cause(journal: Journal, new_session: NewSessio
     assert session.error == Failure("Broken", "x" * 1000)
 
 
+def test_a_worker_can_fail_its_own_session_or_one_that_nobody_began_and_no_other(
+    journal: Journal, new_session: NewSession
+) -> None:
+    session_id = new_session()
+    journal.busy(session_id, "first")
+    with pytest.raises(SessionEnded):
+        journal.fail(session_id, Failure("Late", "not mine"), "second")
+    assert journal.get(session_id).status == Status.BUSY
+    journal.fail(session_id, Failure("Broken", "mine"), "first")
+    assert journal.get(session_id).status == Status.FAILED
+    not_begun = new_session()
+    journal.fail(not_begun, Failure("Broken", "before BUSY"), "third")
+    assert journal.get(not_begun).status == Status.FAILED
+
+
 @pytest.mark.parametrize("ended", [Status.COMPLETED, Status.FAILED])
 def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSession, ended: Status) -> None:
     session_id = new_session(ended)

@@ -17,9 +17,19 @@ def test_the_invoker_reads_its_environment() -> None:
 
 @pytest.mark.criterion("1.2")
 def test_the_worker_reads_its_environment() -> None:
-    assert WorkerSettings.from_env(WORKER) == WorkerSettings(
-        session_id=SESSION_ID, table="table", bucket="bucket", region="us-east-1", agent=DEFAULT_AGENT, model=None
+    assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == WorkerSettings(
+        session_id=SESSION_ID,
+        table="table",
+        bucket="bucket",
+        region="us-east-1",
+        agent=DEFAULT_AGENT,
+        model=None,
+        worker="w",
     )
+
+
+def test_workers_that_nobody_named_have_names_of_their_own() -> None:
+    assert WorkerSettings.from_env(WORKER).worker != WorkerSettings.from_env(WORKER).worker
 
 
 @pytest.mark.parametrize("value", [None, "", "  "], ids=["missing", "empty", "blank"])

@@ -125,7 +125,8 @@ def test_a_duplicate_event_fails_its_own_execution_and_leaves_the_session_alone(
 
 
 @pytest.mark.parametrize(
-    "bad", ["a" * 32, "a" * 101, "a" * 40 + "/b", "a" * 40 + "#b", "", 7, {"a": 1}, ["x"], None, "x" * 40 + "\n"]
+    "bad",
+    ["a" * 32, "a" * 101, "a" * 40 + "/b", "a" * 40 + "#", "", 7, {"a": 1}, ["x"], ["a" * 40], None, "x" * 40 + "\n"],
 )
 def test_an_id_that_is_none_is_refused_before_anything_is_written(workflow: Workflow, bad: object) -> None:
     before = workflow.table.scan(Select="COUNT")["Count"]

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import boto3
@@ -21,7 +23,6 @@ from bedrock_agentcore.runtime.models import PingStatus
 from botocore.exceptions import BotoCoreError
 from starlette.responses import JSONResponse
 
-from vigil.agent.worker import TAKEN
 from vigil.errors import AgentCrashed, InvalidDetail, InvalidInput, SessionEnded, VigilError
 from vigil.journal import Journal
 from vigil.names import Env
@@ -31,6 +32,7 @@ from vigil.settings import WorkerSettings
 logger = logging.getLogger("vigil.runtime")
 
 STDERR_LINES = 20
+STDERR_SECONDS = 2.0
 
 
 class Supervisor:
@@ -49,6 +51,7 @@ class Supervisor:
     def start(self, payload: object) -> str:
         """Start the session's worker unless it was started before; return "accepted" or why nothing was started."""
         environment, detail = _parse(payload)
+        environment[Env.WORKER] = str(uuid.uuid4())
         settings = WorkerSettings.from_env({**os.environ, **environment})
         with self._lock:
             known = self._workers.get(settings.session_id)
@@ -77,23 +80,31 @@ class Supervisor:
         except BrokenPipeError:
             logger.warning("session %s: the worker died before it read its input", settings.session_id)
         tail: deque[str] = deque(maxlen=STDERR_LINES)
-        for line in worker.stderr:
-            sys.stderr.write(line)
-            tail.append(line)
+        reader = threading.Thread(target=_pass_on, args=(worker.stderr, tail), daemon=True)
+        reader.start()
         code = worker.wait()
-        if code == TAKEN:
-            return
+        # Not to its end: a process that the agent left behind may hold the pipe open for ever.
+        reader.join(STDERR_SECONDS)
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        error = AgentCrashed(f"the agent's process ended with {how} and no result: {' '.join(tail).strip()[-600:]}")
+        said = " ".join(list(tail)).strip()[-600:]
+        error = AgentCrashed(f"the agent's process ended with {how} and no result: {said}")
         try:
             table = boto3.resource("dynamodb", region_name=settings.region).Table(settings.table)
-            Journal(table).fail(settings.session_id, Failure(error.code, " ".join(str(error).split())))
+            # Only if it is this worker's: another host's may have been first.
+            failure = Failure(error.code, " ".join(str(error).split()))
+            Journal(table).fail(settings.session_id, failure, settings.worker)
         except SessionEnded:
-            logger.info("session %s ended; its worker: %s", settings.session_id, how)
+            logger.info("session %s needs no end from us; its worker: %s", settings.session_id, how)
         except (VigilError, BotoCoreError):
             logger.exception(
                 "session %s: its worker died (%s) and this could not be recorded", settings.session_id, how
             )
+
+
+def _pass_on(lines: Iterable[str], tail: deque[str]) -> None:
+    for line in lines:
+        sys.stderr.write(line)
+        tail.append(line)
 
 
 def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
@@ -108,7 +119,7 @@ def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
     detail = payload.get("detail", {})
     if not isinstance(detail, dict):
         raise InvalidDetail(f"detail must be an object, not {type(detail).__name__}")
-    return environment, detail
+    return dict(environment), detail
 
 
 app = BedrockAgentCoreApp()

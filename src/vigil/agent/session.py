@@ -23,6 +23,7 @@ class AgentSession:
     """The event's detail: the agent's input, to be validated by the agent that knows its shape."""
     region: str
     model: str | None
+    worker: str
     journal: Journal
     artifacts: Artifacts
     client: Callable[[str, str], Any]
@@ -37,6 +38,7 @@ class AgentSession:
             detail=detail,
             region=settings.region,
             model=settings.model,
+            worker=settings.worker,
             journal=Journal(aws.resource("dynamodb").Table(settings.table)),
             artifacts=Artifacts(aws.client("s3"), settings.bucket, settings.session_id),
             client=lambda service, region: aws.client(service, region_name=region),  # type: ignore[call-overload]
@@ -44,7 +46,7 @@ class AgentSession:
 
     def busy(self) -> bool:
         """Set BUSY; False if it was set before."""
-        return self.journal.busy(self.session_id)
+        return self.journal.busy(self.session_id, self.worker)
 
     def complete(self) -> None:
         """Set COMPLETED; raises ReportMissing while no report is saved."""

@@ -21,9 +21,6 @@ from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
-ENDED, NOT_STARTED, TAKEN = 0, 2, 3
-"""Exit codes; after TAKEN the session is another worker's, and its status must be left alone."""
-
 
 def run(settings: WorkerSettings, detail: dict[str, Any]) -> None:
     """Run the session to its end. Raises SessionTaken or SessionEnded, having done nothing, if it is not ours."""
@@ -36,7 +33,7 @@ def run(settings: WorkerSettings, detail: dict[str, Any]) -> None:
         _conclude(session)
     except SessionEnded:
         logger.info("session %s had ended already", session.session_id)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         logger.exception("session %s failed", session.session_id)
         cause = _cause(error)
         try:
@@ -70,10 +67,10 @@ def _conclude(session: AgentSession) -> None:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what Strands wrapped in its EventLoopException, or ``error``."""
+    """Return what Strands wrapped in its EventLoopException, or ``error``; an exit becomes an error of ours."""
     while type(error).__name__ == "EventLoopException" and error.__cause__ is not None:
         error = error.__cause__
-    return error
+    return AgentIncomplete(f"the agent called exit({error.code})") if isinstance(error, SystemExit) else error
 
 
 def _one_line(error: BaseException) -> str:
@@ -86,13 +83,10 @@ def main() -> int:
     logging.getLogger("vigil").setLevel(logging.INFO)
     try:
         run(WorkerSettings.from_env(), json.load(sys.stdin))
-    except SessionTaken as error:
-        logger.info("%s", error)
-        return TAKEN
     except VigilError as error:
         logger.error("%s: %s", error.code, error)
-        return NOT_STARTED
-    return ENDED
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

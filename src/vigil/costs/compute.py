@@ -35,6 +35,8 @@ def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compu
     """
     if function.capacity_provider:
         return "runs on a capacity provider, which is not billed by the GB-second"
+    if window_days < MIN_DAYS:
+        return f"the window asked for is shorter than {MIN_DAYS} days"
     seen = usage.invocations
     if seen is None:
         return "no Invocations datapoint in the window: unused, or its metrics are missing"

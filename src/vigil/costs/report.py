@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 
 from vigil.costs import prices
 from vigil.costs.analysis import Analysis
@@ -70,7 +71,7 @@ def _head(analysis: Analysis, summary: str, written_by: str) -> Iterator[str]:
     yield "# What this account overpays for AWS Lambda"
     yield ""
     yield (
-        f"{len(analysis.functions):,} functions in {', '.join(analysis.request.regions)},"
+        f"{_count(len(analysis.functions), 'function')} in {', '.join(analysis.request.regions)},"
         f" {analysis.start} up to {analysis.end} (UTC, {analysis.request.days} days)."
         f" Every number was computed by code from the account's data; the prose was written by {escape(written_by)}."
     )
@@ -82,7 +83,8 @@ def _head(analysis: Analysis, summary: str, written_by: str) -> Iterator[str]:
         yield (
             f"**{money(total.expected)}** per {PERIOD_DAYS} days can be expected to be saved"
             f" ({money(total.low)} to {money(total.high)}):"
-            f" {len(analysis.findings):,} findings in {len(touched):,} of {len(analysis.functions):,} functions."
+            f" {_count(len(analysis.findings), 'finding')} in {len(touched):,} of"
+            f" {_count(len(analysis.functions), 'function')}."
         )
         yield ""
         for place, finding in enumerate(analysis.findings[:SUMMARY_ROWS], start=1):
@@ -156,7 +158,9 @@ def _not_looked_at(analysis: Analysis) -> Iterator[str]:
     for why, names in sorted(by_reason.items()):
         more = f" and {len(names) - MAX_GAP_NAMES:,} more" if len(names) > MAX_GAP_NAMES else ""
         yield f"- {escape(why)}: {escape(', '.join(names[:MAX_GAP_NAMES]))}{more}"
-    if not by_reason:
+    if not analysis.functions:
+        yield "No function matched the request."
+    elif not by_reason:
         yield "Nothing was left out."
     yield ""
 
@@ -166,7 +170,8 @@ def _prices(analysis: Analysis) -> Iterable[str]:
         "## Prices",
         "",
         f"{escape(analysis.prices_source)}, {escape(analysis.prices_date)}. {prices.FREE_TIER} Duration is priced"
-        " at the tier that the functions looked at reach. Discounts such as Savings Plans are not known here.",
+        " at the tier that the functions looked at reach. Invocations are averaged over the whole window, also of a"
+        " function that is younger. Discounts such as Savings Plans are not known here.",
     )
 
 
@@ -177,10 +182,14 @@ def _cells(interval: Interval) -> str:
 def _measure(measure: Measure) -> str:
     value = measure.value
     if isinstance(value, float):
-        text = f"{value:,.10f}".rstrip("0").rstrip(".")
+        text = f"{Decimal(repr(value)):,f}".removesuffix(".0")
     else:
         text = f"{value:,}" if isinstance(value, int) else value
     return f"{text} {measure.unit}".rstrip()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def escape(text: str) -> str:

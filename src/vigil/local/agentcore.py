@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from ministack.services import sts
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
-START_TIMEOUT = 60.0
+START_TIMEOUT = 30.0  # less than the invoker waits for an answer
 
 
 class AgentHost:
@@ -44,7 +44,8 @@ class AgentHost:
             response = connection.getresponse()
             return response.status, response.read()
         except OSError as error:
-            return 502, f"the agent's runtime process cannot be reached: {error}".encode()
+            ended = "" if process.poll() is None else f"; it ended with exit code {process.returncode}"
+            return 502, f"the agent's runtime process cannot be reached: {error}{ended}".encode()
         finally:
             connection.close()
 

@@ -14,13 +14,14 @@ from typing import Any
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import bedrock_agentcore, lambda_svc, stepfunctions
+from ministack.services import bedrock_agentcore, cloudwatch, lambda_svc, stepfunctions
 
 from vigil.errors import LocalStackError
 from vigil.local import model
 from vigil.local.agentcore import AgentHost
 
 MENDED_VERSION = "1.5.33"
+EXPRESSION_MILLISECONDS = 60_000
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -36,6 +37,8 @@ def install(agents: AgentHost) -> None:
     _serve_agentcore(agents)
     _serve_bedrock()
     _list_provisioned_concurrency()
+    _keep_metrics()
+    _give_expressions_time()
 
 
 def _name_lambda_errors() -> None:
@@ -172,6 +175,21 @@ def _list_provisioned_concurrency() -> None:
         return 200, headers, json.dumps({"ProvisionedConcurrencyConfigs": configurations}).encode()
 
     _serve("lambda", "GET", route, ("List",), "lambda:ListProvisionedConcurrencyConfigs", answer)
+
+
+def _keep_metrics() -> None:
+    """CloudWatch keeps hourly and daily values for 455 days; ministack forgets all of them after two weeks."""
+    cloudwatch.TWO_WEEKS_SECONDS = 455 * 86_400
+
+
+def _give_expressions_time() -> None:
+    """Under load, an expression may wait longer for its turn than the second that ministack gives it."""
+    compile_expression = stepfunctions.jsonata.Jsonata.jsonata
+
+    def patient(expression: str, timeout: int = 0) -> Any:
+        return compile_expression(expression, timeout=max(timeout, EXPRESSION_MILLISECONDS))
+
+    stepfunctions.jsonata.Jsonata.jsonata = staticmethod(patient)
 
 
 def _serve(

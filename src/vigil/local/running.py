@@ -50,15 +50,21 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
     """
     FILE.parent.mkdir(exist_ok=True)
     with FILE.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LocalStackError("a local stack runs in this folder already; `vigil local down` stops it") from None
+        # More than once: whoever looks for a running stack holds the lock for a moment.
+        for _ in range(10):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.02)
+        else:
+            raise LocalStackError("a local stack runs in this folder already; `vigil local down` stops it")
         file.truncate(0)
         try:
             yield _announce
         finally:
-            FILE.unlink(missing_ok=True)
+            # Not removed: somebody may wait for the lock on this very file.
+            file.truncate(0)
 
 
 def _announce(stack: LocalStack) -> None:
@@ -68,14 +74,16 @@ def _announce(stack: LocalStack) -> None:
 
 
 def find() -> Running | None:
-    """Return the local stack that runs in this folder, once it serves."""
+    """Return the local stack that runs in this folder; raises LocalStackError while it starts."""
     try:
         with FILE.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 text = file.read()
-                return Running(**json.loads(text)) if text else None
+                if not text:
+                    raise LocalStackError("a local stack is starting in this folder; try again in a moment") from None
+                return Running(**json.loads(text))
     except FileNotFoundError:
         pass
     return None

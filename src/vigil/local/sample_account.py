@@ -283,8 +283,7 @@ def _old_events(function: SampleFunction, midnight: datetime) -> Iterator[tuple[
 
 def _metrics(function: SampleFunction, midnight: datetime, ingested: int) -> Iterator[dict[str, Any]]:
     for day in range(DAYS):
-        # A day's total is known at its end; the embedded AWS forgets what is older than two weeks to the second.
-        moment = midnight - timedelta(days=day, seconds=1)
+        moment = midnight - timedelta(days=day, seconds=1)  # a day's total is known at its end
 
         def metric(namespace: str, name: str, value: float, moment: datetime = moment, **dimensions: str) -> Any:
             return {

@@ -1,13 +1,14 @@
-"""The embedded AWS as one process: ``python -m vigil.local.server --port 0 --agent-log FILE``.
+"""The embedded AWS as one process: ``python -m vigil.local.server --port 0 --folder DIR``.
 
 Prints one line of JSON, {"port": N}, when it serves. Ends on SIGTERM, SIGINT and the end of its standard input, that
-is, when whoever started it has died; and takes with it what it started.
+is, when whoever started it has died; and takes with it what it started, and DIR, where its files are.
 """
 
 import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from vigil.errors import LocalStackError
+from vigil.local import AGENT_LOG
 
 HOST = "127.0.0.1"
 
@@ -27,7 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--region", default="us-east-1")
-    parser.add_argument("--agent-log", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -52,13 +54,13 @@ def main() -> int:
     from vigil.local.agentcore import AgentHost
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.agent_log)
+    agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.folder / AGENT_LOG)
     try:
         overlay.install(agents)
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1
-    asyncio.run(_serve(listener, agents))
+    asyncio.run(_serve(listener, agents, arguments.folder))
     return 0
 
 
@@ -67,7 +69,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _serve(listener: socket.socket, agents: Any) -> None:
+async def _serve(listener: socket.socket, agents: Any, folder: Path) -> None:
     from ministack.app import app as ministack
 
     from vigil.local.agentcore import CREDENTIALS_PATH
@@ -99,10 +101,14 @@ async def _serve(listener: socket.socket, agents: Any) -> None:
         date_header=False,
     )
     server = Server(config)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when it has shut down, and there is more to end than uvicorn.
+        signal.signal(ending, lambda *_: None)
     try:
         await server.serve(sockets=[listener])
     finally:
         agents.stop()
+        shutil.rmtree(folder, ignore_errors=True)
         if os.getpgrp() == os.getpid():
             # What is left of the group are workers and Lambda functions that nobody waits for; uvicorn has ended.
             os.killpg(0, signal.SIGKILL)

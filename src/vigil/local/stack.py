@@ -17,16 +17,19 @@ from types import TracebackType
 from typing import Any
 
 import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from vigil.agent.models import STAND_IN
 from vigil.errors import LocalStackError
+from vigil.local import AGENT_LOG
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.local.sample_account import build, seed_account
 from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, POLL_SECONDS_PARAMETER, Env, Output
 
 REGION = "us-east-1"
 STATE = Path(".vigil")
-AGENT_LOG = "agent.log"
 
 
 @dataclass
@@ -68,8 +71,11 @@ class LocalStack:
                 if sample_account:
                     seed_account(build(), stack.client, datetime.now(UTC))
                 deployed.result()
-        except BaseException:
+        except BaseException as error:
             stack.stop()
+            if isinstance(error, BotoCoreError | ClientError):
+                reason = " ".join(str(error).split())
+                raise LocalStackError(f"the embedded AWS could not be set up: {reason}") from error
             raise
         return stack
 
@@ -90,7 +96,7 @@ class LocalStack:
                     "-m",
                     "vigil.local.server",
                     *("--port", str(port)),
-                    *("--agent-log", str(folder / AGENT_LOG)),
+                    *("--folder", str(folder)),
                     *("--region", REGION),
                 ],
                 env=environment,
@@ -102,7 +108,11 @@ class LocalStack:
                 start_new_session=True,
             )
         assert process.stdout is not None
-        line = process.stdout.readline()
+        try:
+            line = process.stdout.readline()
+        except BaseException:
+            cls(process, port, folder).stop()
+            raise
         if not line:
             process.wait()
             reason = (folder / "server.log").read_text().strip()[-2000:]
@@ -186,7 +196,13 @@ class LocalSession(boto3.Session):
     """A boto3 session of the embedded AWS, whatever the environment says."""
 
     def __init__(self, endpoint: str) -> None:
-        super().__init__(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+        # Profiles, configuration files, proxies and retries of the machine are for AWS.
+        nowhere = (None, None, os.devnull, None)
+        core = botocore.session.Session(
+            {"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere}
+        )
+        core.set_default_client_config(Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 3}))
+        super().__init__("test", "test", region_name=REGION, botocore_session=core)
         self._endpoint = endpoint
 
     def client(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]

@@ -105,6 +105,8 @@ def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
     [
         ("killed", "AgentCrashed", "signal SIGKILL and no result: about to be killed"),
         ("exits", "AgentCrashed", "exit code 7"),
+        ("calls_exit", "AgentIncomplete", "the agent called exit(3)"),
+        ("leaves_a_process_and_dies", "AgentCrashed", "signal SIGKILL"),
         ("raises", "RuntimeError", "the dependency is broken"),
         ("forgets_everything", "AgentIncomplete", "without saving report.md"),
         ("completes_without_report", "AgentFailed", "save report.md before COMPLETED"),

@@ -11,6 +11,7 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -399,7 +400,7 @@ def test_another_version_of_ministack_is_refused(tmp_path: Path) -> None:
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: ministack\nVersion: 9.9.9\n")
     # The server ends with its standard input, so that stays open until it has said what it has to say.
     with subprocess.Popen(
-        [sys.executable, "-m", "vigil.local.server", "--agent-log", str(tmp_path / "agent.log")],
+        [sys.executable, "-m", "vigil.local.server", "--folder", str(tmp_path / "stack")],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -428,3 +429,32 @@ def test_ministack_alone_still_needs_every_patch() -> None:
     assert action("bedrock-runtime", "POST", "/model/m/converse", {}) == "bedrock:Converse"
     listing = "/2019-09-30/functions/f/provisioned-concurrency"
     assert action("lambda", "GET", listing, {"List": ["ALL"]}) != LIST
+
+
+def test_daily_metrics_are_kept_for_more_than_two_weeks(embedded: LocalStack) -> None:
+    cloudwatch = embedded.client("cloudwatch")
+    then = datetime.now(UTC) - timedelta(days=89)
+    metric = {"MetricName": "Invocations", "Dimensions": [{"Name": "FunctionName", "Value": "old"}]}
+    cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[{**metric, "Timestamp": then, "Value": 7}])
+    answer = cloudwatch.get_metric_statistics(
+        Namespace="AWS/Lambda",
+        **metric,
+        StartTime=then - timedelta(days=1),
+        EndTime=datetime.now(UTC),
+        Period=86_400,
+        Statistics=["Sum"],
+    )
+    assert [point["Sum"] for point in answer["Datapoints"]] == [7]
+
+
+def test_an_expression_that_waits_long_for_its_turn_is_evaluated(
+    embedded: LocalStack, role: Callable[..., str]
+) -> None:
+    slow = "{% $sum($map([1..300000], function($n) { $n * 0 + 1 })) %}"
+    states = {"Slow": {"Type": "Pass", "Output": slow, "End": True}}
+    document = {"QueryLanguage": "JSONata", "StartAt": "Slow", "States": states}
+    sfn = embedded.client("stepfunctions")
+    machine = sfn.create_state_machine(name="slow", definition=json.dumps(document), roleArn=role())["stateMachineArn"]
+    arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    execution = until(lambda: (d := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and d)
+    assert (execution["status"], execution.get("output")) == ("SUCCEEDED", "300000")
