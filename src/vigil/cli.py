@@ -324,8 +324,9 @@ def _steps() -> Iterator[Callable[[str], None]]:
 def main() -> None:
     """Run the command line; what a user can cause ends in one line and exit status 1, an interruption in 130."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        # As Ctrl-C, so that a local stack is taken down whoever asks.
-        signal.signal(ending, signal.default_int_handler)
+        # As Ctrl-C, so that a local stack is taken down whoever asks; but nohup keeps its word.
+        if signal.getsignal(ending) != signal.SIG_IGN:
+            signal.signal(ending, signal.default_int_handler)
     try:
         app()
     except (VigilError, OSError) as error:

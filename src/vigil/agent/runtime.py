@@ -74,14 +74,14 @@ class Supervisor:
     def _watch(self, worker: "subprocess.Popen[str]", settings: WorkerSettings, detail: dict[str, Any]) -> None:
         assert worker.stdin is not None
         assert worker.stderr is not None
+        tail: deque[str] = deque(maxlen=STDERR_LINES)
+        reader = threading.Thread(target=_pass_on, args=(worker.stderr, tail), daemon=True)
+        reader.start()
         try:
             with worker.stdin as stdin:
                 json.dump(detail, stdin)
         except BrokenPipeError:
             logger.warning("session %s: the worker died before it read its input", settings.session_id)
-        tail: deque[str] = deque(maxlen=STDERR_LINES)
-        reader = threading.Thread(target=_pass_on, args=(worker.stderr, tail), daemon=True)
-        reader.start()
         code = worker.wait()
         # Not to its end: a process that the agent left behind may hold the pipe open for ever.
         reader.join(STDERR_SECONDS)
