@@ -182,10 +182,9 @@ def test_without_the_grant_the_report_says_what_it_could_not_read(
     assert f"{effect.said}: access denied" in report.partition("## What was not looked at")[2]
 
 
-def test_with_every_grant_in_place_the_sessions_that_fail_without_one_complete(workflow: Workflow) -> None:
-    for detail in (HELLO, LISTS, COSTS):
-        execution, _ = workflow.run(detail=detail)
-        assert execution["status"] == "SUCCEEDED"
+def test_with_every_grant_in_place_an_agent_may_list_its_artifacts(workflow: Workflow) -> None:
+    execution, _ = workflow.run(detail=LISTS)
+    assert execution["status"] == "SUCCEEDED"
 
 
 def test_without_workflow_session_fail_the_execution_still_tells_the_first_cause(
