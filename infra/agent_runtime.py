@@ -26,17 +26,13 @@ ENTRY_POINT = "main.py"
 ENTRY = "from vigil.agent.runtime import main\n\nmain()\n"
 PLATFORM = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.13")
 PIP_PLATFORM = (
-    *(
-        "--platform",
-        "manylinux_2_28_aarch64",
-        "--platform",
-        "manylinux_2_17_aarch64",
-        "--platform",
-        "manylinux2014_aarch64",
-    ),
-    *("--python-version", "3.13", "--implementation", "cp"),
+    *(f"--platform={tag}_aarch64" for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")),
+    *("--python-version=3.13", "--implementation=cp"),
 )
 """The same in the words of pip."""
+
+_AGENT_LOGS = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/bedrock-agentcore/runtimes/*"
+"""The agent's log groups, as cdk-nag writes them."""
 
 
 class AgentRuntime(Construct):
@@ -146,9 +142,6 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
         },
     )
     return role
-
-
-_AGENT_LOGS = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/bedrock-agentcore/runtimes/*"
 
 
 def _models(stack: cdk.Stack) -> list[str]:

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -51,7 +50,6 @@ class Supervisor:
     def start(self, payload: object) -> str:
         """Start the session's worker unless it was started before; return "accepted" or why nothing was started."""
         environment, detail = _parse(payload)
-        environment[Env.WORKER] = str(uuid.uuid4())
         settings = WorkerSettings.from_env({**os.environ, **environment})
         with self._lock:
             known = self._workers.get(settings.session_id)
@@ -60,7 +58,12 @@ class Supervisor:
             worker = subprocess.Popen(
                 [sys.executable, "-m", "vigil.agent.worker"],
                 # It imports what we import, wherever the platform started us.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    **environment,
+                    Env.WORKER: settings.worker,
+                },
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr,
                 stderr=subprocess.PIPE,
@@ -119,7 +122,7 @@ def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
     detail = payload.get("detail", {})
     if not isinstance(detail, dict):
         raise InvalidDetail(f"detail must be an object, not {type(detail).__name__}")
-    return dict(environment), detail
+    return environment, detail
 
 
 app = BedrockAgentCoreApp()

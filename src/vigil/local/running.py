@@ -60,11 +60,8 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
         else:
             raise LocalStackError("a local stack runs in this folder already; `vigil local down` stops it")
         file.truncate(0)
-        try:
-            yield _announce
-        finally:
-            # Not removed: somebody may wait for the lock on this very file.
-            file.truncate(0)
+        # Left as it is at the end: the lock goes with this process, and somebody may wait for it on this very file.
+        yield _announce
 
 
 def _announce(stack: LocalStack) -> None:
