@@ -1,8 +1,9 @@
 """Findings of the template's validators that we looked at and accept, each with its reason where it arises."""
 
+import json
 from collections.abc import Mapping
 
-from aws_cdk import Acknowledgment, Validations
+from aws_cdk import Acknowledgment, Stack, Validations
 from constructs import IConstruct
 
 
@@ -14,3 +15,14 @@ def acknowledge(scope: IConstruct, reasons: Mapping[str, str]) -> None:
 def wildcard(resource: str) -> str:
     """Return the id of cdk-nag's finding about a policy's ``resource`` that holds a wildcard."""
     return f"AwsSolutions-IAM5[Resource::{resource}]"
+
+
+def runtime_and_endpoints(agent_runtime_arn: str) -> list[str]:
+    """Return what AgentCore checks a call for: the runtime and the endpoint of it that the call goes to."""
+    return [agent_runtime_arn, f"{agent_runtime_arn}/runtime-endpoint/*"]
+
+
+def endpoints_acknowledged(scope: IConstruct, agent_runtime_arn: str) -> dict[str, str]:
+    """Return the reason for the wildcard in ``runtime_and_endpoints``."""
+    endpoints = f"{json.dumps(Stack.of(scope).resolve(agent_runtime_arn), separators=(',', ':'))}/runtime-endpoint/*"
+    return {wildcard(endpoints): "The endpoints of the one runtime; their names are AgentCore's."}

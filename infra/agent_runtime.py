@@ -12,18 +12,21 @@ from aws_cdk import aws_bedrockagentcore as agentcore
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.acknowledge import acknowledge, wildcard
 from infra.invoker import SOURCES
+from infra.parameters import Timing
 from vigil.artifacts import PREFIX
 from vigil.costs import READ_ACTIONS
-from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, Env
+from vigil.names import Env, Parameter
 
 PROJECT = SOURCES.parent
 LOCK = PROJECT / "requirements" / "agent.txt"
 ENTRY_POINT = "main.py"
-ENTRY = "from vigil.agent.runtime import main\n\nmain()\n"
+ENTRY = 'if __name__ == "__main__":\n    from vigil.agent.runtime import main\n\n    main()\n'
+"""Guarded: the process of every session imports it again."""
 PLATFORM = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.13")
 PIP_PLATFORM = (
     *(f"--platform={tag}_aarch64" for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")),
@@ -39,7 +42,15 @@ class AgentRuntime(Construct):
     """The agent's role, and its runtime if the parameter gives none."""
 
     def __init__(
-        self, scope: Construct, name: str, *, table: dynamodb.TableV2, bucket: s3.Bucket, model_id: str, agent: str
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        table: dynamodb.TableV2,
+        bucket: s3.Bucket,
+        model_id: str,
+        agent: str,
+        timing: Timing,
     ) -> None:
         super().__init__(scope, name)
         given = cdk.CfnParameter(
@@ -49,7 +60,7 @@ class AgentRuntime(Construct):
             allowed_pattern=r"(arn:[a-z-]+:bedrock-agentcore:[a-z0-9-]+:[0-9]{12}:runtime/[A-Za-z0-9_-]+)?",
             description="An AgentCore runtime to use; empty: the stack creates one",
         )
-        given.override_logical_id(AGENT_RUNTIME_ARN_PARAMETER)
+        given.override_logical_id(Parameter.AGENT_RUNTIME_ARN)
         create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(given.value_as_string, ""))
         # The role stands without the runtime: the agent process of a local stack uses this very one.
         self.role = _role(self, table, bucket)
@@ -69,6 +80,8 @@ class AgentRuntime(Construct):
             environment_variables={
                 Env.MODEL: model_id,
                 Env.AGENT: agent,
+                Env.HEARTBEAT_SECONDS: timing.heartbeat,
+                Env.PROGRESS_SECONDS: timing.progress,
                 "AWS_DEFAULT_REGION": cdk.Stack.of(self).region,
             },
             lifecycle_configuration=agentcore.LifecycleConfiguration(
@@ -81,6 +94,14 @@ class AgentRuntime(Construct):
         self.arn: str = cdk.Fn.condition_if(
             create.logical_id, runtime.agent_runtime_arn, given.value_as_string
         ).to_string()
+
+    def may_wake(self, workflow: sfn.StateMachine) -> None:
+        """Let the agent tell the workflow that its session has ended."""
+        # A policy of its own: the role's would need the workflow, which needs the runtime, which needs the role.
+        statement = iam.PolicyStatement(
+            sid="AgentWorkflowWake", actions=["states:SendTaskSuccess"], resources=[workflow.state_machine_arn]
+        )
+        iam.Policy(self, "Wake", roles=[self.role], statements=[statement])
 
 
 def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.Role:
@@ -154,7 +175,10 @@ def _models(stack: cdk.Stack) -> list[str]:
 
 def _sources() -> list[Path]:
     """Every package under src, an agent of one's own included, but not the command line nor the local stack."""
-    client_side = {SOURCES / "vigil" / name for name in ("local", "cli.py", "watch.py", "deployment.py", "invoker.py")}
+    client_side = {
+        SOURCES / "vigil" / name
+        for name in ("local", "cli.py", "watch.py", "deployment.py", "invoker.py", "reconciler.py")
+    }
     return sorted(
         path
         for path in SOURCES.rglob("*")

@@ -1,9 +1,8 @@
-"""The Lambda function that hands a session to the agent, with a package of six small modules and no dependency."""
+"""The Lambda function that hands a session to the agent, and the package of both functions: a few small modules."""
 
-import json
 from pathlib import Path
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Stack
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -11,51 +10,80 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, wildcard
+from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints
+from infra.parameters import Timing
 from vigil.names import Env
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
-MODULES = ("__init__", "errors", "invoker", "names", "session", "settings")
+MODULES = ("__init__", "errors", "invoker", "journal", "names", "reconciler", "session", "settings", "wakeup")
 
 
 def agent_invoker(
-    scope: Construct, *, table: dynamodb.TableV2, bucket: s3.Bucket, agent_runtime_arn: str
+    scope: Construct, *, table: dynamodb.TableV2, bucket: s3.Bucket, agent_runtime_arn: str, timing: Timing
 ) -> lambda_.Function:
     """Build the function with its log group and a role that may log and invoke the one agent runtime."""
-    log_group = logs.LogGroup(
-        scope, "AgentInvokerLogs", retention=logs.RetentionDays.TWO_WEEKS, removal_policy=RemovalPolicy.DESTROY
-    )
-    role = iam.Role(scope, "AgentInvokerRole", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-    for sid, actions, resources in (
-        ("InvokerLogsWrite", ["logs:CreateLogStream", "logs:PutLogEvents"], [log_group.log_group_arn]),
-        (
-            "InvokerAgentInvoke",
-            ["bedrock-agentcore:InvokeAgentRuntime"],
-            # AgentCore checks the runtime and the endpoint of it that the call goes to.
-            [agent_runtime_arn, f"{agent_runtime_arn}/runtime-endpoint/*"],
-        ),
-    ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
-    endpoints = f"{json.dumps(Stack.of(scope).resolve(agent_runtime_arn), separators=(',', ':'))}/runtime-endpoint/*"
-    acknowledge(role, {wildcard(endpoints): "The endpoints of the one runtime; their names are AgentCore's."})
-    return lambda_.Function(
+    role = function_role(
         scope,
         "AgentInvoker",
+        {
+            "InvokerAgentInvoke": (
+                ["bedrock-agentcore:InvokeAgentRuntime"],
+                runtime_and_endpoints(agent_runtime_arn),
+            )
+        },
+    )
+    acknowledge(role, endpoints_acknowledged(scope, agent_runtime_arn))
+    return lambda_function(
+        scope,
+        "AgentInvoker",
+        handler="vigil.invoker.handler",
+        role=role,
+        timeout=Duration.seconds(60),
+        environment={
+            Env.BUCKET: bucket.bucket_name,
+            Env.TABLE: table.table_name,
+            Env.AGENT_RUNTIME_ARN: agent_runtime_arn,
+            Env.MAX_SESSION_SECONDS: timing.session,
+        },
+    )
+
+
+def function_role(scope: Construct, name: str, grants: dict[str, tuple[list[str], list[str]]]) -> iam.Role:
+    """Build the role of function ``name``; ``grants`` are {statement id: (actions, resources)}."""
+    role = iam.Role(scope, f"{name}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    for sid, (actions, resources) in grants.items():
+        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+    return role
+
+
+def lambda_function(
+    scope: Construct, name: str, *, handler: str, role: iam.Role, timeout: Duration, environment: dict[str, str]
+) -> lambda_.Function:
+    """Build a function with a log group that its ``role`` may write to."""
+    log_group = logs.LogGroup(
+        scope, f"{name}Logs", retention=logs.RetentionDays.TWO_WEEKS, removal_policy=RemovalPolicy.DESTROY
+    )
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid=f"{name.removeprefix('Agent')}LogsWrite",
+            actions=["logs:CreateLogStream", "logs:PutLogEvents"],
+            resources=[log_group.log_group_arn],
+        )
+    )
+    return lambda_.Function(
+        scope,
+        name,
         runtime=lambda_.Runtime.PYTHON_3_14,
         architecture=lambda_.Architecture.ARM_64,
-        handler="vigil.invoker.handler",
+        handler=handler,
         code=lambda_.Code.from_asset(
             str(SOURCES),
             exclude=["*", "!vigil", "vigil/*", *(f"!vigil/{module}.py" for module in MODULES)],
             ignore_mode=IgnoreMode.GIT,
         ),
-        environment={
-            Env.BUCKET: bucket.bucket_name,
-            Env.TABLE: table.table_name,
-            Env.AGENT_RUNTIME_ARN: agent_runtime_arn,
-        },
+        environment=environment,
         role=role.without_policy_updates(),
-        timeout=Duration.seconds(60),
+        timeout=timeout,
         memory_size=256,
         log_group=log_group,
         logging_format=lambda_.LoggingFormat.JSON,

@@ -8,23 +8,18 @@ from constructs import Construct
 from infra.acknowledge import acknowledge
 from infra.agent_runtime import AgentRuntime
 from infra.invoker import agent_invoker
+from infra.parameters import Timing, agent_factory, model_id
+from infra.reconciler import Reconciler
 from infra.trigger import Trigger
 from infra.workflow import agent_workflow
-from vigil.names import (
-    AGENT_FACTORY_PARAMETER,
-    INDEX_BY_START,
-    INDEX_BY_STATUS,
-    MODEL_ID_PARAMETER,
-    POLL_SECONDS_PARAMETER,
-    Output,
-)
-from vigil.settings import DEFAULT_AGENT
+from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
 DESCRIPTIONS = {
     Output.TABLE: "Session records and work phases",
     Output.BUCKET: "Reports and other artifacts",
     Output.STATE_MACHINE: "The workflow; start it with {session_id, detail}",
     Output.INVOKER: "Lambda function that hands a session to the agent",
+    Output.RECONCILER: "Lambda function that closes sessions whose workflow ended without them",
     Output.RULE: "EventBridge rule that starts the workflow",
     Output.DEAD_LETTERS: "Events that could not start a workflow",
     Output.AGENT_ROLE: "Role of the agent",
@@ -37,29 +32,7 @@ class VigilStack(cdk.Stack):
 
     def __init__(self, scope: Construct, name: str) -> None:
         super().__init__(scope, name, description="Vigil: long AI-agent jobs as sessions that always end")
-        poll_seconds = cdk.CfnParameter(
-            self,
-            POLL_SECONDS_PARAMETER,
-            type="Number",
-            default=5,
-            min_value=1,
-            max_value=300,
-            description="Seconds between two looks at a session's status",
-        )
-        model_id = cdk.CfnParameter(
-            self,
-            MODEL_ID_PARAMETER,
-            default="global.anthropic.claude-sonnet-4-6",
-            allowed_pattern=r"[A-Za-z0-9.:/_-]{1,256}",
-            description="Bedrock model or inference profile of the agent",
-        )
-        agent_factory = cdk.CfnParameter(
-            self,
-            AGENT_FACTORY_PARAMETER,
-            default=DEFAULT_AGENT,
-            allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
-            description="Factory of the agent, package.module:factory",
-        )
+        timing = Timing(self)
         table = _table(self)
         bucket = _bucket(self)
         agent = AgentRuntime(
@@ -67,17 +40,21 @@ class VigilStack(cdk.Stack):
             "Agent",
             table=table,
             bucket=bucket,
-            model_id=model_id.value_as_string,
-            agent=agent_factory.value_as_string,
+            model_id=model_id(self),
+            agent=agent_factory(self),
+            timing=timing,
         )
-        invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn)
-        workflow = agent_workflow(self, table=table, invoker=invoker, poll_seconds=poll_seconds)
+        invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn, timing=timing)
+        workflow = agent_workflow(self, table=table, invoker=invoker, agent_runtime_arn=agent.arn, timing=timing)
+        agent.may_wake(workflow)
+        reconciler = Reconciler(self, "Reconciler", table=table, workflow=workflow, agent_runtime_arn=agent.arn)
         trigger = Trigger(self, "Trigger", workflow=workflow)
         for output, value in {
             Output.TABLE: table.table_name,
             Output.BUCKET: bucket.bucket_name,
             Output.STATE_MACHINE: workflow.state_machine_arn,
             Output.INVOKER: invoker.function_name,
+            Output.RECONCILER: reconciler.function.function_name,
             Output.RULE: trigger.rule.rule_name,
             Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
             Output.AGENT_ROLE: agent.role.role_arn,

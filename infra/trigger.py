@@ -1,6 +1,7 @@
 """What starts a session: an EventBridge rule on the default bus, and a queue for what could not be delivered."""
 
 from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -13,7 +14,7 @@ from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 
 
 class Trigger(Construct):
-    """The rule and its dead-letter queue."""
+    """The rule, its dead-letter queue and the alarm that says that something lies there."""
 
     def __init__(self, scope: Construct, name: str, *, workflow: sfn.StateMachine) -> None:
         super().__init__(scope, name)
@@ -25,6 +26,18 @@ class Trigger(Construct):
             retention_period=Duration.days(14),
         )
         acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
+        self.alarm = cloudwatch.Alarm(
+            self,
+            "DeadLettersAlarm",
+            alarm_description="An event could not start a Vigil session; `vigil sessions` shows it",
+            metric=self.dead_letters.metric_approximate_number_of_messages_visible(
+                period=Duration.minutes(1), statistic="Maximum"
+            ),
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
         role.add_to_policy(
             iam.PolicyStatement(

@@ -1,11 +1,12 @@
 """The workflow of a session, on one page: initialise, invoke the agent, then wait until the table says how it ended.
 
 Written in Amazon States Language with JSONata, as states that both AWS and the embedded AWS read the same way.
+``docs/waiting.md`` shows why no end of a session is missed, ``docs/faults.md`` how each fault ends.
 """
 
 from typing import Any
 
-from aws_cdk import CfnParameter, RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -13,16 +14,21 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, wildcard
-from vigil.session import ALLOWED_FROM, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, Status
+from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
+from infra.parameters import Timing
+from vigil.names import DEADLINE_KEY
+from vigil.session import ALLOWED_FROM, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
-TTL_DAYS = 90
+FIRST_CHECK_BEATS = 2
+"""An agent that has not beaten once, so many beats after its invocation, was never started."""
+LOST_BEATS = 4
+"""An agent whose heartbeat has stood still for so many beats is lost."""
 
 
-def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str, Any]:
+def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing: Timing) -> dict[str, Any]:
     """Return the state machine. Input: {"session_id", "detail", "event_time"}, from the EventBridge rule.
 
-    ``table_name``, ``invoker_arn`` and ``poll_seconds`` may be CloudFormation tokens.
+    The arguments may hold CloudFormation tokens.
     """
     session_key = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
     # The names that errors arrive under: $error is {code, message} wherever a failure is recorded.
@@ -36,36 +42,74 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
         ),
     }
     fail = [{"ErrorEquals": ["States.ALL"], "Assign": {"error": caught}, "Next": "MarkFailed"}]
+    # Both the optimized integration and the SDK's, which spells its prefix another way.
+    transient_dynamodb_errors = [
+        f"{prefix}.{error}"
+        for prefix in ("DynamoDB", "DynamoDb")
+        for error in (
+            "ProvisionedThroughputExceededException",
+            "RequestLimitExceeded",
+            "RequestLimitExceededException",
+            "ThrottlingException",
+            "InternalServerError",
+            "InternalServerErrorException",
+            "SdkClientException",
+        )
+    ]
     transient_lambda_errors = [
         "Lambda.ServiceException",
         "Lambda.SdkClientException",
+        "Lambda.ClientExecutionTimeoutException",
         "Lambda.TooManyRequestsException",
+        "AgentThrottled",
+        "AgentUnavailable",
     ]
-    retry_dynamodb = [
-        {
-            "ErrorEquals": [
-                "DynamoDB.ProvisionedThroughputExceededException",
-                "DynamoDB.RequestLimitExceeded",
-                "DynamoDB.ThrottlingException",
-                "DynamoDB.InternalServerError",
-            ],
+    # The function died or hung, and nobody knows how far it came.
+    lambda_deaths = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout"]
+    transient_agentcore_errors = [
+        f"BedrockAgentCore.{error}"
+        for error in (
+            "ThrottlingException",
+            "InternalServerException",
+            "RetryableConflictException",
+            "SdkClientException",
+        )
+    ]
+
+    def retry(errors: list[str], attempts: int) -> dict[str, Any]:
+        return {
+            "ErrorEquals": errors,
             "IntervalSeconds": 1,
-            "MaxAttempts": 5,
+            "MaxAttempts": attempts,
             "BackoffRate": 2,
             "MaxDelaySeconds": 20,
             "JitterStrategy": "FULL",
         }
-    ]
-    waiting = " or ".join(f"$status = '{status}'" for status in ALLOWED_FROM[Status.FAILED])
+
+    # With the jitter, two minutes on average, and more than half a minute for all but one in a thousand.
+    retry_dynamodb = [retry(transient_dynamodb_errors, 15)]
+    deadline = (
+        f"($asked := $states.input.detail.{DEADLINE_KEY};"
+        f" $given := $type($asked) = 'number' and $asked >= 1 and $asked <= {timing.session};"
+        f" $toMillis($states.context.Execution.StartTime) + 1000 * ($given ? $asked : {timing.session}))"
+    )
+    expires = {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"}
+    begun = {
+        "session_id": "{% $states.input.session_id %}",
+        "detail": "{% $exists($states.input.detail) ? $states.input.detail : {} %}",
+        "deadline": f"{{% {deadline} %}}",
+        "status": Status.INITIATED,
+        # The agent's last sign of life, and when this workflow saw it first. No clock is compared with another's.
+        "seen": {"sign": "", "at": "{% $millis() %}"},
+    }
+    waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
+    patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {timing.heartbeat})"
 
     states: dict[str, Any] = {
         "InitializeSession": {
             "Type": "Task",
             "Resource": "arn:aws:states:::dynamodb:putItem",
-            "Assign": {
-                "session_id": "{% $states.input.session_id %}",
-                "detail": "{% $exists($states.input.detail) ? $states.input.detail : {} %}",
-            },
+            "Assign": begun,
             "Arguments": {
                 "TableName": table_name,
                 "Item": {
@@ -82,12 +126,18 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                     "start_time": {"S": "{% $states.context.Execution.StartTime %}"},
                     "created_at": {"S": "{% $states.context.State.EnteredTime %}"},
                     "updated_at": {"S": "{% $states.context.State.EnteredTime %}"},
+                    "deadline_at": {"S": f"{{% $fromMillis({deadline}) %}}"},
                     "execution_arn": {"S": "{% $states.context.Execution.Id %}"},
-                    "expires_at": {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"},
+                    "expires_at": expires,
                 },
                 # A repeated write of our own is no duplicate: the first may have been applied and its answer lost.
-                "ConditionExpression": "attribute_not_exists(PK) OR execution_arn = :own",
-                "ExpressionAttributeValues": {":own": {"S": "{% $states.context.Execution.Id %}"}},
+                # But not after the session has ended meanwhile, as it may have before a redrive.
+                "ConditionExpression": ("attribute_not_exists(PK) OR (execution_arn = :own AND #status = :initiated)"),
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ExpressionAttributeValues": {
+                    ":own": {"S": "{% $states.context.Execution.Id %}"},
+                    ":initiated": {"S": Status.INITIATED},
+                },
             },
             "Retry": retry_dynamodb,
             "Catch": [
@@ -114,11 +164,7 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                     },
                     "Next": "SessionFailed",
                 },
-                {
-                    "ErrorEquals": ["States.ALL"],
-                    "Assign": {"session_id": "{% $states.input.session_id %}", "error": caught},
-                    "Next": "MarkFailed",
-                },
+                {"ErrorEquals": ["States.ALL"], "Assign": {**begun, "error": caught}, "Next": "MarkFailed"},
             ],
             "Next": "InvokeAgent",
         },
@@ -130,16 +176,7 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                 "Payload": {"session_id": "{% $session_id %}", "detail": "{% $detail %}"},
             },
             # Safe to repeat: the runtime starts one worker a session and answers a second invocation so.
-            "Retry": [
-                {
-                    "ErrorEquals": transient_lambda_errors,
-                    "IntervalSeconds": 1,
-                    "MaxAttempts": 5,
-                    "BackoffRate": 2,
-                    "MaxDelaySeconds": 20,
-                    "JitterStrategy": "FULL",
-                }
-            ],
+            "Retry": [retry(transient_lambda_errors, 10), retry(lambda_deaths, 2)],
             "Catch": fail,
             "Next": "CheckStatus",
         },
@@ -150,11 +187,15 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
             "Retry": retry_dynamodb,
             "Catch": fail,
             "Assign": {
-                # No record yet is as good as INITIATED; a record without a status is not.
+                # '' while there is no record; a record without a status is another matter.
                 "status": (
                     "{% $exists($states.result.Item)"
-                    " ? ($exists($states.result.Item.status.S) ? $states.result.Item.status.S : '')"
-                    f" : '{Status.INITIATED}' %}}"
+                    " ? ($exists($states.result.Item.status.S) ? $states.result.Item.status.S : 'none') : '' %}"
+                ),
+                "seen": (
+                    "{% ($sign := $exists($states.result.Item) ? ($exists($states.result.Item.heartbeat_at.S)"
+                    " ? $states.result.Item.heartbeat_at.S : '') : 'no record';"
+                    " $sign = $seen.sign ? $seen : {'sign': $sign, 'at': $millis()}) %}"
                 ),
                 "error": {
                     "code": (
@@ -172,17 +213,69 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
         "EvaluateStatus": {
             "Type": "Choice",
             "Choices": [
-                {"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "SessionCompleted"},
-                {"Condition": f"{{% $status = '{Status.FAILED}' %}}", "Next": "SessionFailed"},
-                {"Condition": f"{{% {waiting} %}}", "Next": "WaitForCompletion"},
+                {"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "StopAgent"},
+                {"Condition": f"{{% $status = '{Status.FAILED}' %}}", "Next": "StopAgent"},
+                {
+                    "Condition": f"{{% ({waiting}) and $millis() >= $deadline %}}",
+                    "Assign": {
+                        "error": {
+                            "code": "DeadlineExceeded",
+                            "message": "{% 'the session did not end by its deadline, ' & $fromMillis($deadline) %}",
+                        }
+                    },
+                    "Next": "MarkFailed",
+                },
+                {
+                    "Condition": f"{{% ({waiting}) and $millis() - $seen.at >= 1000 * {patience} %}}",
+                    "Assign": {
+                        "error": {
+                            "code": "{% $status = '' ? 'RecordMissing' : 'AgentLost' %}",
+                            "message": (
+                                "{% $status = '' ? 'the session record was deleted' : $seen.sign = ''"
+                                " ? 'the agent was invoked but gave no sign of life'"
+                                " : 'no sign of life from the agent since ' & $seen.sign %}"
+                            ),
+                        }
+                    },
+                    "Next": "MarkFailed",
+                },
+                # Without a record there is nothing to store a token on.
+                {"Condition": "{% $status = '' %}", "Next": "WaitBriefly"},
+                {"Condition": f"{{% {waiting} %}}", "Next": "WaitForChange"},
             ],
             "Default": "MarkFailed",
         },
-        "WaitForCompletion": {
-            "Type": "Wait",
-            "Seconds": f"{{% {poll_seconds} %}}",
+        "WaitForChange": {
+            "Type": "Task",
+            # Whoever ends the session finds the token by the very write that ends it, and wakes this state.
+            "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
+            "Arguments": {
+                "TableName": table_name,
+                "Key": session_key,
+                "UpdateExpression": "SET task_token = :token",
+                "ConditionExpression": "#status IN (:initiated, :busy)",
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ExpressionAttributeValues": {
+                    **{f":{status.lower()}": {"S": status} for status in ALLOWED_FROM[Status.FAILED]},
+                    ":token": {"S": "{% $states.context.Task.Token %}"},
+                },
+            },
+            "TimeoutSeconds": (
+                f"{{% $max([1, $min([$seen.sign = '' ? {FIRST_CHECK_BEATS} * {timing.heartbeat} : {timing.safety},"
+                " $ceil(($deadline - $millis()) / 1000)])]) %}"
+            ),
+            "Retry": retry_dynamodb,
+            "Catch": [
+                {
+                    "ErrorEquals": ["States.Timeout", "DynamoDb.ConditionalCheckFailedException"],
+                    "Next": "CheckStatus",
+                },
+                # No token can be stored: look again from time to time, as anybody would without one.
+                {"ErrorEquals": ["States.ALL"], "Next": "WaitBriefly"},
+            ],
             "Next": "CheckStatus",
         },
+        "WaitBriefly": {"Type": "Wait", "Seconds": f"{{% {timing.heartbeat} %}}", "Next": "CheckStatus"},
         "MarkFailed": {
             "Type": "Task",
             "Resource": "arn:aws:states:::dynamodb:updateItem",
@@ -204,16 +297,30 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
                     ":now": {"S": "{% $states.context.State.EnteredTime %}"},
                     ":start": {"S": "{% $states.context.Execution.StartTime %}"},
                     ":execution": {"S": "{% $states.context.Execution.Id %}"},
-                    ":expires": {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"},
+                    ":expires": expires,
                 },
             },
             "Retry": retry_dynamodb,
             "Catch": [
                 {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "Next": "CheckStatus"},
                 # The record cannot be written; the execution still ends with the first cause.
-                {"ErrorEquals": ["States.ALL"], "Next": "SessionFailed"},
+                {"ErrorEquals": ["States.ALL"], "Next": "StopAgent"},
             ],
-            "Next": "SessionFailed",
+            "Next": "StopAgent",
+        },
+        "StopAgent": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
+            "Arguments": {"AgentRuntimeArn": agent_runtime_arn, "RuntimeSessionId": "{% $session_id %}"},
+            "Retry": [retry(transient_agentcore_errors, 5)],
+            # It may never have been started or be gone already; and the session has ended, whatever this says.
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "HowItEnded"}],
+            "Next": "HowItEnded",
+        },
+        "HowItEnded": {
+            "Type": "Choice",
+            "Choices": [{"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "SessionCompleted"}],
+            "Default": "SessionFailed",
         },
         "SessionCompleted": {"Type": "Succeed"},
         "SessionFailed": {
@@ -231,25 +338,37 @@ def definition(table_name: str, invoker_arn: str, poll_seconds: str) -> dict[str
 
 
 def agent_workflow(
-    scope: Construct, *, table: dynamodb.TableV2, invoker: lambda_.IFunction, poll_seconds: CfnParameter
+    scope: Construct,
+    *,
+    table: dynamodb.TableV2,
+    invoker: lambda_.IFunction,
+    agent_runtime_arn: str,
+    timing: Timing,
 ) -> sfn.StateMachine:
     """Build the state machine with its log group, its tracing and a role that may do exactly what its states do."""
     role = iam.Role(scope, "AgentWorkflowRole", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-    for sid, action, resource in (
-        ("WorkflowSessionCreate", "dynamodb:PutItem", table.table_arn),
-        ("WorkflowSessionRead", "dynamodb:GetItem", table.table_arn),
-        ("WorkflowSessionFail", "dynamodb:UpdateItem", table.table_arn),
-        ("WorkflowAgentInvoke", "lambda:InvokeFunction", invoker.function_arn),
+    for sid, action, resources in (
+        ("WorkflowSessionCreate", "dynamodb:PutItem", [table.table_arn]),
+        ("WorkflowSessionRead", "dynamodb:GetItem", [table.table_arn]),
+        ("WorkflowSessionUpdate", "dynamodb:UpdateItem", [table.table_arn]),
+        ("WorkflowAgentInvoke", "lambda:InvokeFunction", [invoker.function_arn]),
+        ("WorkflowAgentStop", "bedrock-agentcore:StopRuntimeSession", runtime_and_endpoints(agent_runtime_arn)),
     ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=[action], resources=[resource]))
-    acknowledge(role, {wildcard("*"): "Log delivery and X-Ray, which CDK grants, know no resources."})
+        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=[action], resources=resources))
+    acknowledge(
+        role,
+        {
+            wildcard("*"): "Log delivery and X-Ray, which CDK grants, know no resources.",
+            **endpoints_acknowledged(scope, agent_runtime_arn),
+        },
+    )
 
     return sfn.StateMachine(
         scope,
         "AgentWorkflow",
         definition_body=sfn.DefinitionBody.from_string(
             Stack.of(scope).to_json_string(
-                definition(table.table_name, invoker.function_arn, poll_seconds.value_as_string)
+                definition(table.table_name, invoker.function_arn, agent_runtime_arn, timing)
             )
         ),
         role=role,

@@ -19,7 +19,7 @@ from rich.table import Column, Table
 
 from vigil.deployment import Deployment
 from vigil.errors import InvalidDetail, LocalStackError, VigilError
-from vigil.names import FINDINGS, REPORT, Env
+from vigil.names import FINDINGS, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import require
 from vigil.watch import Moment, Outcome, watch
@@ -233,7 +233,10 @@ def local_up(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
     ] = 4566,
-    poll_seconds: Annotated[int, typer.Option(min=1, max=300, help="Seconds between two status checks.")] = 1,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated."),
+    ] = None,
     sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
     agent: AgentFactory = None,
     model: ModelName = None,
@@ -250,7 +253,7 @@ def local_up(
                 LocalStack.start(
                     port,
                     agent_environment=environment,
-                    poll_seconds=poll_seconds,
+                    parameters=_parameters(parameters),
                     sample_account=sample_account,
                     progress=progress,
                 )
@@ -308,6 +311,13 @@ def _agent_environment(agent: str | None, model: str | None, names: list[str] | 
         **{name: require(os.environ, name) for name in names or ()},
         **{name: value for name, value in given.items() if value},
     }
+
+
+def _parameters(given: list[str] | None) -> dict[str, str]:
+    parameters = {name: value for name, separator, value in (word.partition("=") for word in given or ()) if separator}
+    if len(parameters) != len(given or ()) or not set(parameters) <= set(Parameter):
+        raise LocalStackError(f"--parameter takes NAME=VALUE, each NAME once, of: {', '.join(Parameter)}")
+    return parameters
 
 
 @contextmanager

@@ -13,16 +13,26 @@
     │   ├── SessionTaken        another worker already runs the session
     │   └── ReportMissing       COMPLETED without a saved report
     ├── AgentError
-    │   ├── AgentNotAccepted    AgentCore or the runtime did not take the invocation
+    │   ├── AgentNotAccepted    AgentCore or the runtime refused the invocation; trying again is of no use
+    │   ├── AgentThrottled      AgentCore takes no more sessions at the moment
+    │   ├── AgentUnavailable    AgentCore failed or could not be reached
     │   ├── AgentIncomplete     the agent stopped without a result
-    │   └── AgentCrashed        the worker process died
+    │   ├── AgentCrashed        the worker process died
+    │   ├── AgentLost           the agent gives no sign of life, or makes no progress
+    │   └── AgentStopped        the agent's environment was shut down
+    ├── WorkflowEnded           the workflow ended before the session did
+    ├── StoppedByOperator       somebody ran `vigil stop`
     └── EnvironmentProblem      what is around us: AWS, credentials, the stack, ports
         ├── StackNotDeployed
         ├── AwsUnavailable
         └── LocalStackError
 
-The class name is the error code that a person finds in the session record, the execution and the log.
+The class name is the error code that a person finds in the session record, the execution and the log. Codes that the
+workflow itself sets, and so have no class: DuplicateSession, UnknownStatus, RecordMissing, DeadlineExceeded.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class VigilError(Exception):
@@ -69,6 +79,11 @@ class SessionNotFound(SessionError):
 class SessionEnded(SessionError):
     """The session's status is terminal and stays so."""
 
+    def __init__(self, message: str, item: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.item = item or {}
+        """The session record as it stands, where the refused write was asked to return it."""
+
 
 class SessionTaken(SessionError):
     """Another worker already runs the session."""
@@ -86,12 +101,36 @@ class AgentNotAccepted(AgentError):
     """AgentCore or the runtime did not take the invocation."""
 
 
+class AgentThrottled(AgentError):
+    """AgentCore takes no more sessions at the moment; the workflow tries again."""
+
+
+class AgentUnavailable(AgentError):
+    """AgentCore failed or could not be reached; the workflow tries again."""
+
+
 class AgentIncomplete(AgentError):
     """The agent stopped without a result."""
 
 
 class AgentCrashed(AgentError):
     """The worker process died before the session ended."""
+
+
+class AgentLost(AgentError):
+    """The agent gives no sign of life, or makes no progress."""
+
+
+class AgentStopped(AgentError):
+    """The agent's environment was shut down before the session ended."""
+
+
+class WorkflowEnded(VigilError):
+    """The workflow ended before the session did."""
+
+
+class StoppedByOperator(VigilError):
+    """Somebody ran ``vigil stop``."""
 
 
 class EnvironmentProblem(VigilError):

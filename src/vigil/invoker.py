@@ -10,8 +10,16 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.errors import AgentNotAccepted, InvalidDetail, InvalidInput, VigilError
-from vigil.names import Env
+from vigil.errors import (
+    AgentError,
+    AgentNotAccepted,
+    AgentThrottled,
+    AgentUnavailable,
+    InvalidDetail,
+    InvalidInput,
+    VigilError,
+)
+from vigil.names import DEADLINE_KEY, Env
 from vigil.session import check_session_id
 from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
 
@@ -35,17 +43,24 @@ ACCEPTED = frozenset({"accepted", "already running", "already ended"})
 """Answers of the runtime that mean: the session has its one worker. The last two come after a repeated invocation."""
 
 
+THROTTLED = frozenset({"ThrottlingException", "ServiceQuotaExceededException", "TooManyRequestsException"})
+"""AgentCore starts 25 sessions a second and holds a limited number at once; either passes."""
+CONFLICT = "RetryableConflictException"
+
+
 def handler(event: object, context: object) -> dict[str, str]:
     """Invoke the agent for ``event["session_id"]`` and return what the runtime answered.
 
-    ``event``: {"session_id": str, "detail": object, optional}. Raises InvalidInput before anything is called, and
-    AgentNotAccepted when the agent did not take the session; the workflow records either as the session's error.
+    ``event``: {"session_id": str, "detail": object, optional}. Raises InvalidInput before anything is called;
+    AgentNotAccepted when the agent refused the session; AgentThrottled or AgentUnavailable when it is worth trying
+    again, which the workflow does. It records what remains as the session's error.
     """
     given = event.get("session_id") if isinstance(event, dict) else None
     about = {"session_id": None if given is None else str(given)[:200]}
     try:
-        session_id, detail = parse(event)
-        answer = invoke(_client(), InvokerSettings.from_env(), session_id, detail)
+        settings = InvokerSettings.from_env()
+        session_id, detail = parse(event, settings.max_session_seconds)
+        answer = invoke(_client(), settings, session_id, detail)
     except VigilError as error:
         logger.error("%s: %s", error.code, error, extra=about)
         raise
@@ -53,8 +68,8 @@ def handler(event: object, context: object) -> dict[str, str]:
     return {"session_id": session_id, "answer": answer}
 
 
-def parse(event: object) -> tuple[str, dict[str, Any]]:
-    """Return the session id and the detail of an invocation, or raise InvalidInput."""
+def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]:
+    """Return the session id and the agent's input of an invocation, or raise InvalidInput."""
     if not isinstance(event, dict):
         raise InvalidInput(f"the invocation must be an object with session_id, not {type(event).__name__}")
     session_id = check_session_id(event.get("session_id"))
@@ -65,11 +80,16 @@ def parse(event: object) -> tuple[str, dict[str, Any]]:
     size = len(json.dumps(detail).encode())
     if size > MAX_DETAIL_BYTES:
         raise InvalidDetail(f"detail is {size} bytes; at most {MAX_DETAIL_BYTES} are allowed")
-    return session_id, detail
+    # The deadline is the workflow's, which takes its own for one that is none; here is where that is said.
+    deadline = detail.get(DEADLINE_KEY, max_session_seconds)
+    if type(deadline) is not int or not 1 <= deadline <= max_session_seconds:
+        shown = repr(deadline)[:80]
+        raise InvalidDetail(f"{DEADLINE_KEY} must be a whole number from 1 to {max_session_seconds}, not {shown}")
+    return session_id, {name: value for name, value in detail.items() if name != DEADLINE_KEY}
 
 
 def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_id: str, detail: dict[str, Any]) -> str:
-    """Call InvokeAgentRuntime and return the runtime's answer, one of ACCEPTED; else raise AgentNotAccepted."""
+    """Call InvokeAgentRuntime and return the runtime's answer, one of ACCEPTED; else raise an AgentError."""
     # AgentCore has no environment per invocation: the runtime sets these on the worker process it starts.
     environment = {Env.SESSION_ID: session_id, Env.BUCKET: settings.bucket, Env.TABLE: settings.table}
     payload = json.dumps({"environment": environment, "detail": detail})
@@ -82,8 +102,11 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
             payload=payload.encode(),
         )
         body = response["response"].read()
-    except (BotoCoreError, ClientError) as error:
-        raise AgentNotAccepted(f"session {session_id}: {_line(error)}") from error
+    except ClientError as error:
+        raise _kind(error)(f"session {session_id}: {_line(error)}") from error
+    except (BotoCoreError, OSError) as error:
+        # No connection, none that held, or no answer in time.
+        raise AgentUnavailable(f"session {session_id}: {_line(error)}") from error
     try:
         answer = json.loads(body)
     except ValueError as error:
@@ -95,6 +118,15 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
     return status
 
 
+def _kind(error: ClientError) -> type[AgentError]:
+    """Return whether, and when, the call is worth repeating."""
+    code = error.response["Error"].get("Code", "")
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    if code in THROTTLED or status == 429:
+        return AgentThrottled
+    return AgentUnavailable if code == CONFLICT or status >= 500 else AgentNotAccepted
+
+
 def _line(reason: object) -> str:
     """Return ``reason``, which others wrote, as one line of a length that a person reads."""
     return " ".join(str(reason).split())[:500]
@@ -102,7 +134,7 @@ def _line(reason: object) -> str:
 
 @cache
 def _client() -> "BedrockAgentCoreClient":
-    # One attempt: a repeated call could start a session twice on another host. The workflow repeats where it is safe.
+    # One attempt: the workflow repeats the call, with a longer breath than a Lambda function should have.
     # The Lambda function's timeout is 60 s, so an agent that never answers is an error with a name, not a time-out.
     return boto3.client(
         "bedrock-agentcore",

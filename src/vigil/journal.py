@@ -10,14 +10,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.types import TypeDeserializer
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded, SessionNotFound
+from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
 from vigil.session import (
     ALLOWED_FROM,
     RECORD_SK,
     TASK_SK_PREFIX,
+    TTL_DAYS,
     Failure,
     Session,
     Status,
@@ -25,20 +28,45 @@ from vigil.session import (
     check_session_id,
     iso,
 )
+from vigil.wakeup import waker
 
 if TYPE_CHECKING:
+    from boto3 import Session as AwsSession
     from mypy_boto3_dynamodb.service_resource import Table
 
 MAX_MESSAGE = 1000
 MAX_PHASE_NAME = 60
+_OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
 
 
 class Journal:
-    """Session records and their work phases in one table."""
+    """Session records and their work phases in one table.
 
-    def __init__(self, table: "Table", now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    ``wake`` hears the task token with which a workflow waits for the session that was just ended.
+    """
+
+    def __init__(
+        self,
+        table: "Table",
+        wake: Callable[[str], None] = lambda token: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._table = table
+        self._wake = wake
         self._now = now
+
+    @classmethod
+    def open(cls, aws: "AwsSession", table: str, attempts: int = 12) -> "Journal":
+        """Connect to ``table``; throttling and transient errors are tried again, ``attempts`` times in all.
+
+        botocore's standard mode waits up to 1, 2, 4, 8, 16 and then 20 seconds, with full jitter: 12 attempts
+        outlive an outage of half a minute.
+        """
+        config = Config(
+            connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": attempts}
+        )
+        wake = waker(aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5}))))
+        return cls(aws.resource("dynamodb", config=config).Table(table), wake)
 
     def get(self, session_id: str) -> Session:
         """Return the session as it is now (a consistent read), or raise SessionNotFound."""
@@ -62,16 +90,23 @@ class Journal:
         """Return the session's work phases in the order they began."""
         condition = Key("PK").eq(session_id) & Key("SK").begins_with(TASK_SK_PREFIX)
         with _translated(session_id):
-            return [Task.from_item(i) for i in self._query(KeyConditionExpression=condition, ConsistentRead=True)]
+            tasks = map(Task.from_item, self._query(KeyConditionExpression=condition, ConsistentRead=True))
+            return sorted(tasks, key=lambda task: task.number)
 
     def busy(self, session_id: str, worker: str = "") -> bool:
-        """Set BUSY for ``worker``. Returns False if it is BUSY already; raises SessionEnded or SessionNotFound."""
+        """Set BUSY for ``worker``. Returns False if it had done so already.
+
+        Raises SessionTaken if another worker has the session, SessionEnded if it has ended.
+        """
         try:
             self._transition(session_id, Status.BUSY, {"worker": worker})
-        except SessionEnded:
-            if self.get(session_id).status == Status.BUSY:
-                return False
-            raise
+        except SessionEnded as error:
+            found = error.item
+            if found.get("status") != Status.BUSY:
+                raise
+            if found.get("worker") != worker:
+                raise SessionTaken(f"session {session_id} is BUSY: another worker runs it") from error
+            return False
         return True
 
     def complete(self, session_id: str, report_uri: str) -> None:
@@ -80,8 +115,62 @@ class Journal:
 
     def fail(self, session_id: str, failure: Failure, worker: str | None = None) -> None:
         """Set FAILED with its cause. Raises SessionEnded if the session has ended, or is another worker's."""
-        error = {"code": failure.code, "message": failure.message[:MAX_MESSAGE]}
-        self._transition(session_id, Status.FAILED, {"error": error}, worker)
+        self._transition(session_id, Status.FAILED, {"error": _error(failure)}, worker)
+
+    def close(self, session_id: str, execution_arn: str, failure: Failure) -> bool:
+        """Set FAILED for a workflow that ended, even if it left no record. False if the session needs no end from us.
+
+        It needs none if it has ended, or belongs to another execution: then this one was of a duplicate event.
+        """
+        check_session_id(session_id)
+        now = self._now()
+        names = {"#status": "status", "#error": "error"}
+        values = {
+            ":failed": Status.FAILED,
+            ":error": _error(failure),
+            ":now": iso(now),
+            ":execution": execution_arn,
+            ":expires": int(now.timestamp()) + TTL_DAYS * 86400,
+            **{f":from{i}": value for i, value in enumerate(ALLOWED_FROM[Status.FAILED])},
+        }
+        own = ("start_time", "created_at", "execution_arn", "expires_at")
+        defaults = zip(own, (":now", ":now", ":execution", ":expires"), strict=True)
+        try:
+            with _translated(session_id):
+                self._table.update_item(
+                    Key=_key(session_id),
+                    UpdateExpression="SET #status = :failed, #error = :error, ended_at = :now, updated_at = :now, "
+                    + ", ".join(f"{name} = if_not_exists({name}, {value})" for name, value in defaults),
+                    ConditionExpression="(attribute_not_exists(PK) OR execution_arn = :execution)"
+                    " AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=values,
+                )
+        except SessionEnded:
+            return False
+        return True
+
+    def beat(self, session_id: str, worker: str) -> None:
+        """Say that ``worker`` lives. Raises SessionEnded if the session has ended, is gone, or is another worker's."""
+        with _translated(session_id, "the session has ended, or another worker runs it"):
+            self._table.update_item(
+                Key=_key(session_id),
+                UpdateExpression="SET heartbeat_at = :now",
+                ConditionExpression=f"#status IN (:from0, :from1) AND {_OWNED}",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={
+                    ":now": iso(self._now()),
+                    ":owner": worker,
+                    **{f":from{i}": value for i, value in enumerate(ALLOWED_FROM[Status.FAILED])},
+                },
+            )
+
+    def open_sessions(self) -> Iterator[Session]:
+        """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
+        for status in ALLOWED_FROM[Status.FAILED]:
+            with _translated():
+                for item in self._query(IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status)):
+                    yield Session.from_item(item)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; only a BUSY session has phases."""
@@ -148,16 +237,32 @@ class Journal:
         allowed = {f":from{i}": value for i, value in enumerate(ALLOWED_FROM[status])}
         condition, owner = f"#status IN ({', '.join(allowed)})", {}
         if worker is not None:
-            condition += " AND (attribute_not_exists(worker) OR worker = :owner)"
+            condition += f" AND {_OWNED}"
             owner = {":owner": worker}
-        with _translated(session_id, f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}"):
-            self._table.update_item(
-                Key=_key(session_id),
-                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
-                ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in fields},
-                ExpressionAttributeValues={**{f":{name}": value for name, value in fields.items()}, **allowed, **owner},
-            )
+        try:
+            with _translated(session_id, f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}"):
+                answer = self._table.update_item(
+                    Key=_key(session_id),
+                    UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames={f"#{name}": name for name in fields},
+                    ExpressionAttributeValues={
+                        **{f":{name}": value for name, value in fields.items()},
+                        **allowed,
+                        **owner,
+                    },
+                    ReturnValues="ALL_NEW",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            item: dict[str, Any] = answer["Attributes"]
+        except SessionEnded as error:
+            # The call is repeated if its answer was lost: then what stands there is what we wrote.
+            if any(error.item.get(name) != value for name, value in fields.items()):
+                raise
+            item = error.item
+        # By the same write, so that no token can be stored between the two: the workflow stores none once it ended.
+        if status.terminal and "task_token" in item:
+            self._wake(item["task_token"])
 
 
 def check_phase_name(name: object) -> str:
@@ -165,6 +270,10 @@ def check_phase_name(name: object) -> str:
     if isinstance(name, str) and 0 < len(name) <= MAX_PHASE_NAME and "#" not in name and name.isprintable():
         return name
     raise InvalidStatus(f"phase must be 1 to {MAX_PHASE_NAME} printable characters without '#', not {str(name)[:80]!r}")
+
+
+def _error(failure: Failure) -> dict[str, str]:
+    return {"code": failure.code, "message": failure.message[:MAX_MESSAGE]}
 
 
 def _key(session_id: str) -> dict[str, str]:
@@ -183,7 +292,9 @@ def _translated(session_id: str = "", refused: str = "the session is not BUSY") 
         yield
     except ClientError as error:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            raise SessionEnded(f"{about}{refused}") from error
+            found = error.response.get("Item", {})
+            item = {name: TypeDeserializer().deserialize(value) for name, value in found.items()}  # type: ignore[attr-defined]
+            raise SessionEnded(f"{about}{refused}", item) from error
         raise AwsUnavailable(f"{about}{error}") from error
     except BotoCoreError as error:
         raise AwsUnavailable(f"{about}{error}") from error

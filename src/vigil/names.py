@@ -7,18 +7,31 @@ STACK = "Vigil"
 EVENT_SOURCE = "vigil"
 EVENT_DETAIL_TYPE = "Run Agent"
 
-AGENT_RUNTIME_ARN_PARAMETER = "AgentRuntimeArn"
-POLL_SECONDS_PARAMETER = "PollSeconds"
-MODEL_ID_PARAMETER = "ModelId"
-AGENT_FACTORY_PARAMETER = "AgentFactory"
+DEADLINE_KEY = "deadline_seconds"
+"""Key of an event's detail by which it asks for a deadline of its own; the agent does not see it."""
 
 INDEX_BY_START = "sessions-by-start"
 """Index of session records, newest last: partition ``SK``, sort ``start_time``."""
 INDEX_BY_STATUS = "sessions-by-status"
 """Index of session records by status: partition ``status``, sort ``start_time``."""
 
+STOP_PATH = "/stop"
+"""Where a runtime that many sessions share takes the order to stop one."""
+
 REPORT = "report.md"
 FINDINGS = "findings.json"
+
+
+class Parameter(StrEnum):
+    """The stack's parameters."""
+
+    AGENT_RUNTIME_ARN = "AgentRuntimeArn"
+    AGENT_FACTORY = "AgentFactory"
+    MODEL_ID = "ModelId"
+    SAFETY_SECONDS = "SafetySeconds"
+    HEARTBEAT_SECONDS = "HeartbeatSeconds"
+    PROGRESS_SECONDS = "ProgressSeconds"
+    MAX_SESSION_SECONDS = "MaxSessionSeconds"
 
 
 class Output(StrEnum):
@@ -28,6 +41,7 @@ class Output(StrEnum):
     BUCKET = "BucketName"
     STATE_MACHINE = "StateMachineArn"
     INVOKER = "InvokerFunctionName"
+    RECONCILER = "ReconcilerFunctionName"
     RULE = "RuleName"
     DEAD_LETTERS = "DeadLetterQueueUrl"
     AGENT_ROLE = "AgentRoleArn"
@@ -45,3 +59,7 @@ class Env(StrEnum):
     MODEL = "VIGIL_MODEL"
     STACK = "VIGIL_STACK"
     WORKER = "VIGIL_WORKER"
+    HEARTBEAT_SECONDS = "VIGIL_HEARTBEAT_SECONDS"
+    PROGRESS_SECONDS = "VIGIL_PROGRESS_SECONDS"
+    MAX_SESSION_SECONDS = "VIGIL_MAX_SESSION_SECONDS"
+    MAX_WORKERS = "VIGIL_MAX_WORKERS"

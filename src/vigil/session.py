@@ -10,6 +10,7 @@ from vigil.errors import InvalidSessionId, InvalidStatus
 
 RECORD_SK = "SESSION"
 TASK_SK_PREFIX = "TASK#"
+TTL_DAYS = 90
 
 # AgentCore wants at least 33 characters in a runtimeSessionId; '/' and '#' would leave the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
@@ -98,6 +99,9 @@ class Session:
     updated_at: str | None = None
     ended_at: str | None = None
     error: Failure | None = None
+    deadline_at: str | None = None
+    heartbeat_at: str | None = None
+    """The agent's last sign of life, by the agent's clock."""
     execution_arn: str | None = None
     report_uri: str | None = None
     progress: str | None = None
@@ -117,6 +121,8 @@ class Session:
             updated_at=item.get("updated_at"),
             ended_at=item.get("ended_at"),
             error=Failure(error.get("code", ""), error.get("message", "")) if error else None,
+            deadline_at=item.get("deadline_at"),
+            heartbeat_at=item.get("heartbeat_at"),
             execution_arn=item.get("execution_arn"),
             report_uri=item.get("report_uri"),
             progress=item.get("progress"),

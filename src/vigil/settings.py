@@ -15,6 +15,12 @@ MAX_DETAIL_BYTES = 64 * 1024
 
 DEFAULT_AGENT = "vigil.agent.agent:cost_agent"
 
+HEARTBEAT_SECONDS = 30
+PROGRESS_SECONDS = 900
+"""Longer than any one model call takes with its retries; a tool that works longer says how far it is."""
+MAX_SESSION_SECONDS = 27_000
+"""Seven and a half hours: AgentCore ends a session after eight, without a word."""
+
 
 def require(environ: Mapping[str, str], name: str) -> str:
     """Return the environment variable ``name``, or raise MissingSetting that names it."""
@@ -24,13 +30,22 @@ def require(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
+def whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
+    """Return the environment variable ``name``, a whole number above 0, or raise MissingSetting that names it."""
+    value = environ.get(name, "").strip() or str(default)
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise MissingSetting(f"environment variable {name} must be a whole number above 0, not {value[:80]!r}")
+    return int(value)
+
+
 @dataclass(frozen=True)
 class InvokerSettings:
-    """What the Lambda function needs."""
+    """What the Lambda function that invokes the agent needs."""
 
     table: str
     bucket: str
     agent_runtime_arn: str
+    max_session_seconds: int = MAX_SESSION_SECONDS
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "InvokerSettings":
@@ -39,6 +54,39 @@ class InvokerSettings:
             table=require(environ, Env.TABLE),
             bucket=require(environ, Env.BUCKET),
             agent_runtime_arn=require(environ, Env.AGENT_RUNTIME_ARN),
+            max_session_seconds=whole_number(environ, Env.MAX_SESSION_SECONDS, MAX_SESSION_SECONDS),
+        )
+
+
+@dataclass(frozen=True)
+class ReconcilerSettings:
+    """What the Lambda function that closes abandoned sessions needs."""
+
+    table: str
+    agent_runtime_arn: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "ReconcilerSettings":
+        """Read the settings, or raise MissingSetting."""
+        return cls(table=require(environ, Env.TABLE), agent_runtime_arn=require(environ, Env.AGENT_RUNTIME_ARN))
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """What the runtime needs to supervise sessions."""
+
+    heartbeat_seconds: int
+    progress_seconds: int
+    max_workers: int
+    """How many sessions work at once; the others wait their turn. On AgentCore each has a machine of its own."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "RuntimeSettings":
+        """Read the settings, or raise MissingSetting."""
+        return cls(
+            heartbeat_seconds=whole_number(environ, Env.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS),
+            progress_seconds=whole_number(environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS),
+            max_workers=whole_number(environ, Env.MAX_WORKERS, 8),
         )
 
 

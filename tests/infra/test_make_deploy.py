@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from tests.support import BIN, command
 from vigil.local.deploy import PROJECT
 from vigil.local.stack import LocalStack
-from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, STACK
+from vigil.names import STACK, Parameter
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -
         },
         networkConfiguration={"networkMode": "PUBLIC"},
     )["agentRuntimeArn"]
-    make("deploy", f"ARGS=--parameters {AGENT_RUNTIME_ARN_PARAMETER}={runtime}")
+    make("deploy", f"ARGS=--parameters {Parameter.AGENT_RUNTIME_ARN}={runtime}")
     assert command(account, "vigil", "sessions").stdout.strip() == "no sessions"
     make("destroy")
     with pytest.raises(ClientError, match="does not exist"):

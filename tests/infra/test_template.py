@@ -5,13 +5,13 @@ import pytest
 
 from tests.infra.template import Template, references
 from vigil.names import (
-    AGENT_RUNTIME_ARN_PARAMETER,
     EVENT_DETAIL_TYPE,
     EVENT_SOURCE,
     INDEX_BY_START,
     INDEX_BY_STATUS,
     Env,
     Output,
+    Parameter,
 )
 
 
@@ -143,10 +143,10 @@ def test_every_output_is_there_and_refers_to_its_resource(template: Template) ->
 
 
 def test_the_runtime_is_created_unless_one_is_given(template: Template) -> None:
-    parameter = template.body["Parameters"][AGENT_RUNTIME_ARN_PARAMETER]
+    parameter = template.body["Parameters"][Parameter.AGENT_RUNTIME_ARN]
     assert parameter["Default"] == ""
     ((name, condition),) = template.body["Conditions"].items()
-    assert condition == {"Fn::Equals": [{"Ref": AGENT_RUNTIME_ARN_PARAMETER}, parameter["Default"]]}
+    assert condition == {"Fn::Equals": [{"Ref": Parameter.AGENT_RUNTIME_ARN}, parameter["Default"]]}
     conditional = {name: resource for name, resource in template.resources.items() if "Condition" in resource}
     assert {resource["Condition"] for resource in conditional.values()} == {name}
     assert {resource["Type"] for resource in conditional.values()} == {"AWS::BedrockAgentCore::Runtime"}

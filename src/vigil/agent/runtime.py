@@ -1,113 +1,244 @@
 """The AgentCore contract: take an invocation at once, run the session in a worker process, answer pings.
 
-Start with ``python -m vigil.agent.runtime``. On AWS AgentCore runs one such process a session; the local stack runs one
-for all of them.
+Start with ``python -m vigil.agent``. On AWS AgentCore runs one such process a session; the local stack runs one for all
+of them.
 """
 
 import argparse
-import json
+import asyncio
 import logging
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import connection, forkserver
+from multiprocessing.context import ForkServerProcess
 from typing import Any
 
 import boto3
 from bedrock_agentcore import BedrockAgentCoreApp
 from bedrock_agentcore.runtime.models import PingStatus
-from botocore.exceptions import BotoCoreError
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from vigil.errors import AgentCrashed, InvalidDetail, InvalidInput, SessionEnded, VigilError
+from vigil.agent.worker import work
+from vigil.errors import (
+    AgentCrashed,
+    AgentLost,
+    AgentStopped,
+    InvalidDetail,
+    InvalidInput,
+    SessionEnded,
+    VigilError,
+)
 from vigil.journal import Journal
-from vigil.names import Env
+from vigil.names import STOP_PATH, Env
 from vigil.session import Failure
-from vigil.settings import WorkerSettings
+from vigil.settings import RuntimeSettings, WorkerSettings
 
 logger = logging.getLogger("vigil.runtime")
 
 STDERR_LINES = 20
 STDERR_SECONDS = 2.0
+GRACE_SECONDS = 10.0
+"""How long a worker may live on after its session has ended."""
+
+# Workers are forked from a server that has imported everything: a session does not wait for imports, and shares their
+# memory. Only this server is forked, which has one thread.
+_processes = multiprocessing.get_context("forkserver")
+
+
+@dataclass
+class _Session:
+    """A session that this runtime was given."""
+
+    settings: WorkerSettings
+    environment: dict[str, str]
+    detail: dict[str, Any]
+    process: ForkServerProcess | None = None
+    stopped: bool = False
+    ended: bool = False
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=STDERR_LINES))
+
+    def kill(self) -> None:
+        """End the worker and whatever it has started."""
+        if self.process is None or self.process.pid is None:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            # It has ended with all that it started; or it has not come to be the leader of its group yet.
+            self.process.kill()
 
 
 class Supervisor:
-    """Starts one worker process a session and sees how it ends."""
+    """Runs one worker process a session, says that it lives, and sees how it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: RuntimeSettings) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
-        self._workers: dict[str, subprocess.Popen[str]] = {}
+        self._places = threading.Semaphore(settings.max_workers)
+        self._sessions: dict[str, _Session] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a worker lives."""
-        with self._lock:
-            return any(worker.poll() is None for worker in self._workers.values())
+        """Whether a session has not ended."""
+        return bool(self._open())
 
     def start(self, payload: object) -> str:
-        """Start the session's worker unless it was started before; return "accepted" or why nothing was started."""
+        """Start the session unless it was started before; return "accepted" or why nothing was started."""
         environment, detail = _parse(payload)
         settings = WorkerSettings.from_env({**os.environ, **environment})
         with self._lock:
-            known = self._workers.get(settings.session_id)
+            known = self._sessions.get(settings.session_id)
             if known is not None:
-                return "already running" if known.poll() is None else "already ended"
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "vigil.agent.worker"],
-                # It imports what we import, wherever the platform started us.
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    **environment,
-                    Env.WORKER: settings.worker,
-                },
-                stdin=subprocess.PIPE,
-                stdout=sys.stderr,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-            )
-            self._workers[settings.session_id] = worker
-        threading.Thread(target=self._watch, args=(worker, settings, detail), daemon=True).start()
+                return "already ended" if known.ended else "already running"
+            session = _Session(settings, {**environment, Env.WORKER: settings.worker}, detail)
+            self._sessions[settings.session_id] = session
+        threading.Thread(target=self._run, args=(session,), daemon=True).start()
         return "accepted"
 
-    def _watch(self, worker: "subprocess.Popen[str]", settings: WorkerSettings, detail: dict[str, Any]) -> None:
-        assert worker.stdin is not None
-        assert worker.stderr is not None
-        tail: deque[str] = deque(maxlen=STDERR_LINES)
-        reader = threading.Thread(target=_pass_on, args=(worker.stderr, tail), daemon=True)
-        reader.start()
+    def stop(self, session_id: str | None = None) -> bool:
+        """Fail a session, or all that run, as AgentStopped, and end the workers. False if there is none."""
+        stopping = [s for s in self._open() if session_id in (None, s.settings.session_id)]
+        for session in stopping:
+            session.stopped = True
+            error = AgentStopped("the agent's environment was shut down before the session ended")
+            # Recorded first: whoever shuts us down may not wait.
+            _fail(session.settings, error)
+            session.kill()
+        return bool(stopping)
+
+    def _open(self) -> list[_Session]:
+        with self._lock:
+            return [session for session in self._sessions.values() if not session.ended]
+
+    def _run(self, session: _Session) -> None:
+        session_id = session.settings.session_id
         try:
-            with worker.stdin as stdin:
-                json.dump(detail, stdin)
-        except BrokenPipeError:
-            logger.warning("session %s: the worker died before it read its input", settings.session_id)
-        code = worker.wait()
+            while not self._places.acquire(timeout=self._settings.heartbeat_seconds):
+                if session.stopped or not _beat(session.settings):
+                    return
+            try:
+                if not session.stopped:
+                    self._supervise(session)
+            finally:
+                self._places.release()
+        except Exception as error:
+            logger.exception("session %s could not be supervised", session_id)
+            _fail(session.settings, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
+        finally:
+            session.kill()
+            with self._lock:
+                session.ended = True
+                session.process = None
+
+    def _supervise(self, session: _Session) -> None:
+        """Run the session's worker to its end, and see to it that the session has one."""
+        output, worker_output = _processes.Pipe(duplex=False)
+        progress, worker_progress = _processes.Pipe(duplex=False)
+        process = _processes.Process(
+            target=work, args=(session.environment, session.detail, worker_output, worker_progress)
+        )
+        process.start()
+        session.process = process
+        worker_output.close()
+        worker_progress.close()
+        reader = threading.Thread(target=_pass_on, args=(output, session.said), daemon=True)
+        reader.start()
+        with progress:
+            error = self._await_end(session, process, progress)
+        if error is not None:
+            _fail(session.settings, error)
+            session.kill()
+        process.join()
         # Not to its end: a process that the agent left behind may hold the pipe open for ever.
         reader.join(STDERR_SECONDS)
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        said = " ".join(list(tail)).strip()[-600:]
-        error = AgentCrashed(f"the agent's process ended with {how} and no result: {said}")
-        try:
-            table = boto3.resource("dynamodb", region_name=settings.region).Table(settings.table)
-            # Only if it is this worker's: another host's may have been first.
-            failure = Failure(error.code, " ".join(str(error).split()))
-            Journal(table).fail(settings.session_id, failure, settings.worker)
-        except SessionEnded:
-            logger.info("session %s needs no end from us; its worker: %s", settings.session_id, how)
-        except (VigilError, BotoCoreError):
-            logger.exception(
-                "session %s: its worker died (%s) and this could not be recorded", settings.session_id, how
-            )
+        if error is None:
+            said = " ".join(list(session.said)).strip()[-600:]
+            how = _how(process.exitcode)
+            _fail(session.settings, AgentCrashed(f"the agent's process ended with {how} and no result: {said}"))
+
+    def _await_end(
+        self, session: _Session, process: ForkServerProcess, progress: "connection.Connection[Any, Any]"
+    ) -> VigilError | None:
+        """Beat while the worker lives and makes progress; return why it must end, or None when it has ended."""
+        last, doing = time.monotonic(), "starting"
+        beat_at = 0.0
+        listening: list[Any] = [process.sentinel, progress]
+        while True:
+            if session.stopped:
+                session.kill()
+            elif time.monotonic() >= beat_at:
+                if not _beat(session.settings):
+                    # Whoever ended the session, there is nothing left to do for its worker.
+                    process.join(GRACE_SECONDS)
+                    session.kill()
+                beat_at = time.monotonic() + self._settings.heartbeat_seconds
+            ready = connection.wait(listening, timeout=max(0.0, beat_at - time.monotonic()))
+            if process.sentinel in ready:
+                return None
+            if progress in ready:
+                told = os.read(progress.fileno(), 65_536)
+                if told:
+                    last, doing = time.monotonic(), told.decode(errors="replace").splitlines()[-1]
+                else:
+                    listening.remove(progress)
+            idle = time.monotonic() - last
+            if idle >= self._settings.progress_seconds:
+                return AgentLost(f"the agent made no progress for {idle:.0f} s; it was last seen at: {doing}")
 
 
-def _pass_on(lines: Iterable[str], tail: deque[str]) -> None:
-    for line in lines:
-        sys.stderr.write(line)
-        tail.append(line)
+def _how(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> None:
+    with open(output.fileno(), errors="replace", closefd=False) as lines, output:
+        for line in lines:
+            sys.stderr.write(line)
+            said.append(" ".join(line.split()))
+
+
+@cache
+def _journal(region: str, table: str, attempts: int) -> Journal:
+    return Journal.open(boto3.Session(region_name=region), table, attempts)
+
+
+def _beat(settings: WorkerSettings) -> bool:
+    """Say that the session's worker lives; False if the session has ended or is another worker's."""
+    try:
+        # Few attempts: the next beat is near, and meanwhile nobody watches the worker.
+        _journal(settings.region, settings.table, 3).beat(settings.session_id, settings.worker)
+    except SessionEnded:
+        return False
+    except VigilError as error:
+        logger.warning("session %s: no heartbeat: %s", settings.session_id, error)
+    return True
+
+
+def _fail(settings: WorkerSettings, error: VigilError) -> None:
+    """Fail the session unless it has ended; only if it is this worker's, since another host may have been first."""
+    try:
+        _journal(settings.region, settings.table, 12).fail(
+            settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
+        )
+    except SessionEnded:
+        logger.info("session %s needs no end from us: %s", settings.session_id, error)
+    except VigilError:
+        logger.exception("session %s: this could not be recorded: %s", settings.session_id, error)
 
 
 def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
@@ -125,36 +256,54 @@ def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
     return environment, detail
 
 
-app = BedrockAgentCoreApp()
-supervisor = Supervisor()
+def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
+    """Return the web application through which AgentCore reaches ``supervisor``."""
 
+    @asynccontextmanager
+    async def lifespan(app: BedrockAgentCoreApp) -> AsyncIterator[None]:
+        yield
+        # On SIGTERM, among others.
+        await asyncio.to_thread(supervisor.stop)
 
-@app.entrypoint
-def invoke(payload: Any) -> Any:
-    """Start the session of an invocation and answer at once."""
-    try:
-        return {"status": supervisor.start(payload)}
-    except InvalidInput as error:
-        return JSONResponse({"status": "refused", "error": f"{error.code}: {error}"}, status_code=400)
+    app = BedrockAgentCoreApp(lifespan=lifespan)
 
+    @app.entrypoint
+    def invoke(payload: Any) -> Any:
+        """Start the session of an invocation and answer at once."""
+        try:
+            return {"status": supervisor.start(payload)}
+        except InvalidInput as error:
+            return JSONResponse({"status": "refused", "error": f"{error.code}: {error}"}, status_code=400)
 
-@app.ping
-def ping() -> PingStatus:
-    """Tell AgentCore to keep this environment while a worker lives."""
-    return PingStatus.HEALTHY_BUSY if supervisor.busy else PingStatus.HEALTHY
+    @app.ping
+    def ping() -> PingStatus:
+        """Tell AgentCore to keep this environment while a session runs."""
+        return PingStatus.HEALTHY_BUSY if supervisor.busy else PingStatus.HEALTHY
+
+    return app
 
 
 def main() -> None:
     """Serve on the address that AgentCore expects, or on the one given."""
-    parser = argparse.ArgumentParser(prog="python -m vigil.agent.runtime")
+    parser = argparse.ArgumentParser(prog="python -m vigil.agent")
     # AgentCore calls the container from outside it, on port 8080.
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--shared", action="store_true", help="serve many sessions: also take orders to stop one")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("vigil").setLevel(logging.INFO)
+    supervisor = Supervisor(RuntimeSettings.from_env())
+    app = build(supervisor)
+    if arguments.shared:
+        # StopRuntimeSession ends the machine of a session; where sessions share one, it can only ask.
+        async def stop(request: Request) -> JSONResponse:
+            session_id = (await request.json())["session_id"]
+            return JSONResponse({"stopped": await asyncio.to_thread(supervisor.stop, session_id)})
+
+        app.add_route(STOP_PATH, stop, methods=["POST"])
+    # It imports what we import, wherever the platform started us.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    _processes.set_forkserver_preload(["vigil.agent.preload"])
+    forkserver.ensure_running()
     app.run(port=arguments.port, host=arguments.host)
-
-
-if __name__ == "__main__":
-    main()

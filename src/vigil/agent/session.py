@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from vigil.artifacts import Artifacts
 from vigil.errors import ReportMissing
@@ -12,6 +13,8 @@ from vigil.journal import Journal
 from vigil.names import REPORT
 from vigil.session import Failure
 from vigil.settings import WorkerSettings
+
+_RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 6})
 
 
 @dataclass(frozen=True)
@@ -22,30 +25,42 @@ class AgentSession:
     detail: dict[str, Any]
     """The event's detail: the agent's input, to be validated by the agent that knows its shape."""
     region: str
+    agent: str
     model: str | None
     worker: str
     journal: Journal
     artifacts: Artifacts
     client: Callable[[str, str], Any]
     """Makes a boto3 client of (service, region)."""
+    alive: Callable[[str], None] = lambda doing: None
+    """Tells the supervisor that the work goes on. Model and tool calls do it by themselves."""
 
     @classmethod
-    def open(cls, settings: WorkerSettings, detail: dict[str, Any]) -> "AgentSession":
+    def open(
+        cls, settings: WorkerSettings, detail: dict[str, Any], alive: Callable[[str], None] = lambda doing: None
+    ) -> "AgentSession":
         """Connect the session that ``settings`` name to the table and the bucket."""
         aws = boto3.Session(region_name=settings.region)
         return cls(
             session_id=settings.session_id,
             detail=detail,
             region=settings.region,
+            agent=settings.agent,
             model=settings.model,
             worker=settings.worker,
-            journal=Journal(aws.resource("dynamodb").Table(settings.table)),
-            artifacts=Artifacts(aws.client("s3"), settings.bucket, settings.session_id),
+            journal=Journal.open(aws, settings.table),
+            artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, settings.session_id),
             client=lambda service, region: aws.client(service, region_name=region),  # type: ignore[call-overload]
+            alive=alive,
         )
 
+    def note(self, progress: str) -> None:
+        """Say how far the running work phase is: to who watches the session, and that the work goes on."""
+        self.alive(progress)
+        self.journal.note(self.session_id, progress)
+
     def busy(self) -> bool:
-        """Set BUSY; False if it was set before."""
+        """Set BUSY; False if it was set before. Raises SessionTaken if another worker runs the session."""
         return self.journal.busy(self.session_id, self.worker)
 
     def complete(self) -> None:

@@ -1,35 +1,82 @@
-"""One session in its own process: ``python -m vigil.agent.worker``.
+"""One session in its own process, forked by the runtime.
 
-The environment names the session (SESSION_ID, S3_BUCKET_NAME, DDB_TABLE_NAME); the event's detail comes as JSON on
-standard input, since an environment variable holds 128 KiB at most. Whatever the agent does or leaves undone, the
-session is BUSY before it starts and COMPLETED or FAILED after it.
+The environment names the session (SESSION_ID, S3_BUCKET_NAME, DDB_TABLE_NAME). Whatever the agent does or leaves
+undone, the session is BUSY before it starts and COMPLETED or FAILED after it.
 """
 
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
+from multiprocessing import connection, parent_process
 from typing import Any
 
+from botocore.exceptions import ClientError
 from strands import Agent
+from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
 
 from vigil.agent.session import AgentSession
-from vigil.errors import AgentIncomplete, MissingSetting, SessionEnded, SessionTaken, VigilError
+from vigil.errors import AgentIncomplete, MissingSetting, SessionEnded, VigilError
 from vigil.names import REPORT, Env
 from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
 
-def run(settings: WorkerSettings, detail: dict[str, Any]) -> None:
-    """Run the session to its end. Raises SessionTaken or SessionEnded, having done nothing, if it is not ours."""
-    session = AgentSession.open(settings, detail)
-    if not session.busy():
-        raise SessionTaken(f"session {session.session_id} is BUSY: another worker runs it")
+def work(
+    environment: dict[str, str],
+    detail: dict[str, Any],
+    output: "connection.Connection[Any, Any]",
+    progress: "connection.Connection[Any, Any]",
+) -> None:
+    """Be the worker process: run the session, write to ``output``, and tell ``progress`` what is being done."""
+    # A group of its own: whoever ends us ends what we started.
+    os.setpgid(0, 0)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(output.fileno(), stream.fileno())
+    output.close()
+    # What is printed is seen even if we are killed.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    os.environ.update(environment)
+    threading.Thread(target=_end_with_runtime, daemon=True).start()
+    os.set_blocking(progress.fileno(), False)
+
+    def alive(doing: str) -> None:
+        # It may be full because nobody has listened for a while: then another line is not what is missing.
+        with suppress(BlockingIOError):
+            os.write(progress.fileno(), doing.encode()[:500] + b"\n")
+
+    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("vigil").setLevel(logging.INFO)
     try:
-        agent = load_agent(settings.agent)(session)
-        agent(f"Run the session. Its input: {json.dumps(detail, sort_keys=True)}")
+        run(AgentSession.open(WorkerSettings.from_env(), detail, alive))
+    except VigilError as error:
+        logger.error("%s: %s", error.code, error)
+        sys.exit(1)
+
+
+def _end_with_runtime() -> None:
+    """End with the runtime, which can be killed: nobody else watches us."""
+    runtime = parent_process()
+    assert runtime is not None
+    connection.wait([runtime.sentinel])
+    os.killpg(0, signal.SIGKILL)
+
+
+def run(session: AgentSession) -> None:
+    """Run the session to its end. Raises SessionTaken or SessionEnded, having done nothing, if it is not ours."""
+    session.busy()
+    try:
+        agent = load_agent(session.agent)(session)
+        if isinstance(agent, Agent):
+            _tell_progress(agent, session.alive)
+        agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
         _conclude(session)
     except SessionEnded:
         logger.info("session %s had ended already", session.session_id)
@@ -37,7 +84,7 @@ def run(settings: WorkerSettings, detail: dict[str, Any]) -> None:
         logger.exception("session %s failed", session.session_id)
         cause = _cause(error)
         try:
-            session.fail(cause.code if isinstance(cause, VigilError) else type(cause).__name__, _one_line(cause))
+            session.fail(_code(cause), _one_line(cause))
         except SessionEnded:
             # The agent had ended the session before this happened; the first end stands.
             logger.info("session %s had ended already", session.session_id)
@@ -73,21 +120,24 @@ def _cause(error: BaseException) -> BaseException:
     return AgentIncomplete(f"the agent called exit({error.code})") if isinstance(error, SystemExit) else error
 
 
+def _code(error: BaseException) -> str:
+    """Return the error's code: ours, AWS's, or the class name."""
+    if isinstance(error, VigilError):
+        return error.code
+    if isinstance(error, ClientError):
+        return str(error.response["Error"].get("Code") or type(error).__name__)
+    return type(error).__name__
+
+
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "the agent ran out of memory"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def main() -> int:
-    """Run the session that the environment and standard input describe."""
-    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("vigil").setLevel(logging.INFO)
-    try:
-        run(WorkerSettings.from_env(), json.load(sys.stdin))
-    except VigilError as error:
-        logger.error("%s: %s", error.code, error)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:
+    """Tell ``alive`` whenever the agent calls its model or a tool, or hears from it."""
+    agent.add_hook(lambda event: alive("calling the model"), BeforeModelCallEvent)
+    agent.add_hook(lambda event: alive("the model has answered"), AfterModelCallEvent)
+    agent.add_hook(lambda event: alive(f"tool {event.tool_use['name']}"), BeforeToolCallEvent)
+    agent.add_hook(lambda event: alive(f"tool {event.tool_use['name']} has answered"), AfterToolCallEvent)

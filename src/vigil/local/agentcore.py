@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 
 from ministack.services import sts
 
+from vigil.names import STOP_PATH
+
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
 START_TIMEOUT = 30.0  # less than the invoker waits for an answer
 
@@ -31,23 +33,29 @@ class AgentHost:
         self._tokens: dict[str, dict[str, Any]] = {}
 
     def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
-        """Pass an invocation on and return the agent's HTTP status and body."""
+        """Pass an invocation on and return the agent's HTTP status and body; 500 if it cannot be reached."""
         with self._lock:
             process, port = self._processes.get(runtime["agentRuntimeArn"], (None, 0))
             if process is None or process.poll() is not None:
                 process, port = self._start(runtime)
                 self._processes[runtime["agentRuntimeArn"]] = (process, port)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+        headers = {"X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
         try:
-            headers = {"Content-Type": "application/json", "X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
-            connection.request("POST", "/invocations", body=body, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.read()
+            return _post(port, "/invocations", body, headers)
         except OSError as error:
             ended = "" if process.poll() is None else f"; it ended with exit code {process.returncode}"
-            return 502, f"the agent's runtime process cannot be reached: {error}{ended}".encode()
-        finally:
-            connection.close()
+            return 500, f"the agent's runtime process cannot be reached: {error}{ended}".encode()
+
+    def stop_session(self, agent_runtime_arn: str, session_id: str) -> bool:
+        """End a session's worker; False if no such session runs."""
+        process, port = self._processes.get(agent_runtime_arn, (None, 0))
+        if process is None:
+            return False
+        try:
+            status, body = _post(port, STOP_PATH, json.dumps({"session_id": session_id}).encode(), {})
+        except OSError:
+            return False
+        return status == 200 and json.loads(body)["stopped"] is True
 
     def _start(self, runtime: dict[str, Any]) -> "tuple[subprocess.Popen[bytes], int]":
         with socket.socket() as free:
@@ -69,7 +77,7 @@ class AgentHost:
         log: BinaryIO
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "vigil.agent.runtime", "--host", "127.0.0.1", "--port", str(port)],
+                [sys.executable, "-m", "vigil.agent", "--shared", "--host", "127.0.0.1", "--port", str(port)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -121,3 +129,13 @@ class AgentHost:
                     process.wait(timeout=5)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+def _post(port: int, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+    try:
+        connection.request("POST", path, body=body, headers={"Content-Type": "application/json", **headers})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()

@@ -7,8 +7,10 @@ Import this module before the server starts. ``docs/verification.md`` lists what
 import asyncio
 import contextvars
 import json
+import random
 import re
-from collections.abc import Awaitable, Callable, Collection
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -22,6 +24,7 @@ from vigil.local.agentcore import AgentHost
 
 MENDED_VERSION = "1.5.33"
 EXPRESSION_MILLISECONDS = 60_000
+NO_SUCH_SESSION = "no such runtime session"
 
 Response = tuple[int, dict[str, str], bytes]
 
@@ -33,7 +36,12 @@ def install(agents: AgentHost) -> None:
     if (found := version("ministack")) != MENDED_VERSION:
         raise LocalStackError(f"the local stack needs ministack {MENDED_VERSION}, not {found}: run make install")
     _name_lambda_errors()
+    _name_lambda_throttling()
     _enforce_state_machine_role()
+    _end_aborted_executions()
+    _space_retries()
+    _compute_task_timeouts()
+    _find_task_tokens()
     _serve_agentcore(agents)
     _serve_bedrock()
     _list_provisioned_concurrency()
@@ -68,15 +76,31 @@ def _name_lambda_errors() -> None:
     lambda_svc._execute_function_warm = execute_and_name
 
 
+def _name_lambda_throttling() -> None:
+    """AWS calls a throttled Lambda task Lambda.TooManyRequestsException; ministack calls it Lambda.Unknown."""
+    call_lambda = stepfunctions._call_lambda
+
+    def call(function: str, event: Any) -> Any:
+        try:
+            return call_lambda(function, event)
+        except stepfunctions._ExecutionError as error:
+            if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
+                error.error = "Lambda.TooManyRequestsException"
+            raise
+
+    stepfunctions._call_lambda = call
+
+
 def _enforce_state_machine_role() -> None:
     """AWS runs a task with the state machine's role; ministack never looks at it.
 
-    Covers the integrations of Vigil's workflow: optimized DynamoDB, and Lambda.
+    Covers the integrations of Vigil's workflow: DynamoDB, optimized and by the SDK's name, and Lambda.
     """
-    run, dynamodb, call_lambda = (
+    run, dynamodb, call_lambda, call_sdk = (
         stepfunctions._run_execution,
         stepfunctions._invoke_dynamodb,
         stepfunctions._call_lambda,
+        stepfunctions._invoke_aws_sdk_integration,
     )
 
     def run_noting(execution_arn: str) -> Any:
@@ -88,45 +112,142 @@ def _enforce_state_machine_role() -> None:
             # A synchronous execution runs in the thread of whoever asked for it, which may be an execution itself.
             _execution.reset(token)
 
-    def authorise(error: str, action: str, resource: str) -> None:
-        execution = _execution.get()
-        if execution is None:
-            return
-        role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
-        account = role.split(":")[4]
-        context = iam_evaluator.EvalContext(
-            principal_arn=role,
-            principal_type="AssumedRole",
-            principal_account=account,
-            action=action,
-            resource_arn=resource,
-            region=stepfunctions.get_region(),
-        )
-        policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
-        if iam_evaluator.evaluate(context, policies).decision != "Allow":
-            raise stepfunctions._ExecutionError(
-                error, f"User: {role} is not authorized to perform: {action} on resource: {resource}"
-            )
+    def table_arn(arguments: dict[str, Any]) -> str:
+        table = str(arguments.get("TableName", ""))
+        if table.startswith("arn:"):
+            return table
+        return f"arn:aws:dynamodb:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:table/{table}"
 
     def dynamodb_authorised(operation: str, arguments: dict[str, Any]) -> Any:
-        table = arguments.get("TableName", "")
-        if not table.startswith("arn:"):
-            table = f"arn:aws:dynamodb:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:table/{table}"
-        action = f"dynamodb:{operation[0].upper()}{operation[1:]}"
         # Not AccessDeniedException: the DynamoDB integration has no name of its own for a denial.
-        authorise("DynamoDB.AmazonDynamoDBException", action, table)
+        _authorise("DynamoDB.AmazonDynamoDBException", _action("dynamodb", operation), table_arn(arguments))
         return dynamodb(operation, arguments)
+
+    def sdk_authorised(resource: str, arguments: dict[str, Any]) -> Any:
+        service, operation = resource.removesuffix(".waitForTaskToken").split("aws-sdk:")[1].split(":")
+        if service == "dynamodb":
+            _authorise("DynamoDb.DynamoDbException", _action(service, operation), table_arn(arguments))
+        return call_sdk(resource, arguments)
 
     def lambda_authorised(function: str, event: Any) -> Any:
         arn = function
         if not arn.startswith("arn:"):
             arn = f"arn:aws:lambda:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:function:{function}"
-        authorise("Lambda.AWSLambdaException", "lambda:InvokeFunction", arn)
+        _authorise("Lambda.AWSLambdaException", "lambda:InvokeFunction", arn)
         return call_lambda(function, event)
 
     stepfunctions._run_execution = run_noting
     stepfunctions._invoke_dynamodb = dynamodb_authorised
+    stepfunctions._invoke_aws_sdk_integration = sdk_authorised
     stepfunctions._call_lambda = lambda_authorised
+
+
+def _action(service: str, operation: str) -> str:
+    return f"{service}:{operation[0].upper()}{operation[1:]}"
+
+
+def _authorise(error: str, action: str, resource: str) -> None:
+    """Raise ``error`` unless the role of the state machine whose execution this is may do ``action``."""
+    execution = _execution.get()
+    if execution is None:
+        return
+    role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
+    account = role.split(":")[4]
+    context = iam_evaluator.EvalContext(
+        principal_arn=role,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=stepfunctions.get_region(),
+    )
+    policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
+    if iam_evaluator.evaluate(context, policies).decision != "Allow":
+        raise stepfunctions._ExecutionError(
+            error, f"User: {role} is not authorized to perform: {action} on resource: {resource}"
+        )
+
+
+def _end_aborted_executions() -> None:
+    """An execution that was stopped does nothing more; in ministack its task goes on, and may make it FAILED."""
+    invoke, fail = stepfunctions._invoke_resource, stepfunctions._fail_execution
+
+    def stopped() -> bool:
+        execution = _execution.get()
+        return execution is not None and execution["status"] != "RUNNING"
+
+    def invoke_unless_stopped(resource: str, arguments: Any) -> Any:
+        if stopped():
+            raise stepfunctions._ExecutionError("States.Runtime", "the execution was stopped")
+        return invoke(resource, arguments)
+
+    def fail_unless_stopped(execution: dict[str, Any], error: str, cause: str) -> None:
+        if execution["status"] == "RUNNING":
+            fail(execution, error, cause)
+
+    def sleep_until_stopped(seconds: float) -> None:
+        end = time.monotonic() + seconds * stepfunctions._SFN_WAIT_SCALE
+        while (left := end - time.monotonic()) > 0 and not stopped():
+            time.sleep(min(left, 0.25))
+
+    stepfunctions._invoke_resource = invoke_unless_stopped
+    stepfunctions._fail_execution = fail_unless_stopped
+    stepfunctions._scaled_sleep = sleep_until_stopped
+
+
+def _space_retries() -> None:
+    """AWS caps a retry's delay at MaxDelaySeconds and draws it at random if JitterStrategy is FULL."""
+    find = stepfunctions._find_matching_retrier
+
+    def find_and_draw(retriers: list[dict[str, Any]], error: str, counts: dict[int, int]) -> Any:
+        retrier, index = find(retriers, error, counts)
+        if retrier is None:
+            return retrier, index
+        delay = retrier.get("IntervalSeconds", 1) * retrier.get("BackoffRate", 2.0) ** counts.get(index, 0)
+        delay = min(delay, retrier.get("MaxDelaySeconds", delay))
+        if retrier.get("JitterStrategy") == "FULL":
+            delay = random.uniform(0, delay)
+        # Computed from these two by the caller.
+        return {**retrier, "IntervalSeconds": delay, "BackoffRate": 1}, index
+
+    stepfunctions._find_matching_retrier = find_and_draw
+
+
+def _compute_task_timeouts() -> None:
+    """AWS takes an expression for a task's TimeoutSeconds; ministack a number only."""
+    execute = stepfunctions._execute_task
+
+    def execute_computed(state: dict[str, Any], given: Any, execution: Any, context: dict[str, Any]) -> Any:
+        seconds = state.get("TimeoutSeconds")
+        if isinstance(seconds, str):
+            seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
+            state = {**state, "TimeoutSeconds": seconds}
+        return execute(state, given, execution, context)
+
+    stepfunctions._execute_task = execute_computed
+
+
+def _find_task_tokens() -> None:
+    """AWS checks SendTaskSuccess for the state machine whose task waits; ministack for any resource at all."""
+    wait, extract = stepfunctions._invoke_with_callback, iam_actions.extract_resource_arn
+    machines: dict[str, str] = {}
+
+    def wait_known(resource: str, arguments: Any, token: str, state: dict[str, Any]) -> Any:
+        execution = _execution.get()
+        if execution is not None:
+            machines[token] = execution["stateMachineArn"]
+        try:
+            return wait(resource, arguments, token, state)
+        finally:
+            machines.pop(token, None)
+
+    def extract_known(service: str, method: str, path: str, headers: Any, body: bytes, *rest: Any) -> Any:
+        if service == "states" and ".SendTask" in headers.get("x-amz-target", ""):
+            return machines.get(json.loads(body).get("taskToken"), "*")
+        return extract(service, method, path, headers, body, *rest)
+
+    stepfunctions._invoke_with_callback = wait_known
+    iam_actions.extract_resource_arn = extract_known
 
 
 def _serve_agentcore(agents: AgentHost) -> None:
@@ -135,6 +256,9 @@ def _serve_agentcore(agents: AgentHost) -> None:
     def invoke(runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> Response:
         session_id = headers.get("x-amzn-bedrock-agentcore-runtime-session-id", "")
         status, answer = agents.invoke(runtime, session_id, body)
+        if status == 500:
+            error = {"__type": "InternalServerException", "message": answer.decode(errors="replace")[:1000]}
+            return 500, {"Content-Type": "application/json"}, json.dumps(error).encode()
         if status >= 400:
             # AgentCore hides the agent's own status behind this error.
             message = f"Received error ({status}) from runtime: {answer.decode(errors='replace')[:1000]}"
@@ -143,13 +267,32 @@ def _serve_agentcore(agents: AgentHost) -> None:
         told = {"Content-Type": "application/json", "x-amzn-bedrock-agentcore-runtime-session-id": session_id}
         return 200, told, answer
 
+    def stop_task(resource: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        arn, session_id = arguments["AgentRuntimeArn"], arguments["RuntimeSessionId"]
+        _authorise("BedrockAgentCore.AccessDeniedException", "bedrock-agentcore:StopRuntimeSession", arn)
+        if not agents.stop_session(arn, session_id):
+            raise stepfunctions._ExecutionError("BedrockAgentCore.ResourceNotFoundException", NO_SUCH_SESSION)
+        return {"RuntimeSessionId": session_id, "StatusCode": 200}
+
+    async def stop(path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        session_id = headers.get("x-amzn-bedrock-agentcore-runtime-session-id", "")
+        arn = path.removeprefix("/runtimes/").removesuffix("/stopruntimesession")
+        if await asyncio.to_thread(agents.stop_session, arn, session_id):
+            return 200, {"x-amzn-bedrock-agentcore-runtime-session-id": session_id}, b"{}"
+        error = {"Content-Type": "application/json", "x-amzn-errortype": "ResourceNotFoundException"}
+        return 404, error, json.dumps({"message": NO_SUCH_SESSION}).encode()
+
     bedrock_agentcore._invoke_agent_runtime_in_owner = invoke
+    task = "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession"
+    stepfunctions._SERVICE_DISPATCH[task] = stop_task
+    route, action = r"/runtimes/.+/stopruntimesession", "bedrock-agentcore:StopRuntimeSession"
+    _serve("bedrock-agentcore", "POST", route, (), action, stop)
 
 
 def _serve_bedrock() -> None:
     """Converse answers with an echo and wants bedrock:Converse; AWS wants bedrock:InvokeModel, and a model answers."""
 
-    async def converse(path: str, body: bytes) -> Response:
+    async def converse(path: str, headers: Mapping[str, str], body: bytes) -> Response:
         model_id = path.removeprefix("/model/").removesuffix("/converse")
         return await asyncio.to_thread(model.answer, model_id, body)
 
@@ -161,7 +304,7 @@ def _list_provisioned_concurrency() -> None:
     """ListProvisionedConcurrencyConfigs is taken for a Get without a qualifier, and wants lambda:GetFunction."""
     route = r"/2019-09-30/functions/[^/]+/provisioned-concurrency"
 
-    async def answer(path: str, body: bytes) -> Response:
+    async def answer(path: str, given: Mapping[str, str], body: bytes) -> Response:
         headers = {"Content-Type": "application/json"}
         name, _ = lambda_svc._resolve_request_scoped_name_and_qualifier(path.split("/")[3])
         function = lambda_svc._functions.get(name)
@@ -198,7 +341,7 @@ def _serve(
     route: str,
     query: Collection[str],
     action: str,
-    answer: Callable[[str, bytes], Awaitable[Response]],
+    answer: Callable[[str, Mapping[str, str], bytes], Awaitable[Response]],
 ) -> None:
     """Have ``answer`` serve the requests to ``route`` with ``query`` keys, of callers who may do ``action``."""
     extract, handle = iam_actions.extract_iam_action, ministack_app.SERVICE_HANDLERS[service]
@@ -213,7 +356,7 @@ def _serve(
 
     async def serve(verb: str, path: str, headers: Any, body: bytes, given: Any) -> Any:
         if ours(verb, path, given):
-            return await answer(path, body)
+            return await answer(path, headers, body)
         return await handle(verb, path, headers, body, given)
 
     iam_actions.extract_iam_action = extract_action

@@ -26,10 +26,16 @@ from vigil.errors import LocalStackError
 from vigil.local import AGENT_LOG
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.local.sample_account import build, seed_account
-from vigil.names import AGENT_RUNTIME_ARN_PARAMETER, POLL_SECONDS_PARAMETER, Env, Output
+from vigil.names import Env, Output, Parameter
 
 REGION = "us-east-1"
 STATE = Path(".vigil")
+
+_OF_THE_RUNTIME = {
+    Parameter.HEARTBEAT_SECONDS: Env.HEARTBEAT_SECONDS,
+    Parameter.PROGRESS_SECONDS: Env.PROGRESS_SECONDS,
+}
+"""Parameters that the template hands to a runtime that it creates."""
 
 
 @dataclass
@@ -47,14 +53,14 @@ class LocalStack:
         port: int = 0,
         *,
         agent_environment: Mapping[str, str] | None = None,
-        poll_seconds: int = 1,
+        parameters: Mapping[str, str] | None = None,
         sample_account: bool = True,
         progress: Callable[[str], None] = lambda _: None,
     ) -> "LocalStack":
         """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` hears each step in a few words.
 
         ``agent_environment`` is all that the agent gets beside its role's credentials; without VIGIL_MODEL in it, the
-        stand-in plays the model.
+        stand-in plays the model. ``parameters`` are the template's.
 
         Raises LocalStackError, with everything stopped again.
         """
@@ -66,7 +72,7 @@ class LocalStack:
             progress("deploying the template" + (" and seeding the sample account" if sample_account else ""))
             with ThreadPoolExecutor() as pool:
                 deployed = pool.submit(
-                    stack._deploy, assembly, {Env.MODEL: STAND_IN, **(agent_environment or {})}, poll_seconds
+                    stack._deploy, assembly, {Env.MODEL: STAND_IN, **(agent_environment or {})}, parameters or {}
                 )
                 if sample_account:
                     seed_account(build(), stack.client, datetime.now(UTC))
@@ -120,7 +126,7 @@ class LocalStack:
             raise LocalStackError(reason or f"the embedded AWS ended with exit code {process.returncode}")
         return cls(process, json.loads(line)["port"], folder)
 
-    def _deploy(self, assembly: Path, agent_environment: Mapping[str, str], poll_seconds: int) -> None:
+    def _deploy(self, assembly: Path, agent_environment: Mapping[str, str], parameters: Mapping[str, str]) -> None:
         control = self.client("bedrock-agentcore-control")
         # The runtime must exist before the stack, whose parameter it is, and its role is made by the stack.
         runtime: dict[str, Any] = {
@@ -132,7 +138,10 @@ class LocalStack:
                 }
             },
             "networkConfiguration": {"networkMode": "PUBLIC"},
-            "environmentVariables": dict(agent_environment),
+            "environmentVariables": {
+                **{variable: parameters[name] for name, variable in _OF_THE_RUNTIME.items() if name in parameters},
+                **agent_environment,
+            },
         }
         created = control.create_agent_runtime(
             agentRuntimeName="vigil", roleArn="arn:aws:iam::000000000000:role/not-yet-deployed", **runtime
@@ -140,7 +149,7 @@ class LocalStack:
         self.outputs = deploy(
             assembly,
             self.session(),
-            {AGENT_RUNTIME_ARN_PARAMETER: created["agentRuntimeArn"], POLL_SECONDS_PARAMETER: str(poll_seconds)},
+            {**parameters, Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"]},
         )
         control.update_agent_runtime(
             agentRuntimeId=created["agentRuntimeId"], roleArn=self.outputs[Output.AGENT_ROLE], **runtime

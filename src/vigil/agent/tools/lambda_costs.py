@@ -33,7 +33,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             nonlocal told
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
-                session.journal.note(session.session_id, f"{done} of {total} functions read")
+                session.note(f"{done} of {total} functions read")
 
         return analyst.collect_usage(tell).for_model()
 

@@ -1,0 +1,58 @@
+"""The stack's parameters: what may differ from deployment to deployment, each with its default and its bounds."""
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from vigil.names import Parameter
+from vigil.settings import DEFAULT_AGENT, HEARTBEAT_SECONDS, MAX_SESSION_SECONDS, PROGRESS_SECONDS
+
+
+class Timing:
+    """How patient the stack is, in seconds; every field is a reference to a parameter."""
+
+    def __init__(self, scope: Construct) -> None:
+        def seconds(name: Parameter, default: int, least: int, most: int, what: str) -> str:
+            parameter = cdk.CfnParameter(
+                scope, name, type="Number", default=default, min_value=least, max_value=most, description=what
+            )
+            return parameter.value_as_string
+
+        self.safety = seconds(
+            Parameter.SAFETY_SECONDS, 300, 1, 3600, "Longest wait between two looks at a session, if nothing wakes it"
+        )
+        self.heartbeat = seconds(
+            Parameter.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS, 1, 300, "Seconds between two heartbeats of an agent"
+        )
+        self.progress = seconds(
+            Parameter.PROGRESS_SECONDS, PROGRESS_SECONDS, 1, 28_800, "Longest time an agent may work without progress"
+        )
+        # AgentCore ends a session after 8 hours whatever it does.
+        self.session = seconds(
+            Parameter.MAX_SESSION_SECONDS,
+            MAX_SESSION_SECONDS,
+            1,
+            28_500,
+            "Deadline of a session, and the latest that an event may ask for",
+        )
+
+
+def model_id(scope: Construct) -> str:
+    """Return a reference to the parameter that names the agent's model."""
+    return cdk.CfnParameter(
+        scope,
+        Parameter.MODEL_ID,
+        default="global.anthropic.claude-sonnet-4-6",
+        allowed_pattern=r"[A-Za-z0-9.:/_-]{1,256}",
+        description="Bedrock model or inference profile of the agent",
+    ).value_as_string
+
+
+def agent_factory(scope: Construct) -> str:
+    """Return a reference to the parameter that names the agent."""
+    return cdk.CfnParameter(
+        scope,
+        Parameter.AGENT_FACTORY,
+        default=DEFAULT_AGENT,
+        allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+        description="Factory of the agent, package.module:factory",
+    ).value_as_string

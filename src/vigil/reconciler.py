@@ -1,0 +1,101 @@
+"""The Lambda function that closes sessions whose workflow ended without them.
+
+A workflow that is aborted, or fails on what it cannot catch, ends without another look at its session. Step Functions
+says so in an event, most of the time; the schedule finds what it did not say.
+"""
+
+import json
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from vigil.errors import InvalidSessionId, WorkflowEnded
+from vigil.journal import Journal
+from vigil.session import Failure, check_session_id
+from vigil.settings import ReconcilerSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_agentcore import BedrockAgentCoreClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+logger = logging.getLogger("vigil.reconciler")
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, list[str]]:
+    """Close the session of the execution whose end ``event`` tells; for any other event, look at every open session.
+
+    Returns {"closed": [session id, ...]}.
+    """
+    settings = ReconcilerSettings.from_env()
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5})
+    reconciler = Reconciler(
+        Journal.open(boto3.Session(), settings.table, attempts=5),
+        boto3.client("stepfunctions", config=config),
+        boto3.client("bedrock-agentcore", config=config),
+        settings.agent_runtime_arn,
+    )
+    told = _told(event)
+    return {"closed": list(reconciler.close(reconciler.open_executions() if told is None else told))}
+
+
+class Reconciler:
+    """Compares sessions with their executions."""
+
+    def __init__(
+        self, journal: Journal, workflows: "SFNClient", agents: "BedrockAgentCoreClient", agent_runtime_arn: str
+    ) -> None:
+        self._journal = journal
+        self._workflows = workflows
+        self._agents = agents
+        self._agent_runtime_arn = agent_runtime_arn
+
+    def open_executions(self) -> list[tuple[str, str]]:
+        """Return (session id, execution ARN) of every session that has not ended."""
+        return [(s.session_id, s.execution_arn) for s in self._journal.open_sessions() if s.execution_arn]
+
+    def close(self, executions: Iterable[tuple[str, str]]) -> Iterable[str]:
+        """Fail each session whose execution has ended, stop its agent, and yield its id."""
+        for session_id, execution_arn in executions:
+            # Asked now: an event may be late, and the execution redriven meanwhile.
+            ended = self._how_it_ended(execution_arn)
+            if ended is None:
+                continue
+            error = WorkflowEnded(f"its workflow ended without it: {ended}")
+            if self._journal.close(session_id, execution_arn, Failure(error.code, str(error))):
+                logger.warning("session %s: %s", session_id, error)
+                self._stop_agent(session_id)
+                yield session_id
+
+    def _how_it_ended(self, execution_arn: str) -> str | None:
+        """Return how the execution ended in a few words, or None if it runs."""
+        try:
+            execution = self._workflows.describe_execution(executionArn=execution_arn)
+        except self._workflows.exceptions.ExecutionDoesNotExist:
+            return "it is gone"
+        if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
+            return None
+        said = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
+        return f"{execution['status']}{f', {said}' if said else ''}"
+
+    def _stop_agent(self, session_id: str) -> None:
+        try:
+            self._agents.stop_runtime_session(agentRuntimeArn=self._agent_runtime_arn, runtimeSessionId=session_id)
+        except (BotoCoreError, ClientError) as error:
+            # It may be gone; and if it lives, its next heartbeat finds that the session has ended.
+            logger.info("session %s: its agent was not stopped: %s", session_id, error)
+
+
+def _told(event: dict[str, Any]) -> list[tuple[str, str]] | None:
+    """Return (session id, execution ARN) of the execution that ended, if it has a session; None if no one is told."""
+    detail = event.get("detail") or {}
+    if not detail.get("executionArn") or not detail.get("input"):
+        # The schedule's; or one whose input was too large for the event.
+        return None
+    try:
+        return [(check_session_id(json.loads(detail["input"])["session_id"]), detail["executionArn"])]
+    except (ValueError, TypeError, KeyError, InvalidSessionId):
+        return []
