@@ -14,6 +14,9 @@ from infra.trigger import Trigger
 from infra.workflow import agent_workflow
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
+LISTED = {"status", "created_at", "ended_at", "deadline_at", "error", "execution_arn", "report_uri", "expires_at"}
+"""Attributes of a session record that the indexes hold besides their keys."""
+
 DESCRIPTIONS = {
     Output.TABLE: "Session records and work phases",
     Output.BUCKET: "Reports and other artifacts",
@@ -79,11 +82,14 @@ def _table(scope: Construct) -> dynamodb.TableV2:
         ),
         global_secondary_indexes=[
             dynamodb.GlobalSecondaryIndexPropsV2(
-                index_name=INDEX_BY_START, partition_key=string("SK"), sort_key=string("start_time")
-            ),
-            dynamodb.GlobalSecondaryIndexPropsV2(
-                index_name=INDEX_BY_STATUS, partition_key=string("status"), sort_key=string("start_time")
-            ),
+                index_name=name,
+                partition_key=string(key),
+                sort_key=string("start_time"),
+                # What a list shows. Without the heartbeat and the token, whose every write would be three.
+                projection_type=dynamodb.ProjectionType.INCLUDE,
+                non_key_attributes=sorted(LISTED - {key}),
+            )
+            for name, key in ((INDEX_BY_START, "SK"), (INDEX_BY_STATUS, "status"))
         ],
         # Records expire by themselves; the reports in the bucket outlive the stack until they expire.
         removal_policy=cdk.RemovalPolicy.DESTROY,

@@ -102,6 +102,10 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         # The agent's last sign of life, and when this workflow saw it first. No clock is compared with another's.
         "seen": {"sign": "", "at": "{% $millis() %}"},
     }
+    duplicate = {
+        "code": "DuplicateSession",
+        "message": "the session exists already: this event was delivered before",
+    }
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
     patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {timing.heartbeat})"
 
@@ -155,13 +159,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 {
                     # EventBridge delivers at least once; the second delivery must leave the session alone.
                     "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
-                    "Assign": {
-                        "session_id": "{% $states.input.session_id %}",
-                        "error": {
-                            "code": "DuplicateSession",
-                            "message": "the session exists already: this event was delivered before",
-                        },
-                    },
+                    "Assign": {"session_id": "{% $states.input.session_id %}", "error": duplicate},
                     "Next": "SessionFailed",
                 },
                 {"ErrorEquals": ["States.ALL"], "Assign": {**begun, "error": caught}, "Next": "MarkFailed"},
@@ -178,6 +176,8 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             # Safe to repeat: the runtime starts one worker a session and answers a second invocation so.
             "Retry": [retry(transient_lambda_errors, 10), retry(lambda_deaths, 2)],
             "Catch": fail,
+            # It may have been tried for minutes: the agent's first sign of life is awaited from now on.
+            "Assign": {"seen": {"sign": "", "at": "{% $millis() %}"}},
             "Next": "CheckStatus",
         },
         "CheckStatus": {
@@ -191,6 +191,11 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "status": (
                     "{% $exists($states.result.Item)"
                     " ? ($exists($states.result.Item.status.S) ? $states.result.Item.status.S : 'none') : '' %}"
+                ),
+                # Of another execution, for which this one's event was delivered twice.
+                "foreign": (
+                    "{% $exists($states.result.Item.execution_arn.S)"
+                    " and $states.result.Item.execution_arn.S != $states.context.Execution.Id %}"
                 ),
                 "seen": (
                     "{% ($sign := $exists($states.result.Item) ? ($exists($states.result.Item.heartbeat_at.S)"
@@ -213,6 +218,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "EvaluateStatus": {
             "Type": "Choice",
             "Choices": [
+                {"Condition": "{% $foreign %}", "Assign": {"error": duplicate}, "Next": "SessionFailed"},
                 {"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "StopAgent"},
                 {"Condition": f"{{% $status = '{Status.FAILED}' %}}", "Next": "StopAgent"},
                 {
@@ -282,14 +288,18 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Arguments": {
                 "TableName": table_name,
                 "Key": session_key,
-                # Creates the record if even its creation failed; never touches a session that ended meanwhile.
+                # Creates the record if even its creation failed; never touches a session that ended meanwhile, nor
+                # that of another execution.
                 "UpdateExpression": (
                     "SET #status = :failed, #error = :error, ended_at = :now, updated_at = :now,"
                     " start_time = if_not_exists(start_time, :start), created_at = if_not_exists(created_at, :now),"
                     " execution_arn = if_not_exists(execution_arn, :execution),"
                     " expires_at = if_not_exists(expires_at, :expires)"
                 ),
-                "ConditionExpression": "attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed))",
+                "ConditionExpression": (
+                    "(attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed)))"
+                    " AND (attribute_not_exists(execution_arn) OR execution_arn = :execution)"
+                ),
                 "ExpressionAttributeNames": {"#status": "status", "#error": "error"},
                 "ExpressionAttributeValues": {
                     **{f":{status.lower()}": {"S": status} for status in TERMINAL},

@@ -18,11 +18,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from vigil.deployment import Deployment
-from vigil.errors import InvalidDetail, LocalStackError, VigilError
+from vigil.errors import AwsUnavailable, InvalidDetail, LocalStackError, VigilError
 from vigil.names import FINDINGS, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import require
-from vigil.watch import Moment, Outcome, watch
+from vigil.watch import Moment, Outcome, await_end, watch
 
 HELP = "Start sessions, watch them and read their reports, on AWS or on a local stack."
 
@@ -48,6 +48,9 @@ AgentEnv = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Local stack: pass this variable on to the agent, such as an API key."),
 ]
+WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
+"""States that a workflow passes again and again while its session runs."""
+
 Out = Annotated[Path, typer.Option(help="Folder for the report and the findings.")]
 
 
@@ -111,7 +114,7 @@ def _watch(deployment: Deployment, session_id: str) -> Outcome:
             if event.kind == "progress":
                 progress = f": {event.text}"
                 continue
-            if event.kind == "workflow" and event.text in ("CheckStatus", "EvaluateStatus", "WaitForCompletion"):
+            if event.kind == "workflow" and event.text in WAITING:
                 polls += event.text == "CheckStatus"
                 status.update(f"the agent works{escape(progress)} (status checked {polls} times)")
                 if polls > 1:
@@ -176,13 +179,27 @@ def watch_command(session_id: str) -> None:
 
 
 @app.command()
+def stop(
+    session_id: str,
+    reason: Annotated[str, typer.Option(help="Why, for whoever looks at the session later.")] = "no reason was given",
+) -> None:
+    """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
+    deployment = Deployment()
+    deployment.stop(session_id, reason)
+    await_end(deployment, session_id)
+    console.print(f"stopped {session_id}")
+
+
+@app.command()
 def sessions(
     status: Annotated[str | None, typer.Option(help="Only sessions in this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the newest sessions first."""
-    found = Deployment().journal.recent(limit, parse_status(status.upper()) if status else None)
+    deployment = Deployment()
+    found = deployment.journal.recent(limit, parse_status(status.upper()) if status else None)
+    _tell_dead_letters(deployment)
     if as_json:
         print(json.dumps([dataclasses.asdict(session) for session in found]))
         return
@@ -190,12 +207,26 @@ def sessions(
         console.print("no sessions")
         return
     # An id that is cut cannot be copied; the cause folds instead.
-    table = Table(Column("session", no_wrap=True, min_width=36), "status", "started", "ended", "cause", box=None)
+    whole = {"session": 36, "status": 9, "started": 24, "ended": 24}
+    columns = (Column(name, no_wrap=True, min_width=width) for name, width in whole.items())
+    table = Table(*columns, "cause", box=None)
     for session in found:
         cause = f"{session.error.code}: {session.error.message}" if session.error else ""
         cells = (session.session_id, session.status, session.start_time, session.ended_at or "", cause[:80])
         table.add_row(*map(escape, cells))
     console.print(table)
+
+
+def _tell_dead_letters(deployment: Deployment) -> None:
+    """Say on standard error, which no script reads as sessions, which events never became one."""
+    try:
+        lost = deployment.dead_letters()
+    except AwsUnavailable as error:
+        errors.print(f"the dead-letter queue cannot be read: {error}", markup=False)
+        return
+    for event in lost:
+        said = f"event {event.event_id} of {event.time} never became a session: {event.reason}"
+        errors.print(said, style="red", markup=False)
 
 
 @app.command()
@@ -261,8 +292,8 @@ def local_up(
         announce(stack)
         console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
         for name, value in stack.outputs.items():
-            console.print(f"  {name:<20} {value}")
-        console.print(f"  {'the agent logs to':<20} {stack.agent_log}")
+            console.print(f"  {name:<22} {value}")
+        console.print(f"  {'the agent logs to':<22} {stack.agent_log}")
         console.print("in another terminal: eval $(vigil local env) && vigil run")
         try:
             stack.process.wait()

@@ -1,9 +1,11 @@
 """A deployed Vigil stack, as a client sees it: on AWS or local, whichever the standard AWS environment leads to."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +14,38 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vigil.artifacts import Artifacts
-from vigil.errors import AwsUnavailable, InvalidDetail, StackNotDeployed
+from vigil.errors import AwsUnavailable, InvalidDetail, SessionEnded, StackNotDeployed, StoppedByOperator
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
+from vigil.session import Failure
 from vigil.settings import MAX_DETAIL_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
+logger = logging.getLogger("vigil.deployment")
+
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """An event that never became a session."""
+
+    event_id: str
+    time: str
+    reason: str
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
+        """Build it from a message of the rule's dead-letter queue: the event, and why it lies there as attributes."""
+        try:
+            event = json.loads(message["Body"])
+        except ValueError:
+            event = {}
+        told = message.get("MessageAttributes", {})
+        said = (told.get(name, {}).get("StringValue") for name in ("ERROR_CODE", "ERROR_MESSAGE"))
+        return cls(str(event.get("id", "?")), str(event.get("time", "?")), ": ".join(filter(None, said)) or "unknown")
 
 
 class Deployment:
@@ -65,7 +90,7 @@ class Deployment:
         """The session records."""
         table = self._output(Output.TABLE)
         with aws_errors():
-            return Journal(self._session.resource("dynamodb", config=_CONFIG).Table(table))
+            return Journal.open(self._session, table, attempts=3)
 
     @cached_property
     def stepfunctions(self) -> "SFNClient":
@@ -84,6 +109,36 @@ class Deployment:
         bucket = self._output(Output.BUCKET)
         with aws_errors():
             return Artifacts(self._client("s3"), bucket, session_id)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return events that could not start a workflow, at most ten; they stay where they are."""
+        queue = self._output(Output.DEAD_LETTERS)
+        with aws_errors():
+            answer = self._client("sqs").receive_message(
+                QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+            )
+        return [DeadLetter.from_message(message) for message in answer.get("Messages", [])]
+
+    def stop(self, session_id: str, reason: str) -> None:
+        """Fail the session as StoppedByOperator; its workflow, which wakes by it, stops the agent.
+
+        Raises SessionEnded if it has ended, SessionNotFound if there is none.
+        """
+        session = self.journal.get(session_id)
+        if session.terminal:
+            raise SessionEnded(f"session {session_id} has ended: {session.status}")
+        self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split())))
+        self._stop_agent(session_id)
+
+    def _stop_agent(self, session_id: str) -> None:
+        """Stop the agent ourselves too: the workflow may be gone."""
+        try:
+            self._client("bedrock-agentcore").stop_runtime_session(
+                agentRuntimeArn=self._output(Output.AGENT_RUNTIME), runtimeSessionId=session_id
+            )
+        except (BotoCoreError, ClientError) as error:
+            # It is gone already, or this user may not: then the next heartbeat ends the agent.
+            logger.info("session %s: its agent was not stopped: %s", session_id, error)
 
     def trigger(self, detail: object) -> str:
         """Publish the event that starts a session and return the session's id, which is the event's."""

@@ -125,7 +125,7 @@ class Journal:
         check_session_id(session_id)
         now = self._now()
         names = {"#status": "status", "#error": "error"}
-        values = {
+        values: dict[str, Any] = {
             ":failed": Status.FAILED,
             ":error": _error(failure),
             ":now": iso(now),
@@ -259,7 +259,7 @@ class Journal:
             # The call is repeated if its answer was lost: then what stands there is what we wrote.
             if any(error.item.get(name) != value for name, value in fields.items()):
                 raise
-            item = error.item
+            item = dict(error.item)
         # By the same write, so that no token can be stored between the two: the workflow stores none once it ended.
         if status.terminal and "task_token" in item:
             self._wake(item["task_token"])

@@ -9,11 +9,12 @@ from itertools import takewhile
 from typing import Any
 
 from vigil.deployment import Deployment, aws_errors
-from vigil.errors import SessionNotFound
+from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.session import Session, check_session_id
 
 APPEAR_SECONDS = 30.0
 """How long an event may take to become a session before we look for what went wrong."""
+END_SECONDS = 30.0
 _RECENT_EXECUTIONS = 25
 
 
@@ -91,6 +92,22 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
         time.sleep(poll_seconds)
 
 
+def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> None:
+    """Wait until the session's workflow has ended. Raises AwsUnavailable if it goes on for END_SECONDS."""
+    execution_arn, _ = _await_execution(deployment, session_id, poll_seconds)
+    deadline = time.monotonic() + END_SECONDS
+    while True:
+        with aws_errors():
+            if deployment.stepfunctions.describe_execution(executionArn=execution_arn)["status"] != "RUNNING":
+                return
+        if time.monotonic() > deadline:
+            raise AwsUnavailable(
+                f"session {session_id} is FAILED, but its workflow still runs; it looks again within"
+                f" the safety interval: see `vigil watch {session_id}`"
+            )
+        time.sleep(poll_seconds)
+
+
 def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> tuple[str, datetime]:
     deadline = time.monotonic() + APPEAR_SECONDS
     others: set[str] = set()
@@ -105,10 +122,9 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             with aws_errors():
                 return arn, deployment.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
         if time.monotonic() > deadline:
-            raise SessionNotFound(
-                f"no session {session_id}: no workflow took it up within {APPEAR_SECONDS:.0f} s;"
-                " see the rule's dead-letter queue"
-            )
+            lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
+            why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else "is there such an event?"
+            raise SessionNotFound(f"no workflow took up session {session_id} within {APPEAR_SECONDS:.0f} s; {why}")
         time.sleep(poll_seconds)
 
 

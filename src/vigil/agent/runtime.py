@@ -47,6 +47,9 @@ logger = logging.getLogger("vigil.runtime")
 
 STDERR_LINES = 20
 STDERR_SECONDS = 2.0
+BEAT_ATTEMPTS = 3
+"""Few: the next beat is near, and meanwhile nobody watches the worker."""
+END_ATTEMPTS = 12
 GRACE_SECONDS = 10.0
 """How long a worker may live on after its session has ended."""
 
@@ -153,6 +156,8 @@ class Supervisor:
         worker_progress.close()
         reader = threading.Thread(target=_pass_on, args=(output, session.said), daemon=True)
         reader.start()
+        # Made now, while there is time: whoever stops the session waits for it.
+        _journal(session.settings.region, session.settings.table, END_ATTEMPTS)
         with progress:
             error = self._await_end(session, process, progress)
         if error is not None:
@@ -220,8 +225,7 @@ def _journal(region: str, table: str, attempts: int) -> Journal:
 def _beat(settings: WorkerSettings) -> bool:
     """Say that the session's worker lives; False if the session has ended or is another worker's."""
     try:
-        # Few attempts: the next beat is near, and meanwhile nobody watches the worker.
-        _journal(settings.region, settings.table, 3).beat(settings.session_id, settings.worker)
+        _journal(settings.region, settings.table, BEAT_ATTEMPTS).beat(settings.session_id, settings.worker)
     except SessionEnded:
         return False
     except VigilError as error:
@@ -232,11 +236,11 @@ def _beat(settings: WorkerSettings) -> bool:
 def _fail(settings: WorkerSettings, error: VigilError) -> None:
     """Fail the session unless it has ended; only if it is this worker's, since another host may have been first."""
     try:
-        _journal(settings.region, settings.table, 12).fail(
+        _journal(settings.region, settings.table, END_ATTEMPTS).fail(
             settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
         )
     except SessionEnded:
-        logger.info("session %s needs no end from us: %s", settings.session_id, error)
+        logger.info("session %s had ended before this: %s", settings.session_id, error)
     except VigilError:
         logger.exception("session %s: this could not be recorded: %s", settings.session_id, error)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
-from ministack.services import bedrock_agentcore, cloudwatch, lambda_svc, stepfunctions
+from ministack.services import bedrock_agentcore, cloudwatch, eventbridge, lambda_svc, sqs, stepfunctions
 
 from vigil.errors import LocalStackError
 from vigil.local import model
@@ -42,6 +42,7 @@ def install(agents: AgentHost) -> None:
     _space_retries()
     _compute_task_timeouts()
     _find_task_tokens()
+    _start_workflows_as_the_rule()
     _serve_agentcore(agents)
     _serve_bedrock()
     _list_provisioned_concurrency()
@@ -152,6 +153,13 @@ def _authorise(error: str, action: str, resource: str) -> None:
     if execution is None:
         return
     role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
+    if not _allowed(role, action, resource):
+        raise stepfunctions._ExecutionError(
+            error, f"User: {role} is not authorized to perform: {action} on resource: {resource}"
+        )
+
+
+def _allowed(role: str, action: str, resource: str) -> bool:
     account = role.split(":")[4]
     context = iam_evaluator.EvalContext(
         principal_arn=role,
@@ -162,10 +170,7 @@ def _authorise(error: str, action: str, resource: str) -> None:
         region=stepfunctions.get_region(),
     )
     policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
-    if iam_evaluator.evaluate(context, policies).decision != "Allow":
-        raise stepfunctions._ExecutionError(
-            error, f"User: {role} is not authorized to perform: {action} on resource: {resource}"
-        )
+    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
 
 def _end_aborted_executions() -> None:
@@ -248,6 +253,50 @@ def _find_task_tokens() -> None:
 
     stepfunctions._invoke_with_callback = wait_known
     iam_actions.extract_resource_arn = extract_known
+
+
+def _start_workflows_as_the_rule() -> None:
+    """AWS starts a rule's execution with the rule's role, and what it cannot start goes to the dead-letter queue.
+
+    ministack looks at no role and drops such an event. Nothing is retried here: what fails, fails for good.
+    """
+    invoke = eventbridge._invoke_target
+    delivering: contextvars.ContextVar[Any] = contextvars.ContextVar("delivering")
+
+    def invoke_noting(target: dict[str, Any], event: Any, rule: dict[str, Any], view: Any = None) -> None:
+        view = view or eventbridge._pattern_event_view(event)
+        token = delivering.set((target, rule, view.event_with_detail()))
+        try:
+            invoke(target, event, rule, view)
+        finally:
+            delivering.reset(token)
+
+    def start(state_machine: str, payload: str) -> None:
+        target, rule, event = delivering.get()
+        if not _allowed(target.get("RoleArn", ":" * 5), "states:StartExecution", state_machine):
+            code, message = "NO_PERMISSIONS", f"{target.get('RoleArn')} may not start {state_machine}"
+        else:
+            status, _, body = stepfunctions._start_execution({"stateMachineArn": state_machine, "input": payload})
+            if status < 400:
+                return
+            error = json.loads(body)
+            code, message = str(error.get("__type")), str(error.get("message"))
+        queue = target.get("DeadLetterConfig", {}).get("Arn")
+        if queue is None:
+            return
+        eventbridge._dispatch_to_sqs(eventbridge.parse_arn(queue), json.dumps(event))
+        attributes = {
+            "RULE_ARN": rule["Arn"],
+            "TARGET_ARN": state_machine,
+            "ERROR_CODE": code,
+            "ERROR_MESSAGE": message,
+        }
+        sqs._queue_by_arn(queue)["messages"][-1]["message_attributes"] = {
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        }
+
+    eventbridge._invoke_target = invoke_noting
+    eventbridge._dispatch_to_stepfunctions = start
 
 
 def _serve_agentcore(agents: AgentHost) -> None:

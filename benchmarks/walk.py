@@ -1,0 +1,154 @@
+"""A state machine walked in virtual time: the states that a session enters, and the events that AWS writes of them.
+
+The definition is the deployed one, and its expressions are evaluated as they stand. Tasks and choices take no time; what
+passes is what the workflow waits.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from jsonata import jsonata
+
+from vigil.session import Status
+
+START = 1_767_225_600_000  # 2026-01-01, in milliseconds
+ERRORS = {"TaskSubmitFailed": "DynamoDb.ConditionalCheckFailedException", "TaskTimedOut": "States.Timeout"}
+
+ONLY_ON_AWS = ("TaskStarted", "TaskSubmitted")
+"""Events that the embedded AWS does not write; a timeout and a refused submission it calls TaskFailed."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """What becomes of a session; seconds after the start of its execution."""
+
+    invoked: float = 0
+    """How long it takes until the agent is invoked."""
+    ends: float = float("inf")
+    """When the agent writes COMPLETED."""
+    dies: float = float("inf")
+    """When the agent gives its last sign of life."""
+    first_beat: float = 1
+    beat: float = 30
+
+    def item(self, now: float) -> dict[str, Any]:
+        """Return the session record at ``now``, as far as a workflow reads it."""
+        if now >= self.ends:
+            return {"status": {"S": Status.COMPLETED}}
+        last = min(now, self.dies)
+        if last < self.first_beat:
+            return {"status": {"S": Status.INITIATED}}
+        return {"status": {"S": Status.BUSY}, "heartbeat_at": {"S": str(int((last - self.first_beat) // self.beat))}}
+
+
+@dataclass
+class Walk:
+    """What a walk has seen."""
+
+    seconds: float = 0.0
+    states: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=lambda: ["ExecutionStarted"])
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def transitions(self) -> int:
+        """What AWS charges for: each state that was entered."""
+        return len(self.states)
+
+    @property
+    def embedded_events(self) -> int:
+        """How many of the events the embedded AWS writes."""
+        return sum(event not in ONLY_ON_AWS for event in self.events)
+
+
+def evaluated(node: Any, states: Mapping[str, Any], variables: Mapping[str, Any], millis: Callable[[], int]) -> Any:
+    """Return ``node`` with the value of each of its expressions in their place."""
+    if isinstance(node, dict):
+        return {name: evaluated(inner, states, variables, millis) for name, inner in node.items()}
+    if isinstance(node, list):
+        return [evaluated(inner, states, variables, millis) for inner in node]
+    if not isinstance(node, str) or not node.startswith("{%"):
+        return node
+    expression = _compiled(node[2:-2])
+    expression.register_lambda("millis", millis)
+    return expression.evaluate(None, {**variables, "states": states})
+
+
+@cache
+def _compiled(expression: str) -> Any:
+    compiled = jsonata.Jsonata(expression)
+    compiled.register_lambda("parse", json.loads)
+    return compiled
+
+
+def walk(definition: dict[str, Any], life: Life, detail: Mapping[str, Any] | None = None) -> Walk:
+    """Walk ``definition`` from its start to its end with a session that lives ``life``."""
+    done = Walk()
+    name: str | None = definition["StartAt"]
+    given = {"session_id": "0" * 36, "detail": detail or {}}
+    while name:
+        state = definition["States"][name]
+        done.states.append(name)
+        done.events.append(f"{state['Type']}StateEntered")
+        name = _step(state, life, done, given)
+        if state["Type"] != "Fail":
+            done.events.append(f"{state['Type']}StateExited")
+    done.events.append("ExecutionFailed" if state["Type"] == "Fail" else "ExecutionSucceeded")
+    return done
+
+
+def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | None:
+    """Do what ``state`` does and return the name of the next one."""
+    now = _iso(done.seconds)
+    states: dict[str, Any] = {
+        "input": given,
+        "context": {
+            "Execution": {"Id": "execution", "StartTime": _iso(0)},
+            "State": {"EnteredTime": now},
+            "Task": {"Token": "token"},
+        },
+    }
+
+    def value(node: Any) -> Any:
+        return evaluated(node, states, done.variables, lambda: START + round(1000 * done.seconds))
+
+    follow = state
+    if state["Type"] == "Choice":
+        follow = next((c for c in state["Choices"] if value(c["Condition"])), {"Next": state.get("Default")})
+    elif state["Type"] == "Wait":
+        done.seconds += value(state["Seconds"])
+    elif state["Type"] == "Task":
+        value(state["Arguments"])
+        done.events += ("TaskScheduled", "TaskStarted")
+        outcome = "TaskSucceeded"
+        if state["Resource"].endswith(".waitForTaskToken"):
+            outcome = _await_token(value(state["TimeoutSeconds"]), life, done)
+        elif state["Resource"].endswith("lambda:invoke"):
+            done.seconds += life.invoked
+        elif state["Resource"].endswith(":getItem"):
+            states["result"] = {"Item": life.item(done.seconds)}
+        done.events.append(outcome)
+        if outcome in ERRORS:
+            follow = next(c for c in state["Catch"] if ERRORS[outcome] in c["ErrorEquals"])
+    done.variables |= value(follow.get("Assign", {}))
+    following: str | None = follow.get("Next")
+    return following
+
+
+def _await_token(timeout: float, life: Life, done: Walk) -> str:
+    if done.seconds >= life.ends:
+        return "TaskSubmitFailed"
+    done.events.append("TaskSubmitted")
+    if done.seconds + timeout < life.ends:
+        done.seconds += timeout
+        return "TaskTimedOut"
+    done.seconds = life.ends
+    return "TaskSucceeded"
+
+
+def _iso(seconds: float) -> str:
+    moment: str = _compiled("$fromMillis($at)").evaluate(None, {"at": START + round(1000 * seconds)})
+    return moment
