@@ -82,6 +82,18 @@ test: install ## Run all tests
 requirements: install ## Write into docs/requirements.md which tests prove which criterion
 	$(BIN)/python -m tests.requirements
 
+.PHONY: faults
+faults: install ## Inject every fault and write into docs/faults.md how it ended
+	$(BIN)/python -m tests.chaos
+
+.PHONY: bench-waiting
+bench-waiting: install ## Measure how fast and how cheaply the end of a session is seen (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.waiting $(ARGS)
+
+.PHONY: bench-soak
+bench-soak: install ## Run 200 sessions at once and 1,000 in a row (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
 .PHONY: clean
 clean: ## Remove everything that was built, except the virtual environment
 	rm -rf build cdk.out out .vigil .mypy_cache .ruff_cache .pytest_cache
