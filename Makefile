@@ -66,13 +66,16 @@ destroy: synth ## Remove the stack from AWS; the bucket with the reports stays
 	$(CDK) destroy --force
 
 .PHONY: check
-check: install ## Lint, type-check, and check the template (cfn-lint, cdk-nag)
+check: install ## Lint, type-check, check template and state machine, audit the dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	CDK_OUTDIR=build/check VIGIL_NAG=1 $(BIN)/python app.py
 	@# W3005: CDK writes out dependencies that a GetAtt implies.
 	$(BIN)/cfn-lint --ignore-checks W3005 -- build/check/Vigil.template.json
+	$(BIN)/python -m infra.definition build/check/Vigil.template.json >build/check/workflow.asl.json
+	npx --yes asl-validator@4.0.0 --json-path build/check/workflow.asl.json
+	$(BIN)/python requirements/audit.py requirements/dev.txt requirements/agent.txt
 
 .PHONY: test
 test: install ## Run all tests
