@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,8 @@ from vigil.names import STOP_PATH
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
 START_TIMEOUT = 30.0  # less than the invoker waits for an answer
+SESSIONS_PER_SECOND = 25
+"""How many new sessions AgentCore takes in a second, by its default quota."""
 
 
 class AgentHost:
@@ -31,10 +34,20 @@ class AgentHost:
         self._lock = threading.Lock()
         self._processes: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
         self._tokens: dict[str, dict[str, Any]] = {}
+        self._known: set[str] = set()
+        self._begun: deque[float] = deque(maxlen=SESSIONS_PER_SECOND)
 
     def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
-        """Pass an invocation on and return the agent's HTTP status and body; 500 if it cannot be reached."""
+        """Pass an invocation on and return the agent's HTTP status and body.
+
+        429 if too many sessions begin at once, 500 if the agent cannot be reached.
+        """
         with self._lock:
+            if session_id not in self._known:
+                if len(self._begun) == SESSIONS_PER_SECOND and self._begun[0] > time.monotonic() - 1:
+                    return 429, b"too many new sessions"
+                self._begun.append(time.monotonic())
+                self._known.add(session_id)
             process, port = self._processes.get(runtime["agentRuntimeArn"], (None, 0))
             if process is None or process.poll() is not None:
                 process, port = self._start(runtime)
