@@ -1,7 +1,6 @@
 """A state machine walked in virtual time: the states that a session enters, and the events that AWS writes of them.
 
-The definition is the deployed one, and its expressions are evaluated as they stand. Tasks and choices take no time; what
-passes is what the workflow waits.
+The definition is the deployed one, and its expressions are evaluated as they stand. Only waiting takes time.
 """
 
 import json

@@ -45,10 +45,12 @@ class Reconciler(Construct):
                 ),
             },
         )
+        machine = workflow.stack.resolve(workflow.state_machine_name)["Fn::GetAtt"][0]
+        named = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
         acknowledge(
             role,
             {
-                wildcard("*"): "The executions of the one state machine.",
+                wildcard(named): "The executions of the one state machine; their names are Step Functions'.",
                 **endpoints_acknowledged(scope, agent_runtime_arn),
             },
         )

@@ -100,7 +100,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "deadline": f"{{% {deadline} %}}",
         "status": Status.INITIATED,
         # The agent's last sign of life, and when this workflow saw it first. No clock is compared with another's.
-        "seen": {"sign": "", "at": "{% $millis() %}"},
+        "seen": "{% {'sign': '', 'at': $millis()} %}",
     }
     duplicate = {
         "code": "DuplicateSession",
@@ -177,7 +177,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Retry": [retry(transient_lambda_errors, 10), retry(lambda_deaths, 2)],
             "Catch": fail,
             # It may have been tried for minutes: the agent's first sign of life is awaited from now on.
-            "Assign": {"seen": {"sign": "", "at": "{% $millis() %}"}},
+            "Assign": {"seen": begun["seen"]},
             "Next": "CheckStatus",
         },
         "CheckStatus": {
@@ -200,7 +200,9 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "seen": (
                     "{% ($sign := $exists($states.result.Item) ? ($exists($states.result.Item.heartbeat_at.S)"
                     " ? $states.result.Item.heartbeat_at.S : '') : 'no record';"
-                    " $sign = $seen.sign ? $seen : {'sign': $sign, 'at': $millis()}) %}"
+                    " $at := $sign = $seen.sign ? $seen.at : $millis();"
+                    # For how long it had stood still when we looked, whenever that is evaluated.
+                    " {'sign': $sign, 'at': $at, 'still': $millis() - $at}) %}"
                 ),
                 "error": {
                     "code": (
@@ -232,7 +234,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     "Next": "MarkFailed",
                 },
                 {
-                    "Condition": f"{{% ({waiting}) and $millis() - $seen.at >= 1000 * {patience} %}}",
+                    "Condition": f"{{% ({waiting}) and $seen.still >= 1000 * {patience} %}}",
                     "Assign": {
                         "error": {
                             "code": "{% $status = '' ? 'RecordMissing' : 'AgentLost' %}",

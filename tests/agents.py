@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -39,9 +40,26 @@ def calls_exit(session: AgentSession) -> Agent:
     sys.exit(3)
 
 
+def killed_by_a_realtime_signal(session: AgentSession) -> Agent:
+    os.kill(os.getpid(), signal.SIGRTMIN + 1)  # one that Python has no name for
+    raise AssertionError
+
+
+def leaves_a_process(session: AgentSession) -> None:
+    """Start a process that holds the worker's standard error open, and save its number beside the worker's own."""
+    session.artifacts.write("left", str(subprocess.Popen(["sleep", "600"]).pid))
+    session.artifacts.write("pid", str(os.getpid()))
+
+
 def leaves_a_process_and_dies(session: AgentSession) -> Agent:
-    subprocess.Popen(["sleep", "20"])  # holds the worker's standard error open
+    leaves_a_process(session)
     os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def leaves_a_process_and_hangs(session: AgentSession) -> Agent:
+    leaves_a_process(session)
+    threading.Event().wait()
     raise AssertionError
 
 
@@ -49,21 +67,34 @@ def raises(session: AgentSession) -> Agent:
     raise RuntimeError("the dependency\nis broken")
 
 
-def slow(session: AgentSession) -> Agent:
-    time.sleep(1.5)
-    return hello_agent(session)
-
-
 def waits(session: AgentSession) -> Agent:
-    """Works until a test saves the artifact "go", then greets."""
+    """Saves its process's number and works until a test saves the artifact "go", then greets."""
+    session.artifacts.write("pid", str(os.getpid()))
     while not session.artifacts.exists("go"):
-        time.sleep(0.05)
+        session.alive("waiting")
+        time.sleep(0.1)
     return hello_agent(session)
+
+
+def completes_and_raises(session: AgentSession) -> Agent:
+    session.artifacts.write("report.md", "# Done")
+    session.complete()
+    raise RuntimeError("too late")
+
+
+def completes_and_stays(session: AgentSession) -> Agent:
+    """Ends its session and not its process."""
+    session.artifacts.write("pid", str(os.getpid()))
+    session.artifacts.write("report.md", "# Done")
+    session.complete()
+    threading.Event().wait()
+    raise AssertionError
 
 
 def tells_environment(session: AgentSession) -> Agent:
-    """Saves what its process can see of its surroundings."""
+    """Saves what its process can see of its surroundings, and what it was asked."""
     session.artifacts.write("environment.json", json.dumps(dict(os.environ)))
+    session.artifacts.write("detail.json", json.dumps(session.detail))
     return hello_agent(session)
 
 

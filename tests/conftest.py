@@ -7,7 +7,10 @@ import pytest
 from tests.support import Workflow
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.names import Env
+from vigil.names import Env, Parameter
+
+# A workflow looks at a session after 6 s if the agent has not beaten, else every 5 s, and gives it up after 12 s.
+TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5"}
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +24,7 @@ def embedded() -> Iterator[LocalStack]:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """The local stack as ``make run`` starts it, with the sample account; an event's detail may choose its agent."""
-    with LocalStack.start(agent_environment={Env.AGENT: "tests.agents:chosen"}) as started:
+    with LocalStack.start(agent_environment={Env.AGENT: "tests.agents:chosen"}, parameters=TIMING) as started:
         yield started
 
 

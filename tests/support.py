@@ -2,9 +2,12 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any, TypeVar
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
 from vigil.local.stack import LocalStack
-from vigil.names import Output
+from vigil.names import STOP_PATH, Env, Output
 from vigil.session import Session
 
 T = TypeVar("T")
@@ -34,6 +37,62 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
         assert time.monotonic() < deadline, f"{condition} did not come true in {seconds} s"
         time.sleep(0.05)
     return value
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and whose parent has not asked how does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+class Runtime:
+    """A process of the agent's runtime, which Python starts with ``words``, and its client."""
+
+    def __init__(self, environment: dict[str, str], *words: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        command = [sys.executable, *words, "--host", "127.0.0.1", "--port", str(self.port)]
+        self.process = subprocess.Popen(command, env=environment)
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None
+        try:
+            return self.call("/ping")[0] == 200
+        except OSError:
+            return False
+
+    def call(self, path: str, payload: object = None) -> tuple[int, dict[str, Any]]:
+        body = None if payload is None else json.dumps(payload).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=body)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error) if error.headers.get_content_type() == "application/json" else {}
+
+    def invoke(
+        self,
+        session_id: str,
+        agent: str = "hello_agent",
+        *,
+        table: str = "sessions",
+        bucket: str = "artifacts",
+        **changes: object,
+    ) -> tuple[int, dict[str, Any]]:
+        environment = {Env.SESSION_ID: session_id, Env.BUCKET: bucket, Env.TABLE: table}
+        return self.call("/invocations", {"environment": environment, "detail": {"agent": agent}, **changes})
+
+    def stop(self, session_id: str) -> bool:
+        return bool(self.call(STOP_PATH, {"session_id": session_id})[1]["stopped"])
+
+    @property
+    def status(self) -> str:
+        return str(self.call("/ping")[1]["status"])
 
 
 class Workflow:

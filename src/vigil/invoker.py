@@ -104,8 +104,8 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
         body = response["response"].read()
     except ClientError as error:
         raise _kind(error)(f"session {session_id}: {_line(error)}") from error
-    except (BotoCoreError, OSError) as error:
-        # No connection, none that held, or no answer in time.
+    except (BotoCoreError, OSError, AttributeError) as error:
+        # No connection, none that held, no answer in time, or one that is no error of AWS's, on which botocore trips.
         raise AgentUnavailable(f"session {session_id}: {_line(error)}") from error
     try:
         answer = json.loads(body)

@@ -7,7 +7,8 @@ says so in an event, most of the time; the schedule finds what it did not say.
 import json
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -25,19 +26,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vigil.reconciler")
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, list[str]]:
+def handler(event: object, context: object) -> dict[str, list[str]]:
     """Close the session of the execution whose end ``event`` tells; for any other event, look at every open session.
 
     Returns {"closed": [session id, ...]}.
     """
-    settings = ReconcilerSettings.from_env()
-    config = Config(retries={"mode": "standard", "total_max_attempts": 5})
-    reconciler = Reconciler(
-        Journal.open(boto3.Session(), settings.table, attempts=5),
-        boto3.client("stepfunctions", config=config),
-        boto3.client("bedrock-agentcore", config=config),
-        settings.agent_runtime_arn,
-    )
+    reconciler = _reconciler()
     told = _told(event)
     return {"closed": list(reconciler.close(reconciler.open_executions() if told is None else told))}
 
@@ -89,13 +83,26 @@ class Reconciler:
             logger.info("session %s: its agent was not stopped: %s", session_id, error)
 
 
-def _told(event: dict[str, Any]) -> list[tuple[str, str]] | None:
+def _told(event: object) -> list[tuple[str, str]] | None:
     """Return (session id, execution ARN) of the execution that ended, if it has a session; None if no one is told."""
-    detail = event.get("detail") or {}
-    if not detail.get("executionArn") or not detail.get("input"):
+    detail = event.get("detail") if isinstance(event, dict) else None
+    arn, given = (detail.get("executionArn"), detail.get("input")) if isinstance(detail, dict) else (None, None)
+    if not (isinstance(arn, str) and arn and isinstance(given, str) and given):
         # The schedule's; or one whose input was too large for the event.
         return None
     try:
-        return [(check_session_id(json.loads(detail["input"])["session_id"]), detail["executionArn"])]
+        return [(check_session_id(json.loads(given)["session_id"]), arn)]
     except (ValueError, TypeError, KeyError, InvalidSessionId):
         return []
+
+
+@cache
+def _reconciler() -> Reconciler:
+    settings = ReconcilerSettings.from_env()
+    config = Config(retries={"mode": "standard", "total_max_attempts": 5})
+    return Reconciler(
+        Journal.open(boto3.Session(), settings.table, attempts=5),
+        boto3.client("stepfunctions", config=config),
+        boto3.client("bedrock-agentcore", config=config),
+        settings.agent_runtime_arn,
+    )

@@ -1,5 +1,6 @@
 """The synthesised stack, once a test process."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -53,7 +54,15 @@ def python() -> Python:
 @pytest.fixture(scope="session")
 def bundled(python: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``make package`` writes, the agent's package in it; cdk-nag looks on, as in ``make check``."""
-    folder = tmp_path_factory.mktemp("bundled")
-    done = python("app.py", CDK_OUTDIR=str(folder), VIGIL_BUNDLE="1", VIGIL_NAG="1")
-    assert done.returncode == 0, done.stderr
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # One for all test processes.
+        root = root.parent
+    folder = root / "bundled"
+    with (root / "bundled.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            done = python("app.py", CDK_OUTDIR=str(root / "bundling"), VIGIL_BUNDLE="1", VIGIL_NAG="1")
+            assert done.returncode == 0, done.stderr
+            (root / "bundling").rename(folder)
     return folder

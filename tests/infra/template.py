@@ -22,6 +22,11 @@ class Template:
         properties: dict[str, Any] = resource["Properties"]
         return properties
 
+    def named(self, name: str) -> dict[str, Any]:
+        """Return the properties of the resource whose id is ``name``."""
+        properties: dict[str, Any] = self.resources[name]["Properties"]
+        return properties
+
     def text(self, value: Any) -> str:
         """Return a string property with its references written ``<Resource>`` and ``<Resource.Attribute>``."""
         if isinstance(value, str):

@@ -7,7 +7,7 @@ So these tests resolve them first. It checks the fields of every state; where a 
 import copy
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,21 @@ from vigil.local.deploy import PROJECT
 
 Definition = dict[str, Any]
 
+RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
 VALUES = {
     "<Sessions>": "Vigil-Sessions",
     "<AgentInvoker.Arn>": "arn:aws:lambda:us-east-1:123456789012:function:Vigil-AgentInvoker",
-    "<PollSeconds>": "5",
+    RUNTIME: "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/vigil-abc",
+    "<SafetySeconds>": "300",
+    "<HeartbeatSeconds>": "30",
+    "<MaxSessionSeconds>": "27000",
 }
 
 # What the local stack checks the state machine's role for; another integration would pass there without any grant.
 ENFORCED = {f"arn:aws:states:::dynamodb:{operation}Item" for operation in ("get", "put", "update")} | {
-    "arn:aws:states:::lambda:invoke"
+    "arn:aws:states:::lambda:invoke",
+    "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
+    "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
 }
 
 
@@ -46,27 +52,34 @@ def test_it_has_these_states(definition: Definition) -> None:
         "InvokeAgent": "Task",
         "CheckStatus": "Task",
         "EvaluateStatus": "Choice",
-        "WaitForCompletion": "Wait",
+        "WaitForChange": "Task",
+        "WaitBriefly": "Wait",
         "MarkFailed": "Task",
+        "StopAgent": "Task",
+        "HowItEnded": "Choice",
         "SessionCompleted": "Succeed",
         "SessionFailed": "Fail",
     }
 
 
 @pytest.mark.criterion("6.3")
-def test_table_and_function_are_references(definition: Definition) -> None:
+def test_table_function_and_runtime_are_references(definition: Definition) -> None:
+    names = ("TableName", "FunctionName", "AgentRuntimeArn")
     named = {
-        name: state["Arguments"].get("TableName") or state["Arguments"]["FunctionName"]
+        name: [state["Arguments"][key] for key in names if key in state["Arguments"]]
         for name, state in definition["States"].items()
         if state["Type"] == "Task"
     }
     assert named == {
-        "InitializeSession": "<Sessions>",
-        "InvokeAgent": "<AgentInvoker.Arn>",
-        "CheckStatus": "<Sessions>",
-        "MarkFailed": "<Sessions>",
+        "InitializeSession": ["<Sessions>"],
+        "InvokeAgent": ["<AgentInvoker.Arn>"],
+        "CheckStatus": ["<Sessions>"],
+        "WaitForChange": ["<Sessions>"],
+        "MarkFailed": ["<Sessions>"],
+        "StopAgent": [RUNTIME],
     }
-    assert set(re.findall(r"<[A-Za-z][^<> ]*>", json.dumps(definition))) == set(VALUES)
+    assert all(reference in json.dumps(definition) for reference in VALUES)
+    assert not re.findall(r"<[A-Za-z][^<> ]*>", json.dumps(resolved(definition)))
 
 
 def test_every_integration_is_one_whose_role_the_local_stack_enforces(definition: Definition) -> None:
@@ -78,6 +91,50 @@ def test_every_task_catches_whatever_fails(definition: Definition) -> None:
     for name, state in definition["States"].items():
         if state["Type"] == "Task":
             assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+
+
+def retries(definition: Definition) -> Iterator[tuple[str, Any]]:
+    """Yield (state, retry) for each retry of a state."""
+    for name, state in definition["States"].items():
+        for retry in state.get("Retry", []):
+            yield name, retry
+
+
+def test_every_task_is_tried_again_for_what_passes(definition: Definition) -> None:
+    tried_again = {name: error for name, retry in retries(definition) for error in retry["ErrorEquals"]}
+    assert set(tried_again) == {name for name, state in definition["States"].items() if state["Type"] == "Task"}
+    errors: dict[str, set[str]] = {}
+    for name, retry in retries(definition):
+        errors.setdefault(name, set()).update(retry["ErrorEquals"])
+    # The optimized integration and the SDK's spell their prefix in two ways.
+    for name in ("InitializeSession", "CheckStatus", "MarkFailed"):
+        assert {"DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.ThrottlingException"} <= errors[name]
+    assert {"DynamoDb.ProvisionedThroughputExceededException", "DynamoDb.ThrottlingException"} <= errors[
+        "WaitForChange"
+    ]
+    assert {"AgentThrottled", "AgentUnavailable", "Lambda.TooManyRequestsException"} <= errors["InvokeAgent"]
+    assert "BedrockAgentCore.ThrottlingException" in errors["StopAgent"]
+
+
+def test_tries_are_bounded_and_spread_out(definition: Definition) -> None:
+    for name, retry in retries(definition):
+        assert retry["MaxDelaySeconds"] <= 60, name
+        assert retry["JitterStrategy"] == "FULL", name
+        assert retry["BackoffRate"] >= 2, name
+        assert 1 <= retry["MaxAttempts"] <= 15, name
+
+
+# What is invalid, denied or not there; and what the integrations call whatever they have no name of its own for.
+LASTING = (
+    r"States\.|[Vv]alid|Denied|Auth|Condition|NotFound|NotAccepted|Missing"
+    r"|AWSLambdaException|AmazonDynamoDBException|DynamoDbException|BedrockAgentCoreException"
+)
+
+
+def test_nothing_is_tried_again_that_would_fail_again(definition: Definition) -> None:
+    for name, retry in retries(definition):
+        for error in retry["ErrorEquals"]:
+            assert not re.search(LASTING, error), (name, error)
 
 
 def unresolved(definition: Definition) -> set[str]:
@@ -107,16 +164,23 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
 
 
 @pytest.mark.parametrize(
-    "state", ["InvokeAgent", "CheckStatus", "EvaluateStatus", "WaitForCompletion", "MarkFailed", "SessionFailed"]
+    ("state", "lost_with_it"),
+    [
+        ("InvokeAgent", set()),
+        ("CheckStatus", {"EvaluateStatus", "WaitForChange", "WaitBriefly"}),
+        ("EvaluateStatus", {"WaitForChange", "WaitBriefly"}),
+        ("WaitForChange", set()),
+        ("WaitBriefly", set()),
+        ("MarkFailed", set()),
+        ("StopAgent", {"HowItEnded", "SessionCompleted"}),
+        ("HowItEnded", {"SessionCompleted"}),
+        ("SessionFailed", set()),
+    ],
 )
-def test_a_transition_into_nothing_would_be_found(definition: Definition, state: str) -> None:
+def test_a_transition_into_nothing_would_be_found(definition: Definition, state: str, lost_with_it: set[str]) -> None:
     broken = copy.deepcopy(definition)
     broken["States"]["Lost"] = broken["States"].pop(state)
-    assert unresolved(broken) == {state, "Lost"} | (
-        # What only the lost state leads to is lost with it.
-        {"InvokeAgent": set(), "CheckStatus": {"EvaluateStatus", "WaitForCompletion", "SessionCompleted"}}
-        | {"EvaluateStatus": {"WaitForCompletion", "SessionCompleted"}}
-    ).get(state, set())
+    assert unresolved(broken) == {state, "Lost"} | lost_with_it
 
 
 def expressions(node: Any) -> Iterator[str]:
@@ -157,19 +221,21 @@ def _choice_without_choices(states: Definition) -> None:
     del states["EvaluateStatus"]["Choices"]
 
 
-@pytest.mark.parametrize("broken", [None, _misspelt_type, _jsonpath_field, _choice_without_choices])
-def test_cfn_lint_takes_the_definition_and_would_refuse_a_broken_one(
-    definition: Definition, tmp_path: Path, broken: Callable[[Definition], None] | None
-) -> None:
-    whole = resolved(definition)
-    if broken:
-        broken(whole["States"])
+def test_cfn_lint_takes_the_definition_and_would_refuse_a_broken_one(definition: Definition, tmp_path: Path) -> None:
     role = "arn:aws:iam::123456789012:role/workflow"
-    machine = {
-        "Type": "AWS::StepFunctions::StateMachine",
-        "Properties": {"RoleArn": role, "DefinitionString": json.dumps(whole)},
-    }
-    path = tmp_path / "template.json"
-    path.write_text(json.dumps({"Resources": {"Workflow": machine}}))
-    linted = command(None, "cfn-lint", "--", str(path))
-    assert (linted.returncode != 0, "E3601" in linted.stdout) == (bool(broken), bool(broken)), linted.stdout
+    breakers = {"whole": None, **{f.__name__: f for f in (_misspelt_type, _jsonpath_field, _choice_without_choices)}}
+    for name, break_it in breakers.items():
+        whole = resolved(definition)
+        # AWS takes an expression, which cfn-lint does not know yet.
+        assert list(expressions(whole["States"]["WaitForChange"]["TimeoutSeconds"]))
+        whole["States"]["WaitForChange"]["TimeoutSeconds"] = 60
+        if break_it:
+            break_it(whole["States"])
+        machine = {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {"RoleArn": role, "DefinitionString": json.dumps(whole)},
+        }
+        (tmp_path / name).write_text(json.dumps({"Resources": {"Workflow": machine}}))
+    linted = command(None, "cfn-lint", "--format", "json", "--", *(str(tmp_path / name) for name in breakers))
+    found = {(Path(item["Filename"]).name, item["Rule"]["Id"]) for item in json.loads(linted.stdout)}
+    assert found == {(name, "E3601") for name, break_it in breakers.items() if break_it}

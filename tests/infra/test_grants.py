@@ -18,6 +18,8 @@ class Grant(NamedTuple):
 
 AGENT_LOGS = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/bedrock-agentcore/runtimes/*"
 RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
+STOP = Grant(["bedrock-agentcore:StopRuntimeSession"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"])
+EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<AgentWorkflow.Name>:*"
 
 GRANTS = {
     "AgentRole": {
@@ -41,6 +43,7 @@ GRANTS = {
         "AgentReadLogs": Grant(["logs:DescribeLogGroups", "logs:FilterLogEvents"], ["*"]),
         "AgentOwnLogGroup": Grant(["logs:CreateLogGroup", "logs:DescribeLogStreams"], [AGENT_LOGS]),
         "AgentOwnLogs": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{AGENT_LOGS}:log-stream:*"]),
+        "AgentWorkflowWake": Grant(["states:SendTaskSuccess"], ["<AgentWorkflow>"]),
     },
     "AgentInvokerRole": {
         "InvokerLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<AgentInvokerLogs.Arn>"]),
@@ -51,8 +54,9 @@ GRANTS = {
     "AgentWorkflowRole": {
         "WorkflowSessionCreate": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),
         "WorkflowSessionRead": Grant(["dynamodb:GetItem"], ["<Sessions.Arn>"]),
-        "WorkflowSessionFail": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
+        "WorkflowSessionUpdate": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
         "WorkflowAgentInvoke": Grant(["lambda:InvokeFunction"], ["<AgentInvoker.Arn>"]),
+        "WorkflowAgentStop": STOP,
         # CDK grants these two, without a Sid; neither log delivery nor X-Ray knows resources.
         "logs": Grant(
             [
@@ -77,6 +81,13 @@ GRANTS = {
             ["*"],
         ),
     },
+    "ReconcilerReconcilerRole": {
+        "ReconcilerSessionsList": Grant(["dynamodb:Query"], ["<Sessions.Arn>/index/sessions-by-status"]),
+        "ReconcilerSessionClose": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
+        "ReconcilerExecutionRead": Grant(["states:DescribeExecution"], [EXECUTIONS]),
+        "ReconcilerAgentStop": STOP,
+        "ReconcilerLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<ReconcilerReconcilerLogs.Arn>"]),
+    },
     "TriggerRole": {"TriggerWorkflowStart": Grant(["states:StartExecution"], ["<AgentWorkflow>"])},
 }
 
@@ -87,6 +98,7 @@ TRUST = {
     ),
     "AgentInvokerRole": ("lambda.amazonaws.com", None),
     "AgentWorkflowRole": ("states.amazonaws.com", None),
+    "ReconcilerReconcilerRole": ("lambda.amazonaws.com", None),
     "TriggerRole": ("events.amazonaws.com", None),
 }
 
@@ -94,7 +106,7 @@ TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def granted(template: Template) -> dict[str, dict[str, Grant]]:
-    """Return what the template grants: role -> Sid, or service without one -> Grant."""
+    """Return what the template grants its roles: role -> Sid, or service without one -> Grant."""
     roles: dict[str, dict[str, Grant]] = {}
     for policy in template.of_type("AWS::IAM::Policy").values():
         (role,) = (template.text(role).strip("<>") for role in policy["Properties"]["Roles"])
@@ -117,7 +129,9 @@ def test_grants_stand_nowhere_else(template: Template) -> None:
     kinds = {
         kind for kind in (r["Type"] for r in template.resources.values()) if "Polic" in kind or "Permission" in kind
     }
-    assert kinds == {"AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"}
+    assert kinds == {
+        *("AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::Lambda::Permission"),
+    }
     roles = template.of_type("AWS::IAM::Role")
     assert {name: set(role["Properties"]) for name, role in roles.items()} == {
         name: {"AssumeRolePolicyDocument"} for name in GRANTS
@@ -155,9 +169,26 @@ def test_only_calls_that_read_or_know_no_resource_go_to_every_resource(template:
         "AgentRole": set(READ_ACTIONS),
         "AgentInvokerRole": set(),
         "AgentWorkflowRole": by_cdk,
+        "ReconcilerReconcilerRole": set(),
         "TriggerRole": set(),
     }
     assert all(action.split(":")[1].startswith(("List", "Get", "Describe", "Filter")) for action in READ_ACTIONS)
+
+
+def test_its_two_rules_alone_may_call_the_reconciler_and_nobody_the_invoker(template: Template) -> None:
+    granted = [
+        {name: template.text(value) for name, value in permission["Properties"].items()}
+        for permission in template.of_type("AWS::Lambda::Permission").values()
+    ]
+    assert sorted(granted, key=lambda permission: permission["SourceArn"]) == [
+        {
+            "Action": "lambda:InvokeFunction",
+            "FunctionName": "<Reconciler.Arn>",
+            "Principal": "events.amazonaws.com",
+            "SourceArn": f"<{rule}.Arn>",
+        }
+        for rule in ("ReconcilerEnded", "ReconcilerSchedule")
+    ]
 
 
 def test_bucket_and_queue_are_reached_by_tls_only(template: Template) -> None:

@@ -3,27 +3,16 @@
 import json
 from pathlib import Path
 
-import pytest
 from botocore.handlers import json_decode_template_body
 
-from tests.infra.conftest import Python
 from vigil.local.stack import LocalStack
 from vigil.names import STACK
 
 TEMPLATE = f"{STACK}.template.json"
 
 
-@pytest.fixture(scope="session")
-def made(python: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ``make synth`` writes."""
-    folder = tmp_path_factory.mktemp("synth")
-    done = python("app.py", CDK_OUTDIR=str(folder))
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
-def test_a_template_with_the_agents_package_built_is_the_same(bundled: Path, made: Path) -> None:
-    assert (bundled / TEMPLATE).read_bytes() == (made / TEMPLATE).read_bytes()
+def test_a_template_with_the_agents_package_built_is_the_same(bundled: Path, assembly: Path) -> None:
+    assert (bundled / TEMPLATE).read_bytes() == (assembly / TEMPLATE).read_bytes()
 
 
 def test_the_package_lies_where_the_template_looks_for_it(bundled: Path) -> None:
@@ -35,13 +24,9 @@ def test_the_package_lies_where_the_template_looks_for_it(bundled: Path) -> None
     assert (bundled / asset["source"]["path"] / "main.py").is_file()
 
 
-def test_the_local_stack_deploys_the_template_that_make_synth_writes(stack: LocalStack, made: Path) -> None:
+def test_the_local_stack_deploys_that_template(stack: LocalStack, bundled: Path) -> None:
     cloudformation = stack.client("cloudformation")
     # boto3 would parse it and lose the bytes.
     cloudformation.meta.events.unregister("after-call.cloudformation.GetTemplate", json_decode_template_body)
     deployed = cloudformation.get_template(StackName=STACK)["TemplateBody"]
-    assert deployed == (made / TEMPLATE).read_text()
-
-
-def test_the_local_stack_deploys_from_the_cached_assembly(assembly: Path, made: Path) -> None:
-    assert (assembly / TEMPLATE).read_bytes() == (made / TEMPLATE).read_bytes()
+    assert deployed == (bundled / TEMPLATE).read_text()

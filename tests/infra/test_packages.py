@@ -1,4 +1,4 @@
-"""What is uploaded: the Lambda function's six modules, and the agent's package for AgentCore."""
+"""What is uploaded: the few modules of the Lambda functions, and the agent's package for AgentCore."""
 
 import importlib.util
 import json
@@ -7,14 +7,21 @@ import re
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
+from tests.support import Runtime, Workflow, until
+from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, _zipped
-from vigil.names import STACK
+from vigil.local.stack import LocalStack
+from vigil.names import STACK, Env, Output
+from vigil.session import Status
 
-LAMBDA_MODULES = {"__init__", "errors", "invoker", "names", "session", "settings"}
+LAMBDA_MODULES = {
+    *("__init__", "errors", "invoker", "journal", "names", "reconciler", "session", "settings", "wakeup"),
+}
 BOTO = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six")
 
 
@@ -45,31 +52,43 @@ def test_the_agents_package_fits(package: Path) -> None:
 
 
 def test_the_agents_package_holds_the_agent_and_no_client(package: Path) -> None:
-    assert (package / "main.py").read_text() == "from vigil.agent.runtime import main\n\nmain()\n"
     assert (package / "vigil" / "agent" / "prompt.md").is_file()
     held = {path.name for path in (package / "vigil").iterdir()}
-    assert not held & {"local", "cli.py", "watch.py", "deployment.py", "invoker.py"}
+    assert not held & {"local", "cli.py", "watch.py", "deployment.py", "invoker.py", "reconciler.py"}
     assert not list(package.rglob("ministack"))
 
 
-def test_the_agents_package_holds_all_of_vigil_that_the_agent_imports(package: Path, tmp_path: Path) -> None:
+PROBE = """
+import sys
+
+def agent(session):
+    files = [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "vigil"]
+    session.artifacts.write("report.md", chr(10).join(files))
+    return lambda prompt: None
+"""
+
+
+def test_the_agents_package_runs_a_session_with_nothing_else_of_vigil(
+    package: Path, stack: LocalStack, workflow: Workflow, deployment: Deployment, tmp_path: Path
+) -> None:
     # Its dependencies are for another machine; take those of this one.
     shutil.copytree(package / "vigil", tmp_path / "vigil")
-    script = f"""
-import sys
-sys.path.insert(0, {str(tmp_path)!r})
-import vigil.agent.runtime, vigil.agent.worker, vigil.agent.agent
-print(*{{module.__file__ for name, module in sys.modules.items() if name.startswith("vigil")}}, sep="\\n")
-"""
-    done = subprocess.run(
-        [sys.executable, "-I", "-B", "-c", script],
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    assert all(Path(line).is_relative_to(tmp_path) for line in done.stdout.splitlines())
+    shutil.copyfile(package / "main.py", tmp_path / "main.py")
+    (tmp_path / "probe.py").write_text(PROBE)
+    session_id = str(uuid.uuid4())
+    workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.INITIATED})
+    environment = {**stack.environment(), "PATH": os.environ["PATH"], Env.AGENT: "probe:agent"}
+    runtime = Runtime(environment, "-B", str(tmp_path / "main.py"))
+    try:
+        runtime.invoke(session_id, table=stack.outputs[Output.TABLE], bucket=stack.outputs[Output.BUCKET])
+        session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
+    finally:
+        runtime.process.terminate()
+        runtime.process.wait()
+    assert (session.status, session.error) == (Status.COMPLETED, None)
+    files = deployment.artifacts(session_id).read("report.md").splitlines()
+    assert str(tmp_path / "vigil" / "agent" / "worker.py") in files
+    assert all(Path(file).is_relative_to(tmp_path) for file in files)
 
 
 @pytest.fixture
@@ -77,7 +96,7 @@ def function(assembly: Path) -> Path:
     return asset(assembly, "AgentInvoker/Code")
 
 
-def test_the_lambda_package_is_six_modules_and_tiny(function: Path) -> None:
+def test_the_lambda_package_is_a_few_modules_and_tiny(function: Path) -> None:
     files = {path.relative_to(function).as_posix() for path in function.rglob("*") if path.is_file()}
     assert files == {f"vigil/{module}.py" for module in LAMBDA_MODULES}
     assert len(_zipped(function)) <= 100_000
@@ -95,6 +114,7 @@ def test_the_lambda_function_runs_with_nothing_but_its_package_and_boto3(functio
     script = f"""
 import sys
 sys.path[:0] = [{str(function)!r}, {str(tmp_path)!r}]
+import vigil.reconciler
 from vigil.errors import InvalidSessionId
 from vigil.invoker import handler
 try:
@@ -104,9 +124,10 @@ except InvalidSessionId:
 print(*sorted({{name.split(".")[0] for name in sys.modules}} - sys.stdlib_module_names))
 print(*(name for name in sys.modules if name.startswith("vigil")))
 """
-    # -S: no site-packages; -I: no environment variables, no working directory. An empty environment: no AWS settings.
+    # -S: no site-packages; -I: no variables of Python's, no working directory. No AWS settings in the environment.
+    environment = {Env.TABLE: "table", Env.BUCKET: "bucket", Env.AGENT_RUNTIME_ARN: "arn"}
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", script], env={}, capture_output=True, text=True, timeout=60
+        [sys.executable, "-I", "-S", "-B", "-c", script], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     others, own = (set(line.split()) for line in done.stdout.splitlines())

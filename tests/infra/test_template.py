@@ -1,5 +1,7 @@
 """What CloudFormation is asked to build: the embedded AWS ignores much of it in silence, so the template must tell."""
 
+import re
+
 import boto3
 import pytest
 
@@ -22,6 +24,10 @@ def test_the_table_is_keyed_by_session_and_forgets_by_itself(template: Template)
         INDEX_BY_START: ["SK", "start_time"],
         INDEX_BY_STATUS: ["status", "start_time"],
     }
+    for index in table["GlobalSecondaryIndexes"]:
+        # A heartbeat must not be written three times.
+        assert index["Projection"]["ProjectionType"] == "INCLUDE"
+        assert not {"heartbeat_at", "task_token", "progress"} & set(index["Projection"]["NonKeyAttributes"])
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     (replica,) = table["Replicas"]
     assert replica["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
@@ -56,18 +62,48 @@ def test_reports_outlive_the_stack_and_records_do_not(template: Template) -> Non
     assert (bucket["DeletionPolicy"], table["DeletionPolicy"]) == ("Retain", "Delete")
 
 
-def test_the_lambda_function_knows_table_bucket_and_agent(template: Template) -> None:
-    function = template.only("AWS::Lambda::Function")
-    variables = {name: template.text(value) for name, value in function["Environment"]["Variables"].items()}
-    assert variables == {
-        Env.TABLE: "<Sessions>",
-        Env.BUCKET: "<Artifacts>",
-        Env.AGENT_RUNTIME_ARN: "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>",
-    }
+RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
+
+
+@pytest.mark.parametrize(
+    ("name", "log_group", "handler", "variables"),
+    [
+        (
+            "AgentInvoker",
+            "<AgentInvokerLogs>",
+            "vigil.invoker.handler",
+            {
+                Env.TABLE: "<Sessions>",
+                Env.BUCKET: "<Artifacts>",
+                Env.AGENT_RUNTIME_ARN: RUNTIME,
+                Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>",
+            },
+        ),
+        (
+            "Reconciler",
+            "<ReconcilerReconcilerLogs>",
+            "vigil.reconciler.handler",
+            {Env.TABLE: "<Sessions>", Env.AGENT_RUNTIME_ARN: RUNTIME},
+        ),
+    ],
+)
+def test_a_lambda_function_knows_what_it_works_with(
+    template: Template, name: str, log_group: str, handler: str, variables: dict[str, str]
+) -> None:
+    function = template.named(name)
+    told = {key: template.text(value) for key, value in function["Environment"]["Variables"].items()}
+    assert told == variables
     assert function["Architectures"] == ["arm64"]
-    assert function["Handler"] == "vigil.invoker.handler"
+    assert function["Handler"] == handler
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
-    assert template.text(function["LoggingConfig"]["LogGroup"]) == "<AgentInvokerLogs>"
+    assert template.text(function["LoggingConfig"]["LogGroup"]) == log_group
+
+
+def test_there_are_two_lambda_functions_of_one_package(template: Template) -> None:
+    functions = template.of_type("AWS::Lambda::Function")
+    assert set(functions) == {"AgentInvoker", "Reconciler"}
+    first, second = (function["Properties"]["Code"]["S3Key"] for function in functions.values())
+    assert first == second
 
 
 def test_the_lambda_function_outlives_its_call_to_the_agent(
@@ -80,7 +116,46 @@ def test_the_lambda_function_outlives_its_call_to_the_agent(
     _client.cache_clear()
     config = _client().meta.config
     _client.cache_clear()
-    assert config.connect_timeout + config.read_timeout < template.only("AWS::Lambda::Function")["Timeout"]
+    assert config.connect_timeout + config.read_timeout < template.named("AgentInvoker")["Timeout"]
+
+
+NUMBERS = {
+    Parameter.SAFETY_SECONDS: (300, 1, 3600),
+    Parameter.HEARTBEAT_SECONDS: (30, 1, 300),
+    Parameter.PROGRESS_SECONDS: (900, 1, 28_800),
+    # AgentCore ends a session after eight hours.
+    Parameter.MAX_SESSION_SECONDS: (27_000, 1, 28_500),
+}
+
+
+def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
+    parameters = {
+        name: parameter for name, parameter in template.body["Parameters"].items() if name != "BootstrapVersion"
+    }
+    assert set(parameters) == set(Parameter)
+    for name, parameter in parameters.items():
+        assert parameter["Description"]
+        if name in NUMBERS:
+            bounds = tuple(parameter[key] for key in ("Default", "MinValue", "MaxValue"))
+            assert (parameter["Type"], bounds) == ("Number", NUMBERS[Parameter(name)]), name
+        else:
+            assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        (Parameter.MODEL_ID, "us.anthropic.claude-sonnet-4-6-v1:0", ""),
+        (Parameter.MODEL_ID, "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro", "a b"),
+        (Parameter.AGENT_FACTORY, "mine.agents:my_agent", "mine.agents"),
+        (Parameter.AGENT_FACTORY, "mine:_agent2", "mine:agent()"),
+        (Parameter.AGENT_RUNTIME_ARN, "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/a_b-c", "runtime/a"),
+    ],
+)
+def test_a_parameter_takes_what_it_is_for(template: Template, name: str, good: str, bad: str) -> None:
+    pattern = template.body["Parameters"][name]["AllowedPattern"]
+    assert re.fullmatch(pattern, good)
+    assert not re.fullmatch(pattern, bad)
 
 
 def test_the_state_machine_logs_everything_and_is_traced(template: Template) -> None:
@@ -102,7 +177,7 @@ def test_every_log_group_forgets(template: Template) -> None:
 @pytest.mark.criterion("7.1")
 @pytest.mark.criterion("7.2")
 def test_a_rule_starts_the_workflow_on_the_events_that_a_person_publishes(template: Template) -> None:
-    rule = template.only("AWS::Events::Rule")
+    rule = template.named("TriggerRule")
     assert rule["EventPattern"] == {"source": [EVENT_SOURCE], "detail-type": [EVENT_DETAIL_TYPE]}
     assert rule["State"] == "ENABLED"
     assert "EventBusName" not in rule  # the default bus
@@ -113,17 +188,51 @@ def test_a_rule_starts_the_workflow_on_the_events_that_a_person_publishes(templa
 
 @pytest.mark.criterion("7.4")
 def test_the_event_id_becomes_the_session_id(template: Template) -> None:
-    (target,) = template.only("AWS::Events::Rule")["Targets"]
+    (target,) = template.named("TriggerRule")["Targets"]
     transformer = target["InputTransformer"]
     assert transformer["InputTemplate"] == '{"session_id":<id>,"detail":<detail>,"event_time":<time>}'
     assert transformer["InputPathsMap"] == {"id": "$.id", "detail": "$.detail", "time": "$.time"}
 
 
 def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Template) -> None:
-    (target,) = template.only("AWS::Events::Rule")["Targets"]
+    (target,) = template.named("TriggerRule")["Targets"]
     assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 20}
     assert template.text(target["DeadLetterConfig"]["Arn"]) == "<TriggerDeadLetters.Arn>"
     assert template.only("AWS::SQS::Queue") == {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
+
+
+def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:
+    alarm = template.only("AWS::CloudWatch::Alarm")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
+    assert [template.text(dimension["Value"]) for dimension in alarm["Dimensions"]] == [
+        "<TriggerDeadLetters.QueueName>"
+    ]
+    # One event in any minute.
+    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_the_reconciler_hears_of_every_workflow_that_did_not_succeed_and_looks_every_five_minutes(
+    template: Template,
+) -> None:
+    assert set(template.of_type("AWS::Events::Rule")) == {"TriggerRule", "ReconcilerEnded", "ReconcilerSchedule"}
+    ended, schedule = template.named("ReconcilerEnded"), template.named("ReconcilerSchedule")
+    pattern = ended["EventPattern"]
+    assert (pattern["source"], pattern["detail-type"]) == (["aws.states"], ["Step Functions Execution Status Change"])
+    assert [template.text(machine) for machine in pattern["detail"]["stateMachineArn"]] == ["<AgentWorkflow>"]
+    assert sorted(pattern["detail"]["status"]) == ["ABORTED", "FAILED", "TIMED_OUT"]
+    assert schedule["ScheduleExpression"] == "rate(5 minutes)"
+    permitted = {
+        template.text(permission["Properties"]["SourceArn"])
+        for permission in template.of_type("AWS::Lambda::Permission").values()
+    }
+    assert permitted == {"<ReconcilerEnded.Arn>", "<ReconcilerSchedule.Arn>"}
+    for rule in (ended, schedule):
+        assert rule["State"] == "ENABLED"
+        (target,) = rule["Targets"]
+        assert template.text(target["Arn"]) == "<Reconciler.Arn>"
+        assert target["RetryPolicy"]["MaximumRetryAttempts"] == 2
 
 
 @pytest.mark.criterion("6.4")
@@ -134,10 +243,11 @@ def test_every_output_is_there_and_refers_to_its_resource(template: Template) ->
         Output.BUCKET: "<Artifacts>",
         Output.STATE_MACHINE: "<AgentWorkflow>",
         Output.INVOKER: "<AgentInvoker>",
+        Output.RECONCILER: "<Reconciler>",
         Output.RULE: "<TriggerRule>",
         Output.DEAD_LETTERS: "<TriggerDeadLetters>",
         Output.AGENT_ROLE: "<AgentRole.Arn>",
-        Output.AGENT_RUNTIME: "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>",
+        Output.AGENT_RUNTIME: RUNTIME,
     }
     assert set(outputs) == set(Output)
 
@@ -168,12 +278,26 @@ def test_the_runtime_may_do_what_the_agents_role_may(template: Template) -> None
     assert (code["Runtime"], code["EntryPoint"]) == ("PYTHON_3_13", ["main.py"])
 
 
+def test_the_runtime_knows_its_agent_its_model_and_how_patient_the_workflow_is(template: Template) -> None:
+    runtime = template.only("AWS::BedrockAgentCore::Runtime")
+    assert {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()} == {
+        Env.MODEL: "<ModelId>",
+        Env.AGENT: "<AgentFactory>",
+        Env.HEARTBEAT_SECONDS: "<HeartbeatSeconds>",
+        Env.PROGRESS_SECONDS: "<ProgressSeconds>",
+        "AWS_DEFAULT_REGION": "<AWS::Region>",
+    }
+    assert runtime["LifecycleConfiguration"] == {"IdleRuntimeSessionTimeout": 15 * 60, "MaxLifetime": 8 * 3600}
+
+
 @pytest.mark.criterion("6.3")
 def test_nothing_has_a_name_of_its_own_but_the_runtime(template: Template) -> None:
     """A literal name would keep a second stack out of the account, and a resource from being replaced."""
     named = {
         (name, key)
         for name, resource in template.resources.items()
+        # A permission names the function that it is for.
+        if resource["Type"] != "AWS::Lambda::Permission"
         for key in resource.get("Properties", {})
         if key in {"TableName", "BucketName", "FunctionName", "StateMachineName", "RoleName", "QueueName", "Name"}
         or key.endswith("RuntimeName")

@@ -50,7 +50,7 @@ def journal(table: Any) -> Journal:
 def new_session(table: Any) -> Callable[..., str]:
     """Write a record as the workflow does and return the session's id."""
 
-    def write(status: str = Status.INITIATED, start_time: str = "2026-01-01T00:00:00.000Z") -> str:
+    def write(status: str = Status.INITIATED, start_time: str = "2026-01-01T00:00:00.000Z", **more: object) -> str:
         session_id = str(uuid.uuid4())
         table.put_item(
             Item={
@@ -59,6 +59,7 @@ def new_session(table: Any) -> Callable[..., str]:
                 "status": status,
                 "start_time": start_time,
                 "created_at": start_time,
+                **more,
             }
         )
         return session_id

@@ -13,11 +13,21 @@ from urllib.parse import unquote
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from vigil import invoker
-from vigil.errors import AgentNotAccepted, InvalidDetail, InvalidInput, InvalidSessionId, MissingSetting, VigilError
+from vigil.errors import (
+    AgentNotAccepted,
+    AgentThrottled,
+    AgentUnavailable,
+    InvalidDetail,
+    InvalidInput,
+    InvalidSessionId,
+    MissingSetting,
+    VigilError,
+)
 from vigil.names import Env
-from vigil.settings import MAX_DETAIL_BYTES
+from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
 
 RUNTIME = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/vigil-abc"
 
@@ -69,11 +79,14 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-@pytest.fixture
-def agentcore(monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentCore]:
+@pytest.fixture(scope="module")
+def listening() -> Iterator[AgentCore]:
     """AgentCore on loopback, where the Lambda function's own client finds it."""
     answers = AgentCore()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server,
+    ):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         for name, value in {
@@ -87,14 +100,22 @@ def agentcore(monkeypatch: pytest.MonkeyPatch) -> Iterator[AgentCore]:
             Env.TABLE: "table",
             Env.BUCKET: "bucket",
             Env.AGENT_RUNTIME_ARN: RUNTIME,
+            Env.MAX_SESSION_SECONDS: "3600",
         }.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
         invoker._client.cache_clear()
         yield answers
         invoker._client.cache_clear()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def agentcore(listening: AgentCore) -> AgentCore:
+    """The same for every test: a client takes a while to make."""
+    listening.answers(**vars(AgentCore()))
+    return listening
 
 
 @pytest.fixture
@@ -146,56 +167,99 @@ def refusal(code: str, message: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("how", "reason"),
+    ("status", "code", "error"),
     [
+        (429, "ThrottlingException", AgentThrottled),
+        (400, "ThrottlingException", AgentThrottled),
+        (402, "ServiceQuotaExceededException", AgentThrottled),
+        (429, "SomethingElse", AgentThrottled),
+        (409, "RetryableConflictException", AgentUnavailable),
+        (500, "InternalServerException", AgentUnavailable),
+        (503, "ServiceUnavailableException", AgentUnavailable),
+        (504, "", AgentUnavailable),
+        (403, "AccessDeniedException", AgentNotAccepted),
+        (404, "ResourceNotFoundException", AgentNotAccepted),
+        (400, "ValidationException", AgentNotAccepted),
+        (409, "ConflictException", AgentNotAccepted),
+        (424, "RuntimeClientError", AgentNotAccepted),
+    ],
+)
+def test_a_refusal_says_whether_it_is_worth_trying_again(
+    agentcore: AgentCore, session_id: str, status: int, code: str, error: type[VigilError]
+) -> None:
+    agentcore.answers(status=status, **refusal(code, "so it is\nnot"))
+    with pytest.raises(error, match=rf"^session {session_id}: .*{code}.* so it is not$") as raised:
+        invoker.handler({"session_id": session_id}, None)
+    assert type(raised.value) is error
+    # It is the workflow that tries again.
+    assert len(agentcore.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "reason"),
+    [
+        ({"status": 424, **refusal("RuntimeClientError", "x" * 5000)}, AgentNotAccepted, "RuntimeClientError"),
+        ({"reset": True}, AgentUnavailable, "Connection"),
+        ({"length": 100}, AgentUnavailable, "78 more expected"),
+        ({"body": b"<html>\nno"}, AgentNotAccepted, r"no JSON: b'<html>\\nno'"),
+        ({"body": b"\xff\xfe"}, AgentNotAccepted, "no JSON"),
+        ({"body": b""}, AgentNotAccepted, "no JSON"),
+        ({"body": b"{}"}, AgentNotAccepted, "refused: {}"),
+        ({"body": b'["accepted"]'}, AgentNotAccepted, "refused: "),
+        ({"body": b'"accepted"'}, AgentNotAccepted, "refused: accepted"),
+        ({"body": b'{"status": null}'}, AgentNotAccepted, "refused"),
+        ({"body": b'{"status": ["accepted"]}'}, AgentNotAccepted, "refused"),
         (
-            {"status": 424, **refusal("RuntimeClientError", 'Received error (400) from runtime:\n{"error": "no"}')},
-            'RuntimeClientError.*Received error \\(400\\) from runtime: {"error": "no"}',
+            {"body": b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'},
+            AgentNotAccepted,
+            "refused: InvalidDetail: days",
         ),
-        ({"status": 429, **refusal("ThrottlingException", "Rate exceeded")}, "ThrottlingException.*Rate exceeded"),
-        ({"status": 500, **refusal("InternalServerException", "on fire")}, "InternalServerException.*on fire"),
-        ({"status": 503, **refusal("ServiceUnavailableException", "")}, "ServiceUnavailableException"),
-        ({"status": 403, **refusal("AccessDeniedException", "not you")}, "AccessDeniedException.*not you"),
-        ({"status": 424, **refusal("RuntimeClientError", "x" * 5000)}, "RuntimeClientError"),
-        ({"reset": True}, "Connection"),
-        ({"length": 100}, "78 more expected"),
-        ({"body": b"<html>\nno"}, r"no JSON: b'<html>\\nno'"),
-        ({"body": b"\xff\xfe"}, "no JSON"),
-        ({"body": b""}, "no JSON"),
-        ({"body": b"{}"}, "refused: {}"),
-        ({"body": b'["accepted"]'}, "refused: "),
-        ({"body": b'"accepted"'}, "refused: accepted"),
-        ({"body": b'{"status": null}'}, "refused"),
-        ({"body": b'{"status": ["accepted"]}'}, "refused"),
-        ({"body": b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'}, "refused: InvalidDetail: days"),
     ],
     ids=[
-        *("424", "429", "500", "503", "403", "long", "reset", "cut", "html", "binary", "empty", "no-status"),
+        *("long", "reset", "cut", "html", "binary", "empty", "no-status"),
         *("list", "string", "null", "unhashable", "refused"),
     ],
 )
 def test_whatever_else_comes_is_an_error_of_one_line_after_one_request(
-    agentcore: AgentCore, log: io.StringIO, session_id: str, how: dict[str, Any], reason: str
+    agentcore: AgentCore, log: io.StringIO, session_id: str, how: dict[str, Any], error: type[VigilError], reason: str
 ) -> None:
     agentcore.answers(**how)
-    with pytest.raises(AgentNotAccepted, match=rf"^session {session_id}: .*{reason}") as raised:
+    with pytest.raises(error, match=rf"^session {session_id}: .*{reason}") as raised:
         invoker.handler({"session_id": session_id}, None)
+    assert type(raised.value) is error
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 700
-    # A repeated call could start the session twice on another host.
     assert len(agentcore.requests) == 1
     (line,) = lines(log)
-    assert line == {"level": "ERROR", "message": f"AgentNotAccepted: {raised.value}", "session_id": session_id}
+    assert line == {"level": "ERROR", "message": f"{error.__name__}: {raised.value}", "session_id": session_id}
 
 
-def test_an_agent_that_is_not_there_is_an_error_with_the_session(
+def test_an_agent_that_is_not_there_is_unavailable(
     agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-        with pytest.raises(AgentNotAccepted, match=rf"^session {session_id}: Could not connect"):
+        invoker._client.cache_clear()
+        with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Could not connect"):
             invoker.handler({"session_id": session_id}, None)
+    invoker._client.cache_clear()
+
+
+def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # As the function's own, but of less patience.
+        client = boto3.client(
+            "bedrock-agentcore",
+            endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=0.1),
+        )
+        settings = InvokerSettings("table", "bucket", RUNTIME)
+        with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Read timeout"):
+            invoker.invoke(client, settings, session_id, {})
 
 
 GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
@@ -218,10 +282,15 @@ GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
         ({"session_id": GOOD, "detail": ["days"]}, InvalidDetail),
         ({"session_id": GOOD, "detail": "days"}, InvalidDetail),
         ({"session_id": GOOD, "detail": {"note": "x" * (MAX_DETAIL_BYTES - 11)}}, InvalidDetail),
+        *(
+            ({"session_id": GOOD, "detail": {"deadline_seconds": deadline}}, InvalidDetail)
+            for deadline in (0, -1, 3601, 1.0, "60", True, None, [60])
+        ),
     ],
     ids=[
         *("none", "text", "list", "empty", "null", "number", "short", "long", "slash", "hash", "line-break"),
         *("detail-list", "detail-text", "detail-large"),
+        *(f"deadline-{kind}" for kind in ("zero", "negative", "late", "float", "text", "true", "null", "list")),
     ],
 )
 def test_a_bad_event_is_refused_before_anything_is_called(
@@ -237,6 +306,20 @@ def test_a_bad_event_is_refused_before_anything_is_called(
     assert line["level"] == "ERROR"
     assert line["message"] == f"{error.__name__}: {raised.value}"
     assert line["session_id"] == (None if given is None else str(given))
+
+
+@pytest.mark.parametrize("deadline", [1, 3600])
+def test_a_deadline_is_for_the_workflow_and_not_for_the_agent(
+    agentcore: AgentCore, session_id: str, deadline: int
+) -> None:
+    invoker.handler({"session_id": session_id, "detail": {"days": 7, "deadline_seconds": deadline}}, None)
+    ((_, _, payload),) = agentcore.requests
+    assert payload["detail"] == {"days": 7}
+
+
+def test_a_deadline_that_is_none_is_refused_by_its_name_and_bounds(agentcore: AgentCore) -> None:
+    with pytest.raises(InvalidDetail, match=r"^deadline_seconds must be a whole number from 1 to 3600, not '60'$"):
+        invoker.handler({"session_id": GOOD, "detail": {"deadline_seconds": "60"}}, None)
 
 
 def test_the_largest_detail_is_taken(agentcore: AgentCore, session_id: str) -> None:
@@ -264,6 +347,7 @@ def test_a_success_is_one_line_with_the_session(agentcore: AgentCore, log: io.St
 
 
 def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
+    invoker._client.cache_clear()
     for _ in range(2):
         invoker.handler({"session_id": str(uuid.uuid4())}, None)
     assert invoker._client.cache_info().misses == 1

@@ -1,10 +1,14 @@
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
-from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound
+from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.journal import Journal
 from vigil.session import Failure, Status
 
@@ -25,6 +29,16 @@ def test_of_many_writers_of_busy_one_wins(journal: Journal, new_session: NewSess
     session_id = new_session()
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: journal.busy(session_id), range(16))) == 1
+
+
+def test_a_session_has_one_worker(journal: Journal, new_session: NewSession) -> None:
+    session_id = new_session()
+    assert journal.busy(session_id, "first")
+    before = journal.get(session_id)
+    with pytest.raises(SessionTaken, match=f"session {session_id} is BUSY: another worker runs it"):
+        journal.busy(session_id, "second")
+    assert journal.get(session_id) == before
+    assert not journal.busy(session_id, "first")
 
 
 @pytest.mark.criterion("1.1")
@@ -69,6 +83,8 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
         lambda: journal.complete(session_id, "s3://other"),
         lambda: journal.fail(session_id, Failure("Late", "too late")),
         lambda: journal.start_task(session_id, "late"),
+        lambda: journal.note(session_id, "late"),
+        lambda: journal.beat(session_id, "late"),
     ):
         with pytest.raises(SessionEnded, match=session_id):
             write()
@@ -85,8 +101,165 @@ def test_an_unknown_session_is_named(journal: Journal) -> None:
     session_id = str(uuid.uuid4())
     with pytest.raises(SessionNotFound, match=session_id):
         journal.get(session_id)
-    with pytest.raises(SessionNotFound, match=session_id):
+    with pytest.raises(SessionEnded, match=session_id):
         journal.busy(session_id)
+
+
+def test_a_heartbeat_changes_itself_alone(journal: Journal, new_session: NewSession) -> None:
+    session_id = new_session()
+    before = journal.get(session_id)
+    journal.beat(session_id, "mine")
+    first = journal.get(session_id)
+    assert first == replace(before, heartbeat_at=first.heartbeat_at)
+    journal.busy(session_id, "mine")
+    journal.beat(session_id, "mine")
+    second = journal.get(session_id).heartbeat_at
+    assert first.heartbeat_at is not None
+    assert second is not None
+    assert first.heartbeat_at < second
+
+
+def test_a_worker_learns_by_its_heartbeat_that_the_session_is_not_its_own_or_gone(
+    journal: Journal, table: Any, new_session: NewSession
+) -> None:
+    session_id, gone = new_session(Status.BUSY, worker="another"), str(uuid.uuid4())
+    before = journal.get(session_id)
+    for beaten in (session_id, gone):
+        with pytest.raises(SessionEnded, match=f"session {beaten}: the session has ended, or another worker runs it"):
+            journal.beat(beaten, "mine")
+    assert journal.get(session_id) == before
+    assert "Item" not in table.get_item(Key=key(gone))
+
+
+OWN = "arn:aws:states:us-east-1:123456789012:execution:workflow:own"
+CLOSED = Failure("WorkflowEnded", "its workflow ended without it: ABORTED")
+
+
+@pytest.mark.parametrize("before", [Status.INITIATED, Status.BUSY])
+def test_a_session_is_closed_for_its_execution(journal: Journal, new_session: NewSession, before: Status) -> None:
+    session_id = new_session(before, execution_arn=OWN, worker="mine")
+    assert journal.close(session_id, OWN, CLOSED)
+    session = journal.get(session_id)
+    assert (session.status, session.error, session.execution_arn) == (Status.FAILED, CLOSED, OWN)
+    assert session.ended_at == session.updated_at is not None
+    assert session.start_time == "2026-01-01T00:00:00.000Z"
+    assert not journal.close(session_id, OWN, CLOSED)
+
+
+def test_a_session_that_left_no_record_gets_one_when_it_is_closed(journal: Journal) -> None:
+    session_id = str(uuid.uuid4())
+    assert journal.close(session_id, OWN, CLOSED)
+    session = journal.get(session_id)
+    assert (session.status, session.error, session.execution_arn) == (Status.FAILED, CLOSED, OWN)
+    assert session.start_time == session.created_at == session.ended_at is not None
+    assert session.expires_at is not None
+    assert session in journal.recent(1000)
+
+
+@pytest.mark.parametrize("status", [Status.INITIATED, Status.BUSY, Status.COMPLETED, Status.FAILED])
+def test_a_session_of_another_execution_is_not_closed(
+    journal: Journal, new_session: NewSession, status: Status
+) -> None:
+    session_id = new_session(status, execution_arn=OWN)
+    before = journal.get(session_id)
+    assert not journal.close(session_id, f"{OWN}-duplicate", CLOSED)
+    assert journal.get(session_id) == before
+
+
+@pytest.mark.parametrize("ended", [Status.COMPLETED, Status.FAILED])
+def test_a_session_that_has_ended_is_not_closed(journal: Journal, new_session: NewSession, ended: Status) -> None:
+    session_id = new_session(ended, execution_arn=OWN)
+    before = journal.get(session_id)
+    assert not journal.close(session_id, OWN, CLOSED)
+    assert journal.get(session_id) == before
+
+
+def test_the_open_sessions_are_those_that_have_not_ended(journal: Journal, new_session: NewSession) -> None:
+    sessions = {status: new_session(status) for status in Status}
+    found = {session.session_id for session in journal.open_sessions()}
+    assert {status for status, session_id in sessions.items() if session_id in found} == {
+        Status.INITIATED,
+        Status.BUSY,
+    }
+
+
+Write = Callable[[Journal, str], object]
+ENDS: dict[str, Write] = {
+    "completes": lambda journal, session_id: journal.complete(session_id, "s3://bucket/report.md"),
+    "fails": lambda journal, session_id: journal.fail(session_id, Failure("Broken", "so it is")),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_whoever_ends_a_session_wakes_the_workflow_that_waits_for_it(
+    table: Any, new_session: NewSession, end: str
+) -> None:
+    woken: list[str] = []
+    journal = Journal(table, woken.append)
+    not_waited_for, waited_for = new_session(Status.BUSY), new_session(Status.BUSY, task_token="token")
+    ENDS[end](journal, not_waited_for)
+    assert woken == []
+    journal.beat(waited_for, "mine")
+    journal.start_task(waited_for, "work")
+    assert woken == []
+    ENDS[end](journal, waited_for)
+    assert woken == ["token"]
+    with pytest.raises(SessionEnded):
+        ENDS[end](journal, waited_for)
+    assert woken == ["token"]
+
+
+@contextmanager
+def answer_lost(table: Any) -> Iterator[list[str]]:
+    """The next request reaches the table and its answer gets lost; yields the requests sent."""
+    events, session = table.meta.client.meta.events, table.meta.client._endpoint.http_session
+    sent: list[str] = []
+
+    def send(request: Any, **_: object) -> None:
+        sent.append(request.headers["X-Amz-Target"].decode().rpartition(".")[2])
+        if len(sent) == 1:
+            assert session.send(request).status_code == 200
+            raise ReadTimeoutError(endpoint_url=request.url)
+
+    events.register("before-send.dynamodb", send)
+    try:
+        yield sent
+    finally:
+        events.unregister("before-send.dynamodb", send)
+
+
+@pytest.mark.parametrize(
+    ("status", "write"),
+    [
+        (Status.INITIATED, lambda journal, session_id: journal.busy(session_id, "mine")),
+        *((Status.BUSY, end) for end in ENDS.values()),
+    ],
+    ids=["busy", *ENDS],
+)
+def test_a_write_that_is_repeated_because_its_answer_was_lost_is_done(
+    table: Any, new_session: NewSession, status: Status, write: Write
+) -> None:
+    woken: list[str] = []
+    session_id = new_session(status, task_token="token")
+    with answer_lost(table) as sent:
+        assert write(Journal(table, woken.append), session_id) in (True, None)
+    assert sent == ["UpdateItem"] * 2
+    ended = Journal(table).get(session_id).terminal
+    assert woken == (["token"] if ended else [])
+
+
+def test_a_close_that_is_repeated_because_its_answer_was_lost_changes_nothing_more(
+    table: Any, new_session: NewSession
+) -> None:
+    session_id = new_session(Status.BUSY, execution_arn=OWN)
+    with answer_lost(table) as sent:
+        Journal(table).close(session_id, OWN, CLOSED)
+    assert sent == ["UpdateItem"] * 2
+    assert Journal(table).get(session_id).error == CLOSED
+
+
+def key(session_id: str) -> dict[str, str]:
+    return {"PK": session_id, "SK": "SESSION"}
 
 
 def test_phases_are_items_of_their_own(journal: Journal, new_session: NewSession) -> None:

@@ -2,17 +2,49 @@ import pytest
 
 from vigil.errors import InvalidSessionId, MissingSetting
 from vigil.names import Env
-from vigil.settings import DEFAULT_AGENT, InvokerSettings, WorkerSettings
+from vigil.settings import (
+    DEFAULT_AGENT,
+    HEARTBEAT_SECONDS,
+    MAX_SESSION_SECONDS,
+    PROGRESS_SECONDS,
+    InvokerSettings,
+    ReconcilerSettings,
+    RuntimeSettings,
+    WorkerSettings,
+)
 
 SESSION_ID = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
 INVOKER = {Env.TABLE: "table", Env.BUCKET: "bucket", Env.AGENT_RUNTIME_ARN: "arn"}
+RECONCILER = {Env.TABLE: "table", Env.AGENT_RUNTIME_ARN: "arn"}
 WORKER = {Env.SESSION_ID: SESSION_ID, Env.TABLE: "table", Env.BUCKET: "bucket", "AWS_DEFAULT_REGION": "us-east-1"}
 
-Settings = type[InvokerSettings] | type[WorkerSettings]
+Settings = type[InvokerSettings] | type[ReconcilerSettings] | type[WorkerSettings]
 
 
-def test_the_invoker_reads_its_environment() -> None:
-    assert InvokerSettings.from_env(INVOKER) == InvokerSettings("table", "bucket", "arn")
+def test_the_lambda_functions_read_their_environment() -> None:
+    assert InvokerSettings.from_env(INVOKER) == InvokerSettings("table", "bucket", "arn", MAX_SESSION_SECONDS)
+    bounded = InvokerSettings.from_env({**INVOKER, Env.MAX_SESSION_SECONDS: "3600"})
+    assert bounded == InvokerSettings("table", "bucket", "arn", 3600)
+    assert ReconcilerSettings.from_env(RECONCILER) == ReconcilerSettings("table", "arn")
+
+
+def test_the_runtime_reads_its_environment() -> None:
+    assert RuntimeSettings.from_env({}) == RuntimeSettings(HEARTBEAT_SECONDS, PROGRESS_SECONDS, 8)
+    given = {Env.HEARTBEAT_SECONDS: "1", Env.PROGRESS_SECONDS: " 20 ", Env.MAX_WORKERS: "300"}
+    assert RuntimeSettings.from_env(given) == RuntimeSettings(1, 20, 300)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "1e3", "ten", "٣"])
+@pytest.mark.parametrize(
+    ("settings", "complete", "name"),
+    [(RuntimeSettings, {}, name) for name in (Env.HEARTBEAT_SECONDS, Env.PROGRESS_SECONDS, Env.MAX_WORKERS)]
+    + [(InvokerSettings, INVOKER, Env.MAX_SESSION_SECONDS)],
+)
+def test_a_number_that_is_none_is_named(
+    settings: type[RuntimeSettings] | type[InvokerSettings], complete: dict[str, str], name: str, value: str
+) -> None:
+    with pytest.raises(MissingSetting, match=rf"^environment variable {name} must be a whole number above 0, not "):
+        settings.from_env({**complete, name: value})
 
 
 @pytest.mark.criterion("1.2")
@@ -35,7 +67,15 @@ def test_workers_that_nobody_named_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("value", [None, "", "  "], ids=["missing", "empty", "blank"])
 @pytest.mark.parametrize(
     ("settings", "complete", "name"),
-    [(InvokerSettings, INVOKER, name) for name in INVOKER] + [(WorkerSettings, WORKER, name) for name in WORKER],
+    [
+        (settings, complete, name)
+        for settings, complete in (
+            (InvokerSettings, INVOKER),
+            (ReconcilerSettings, RECONCILER),
+            (WorkerSettings, WORKER),
+        )
+        for name in complete
+    ],
 )
 def test_a_missing_variable_is_named(
     settings: Settings, complete: dict[str, str], name: str, value: str | None

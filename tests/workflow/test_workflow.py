@@ -1,26 +1,87 @@
 """The state machine, run as deployed: from its first write to its last look at the table."""
 
 import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.support import Workflow, until
+from tests.support import Workflow, is_alive, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
-from vigil.session import Failure, Status
+from vigil.session import Failure, Session, Status, iso
+from vigil.settings import MAX_SESSION_SECONDS
+from vigil.wakeup import waker
 
 HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
+WAIT_FOR_CHANGE = "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken"
+STOP_AGENT = "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession"
 
 
 def let_go(deployment: Deployment, session_id: str) -> None:
     deployment.artifacts(session_id).write("go", "")
 
 
+def process_of(deployment: Deployment, session_id: str) -> int:
+    """Return the process of the agent, once it works."""
+    artifacts = deployment.artifacts(session_id)
+    until(lambda: artifacts.exists("pid"))
+    return int(artifacts.read("pid"))
+
+
 def is_busy(workflow: Workflow, session_id: str) -> Any:
     return lambda: (session := workflow.session(session_id)) and session.status == Status.BUSY
+
+
+def record(workflow: Workflow, session_id: str) -> dict[str, Any]:
+    item: dict[str, Any] = workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True)["Item"]
+    return item
+
+
+def events(workflow: Workflow, arn: str, kind: str) -> list[Any]:
+    """Return the details of the execution's events of the type ``kind``."""
+    pages = workflow.sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
+    details = f"{kind[0].lower()}{kind[1:]}EventDetails"
+    return [event[details] for page in pages for event in page["events"] if event["type"] == kind]
+
+
+def succeeded(workflow: Workflow, arn: str) -> list[str]:
+    """Return the resources of the tasks that succeeded."""
+    return [event["resource"] for event in events(workflow, arn, "TaskSucceeded")]
+
+
+def failed(workflow: Workflow, arn: str, session_id: str) -> Failure:
+    """Wait for the end of an execution, which must be that its session failed, and return why it did."""
+    execution, session = workflow.ended(arn), workflow.session(session_id)
+    assert session is not None
+    assert session.error is not None
+    assert (execution["status"], session.status) == ("FAILED", Status.FAILED)
+    assert execution["error"] == session.error.code
+    assert execution["cause"] == f"session {session_id}: {session.error.message}"
+    return session.error
+
+
+@pytest.fixture(scope="module")
+def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple[str, str]]]:
+    """Sessions whose ends take their time, as (session id, execution ARN): they pass while other tests run."""
+    started = {}
+    for name, detail in {"watched": WAITS, "gone": WAITS, "late": {**WAITS, "deadline_seconds": 15}}.items():
+        started[name] = workflow.start(detail=detail)
+        # One after another, so that all are served by one instance of the Lambda function.
+        process_of(deployment, started[name][0])
+    workflow.table.delete_item(Key=workflow.key(started["gone"][0]))
+    yield started
+    # Those whose test did not run.
+    for _, arn in started.values():
+        if workflow.sfn.describe_execution(executionArn=arn)["status"] == "RUNNING":
+            workflow.sfn.stop_execution(executionArn=arn)
 
 
 @pytest.mark.criterion("3.1")
@@ -32,34 +93,46 @@ def is_busy(workflow: Workflow, session_id: str) -> Any:
 @pytest.mark.criterion("4.3")
 @pytest.mark.criterion("4.5")
 def test_a_session_is_recorded_as_initiated_before_the_agent_is_invoked_and_then_watched(
-    workflow: Workflow, deployment: Deployment
+    workflow: Workflow, stack: LocalStack, long: dict[str, tuple[str, str]]
 ) -> None:
-    session_id, arn = workflow.start(detail=WAITS)
-    # A worker takes a second or two to start: what is read first is what the workflow wrote.
-    assert until(lambda: workflow.session(session_id)).status == Status.INITIATED
-    until(is_busy(workflow, session_id))
-    item = workflow.table.get_item(Key={"PK": session_id, "SK": "SESSION"})["Item"]
-    assert item["start_time"] <= item["created_at"] <= item["updated_at"]
-    assert item["start_time"].endswith("Z")
-    assert item["execution_arn"] == arn
-    assert item["expires_at"] > 1_790_000_000
-    let_go(deployment, session_id)
+    awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
+    # While the function is throttled, the agent cannot be invoked.
+    awslambda.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    try:
+        session_id, arn = workflow.start(detail=HELLO)
+        refused = until(lambda: events(workflow, arn, "TaskFailed"))
+        item = record(workflow, session_id)
+    finally:
+        awslambda.delete_function_concurrency(FunctionName=name)
+    assert refused[0]["error"] == "Lambda.TooManyRequestsException"
+    assert item.pop("expires_at") > 1_790_000_000
+    start, deadline = (datetime.fromisoformat(item[key]) for key in ("start_time", "deadline_at"))
+    assert start.tzinfo == UTC
+    assert deadline - start == timedelta(seconds=MAX_SESSION_SECONDS)
+    assert item["start_time"] <= item["created_at"] == item["updated_at"]
+    assert item == {
+        **workflow.key(session_id),
+        "status": Status.INITIATED,
+        "execution_arn": arn,
+        **{key: item[key] for key in ("start_time", "created_at", "updated_at", "deadline_at")},
+    }
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
     states = workflow.states(arn)
     assert states[:4] == ["InitializeSession", "InvokeAgent", "CheckStatus", "EvaluateStatus"]
-    assert states[-1] == "SessionCompleted"
+    assert states[-4:] == ["EvaluateStatus", "StopAgent", "HowItEnded", "SessionCompleted"]
 
 
-@pytest.mark.criterion("5.1")
-@pytest.mark.criterion("5.2")
-@pytest.mark.criterion("5.3")
-def test_a_busy_session_is_looked_at_again_until_it_is_completed(workflow: Workflow, deployment: Deployment) -> None:
-    session_id, arn = workflow.start(detail=WAITS)
-    until(lambda: workflow.states(arn).count("CheckStatus") >= 3)
-    assert workflow.session(session_id).status == Status.BUSY  # type: ignore[union-attr]
-    assert workflow.states(arn)[2:6] == ["CheckStatus", "EvaluateStatus", "WaitForCompletion", "CheckStatus"]
-    let_go(deployment, session_id)
-    assert workflow.ended(arn)["status"] == "SUCCEEDED"
+def test_the_agent_wakes_the_workflow_when_it_ends_the_session(workflow: Workflow, deployment: Deployment) -> None:
+    def was_woken() -> bool:
+        session_id, arn = workflow.start(detail=WAITS)
+        until(lambda: "WaitForChange" in workflow.states(arn))
+        process_of(deployment, session_id)
+        let_go(deployment, session_id)
+        assert workflow.ended(arn)["status"] == "SUCCEEDED"
+        return WAIT_FOR_CHANGE in succeeded(workflow, arn)
+
+    # Now and then a workflow happens to look by itself just then.
+    assert any(was_woken() for _ in range(3))
 
 
 @pytest.mark.criterion("5.4")
@@ -76,96 +149,171 @@ def test_a_busy_session_is_looked_at_again_until_it_is_completed(workflow: Workf
 def test_a_session_that_failed_fails_its_execution_with_the_same_cause(
     workflow: Workflow, agent: str, code: str, said: str
 ) -> None:
-    execution, session = workflow.run(detail={"agent": agent})
-    assert (execution["status"], execution["error"]) == ("FAILED", code)
+    session_id, arn = workflow.start(detail={"agent": agent})
+    error = failed(workflow, arn, session_id)
+    assert error.code == code
+    assert said in error.message
+
+
+def test_an_agent_that_goes_on_after_its_session_has_ended_is_stopped(
+    workflow: Workflow, deployment: Deployment
+) -> None:
+    session_id, arn = workflow.start(detail={"agent": "completes_and_stays"})
+    execution, session = workflow.ended(arn), workflow.session(session_id)
     assert session is not None
-    assert session.status == Status.FAILED
-    assert session.error is not None
-    assert session.error.code == code
-    assert said in session.error.message
-    assert execution["cause"] == f"session {session.session_id}: {session.error.message}"
+    assert (execution["status"], session.status, session.error) == ("SUCCEEDED", Status.COMPLETED, None)
+    assert STOP_AGENT in succeeded(workflow, arn)
+    until(lambda: not is_alive(process_of(deployment, session_id)))
 
 
 @pytest.mark.criterion("5.5")
 def test_a_session_whose_record_is_missing_is_looked_for_again(workflow: Workflow, deployment: Deployment) -> None:
     session_id, arn = workflow.start(detail=WAITS)
-    until(is_busy(workflow, session_id))
-    record = workflow.table.delete_item(Key=workflow.key(session_id), ReturnValues="ALL_OLD")["Attributes"]
-    seen = workflow.states(arn).count("CheckStatus")
-    until(lambda: workflow.states(arn).count("CheckStatus") >= seen + 3)
-    workflow.table.put_item(Item=record)
-    let_go(deployment, session_id)
+    process_of(deployment, session_id)
+    token = until(lambda: record(workflow, session_id).get("task_token"))
+    workflow.table.delete_item(Key=workflow.key(session_id))
+    waker(workflow.sfn)(token)
+    until(lambda: "WaitBriefly" in workflow.states(arn))
+    workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.COMPLETED})
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
+    assert workflow.states(arn)[-6:-3] == ["WaitBriefly", "CheckStatus", "EvaluateStatus"]
 
 
 @pytest.mark.parametrize("status", ["DONE", "none", None])
 def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Deployment, status: str | None) -> None:
     session_id, arn = workflow.start(detail=WAITS)
-    until(is_busy(workflow, session_id))
-    record = workflow.table.get_item(Key=workflow.key(session_id))["Item"]
-    record.pop("status")
-    workflow.table.put_item(Item=record if status is None else {**record, "status": status})
-    execution = workflow.ended(arn)
-    assert (execution["status"], execution["error"]) == ("FAILED", "UnknownStatus")
-    assert "a status that Vigil does not know" in execution["cause"]
-    session = workflow.session(session_id)
-    assert session is not None
-    assert session.status == Status.FAILED
-    assert session.error == Failure("UnknownStatus", "the session record has a status that Vigil does not know")
-    let_go(deployment, session_id)
+    process = process_of(deployment, session_id)
+    token = until(lambda: record(workflow, session_id).get("task_token"))
+    workflow.table.update_item(
+        Key=workflow.key(session_id),
+        ExpressionAttributeNames={"#status": "status"},
+        **(
+            {"UpdateExpression": "REMOVE #status"}
+            if status is None
+            else {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
+        ),
+    )
+    waker(workflow.sfn)(token)
+    assert failed(workflow, arn, session_id) == Failure(
+        "UnknownStatus", "the session record has a status that Vigil does not know"
+    )
+    until(lambda: not is_alive(process))
 
 
-def test_a_duplicate_event_fails_its_own_execution_and_leaves_the_session_alone(workflow: Workflow) -> None:
-    first, session = workflow.run(detail=HELLO)
-    assert session is not None
-    before = workflow.table.get_item(Key=workflow.key(session.session_id))["Item"]
-    second, _ = workflow.run(session.session_id, detail=HELLO)
-    assert (first["status"], second["status"], second["error"]) == ("SUCCEEDED", "FAILED", "DuplicateSession")
-    assert workflow.table.get_item(Key=workflow.key(session.session_id))["Item"] == before
-
-
-@pytest.mark.parametrize(
-    "bad",
-    ["a" * 32, "a" * 101, "a" * 40 + "/b", "a" * 40 + "#", "", 7, {"a": 1}, ["x"], ["a" * 40], None, "x" * 40 + "\n"],
-)
-def test_an_id_that_is_none_is_refused_before_anything_is_written(workflow: Workflow, bad: object) -> None:
-    before = workflow.table.scan(Select="COUNT")["Count"]
-    machine = workflow.outputs["StateMachineArn"]
-    given = json.dumps({"session_id": bad})
-    arn = workflow.sfn.start_execution(stateMachineArn=machine, input=given)["executionArn"]
-    execution = workflow.ended(arn)
-    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId")
-    assert "33 to 100 letters, digits or '-'" in execution["cause"]
-    assert workflow.table.scan(Select="COUNT")["Count"] == before
-
-
-def test_an_input_without_an_id_is_refused_too(workflow: Workflow) -> None:
-    machine = workflow.outputs["StateMachineArn"]
-    execution = workflow.ended(workflow.sfn.start_execution(stateMachineArn=machine, input="{}")["executionArn"])
-    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId")
-
-
-@pytest.mark.parametrize(
-    ("detail", "code", "said"),
-    [
-        (["a"], "InvalidDetail", "detail must be an object, not list"),
-        ("text", "InvalidDetail", "detail must be an object, not str"),
-        ({"days": 0}, "InvalidDetail", "days must be a whole number from 1 to 90"),
-        ({"days": "30"}, "InvalidDetail", "days must be a whole number from 1 to 90"),
-        ({"regions": "us-east-1"}, "InvalidDetail", "regions must be a list"),
-        ({"dais": 30, "colour": 1}, "InvalidDetail", "'dais' is not known; 'colour' is not known"),
-        ({"functions": "x" * 300_000}, "InvalidDetail", "at most 65536 are allowed"),
-    ],
-)
-def test_a_detail_that_the_agent_cannot_take_fails_the_session_with_its_reason(
-    workflow: Workflow, detail: object, code: str, said: str
+def test_a_duplicate_event_fails_its_own_execution_and_leaves_the_session_alone(
+    workflow: Workflow, deployment: Deployment, stack: LocalStack
 ) -> None:
-    execution, session = workflow.run(detail=detail)
-    assert (execution["status"], execution["error"]) == ("FAILED", code)
+    session_id, arn = workflow.start(detail=WAITS)
+    process = process_of(deployment, session_id)
+    until(lambda: "task_token" in record(workflow, session_id))
+    before = record(workflow, session_id)
+    duplicate, _ = workflow.run(session_id, detail=HELLO)
+    assert (duplicate["status"], duplicate["error"]) == ("FAILED", "DuplicateSession")
+    # Told that an execution for the session has ended.
+    assert reconciled(stack, duplicate) == []
+    now = record(workflow, session_id)
+    assert now.pop("heartbeat_at") >= before.pop("heartbeat_at")
+    assert {**now, "task_token": ""} == {**before, "task_token": ""}
+    assert is_alive(process)
+    let_go(deployment, session_id)
+    assert workflow.ended(arn)["status"] == "SUCCEEDED"
+
+
+def reconciled(stack: LocalStack, execution: Any) -> list[str]:
+    """Tell the reconciler of an execution's end and return the sessions that it closed."""
+    detail = {"executionArn": execution["executionArn"], "input": execution["input"]}
+    answer = stack.client("lambda").invoke(
+        FunctionName=stack.outputs[Output.RECONCILER], Payload=json.dumps({"detail": detail}).encode()
+    )
+    closed: list[str] = json.load(answer["Payload"])["closed"]
+    return closed
+
+
+def test_a_session_whose_workflow_is_aborted_is_closed_and_its_agent_stopped(
+    workflow: Workflow, deployment: Deployment
+) -> None:
+    session_id, arn = workflow.start(detail=WAITS)
+    process = process_of(deployment, session_id)
+    workflow.sfn.stop_execution(executionArn=arn, error="Costly", cause="enough is enough")
+    session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
+    assert (session.status, session.error) == (
+        Status.FAILED,
+        Failure("WorkflowEnded", "its workflow ended without it: ABORTED, Costly: enough is enough"),
+    )
+    until(lambda: not is_alive(process))
+
+
+NO_IDS = [
+    "a" * 32,
+    "a" * 101,
+    "a" * 40 + "/b",
+    "a" * 40 + "#",
+    "",
+    7,
+    {"a": 1},
+    ["x"],
+    ["a" * 40],
+    None,
+    "x" * 40 + "\n",
+]
+
+
+def test_an_id_that_is_none_is_refused_before_anything_is_written(workflow: Workflow) -> None:
+    def sessions() -> set[str]:
+        return {item["PK"] for item in workflow.table.scan(ProjectionExpression="PK")["Items"]}
+
+    before, machine = sessions(), workflow.outputs[Output.STATE_MACHINE]
+    given = [{}, *({"session_id": bad} for bad in NO_IDS)]
+    started = [
+        workflow.sfn.start_execution(stateMachineArn=machine, input=json.dumps(each))["executionArn"] for each in given
+    ]
+    for arn, each in zip(started, given, strict=True):
+        execution = workflow.ended(arn)
+        assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId"), each
+        assert "33 to 100 letters, digits or '-'" in execution["cause"]
+    assert sessions() == before
+
+
+A_DEADLINE = f"deadline_seconds must be a whole number from 1 to {MAX_SESSION_SECONDS}, not"
+BAD_DETAILS: list[tuple[object, str]] = [
+    ([{"deadline_seconds": 5}], "detail must be an object, not list"),
+    ("text", "detail must be an object, not str"),
+    ({"functions": "x" * 200_000}, "at most 65536 are allowed"),
+    ({"deadline_seconds": 0}, f"{A_DEADLINE} 0"),
+    ({"deadline_seconds": "60"}, f"{A_DEADLINE} '60'"),
+    ({"deadline_seconds": 1.5}, f"{A_DEADLINE} 1.5"),
+    ({"deadline_seconds": True}, f"{A_DEADLINE} True"),
+    ({"deadline_seconds": MAX_SESSION_SECONDS + 1}, f"{A_DEADLINE} {MAX_SESSION_SECONDS + 1}"),
+    # By the agent itself.
+    ({"days": "30", "dais": 30}, "days must be a whole number from 1 to 90"),
+]
+
+
+def test_a_detail_that_cannot_be_taken_fails_the_session_with_its_reason(workflow: Workflow) -> None:
+    def refused(detail: object, said: str) -> None:
+        session_id, arn = workflow.start(detail=detail)
+        error = failed(workflow, arn, session_id)
+        assert error.code == "InvalidDetail", detail
+        assert said in error.message
+        # What is wrong now will be wrong again.
+        invocations = [event for event in events(workflow, arn, "TaskScheduled") if "lambda" in event["resource"]]
+        assert len(invocations) == 1, detail
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda bad: refused(*bad), BAD_DETAILS))
+
+
+def test_a_deadline_from_the_event_is_the_sessions_and_hidden_from_the_agent(
+    workflow: Workflow, deployment: Deployment
+) -> None:
+    detail = {"agent": "tells_environment", "more": 1}
+    execution, session = workflow.run(detail={**detail, "deadline_seconds": 3600})
     assert session is not None
-    assert session.error is not None
-    assert session.error.code == code
-    assert said in session.error.message
+    assert execution["status"] == "SUCCEEDED"
+    assert session.deadline_at is not None
+    start, deadline = map(datetime.fromisoformat, (session.start_time, session.deadline_at))
+    assert deadline - start == timedelta(hours=1)
+    assert json.loads(deployment.artifacts(session.session_id).read("detail.json")) == detail
 
 
 def test_an_agent_that_no_detail_asks_anything_of_gets_an_empty_one(workflow: Workflow) -> None:
@@ -182,16 +330,267 @@ def test_a_lambda_function_without_its_environment_fails_the_session_and_names_t
     fewer = {key: value for key, value in variables.items() if key != Env.AGENT_RUNTIME_ARN}
     awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": fewer})
     try:
-        execution, session = workflow.run(detail=HELLO)
+        session_id, arn = workflow.start(detail=HELLO)
+        error = failed(workflow, arn, session_id)
     finally:
         awslambda.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
-    assert execution["error"] == "MissingSetting"
+    assert error == Failure("MissingSetting", "environment variable AGENT_RUNTIME_ARN is not set")
+
+
+# Executions that begin in the middle, in a machine of the deployed states: what an execution does after a redrive, and
+# what the deployed one does only if its role or its table were others.
+
+
+class Middle:
+    """Machines that do what the deployed one does from some state on."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self.workflow = workflow
+        deployed = workflow.sfn.describe_state_machine(stateMachineArn=workflow.outputs[Output.STATE_MACHINE])
+        self.role = deployed["roleArn"]
+        self.definition: dict[str, Any] = json.loads(deployed["definition"])
+        self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
+        variables = ("session_id", "detail", "deadline", "status", "foreign", "seen", "error")
+        into = {
+            "Type": "Choice",
+            "Choices": [
+                {
+                    "Condition": f"{{% $states.input.state = '{state}' %}}",
+                    "Assign": {name: f"{{% $states.input.variables.{name} %}}" for name in variables},
+                    "Next": state,
+                }
+                for state in self.states
+            ],
+        }
+        self.definition["States"]["Into"] = into
+        self.definition["StartAt"] = "Into"
+        self.machine = self.create(self.role, self.definition)
+
+    def create(self, role: str, definition: dict[str, Any]) -> str:
+        created = self.workflow.sfn.create_state_machine(
+            name=f"middle-{uuid.uuid4()}", roleArn=role, definition=json.dumps(definition)
+        )
+        return str(created["stateMachineArn"])
+
+    def arn(self, session_id: str) -> str:
+        """Return the ARN of the session's execution, begun or not."""
+        return self.machine.replace(":stateMachine:", ":execution:") + f":{session_id}"
+
+    def record(self, session_id: str, status: str = Status.INITIATED) -> None:
+        """Write the session's record as the execution did before it was aborted."""
+        now = iso(datetime.now(UTC) - timedelta(hours=2))
+        self.workflow.table.put_item(
+            Item={
+                **self.workflow.key(session_id),
+                **dict.fromkeys(("start_time", "created_at", "updated_at"), now),
+                "status": status,
+                "execution_arn": self.arn(session_id),
+                "expires_at": 1_900_000_000,
+            }
+        )
+
+    def start(self, session_id: str, state: str, machine: str | None = None, **variables: object) -> str:
+        """Go on at ``state``, with the variables as they were hours ago unless ``variables`` say otherwise."""
+        hours_ago = 1000 * (time.time() - 7200)
+        given = {
+            "session_id": session_id,
+            "detail": HELLO,
+            "deadline": 1000 * (time.time() + 3600),
+            "status": Status.BUSY,
+            "foreign": False,
+            "seen": {"sign": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)), "at": hours_ago, "still": 0},
+            "error": {"code": "", "message": ""},
+            **variables,
+        }
+        answer = self.workflow.sfn.start_execution(
+            stateMachineArn=machine or self.machine,
+            name=session_id,
+            input=json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given}),
+        )
+        return str(answer["executionArn"])
+
+
+@pytest.fixture(scope="module")
+def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
+    """The machine of the deployed states, whose executions the agent may wake."""
+    middle = Middle(workflow)
+    iam, role = stack.client("iam"), stack.outputs[Output.AGENT_ROLE].rpartition("/")[2]
+    allowed = {"Effect": "Allow", "Action": "states:SendTaskSuccess", "Resource": middle.machine}
+    iam.put_role_policy(
+        RoleName=role, PolicyName="middle", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    )
+    yield middle
+    iam.delete_role_policy(RoleName=role, PolicyName="middle")
+
+
+NEVER_SEEN = {"sign": "", "at": 0, "still": 0}
+GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by its deadline"}
+
+
+def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
+    middle: Middle, workflow: Workflow, deployment: Deployment, stack: LocalStack
+) -> None:
+    def session(status: str | None = Status.INITIATED) -> str:
+        session_id = str(uuid.uuid4())
+        if status:
+            middle.record(session_id, status)
+        return session_id
+
+    # Before the agent was invoked, and after: its answer may not have been seen.
+    runs = {
+        name: (session_id, middle.start(session_id, name.partition(",")[0], seen=NEVER_SEEN))
+        for name, session_id in {
+            "InitializeSession": session(),
+            "InitializeSession, not written": session(None),
+            "InvokeAgent": session(),
+        }.items()
+    }
+    watching = ("InvokeAgent, invoked", "CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly", "MarkFailed")
+    for name in watching:
+        session_id = session()
+        stack.client("lambda").invoke(
+            FunctionName=stack.outputs[Output.INVOKER],
+            Payload=json.dumps({"session_id": session_id, "detail": WAITS}).encode(),
+        )
+        process_of(deployment, session_id)
+        error = GAVE_UP if name == "MarkFailed" else {"code": "UnknownStatus", "message": ""}
+        runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
+    ended = ("StopAgent", "HowItEnded")
+    for name in ended:
+        session_id = session(Status.COMPLETED)
+        runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
+    for session_id, arn in (runs[name] for name in watching if name != "MarkFailed"):
+        until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
+        let_go(deployment, session_id)
+    gave_up = runs.pop("MarkFailed")
+    for name, (session_id, arn) in runs.items():
+        execution, found = workflow.ended(arn), workflow.session(session_id)
+        assert found is not None
+        assert (execution["status"], found.status, found.error) == ("SUCCEEDED", Status.COMPLETED, None), name
+    assert failed(workflow, gave_up[1], gave_up[0]) == Failure(**GAVE_UP)
+    until(lambda: not is_alive(process_of(deployment, gave_up[0])))
+    assert {name.partition(",")[0] for name in runs} | {"MarkFailed", "SessionFailed"} == set(middle.states)
+
+
+def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_and_changes_nothing(
+    middle: Middle, workflow: Workflow
+) -> None:
+    closed = Failure("WorkflowEnded", "its workflow ended without it: ABORTED")
+
+    def begin(state: str, end: Callable[[str], Any]) -> tuple[str, str, dict[str, Any]]:
+        session_id = str(uuid.uuid4())
+        middle.record(session_id, Status.BUSY)
+        end(session_id)
+        before = record(workflow, session_id)
+        return session_id, middle.start(session_id, state, error=GAVE_UP), before
+
+    def close(session_id: str) -> None:
+        assert workflow.journal.close(session_id, middle.arn(session_id), closed)
+
+    # The others are entered once the session has ended.
+    unaware = [state for state in middle.states if state not in ("StopAgent", "HowItEnded", "SessionFailed")]
+    failures = {state: begin(state, close) for state in unaware}
+    successes = {
+        state: begin(state, lambda session_id: workflow.journal.complete(session_id, "s3://bucket/report.md"))
+        for state in unaware
+        if state != "InitializeSession"
+    }
+    # Its first write finds a record that it cannot tell from another execution's.
+    session_id, arn, before = failures.pop("InitializeSession")
+    assert workflow.ended(arn)["error"] == "DuplicateSession"
+    assert record(workflow, session_id) == before
+    for state, (session_id, arn, before) in failures.items():
+        assert failed(workflow, arn, session_id) == closed, state
+        assert record(workflow, session_id) == before, state
+    for state, (session_id, arn, before) in successes.items():
+        assert workflow.ended(arn)["status"] == "SUCCEEDED", state
+        assert record(workflow, session_id) == before, state
+
+
+def test_an_execution_that_failed_fails_again_when_it_is_redriven(middle: Middle, workflow: Workflow) -> None:
+    for state in ("StopAgent", "HowItEnded", "SessionFailed"):
+        session_id = str(uuid.uuid4())
+        execution = workflow.ended(middle.start(session_id, state, error=GAVE_UP))
+        assert (execution["error"], execution["cause"]) == (
+            "DeadlineExceeded",
+            f"session {session_id}: the session did not end by its deadline",
+        )
+        assert workflow.session(session_id) is None
+
+
+@pytest.mark.parametrize("wrong", ["role", "table"])
+def test_what_is_denied_or_invalid_is_not_tried_again(
+    middle: Middle, workflow: Workflow, stack: LocalStack, wrong: str
+) -> None:
+    role, definition = middle.role, json.dumps(middle.definition)
+    if wrong == "role":
+        role = stack.client("lambda").get_function_configuration(FunctionName=stack.outputs[Output.INVOKER])["Role"]
+    else:
+        definition = definition.replace(stack.outputs[Output.TABLE], "no-such-table")
+    machine = middle.create(role, json.loads(definition))
+    session_id = str(uuid.uuid4())
+    arn = middle.start(session_id, "InitializeSession", machine)
+    execution = workflow.ended(arn)
+    assert (
+        execution["error"]
+        == {
+            "role": "DynamoDB.AmazonDynamoDBException",
+            "table": "DynamoDB.AmazonDynamoDBException",
+        }[wrong]
+    )
+    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "StopAgent", "HowItEnded", "SessionFailed"]
+    tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
+    assert set(tried.values()) == {1}, tried
+
+
+# The sessions that took their time.
+
+
+@pytest.mark.criterion("5.1")
+@pytest.mark.criterion("5.2")
+@pytest.mark.criterion("5.3")
+def test_a_busy_session_is_looked_at_again_until_it_is_completed(
+    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
+) -> None:
+    session_id, arn = long["watched"]
+    until(lambda: workflow.states(arn).count("CheckStatus") >= 3)
+    session = workflow.session(session_id)
     assert session is not None
-    assert session.error == Failure("MissingSetting", "environment variable AGENT_RUNTIME_ARN is not set")
+    assert session.status == Status.BUSY
+    assert workflow.states(arn)[2:6] == ["CheckStatus", "EvaluateStatus", "WaitForChange", "CheckStatus"]
+    let_go(deployment, session_id)
+    assert workflow.ended(arn)["status"] == "SUCCEEDED"
+
+
+def test_a_session_whose_record_stays_missing_fails(
+    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
+) -> None:
+    session_id, arn = long["gone"]
+    assert failed(workflow, arn, session_id) == Failure("RecordMissing", "the session record was deleted")
+    item = record(workflow, session_id)
+    assert item["execution_arn"] == arn
+    assert {"start_time", "created_at", "ended_at", "expires_at"} <= set(item)
+    until(lambda: not is_alive(process_of(deployment, session_id)))
+
+
+def test_a_session_that_does_not_end_by_its_deadline_fails_and_its_agent_is_stopped(
+    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
+) -> None:
+    session_id, arn = long["late"]
+    error = failed(workflow, arn, session_id)
+    session = workflow.session(session_id)
+    assert isinstance(session, Session)
+    assert error == Failure("DeadlineExceeded", f"the session did not end by its deadline, {session.deadline_at}")
+    assert session.deadline_at is not None
+    assert session.ended_at is not None
+    assert session.deadline_at <= session.ended_at
+    assert STOP_AGENT in succeeded(workflow, arn)
+    until(lambda: not is_alive(process_of(deployment, session_id)))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_is_left(workflow: Workflow) -> Any:
+def nothing_is_left(workflow: Workflow) -> Iterator[None]:
     yield
-    machine = workflow.outputs["StateMachineArn"]
-    assert workflow.sfn.list_executions(stateMachineArn=machine, statusFilter="RUNNING")["executions"] == []
+    machine = workflow.outputs[Output.STATE_MACHINE]
+    running = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+    until(lambda: not workflow.sfn.list_executions(**running)["executions"])

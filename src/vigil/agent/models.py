@@ -6,6 +6,7 @@ from typing import Any
 from botocore.config import Config
 from strands.models import BedrockModel, Model
 
+from vigil.agent.session import aws_session
 from vigil.errors import MissingSetting
 from vigil.names import Env
 
@@ -30,7 +31,7 @@ def make_model(spec: str, region: str) -> Model:
         # Not streamed: a session has no reader, and one answer a call is one thing to retry.
         return BedrockModel(
             model_id=spec,
-            region_name=region,
+            boto_session=aws_session(region),
             streaming=False,
             boto_client_config=Config(retries={"mode": "standard", "total_max_attempts": 5}, read_timeout=300),
         )

@@ -22,12 +22,12 @@ from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
-import boto3
 from bedrock_agentcore import BedrockAgentCoreApp
 from bedrock_agentcore.runtime.models import PingStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from vigil.agent.session import aws_session
 from vigil.agent.worker import work
 from vigil.errors import (
     AgentCrashed,
@@ -56,6 +56,7 @@ GRACE_SECONDS = 10.0
 # Workers are forked from a server that has imported everything: a session does not wait for imports, and shares their
 # memory. Only this server is forked, which has one thread.
 _processes = multiprocessing.get_context("forkserver")
+_journals = threading.Lock()
 
 
 @dataclass
@@ -112,11 +113,13 @@ class Supervisor:
         """Fail a session, or all that run, as AgentStopped, and end the workers. False if there is none."""
         stopping = [s for s in self._open() if session_id in (None, s.settings.session_id)]
         for session in stopping:
+            # Ended first: to record it may take long, and whoever stops us may not wait for either.
             session.stopped = True
-            error = AgentStopped("the agent's environment was shut down before the session ended")
-            # Recorded first: whoever shuts us down may not wait.
-            _fail(session.settings, error)
             session.kill()
+        for session in stopping:
+            error = AgentStopped("the agent's environment was shut down before the session ended")
+            # Who stops one session has recorded its end, if that can be done, and waits for our answer.
+            _fail(session.settings, error, END_ATTEMPTS if session_id is None else BEAT_ATTEMPTS)
         return bool(stopping)
 
     def _open(self) -> list[_Session]:
@@ -130,7 +133,8 @@ class Supervisor:
                 if session.stopped or not _beat(session.settings):
                     return
             try:
-                if not session.stopped:
+                # Said before there is a worker, which the first session of a runtime waits for.
+                if not session.stopped and _beat(session.settings):
                     self._supervise(session)
             finally:
                 self._places.release()
@@ -166,17 +170,17 @@ class Supervisor:
         process.join()
         # Not to its end: a process that the agent left behind may hold the pipe open for ever.
         reader.join(STDERR_SECONDS)
-        if error is None:
+        if error is None and not session.stopped:
             said = " ".join(list(session.said)).strip()[-600:]
-            how = _how(process.exitcode)
-            _fail(session.settings, AgentCrashed(f"the agent's process ended with {how} and no result: {said}"))
+            how = f"{_how(process.exitcode)} and no result" + (f": {said}" if said else "")
+            _fail(session.settings, AgentCrashed(f"the agent's process ended with {how}"))
 
     def _await_end(
         self, session: _Session, process: ForkServerProcess, progress: "connection.Connection[Any, Any]"
     ) -> VigilError | None:
         """Beat while the worker lives and makes progress; return why it must end, or None when it has ended."""
         last, doing = time.monotonic(), "starting"
-        beat_at = 0.0
+        beat_at = last + self._settings.heartbeat_seconds
         listening: list[Any] = [process.sentinel, progress]
         while True:
             if session.stopped:
@@ -217,9 +221,15 @@ def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> Non
             said.append(" ".join(line.split()))
 
 
-@cache
 def _journal(region: str, table: str, attempts: int) -> Journal:
-    return Journal.open(boto3.Session(region_name=region), table, attempts)
+    # One at a time: many sessions that start at once would each make their own.
+    with _journals:
+        return _open_journal(region, table, attempts)
+
+
+@cache
+def _open_journal(region: str, table: str, attempts: int) -> Journal:
+    return Journal.open(aws_session(region), table, attempts)
 
 
 def _beat(settings: WorkerSettings) -> bool:
@@ -233,10 +243,10 @@ def _beat(settings: WorkerSettings) -> bool:
     return True
 
 
-def _fail(settings: WorkerSettings, error: VigilError) -> None:
+def _fail(settings: WorkerSettings, error: VigilError, attempts: int = END_ATTEMPTS) -> None:
     """Fail the session unless it has ended; only if it is this worker's, since another host may have been first."""
     try:
-        _journal(settings.region, settings.table, END_ATTEMPTS).fail(
+        _journal(settings.region, settings.table, attempts).fail(
             settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
         )
     except SessionEnded:
@@ -278,6 +288,11 @@ def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
             return {"status": supervisor.start(payload)}
         except InvalidInput as error:
             return JSONResponse({"status": "refused", "error": f"{error.code}: {error}"}, status_code=400)
+
+    async def refuse_depth(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"status": "refused", "error": "InvalidInput: nested too deeply"}, status_code=400)
+
+    app.add_exception_handler(RecursionError, refuse_depth)
 
     @app.ping
     def ping() -> PingStatus:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from vigil.artifacts import Artifacts
 from vigil.errors import ReportMissing
@@ -15,6 +17,16 @@ from vigil.session import Failure
 from vigil.settings import WorkerSettings
 
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 6})
+# One for all sessions of a process, and of those forked from it: to read what botocore knows of the services is most of
+# what a client costs.
+_DATA = create_loader()
+
+
+def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:
+    """Return a boto3 session of ``region``, with the environment's credentials unless others are given."""
+    core = botocore.session.get_session()
+    core.register_component("data_loader", _DATA)
+    return boto3.Session(key, secret, region_name=region, botocore_session=core)
 
 
 @dataclass(frozen=True)
@@ -40,7 +52,7 @@ class AgentSession:
         cls, settings: WorkerSettings, detail: dict[str, Any], alive: Callable[[str], None] = lambda doing: None
     ) -> "AgentSession":
         """Connect the session that ``settings`` name to the table and the bucket."""
-        aws = boto3.Session(region_name=settings.region)
+        aws = aws_session(settings.region)
         return cls(
             session_id=settings.session_id,
             detail=detail,

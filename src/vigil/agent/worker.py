@@ -10,10 +10,12 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import connection, parent_process
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -132,7 +134,12 @@ def _code(error: BaseException) -> str:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "the agent ran out of memory"
-    return " ".join(str(error).split()) or type(error).__name__
+    line = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        # It says no more than the key.
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{line} is missing ({Path(where.filename).name}, line {where.lineno}: {where.line})"
+    return line
 
 
 def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:

@@ -51,7 +51,7 @@ def install(agents: AgentHost) -> None:
 
 
 def _name_lambda_errors() -> None:
-    """AWS names a failed Lambda task by the exception's class; ministack calls each one Runtime.HandlerError."""
+    """AWS names a failed Lambda task by the exception's class, or by the function's death; to ministack all are one."""
     plain, named = '"error": str(e), "trace"', '"error": str(e), "etype": type(e).__name__, "trace"'
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     if plain not in script:
@@ -69,8 +69,9 @@ def _name_lambda_errors() -> None:
         last_type.set(None)
         result = execute(*args, **kwargs)
         body, name = result.get("body"), last_type.get()
-        if result.get("error") and isinstance(body, dict) and body.get("errorType") == "Runtime.HandlerError" and name:
-            body["errorType"] = name
+        if result.get("error") and isinstance(body, dict) and body.get("errorType") == "Runtime.HandlerError":
+            died = body["errorMessage"] == "Worker process died"
+            body["errorType"] = name or ("Runtime.ExitError" if died else body["errorType"])
         return result
 
     lambda_runtime.Worker.invoke = invoke_and_note
@@ -305,9 +306,9 @@ def _serve_agentcore(agents: AgentHost) -> None:
     def invoke(runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> Response:
         session_id = headers.get("x-amzn-bedrock-agentcore-runtime-session-id", "")
         status, answer = agents.invoke(runtime, session_id, body)
-        if status == 500:
-            error = {"__type": "InternalServerException", "message": answer.decode(errors="replace")[:1000]}
-            return 500, {"Content-Type": "application/json"}, json.dumps(error).encode()
+        if name := {429: "ThrottlingException", 500: "InternalServerException"}.get(status):
+            error = {"__type": name, "message": answer.decode(errors="replace")[:1000]}
+            return status, {"Content-Type": "application/json"}, json.dumps(error).encode()
         if status >= 400:
             # AgentCore hides the agent's own status behind this error.
             message = f"Received error ({status}) from runtime: {answer.decode(errors='replace')[:1000]}"
@@ -336,6 +337,9 @@ def _serve_agentcore(agents: AgentHost) -> None:
     stepfunctions._SERVICE_DISPATCH[task] = stop_task
     route, action = r"/runtimes/.+/stopruntimesession", "bedrock-agentcore:StopRuntimeSession"
     _serve("bedrock-agentcore", "POST", route, (), action, stop)
+    # Asked for the runtime and its endpoint, as an invocation is, and not for any resource at all.
+    find_runtime = iam_actions._agentcore_runtime_arn
+    iam_actions._agentcore_runtime_arn = lambda path: find_runtime(path.replace("/stopruntimesession", "/invocations"))
 
 
 def _serve_bedrock() -> None:

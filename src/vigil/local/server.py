@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,15 @@ from vigil.local import AGENT_LOG
 HOST = "127.0.0.1"
 
 
-def main() -> int:
-    """Serve until told to stop."""
+def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
+    """Serve until told to stop. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
-    listener = socket.socket()
+    # Named, since asyncio disables Nagle's algorithm only then: it would hold each answer back for 40 ms.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, arguments.port))
@@ -45,6 +47,8 @@ def main() -> int:
         AUTH="true",
         GATEWAY_PORT=str(port),
         BIND_HOST=HOST,
+        # Each is a process here; whoever finds none free is throttled, and the workflow tries again.
+        LAMBDA_ACCOUNT_CONCURRENCY="16",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         MINISTACK_REGION=arguments.region,
@@ -60,7 +64,7 @@ def main() -> int:
     except LocalStackError as error:
         print(error, file=sys.stderr)
         return 1
-    asyncio.run(_serve(listener, agents, arguments.folder))
+    asyncio.run(_serve(listener, agents, arguments.folder, wrap))
     return 0
 
 
@@ -69,7 +73,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _serve(listener: socket.socket, agents: Any, folder: Path) -> None:
+async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Callable[[Any], Any]) -> None:
     from ministack.app import app as ministack
 
     from vigil.local.agentcore import CREDENTIALS_PATH
@@ -93,7 +97,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path) -> None:
             print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
 
     config = uvicorn.Config(
-        app,
+        wrap(app),
         log_level="warning",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import botocore.session
@@ -41,6 +41,9 @@ _OF_THE_RUNTIME = {
 @dataclass
 class LocalStack:
     """A running embedded AWS with Vigil deployed in it. A context manager: leaving it stops everything."""
+
+    SERVER: ClassVar[str] = "vigil.local.server"
+    """The module that is the embedded AWS; a subclass may name another."""
 
     process: "subprocess.Popen[str]"
     port: int
@@ -100,7 +103,7 @@ class LocalStack:
                 [
                     sys.executable,
                     "-m",
-                    "vigil.local.server",
+                    cls.SERVER,
                     *("--port", str(port)),
                     *("--folder", str(folder)),
                     *("--region", REGION),

@@ -2,101 +2,120 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from tests.support import Runtime, is_alive, until
 from vigil.agent.models import STAND_IN
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
-from vigil.session import Session, Status
+from vigil.names import STOP_PATH, Env
+from vigil.session import Failure, Session, Status
 
 NewSession = Callable[..., str]
 
+# As on AgentCore, it takes no orders to stop a session; one works at a time, and is given up soon without progress.
+STRICT = {Env.MAX_WORKERS: "1", Env.PROGRESS_SECONDS: "5"}
 
-class Runtime:
-    """A client of one runtime process."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+@pytest.fixture(scope="module")
+def runtime_with(embedded: LocalStack, table: Any, s3: Any) -> Iterator[Callable[[dict[Env, str]], Runtime]]:
+    """Return the runtime that has these settings; starts one if none lives."""
+    runtimes: dict[str, Runtime] = {}
 
-    def call(self, path: str, payload: object = None) -> tuple[int, dict[str, Any]]:
-        body = None if payload is None else json.dumps(payload).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=body)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)
+    def find(settings: dict[Env, str]) -> Runtime:
+        name = json.dumps(settings)
+        if name not in runtimes or runtimes[name].process.poll() is not None:
+            runtimes[name] = Runtime(
+                {
+                    **embedded.environment(),
+                    "PATH": os.environ["PATH"],
+                    Env.MODEL: STAND_IN,
+                    Env.AGENT: "tests.agents:chosen",
+                    Env.HEARTBEAT_SECONDS: "1",
+                    **settings,
+                },
+                *("-m", "vigil.agent", *(() if settings is STRICT else ("--shared",))),
+            )
+        return runtimes[name]
 
-    def invoke(self, session_id: str, **changes: object) -> tuple[int, dict[str, Any]]:
-        environment = {"SESSION_ID": session_id, "S3_BUCKET_NAME": "artifacts", "DDB_TABLE_NAME": "sessions"}
-        return self.call("/invocations", {"environment": environment, "detail": {}, **changes})
+    yield find
+    for runtime in runtimes.values():
+        runtime.process.terminate()
+        runtime.process.wait()
 
 
 @pytest.fixture
-def runtime_of(embedded: LocalStack, table: Any, s3: Any) -> Iterator[Callable[[str], Runtime]]:
-    processes: list[subprocess.Popen[bytes]] = []
+def runtime(runtime_with: Callable[[dict[Env, str]], Runtime]) -> Runtime:
+    return runtime_with({})
 
-    def start(agent: str) -> Runtime:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        environment = {
-            **embedded.environment(),
-            "PATH": os.environ["PATH"],
-            "VIGIL_MODEL": STAND_IN,
-            "VIGIL_AGENT": agent,
-        }
-        command = [sys.executable, "-m", "vigil.agent.runtime", "--host", "127.0.0.1", "--port", str(port)]
-        processes.append(subprocess.Popen(command, env=environment))
-        runtime = Runtime(port)
-        for _ in range(300):
-            try:
-                runtime.call("/ping")
-                return runtime
-            except OSError:
-                time.sleep(0.1)
-        raise AssertionError("the runtime did not start")
 
-    yield start
-    for process in processes:
-        process.terminate()
-        process.wait()
+@pytest.fixture
+def saved(s3: Any) -> Callable[[str, str], str]:
+    """Return what an agent saved, once it has."""
+
+    def read(session_id: str, name: str) -> str:
+        artifacts = Artifacts(s3, "artifacts", session_id)
+        until(lambda: artifacts.exists(name))
+        return artifacts.read(name)
+
+    return read
+
+
+Saved = Callable[[str, str], str]
 
 
 def ended(journal: Journal, session_id: str) -> Session:
-    for _ in range(300):
-        if (session := journal.get(session_id)).terminal:
-            return session
-        time.sleep(0.1)
-    raise AssertionError(f"session {session_id} did not end: {session}")
+    return until(lambda: (session := journal.get(session_id)).terminal and session)
+
+
+def failed(journal: Journal, session_id: str) -> Failure:
+    session = ended(journal, session_id)
+    assert session.status == Status.FAILED
+    assert session.error is not None
+    return session.error
+
+
+def are_gone(saved: Saved, session_id: str) -> Callable[[], bool]:
+    """Return whether the session's worker and the process that it started have ended."""
+    processes = [int(saved(session_id, name)) for name in ("pid", "left")]
+    return lambda: not any(map(is_alive, processes))
+
+
+@pytest.fixture(scope="module")
+def abandoned(runtime_with: Callable[[dict[Env, str]], Runtime], table: Any, s3: Any) -> tuple[Runtime, str, int]:
+    """A session that was failed from outside while its worker works, and the worker, which gets a while to notice."""
+    runtime, session_id, journal = runtime_with({}), str(uuid.uuid4()), Journal(table)
+    table.put_item(Item={"PK": session_id, "SK": "SESSION", "status": Status.INITIATED})
+    runtime.invoke(session_id, "waits")
+    artifacts = Artifacts(s3, "artifacts", session_id)
+    until(lambda: artifacts.exists("pid"))
+    journal.fail(session_id, Failure("Elsewhere", "somebody else knew better"))
+    return runtime, session_id, int(artifacts.read("pid"))
 
 
 def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
-    runtime_of: Callable[[str], Runtime], journal: Journal, new_session: NewSession, s3: Any
+    runtime_with: Callable[[dict[Env, str]], Runtime],
+    journal: Journal,
+    new_session: NewSession,
+    s3: Any,
+    saved: Saved,
+    abandoned: Any,
 ) -> None:
-    runtime, session_id = runtime_of("tests.agents:slow"), new_session()
-    assert runtime.call("/ping")[1]["status"] == "Healthy"
-    assert runtime.invoke(session_id) == (200, {"status": "accepted"})
-    assert runtime.invoke(session_id) == (200, {"status": "already running"})
-    assert runtime.call("/ping")[1]["status"] == "HealthyBusy"
+    runtime, session_id = runtime_with(STRICT), new_session()
+    assert runtime.status == "Healthy"
+    assert runtime.invoke(session_id, "waits") == (200, {"status": "accepted"})
+    assert runtime.invoke(session_id, "waits") == (200, {"status": "already running"})
+    assert runtime.status == "HealthyBusy"
+    Artifacts(s3, "artifacts", session_id).write("go", "")
     assert ended(journal, session_id).status == Status.COMPLETED
-    assert Artifacts(s3, "artifacts", session_id).read("report.md") == "# Hello"
-    for _ in range(100):
-        if runtime.call("/ping")[1]["status"] == "Healthy":
-            break
-        time.sleep(0.1)
+    assert saved(session_id, "report.md") == "# Hello"
+    until(lambda: runtime.status == "Healthy")
     assert runtime.invoke(session_id) == (200, {"status": "already ended"})
 
 
@@ -104,50 +123,54 @@ def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
     ("agent", "code", "message"),
     [
         ("killed", "AgentCrashed", "signal SIGKILL and no result: about to be killed"),
+        ("killed_by_a_realtime_signal", "AgentCrashed", f"signal {signal.SIGRTMIN + 1} and no result"),
         ("exits", "AgentCrashed", "exit code 7"),
         ("calls_exit", "AgentIncomplete", "the agent called exit(3)"),
-        ("leaves_a_process_and_dies", "AgentCrashed", "signal SIGKILL"),
         ("raises", "RuntimeError", "the dependency is broken"),
         ("forgets_everything", "AgentIncomplete", "without saving report.md"),
         ("completes_without_report", "AgentFailed", "save report.md before COMPLETED"),
         ("says_failed", "AgentFailed", "nothing to look at"),
         ("not_an_agent", "TypeError", "not callable"),
-        ("no_such_factory", "MissingSetting", "VIGIL_AGENT=tests.agents:no_such_factory"),
+        ("no_such_agent", "KeyError", "'no_such_agent'"),
     ],
 )
 def test_whatever_the_agent_does_the_session_ends_failed_with_its_cause(
-    runtime_of: Callable[[str], Runtime], journal: Journal, new_session: NewSession, agent: str, code: str, message: str
+    runtime: Runtime, journal: Journal, new_session: NewSession, agent: str, code: str, message: str
 ) -> None:
     session_id = new_session()
-    assert runtime_of(f"tests.agents:{agent}").invoke(session_id)[0] == 200
-    session = ended(journal, session_id)
-    assert session.status == Status.FAILED
-    assert session.error is not None
-    assert session.error.code == code
-    assert message in session.error.message
-    assert "\n" not in session.error.message
+    assert runtime.invoke(session_id, agent)[0] == 200
+    error = failed(journal, session_id)
+    assert error.code == code
+    assert message in error.message
+    assert "\n" not in error.message
 
 
 def test_an_agent_that_forgets_its_status_but_saved_a_report_is_completed_in_code(
-    runtime_of: Callable[[str], Runtime], journal: Journal, new_session: NewSession
+    runtime: Runtime, journal: Journal, new_session: NewSession
 ) -> None:
     session_id = new_session()
-    runtime_of("tests.agents:forgets_status").invoke(session_id)
+    runtime.invoke(session_id, "forgets_status")
     assert ended(journal, session_id).status == Status.COMPLETED
 
 
-def test_a_session_that_another_worker_runs_is_left_alone(
-    runtime_of: Callable[[str], Runtime], journal: Journal, new_session: NewSession
+def test_what_a_crashed_worker_has_started_ends_with_it(
+    runtime: Runtime, journal: Journal, new_session: NewSession, saved: Saved
 ) -> None:
-    session_id = new_session(Status.BUSY)
-    before = journal.get(session_id)
-    runtime = runtime_of("examples.hello_agent:hello_agent")
+    session_id = new_session()
+    runtime.invoke(session_id, "leaves_a_process_and_dies")
+    assert failed(journal, session_id).code == "AgentCrashed"
+    until(are_gone(saved, session_id))
+
+
+def test_a_session_that_another_worker_runs_is_left_alone(
+    runtime: Runtime, table: Any, new_session: NewSession
+) -> None:
+    session_id = new_session(Status.BUSY, worker="another", heartbeat_at="2026-01-01T00:00:00.000Z")
+    key = {"PK": session_id, "SK": "SESSION"}
+    before = table.get_item(Key=key)["Item"]
     runtime.invoke(session_id)
-    for _ in range(200):
-        if runtime.call("/ping")[1]["status"] == "Healthy":
-            break
-        time.sleep(0.1)
-    assert journal.get(session_id) == before
+    until(lambda: runtime.invoke(session_id)[1]["status"] == "already ended")
+    assert table.get_item(Key=key)["Item"] == before
 
 
 @pytest.mark.parametrize(
@@ -158,13 +181,88 @@ def test_a_session_that_another_worker_runs_is_left_alone(
         ({"detail": []}, "detail must be an object, not list"),
     ],
 )
-def test_a_bad_invocation_is_refused_with_its_reason(
-    runtime_of: Callable[[str], Runtime], changes: dict[str, object], said: str
-) -> None:
-    runtime = runtime_of("examples.hello_agent:hello_agent")
-    status, answer = runtime.invoke(str(uuid.uuid4()), **changes)
+def test_a_bad_invocation_is_refused_with_its_reason(runtime: Runtime, changes: dict[str, object], said: str) -> None:
+    session_id = str(uuid.uuid4())
+    status, answer = runtime.invoke(session_id, **changes)
     assert status == 400
     assert said in answer["error"]
-    environment = {"SESSION_ID": str(uuid.uuid4()), "S3_BUCKET_NAME": "b", "DDB_TABLE_NAME": "t", "PYTHONPATH": "/evil"}
-    assert runtime.invoke("x", environment=environment)[0] == 400
-    assert runtime.call("/ping")[1]["status"] == "Healthy"
+    environment = {"SESSION_ID": session_id, "S3_BUCKET_NAME": "b", "DDB_TABLE_NAME": "t", "PYTHONPATH": "/evil"}
+    assert runtime.invoke(session_id, environment=environment)[0] == 400
+    assert not runtime.stop(session_id)
+
+
+def test_one_session_is_stopped_and_the_others_go_on(
+    runtime: Runtime, journal: Journal, new_session: NewSession, s3: Any, saved: Saved
+) -> None:
+    stopped, kept = new_session(), new_session()
+    runtime.invoke(stopped, "leaves_a_process_and_hangs")
+    runtime.invoke(kept, "waits")
+    processes_gone, other = are_gone(saved, stopped), int(saved(kept, "pid"))
+    assert runtime.stop(stopped)
+    error = Failure("AgentStopped", "the agent's environment was shut down before the session ended")
+    assert journal.get(stopped).error == error
+    until(processes_gone)
+    until(lambda: runtime.invoke(stopped)[1]["status"] == "already ended")
+    assert not runtime.stop(stopped)
+    assert not runtime.stop(str(uuid.uuid4()))
+    assert is_alive(other)
+    Artifacts(s3, "artifacts", kept).write("go", "")
+    assert ended(journal, kept).status == Status.COMPLETED
+    assert journal.get(stopped).error == error
+
+
+def test_an_agent_without_progress_is_lost_and_a_session_that_waits_its_turn_is_not(
+    runtime_with: Callable[[dict[Env, str]], Runtime], journal: Journal, new_session: NewSession, saved: Saved
+) -> None:
+    runtime, stuck, next_one = runtime_with(STRICT), new_session(), new_session()
+    runtime.invoke(stuck, "leaves_a_process_and_hangs")
+    gone = are_gone(saved, stuck)
+    runtime.invoke(next_one)
+    first = until(lambda: journal.get(next_one).heartbeat_at)
+    until(lambda: journal.get(next_one).heartbeat_at != first)
+    assert journal.get(next_one).status == Status.INITIATED
+    error = failed(journal, stuck)
+    assert error.code == "AgentLost"
+    assert error.message.startswith("the agent made no progress for 5 s; it was last seen at: starting")
+    until(gone)
+    assert ended(journal, next_one).status == Status.COMPLETED
+
+
+def test_a_runtime_that_is_asked_to_end_stops_its_sessions_even_those_that_wait(
+    runtime_with: Callable[[dict[Env, str]], Runtime], journal: Journal, new_session: NewSession, saved: Saved
+) -> None:
+    runtime, running, waiting = runtime_with(STRICT), new_session(), new_session()
+    assert runtime.call(STOP_PATH, {"session_id": running})[0] == 404
+    runtime.invoke(running, "waits")
+    runtime.invoke(waiting, "waits")
+    worker = int(saved(running, "pid"))
+    runtime.process.terminate()
+    runtime.process.wait(30)
+    for session_id in (running, waiting):
+        assert failed(journal, session_id).code == "AgentStopped"
+    until(lambda: not is_alive(worker))
+
+
+def test_a_worker_whose_session_was_ended_from_outside_does_not_beat_and_ends(
+    abandoned: tuple[Runtime, str, int], journal: Journal
+) -> None:
+    runtime, session_id, worker = abandoned
+    until(lambda: not is_alive(worker))
+    until(lambda: runtime.invoke(session_id)[1]["status"] == "already ended")
+    session = journal.get(session_id)
+    assert session.error == Failure("Elsewhere", "somebody else knew better")
+    assert session.heartbeat_at is not None
+    assert session.ended_at is not None
+    assert session.heartbeat_at < session.ended_at
+
+
+def test_the_workers_of_a_runtime_that_is_killed_end_with_all_that_they_started(
+    runtime: Runtime, journal: Journal, new_session: NewSession, saved: Saved
+) -> None:
+    session_id = new_session()
+    runtime.invoke(session_id, "leaves_a_process_and_hangs")
+    gone = are_gone(saved, session_id)
+    runtime.process.kill()
+    runtime.process.wait()
+    until(gone)
+    assert journal.get(session_id).status == Status.BUSY

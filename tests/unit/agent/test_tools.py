@@ -8,32 +8,13 @@ import pytest
 from strands import Agent
 
 from tests.agents import follows
-from vigil.agent.models import STAND_IN
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import storage_tools
 from vigil.errors import InvalidArtifact
-from vigil.local.stack import LocalStack
 from vigil.session import Status
-from vigil.settings import WorkerSettings
 
 NewSession = Callable[..., str]
-
-
-@pytest.fixture
-def session(
-    embedded: LocalStack, table: Any, s3: Any, new_session: NewSession, monkeypatch: pytest.MonkeyPatch
-) -> AgentSession:
-    for name, value in embedded.environment().items():
-        monkeypatch.setenv(name, value)
-    environment = {
-        "SESSION_ID": new_session(Status.BUSY),
-        "DDB_TABLE_NAME": table.name,
-        "S3_BUCKET_NAME": "artifacts",
-        "AWS_REGION": "us-east-1",
-        "VIGIL_MODEL": STAND_IN,
-    }
-    return AgentSession.open(WorkerSettings.from_env(environment), {})
 
 
 def results(agent: Agent) -> list[str]:

@@ -11,10 +11,12 @@ import pytest
 from tests.support import Workflow, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.session import Status
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
+from vigil.session import Failure, Status
 
 HELLO: dict[str, object] = {"agent": "hello_agent"}
 LISTS: dict[str, object] = {"agent": "lists"}
+WAITS: dict[str, object] = {"agent": "waits"}
 COSTS: dict[str, object] = {"functions": "orders-*"}
 
 
@@ -34,22 +36,35 @@ class Gap:
     said: str
 
 
+class Unclosed:
+    """Without the grant the reconciler fails with an error that names the action, and so is called again."""
+
+
 class Simulated:
     """The embedded AWS does not check this one; IAM's own simulator does."""
 
 
-GRANTS: dict[tuple[str, str], Failed | Gap | Simulated | None] = {
-    ("TriggerWorkflowStart", "states:StartExecution"): Simulated(),
+GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
+    ("TriggerWorkflowStart", "states:StartExecution"): None,
     ("WorkflowSessionCreate", "dynamodb:PutItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
     ("WorkflowSessionRead", "dynamodb:GetItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
-    ("WorkflowSessionFail", "dynamodb:UpdateItem"): None,
+    ("WorkflowSessionUpdate", "dynamodb:UpdateItem"): None,
     ("WorkflowAgentInvoke", "lambda:InvokeFunction"): Failed("Lambda.AWSLambdaException", HELLO),
+    ("WorkflowAgentStop", "bedrock-agentcore:StopRuntimeSession"): None,
     ("InvokerAgentInvoke", "bedrock-agentcore:InvokeAgentRuntime"): Failed("AgentNotAccepted", HELLO),
     ("InvokerLogsWrite", "logs:CreateLogStream"): Simulated(),
     ("InvokerLogsWrite", "logs:PutLogEvents"): Simulated(),
-    ("AgentJournalRead", "dynamodb:GetItem"): Failed("AgentFailed", HELLO),
+    ("ReconcilerSessionsList", "dynamodb:Query"): None,
+    ("ReconcilerSessionClose", "dynamodb:UpdateItem"): Unclosed(),
+    ("ReconcilerExecutionRead", "states:DescribeExecution"): Unclosed(),
+    ("ReconcilerAgentStop", "bedrock-agentcore:StopRuntimeSession"): None,
+    ("ReconcilerLogsWrite", "logs:CreateLogStream"): Simulated(),
+    ("ReconcilerLogsWrite", "logs:PutLogEvents"): Simulated(),
+    # Read at the end only, of a session whose agent set no final status.
+    ("AgentJournalRead", "dynamodb:GetItem"): Failed("AwsUnavailable", {"agent": "forgets_status"}),
     ("AgentJournalUpdate", "dynamodb:UpdateItem"): None,
     ("AgentJournalTask", "dynamodb:PutItem"): Failed("AgentFailed", COSTS),
+    ("AgentWorkflowWake", "states:SendTaskSuccess"): None,
     ("AgentArtifactWrite", "s3:PutObject"): Failed("AgentFailed", HELLO),
     # HeadObject says no more than 403.
     ("AgentArtifactRead", "s3:GetObject"): Failed("AgentFailed", HELLO, "403"),
@@ -187,26 +202,133 @@ def test_with_every_grant_in_place_an_agent_may_list_its_artifacts(workflow: Wor
     assert execution["status"] == "SUCCEEDED"
 
 
-def test_without_workflow_session_fail_the_execution_still_tells_the_first_cause(
+def test_without_trigger_workflow_start_the_event_lies_in_the_dead_letter_queue(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment, statements: dict[str, Statement]
+) -> None:
+    event = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(HELLO)}
+    with without(stack, statements["TriggerWorkflowStart"], "states:StartExecution"):
+        event_id = stack.client("events").put_events(Entries=[event])["Entries"][0]["EventId"]
+        (lost,) = until(deployment.dead_letters)
+    assert lost.event_id == event_id
+    assert lost.reason.startswith("NO_PERMISSIONS: ")
+    assert workflow.session(event_id) is None
+
+
+def test_without_workflow_session_update_sessions_are_looked_at_by_the_clock_and_closed_by_the_reconciler(
     stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
 ) -> None:
-    with without(stack, statements["WorkflowSessionFail"], "dynamodb:UpdateItem"):
-        execution, session = workflow.run(detail=["not an object"])
-    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidDetail")
+    with without(stack, statements["WorkflowSessionUpdate"], "dynamodb:UpdateItem"):
+        session_id, refused = workflow.start(detail=["not an object"])
+        completed, _ = workflow.run(detail=HELLO)
+        failed = workflow.ended(refused)
+    assert completed["status"] == "SUCCEEDED"
+    assert "WaitBriefly" in workflow.states(completed["executionArn"])
+    cause = f"session {session_id}: detail must be an object, not list"
+    assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "InvalidDetail", cause)
+    closed = until(lambda: (session := workflow.session(session_id)) and session.error)
+    assert closed == Failure("WorkflowEnded", f"its workflow ended without it: FAILED, InvalidDetail: {cause}")
+
+
+def test_without_workflow_agent_stop_a_session_ends_alike_and_its_agent_by_itself(
+    stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
+) -> None:
+    with without(stack, statements["WorkflowAgentStop"], "bedrock-agentcore:StopRuntimeSession"):
+        execution, session = workflow.run(detail=HELLO)
+    assert execution["status"] == "SUCCEEDED"
     assert session is not None
-    assert session.status == Status.INITIATED
+    history = workflow.sfn.get_execution_history(executionArn=execution["executionArn"], reverseOrder=True)
+    (denied,) = [event["taskFailedEventDetails"] for event in history["events"] if event["type"] == "TaskFailed"]
+    assert denied["error"] == "BedrockAgentCore.AccessDeniedException"
+    assert "bedrock-agentcore:StopRuntimeSession" in denied["cause"]
 
 
-def test_without_agent_journal_update_the_agent_does_nothing_and_its_log_says_why(
+def test_without_agent_workflow_wake_the_end_is_seen_at_the_next_look(
     stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
 ) -> None:
-    log = stack.agent_log
+    with without(stack, statements["AgentWorkflowWake"], "states:SendTaskSuccess"):
+        execution, session = workflow.run(detail=HELLO)
+    assert execution["status"] == "SUCCEEDED"
+    assert session is not None
+    assert session.status == Status.COMPLETED
+    history = workflow.sfn.get_execution_history(executionArn=execution["executionArn"])
+    assert "States.Timeout" in json.dumps(history["events"], default=str)
+    assert "the workflow was not woken: An error occurred (AccessDenied" in stack.agent_log.read_text()
+
+
+def test_without_agent_journal_update_the_agent_does_nothing_and_is_given_up_as_lost(
+    stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
+) -> None:
     with without(stack, statements["AgentJournalUpdate"], "dynamodb:UpdateItem"):
-        session_id, arn = workflow.start(detail=HELLO)
-        until(lambda: f"session {session_id}: its worker died" in log.read_text())
-        session = workflow.session(session_id)
+        execution, session = workflow.run(detail=HELLO)
+    assert (execution["status"], execution["error"]) == ("FAILED", "AgentLost")
     assert session is not None
-    assert session.status == Status.INITIATED
-    assert "not authorized to perform: dynamodb:UpdateItem" in log.read_text()
-    assert not Deployment(stack.session()).artifacts(session_id).exists("report.md")
-    workflow.sfn.stop_execution(executionArn=arn)
+    assert session.error == Failure("AgentLost", "the agent was invoked but gave no sign of life")
+    assert "not authorized to perform: dynamodb:UpdateItem" in stack.agent_log.read_text()
+    assert not Deployment(stack.session()).artifacts(session.session_id).exists("report.md")
+
+
+def reconcile(stack: LocalStack, event: object) -> dict[str, Any]:
+    """Call the reconciler as its rules do and return its answer, or the error it raised."""
+    answer = stack.client("lambda").invoke(
+        FunctionName=stack.outputs[Output.RECONCILER], Payload=json.dumps(event).encode()
+    )
+    return dict(json.loads(answer["Payload"].read()))
+
+
+@pytest.fixture
+def abandoned(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Iterator[tuple[str, dict[str, object]]]:
+    """A session whose workflow was aborted while its agent worked, and the event of it, which no rule has delivered."""
+    events = stack.client("events")
+    (rule,) = [rule["Name"] for rule in events.list_rules()["Rules"] if "aws.states" in rule.get("EventPattern", "")]
+    session_id, arn = workflow.start(detail=WAITS)
+    until(lambda: (session := workflow.session(session_id)) and session.status == Status.BUSY)
+    events.disable_rule(Name=rule)
+    try:
+        workflow.sfn.stop_execution(executionArn=arn)
+        told = json.dumps({"session_id": session_id})
+        yield session_id, {"detail": {"executionArn": arn, "status": "ABORTED", "input": told}}
+    finally:
+        events.enable_rule(Name=rule)
+        deployment.artifacts(session_id).write("go", "")
+
+
+@pytest.mark.parametrize(("sid", "action"), grants(Unclosed))
+def test_without_the_grant_the_reconciler_fails_and_says_why(
+    stack: LocalStack,
+    workflow: Workflow,
+    statements: dict[str, Statement],
+    abandoned: tuple[str, dict[str, object]],
+    sid: str,
+    action: str,
+) -> None:
+    session_id, event = abandoned
+    with without(stack, statements[sid], action):
+        assert action in reconcile(stack, event)["errorMessage"]
+    session = workflow.session(session_id)
+    assert session is not None
+    assert session.status == Status.BUSY
+    assert reconcile(stack, event) == {"closed": [session_id]}
+
+
+def test_without_reconciler_sessions_list_only_what_an_event_tells_is_closed(
+    stack: LocalStack, statements: dict[str, Statement], abandoned: tuple[str, dict[str, object]]
+) -> None:
+    session_id, event = abandoned
+    with without(stack, statements["ReconcilerSessionsList"], "dynamodb:Query"):
+        assert "dynamodb:Query" in reconcile(stack, {})["errorMessage"]
+        assert reconcile(stack, event) == {"closed": [session_id]}
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_without_reconciler_agent_stop_the_session_is_closed_and_its_agent_is_not_stopped(
+    stack: LocalStack, statements: dict[str, Statement], abandoned: tuple[str, dict[str, object]], granted: bool
+) -> None:
+    session_id, event = abandoned
+    if granted:
+        closed = reconcile(stack, event)
+    else:
+        with without(stack, statements["ReconcilerAgentStop"], "bedrock-agentcore:StopRuntimeSession"):
+            closed = reconcile(stack, event)
+    assert closed == {"closed": [session_id]}
+    stopped = f"session {session_id} had ended before this: the agent's environment was shut down"
+    assert (stopped in stack.agent_log.read_text()) == granted

@@ -1,0 +1,48 @@
+"""One local stack for all of this folder: functions with secrets in them, and a recorder between agent and model."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.security.planted import API_KEY, plant
+from tests.security.recorder import Recorder
+from tests.support import Workflow
+from vigil.deployment import Deployment
+from vigil.local.stack import LocalStack
+from vigil.names import Env, Parameter
+
+# An agent that does not beat is lost after 6 s, and a workflow that nobody wakes looks again after 5.
+TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5"}
+
+
+@pytest.fixture(scope="session")
+def recorder() -> Iterator[Recorder]:
+    """What the agents of this folder's stack ask their model goes through it."""
+    with Recorder() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def stack(recorder: Recorder) -> Iterator[LocalStack]:
+    """A local stack whose account holds a few functions with secrets; an event's detail may choose its agent."""
+    environment = {
+        Env.AGENT: "tests.agents:chosen",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": recorder.endpoint,
+        "SOME_API_KEY": API_KEY,
+    }
+    with LocalStack.start(agent_environment=environment, parameters=TIMING, sample_account=False) as started:
+        recorder.target = started.port
+        plant(started)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def deployment(stack: LocalStack) -> Deployment:
+    """A client of this folder's stack."""
+    return Deployment(stack.session())
+
+
+@pytest.fixture(scope="session")
+def workflow(stack: LocalStack) -> Workflow:
+    """Executions of the workflow of this folder's stack."""
+    return Workflow(stack)

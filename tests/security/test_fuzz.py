@@ -1,0 +1,255 @@
+"""A thousand random events and invocations at every edge: each is answered, and nothing breaks.
+
+The same ones in every run, so that a run tells of the code and not of chance.
+"""
+
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from tests.support import Workflow, until
+from tests.unit.test_invoker import RUNTIME, AgentCore, handler_of
+from vigil import invoker, reconciler
+from vigil.errors import VigilError
+from vigil.local.stack import REGION, LocalStack
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Env, Output
+from vigil.session import Status
+
+
+def fuzz(examples: int) -> Callable[[Any], Any]:
+    return settings(
+        max_examples=examples,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=(HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large),
+    )
+
+
+# What JSON can say, halves of surrogate pairs among it.
+TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+SESSION_ID = st.uuids(version=4).map(str)
+KEYS = st.sampled_from(["days", "regions", "functions", "agent", "deadline_seconds"]) | TEXT
+DETAIL = st.dictionaries(KEYS, JSON, max_size=4)
+
+
+def some(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """An object with some of the keys, or anything else."""
+    return st.fixed_dictionaries({}, optional={**values, "more": JSON}) | JSON
+
+
+INVOCATION = st.fixed_dictionaries(
+    {"session_id": SESSION_ID}, optional={"detail": st.none() | DETAIL, "event_time": JSON}
+) | some(session_id=SESSION_ID | JSON, detail=DETAIL | JSON)
+
+
+@pytest.fixture(scope="module")
+def agentcore() -> Iterator[AgentCore]:
+    """An AgentCore on loopback, where the invoker's own client finds it."""
+    answers = AgentCore()
+    with pytest.MonkeyPatch.context() as patch, ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            Env.TABLE: "table",
+            Env.BUCKET: "bucket",
+            Env.AGENT_RUNTIME_ARN: RUNTIME,
+        }.items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        invoker._client.cache_clear()
+        yield answers
+        invoker._client.cache_clear()
+        server.shutdown()
+        thread.join()
+
+
+ANSWER = st.fixed_dictionaries(
+    {"status": st.sampled_from([200, 200, 204, 302, 400, 403, 404, 424, 429, 500, 503])},
+    optional={
+        "body": st.binary(max_size=60)
+        | some(status=st.sampled_from(["accepted", "already running", "refused"]) | JSON, error=JSON).map(
+            lambda answer: json.dumps(answer).encode()
+        ),
+        "headers": st.sampled_from(["ThrottlingException", "RuntimeClientError", "x"]).map(
+            lambda code: {"x-amzn-ErrorType": code}
+        ),
+        "reset": st.just(True),
+    },
+)
+
+
+@fuzz(400)
+@given(event=INVOCATION, answer=ANSWER)
+def test_the_invoker_answers_or_raises_an_error_of_vigil(agentcore: AgentCore, event: Any, answer: Any) -> None:
+    agentcore.answers(**{**vars(AgentCore()), **answer})
+    with suppress(VigilError):
+        done = invoker.handler(event, None)
+        assert done["session_id"] == event["session_id"]
+        assert done["answer"] in invoker.ACCEPTED
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """The port of a runtime process of its own, and its log."""
+    log = tmp_path_factory.mktemp("runtime") / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"PATH": os.environ["PATH"], "AWS_REGION": REGION}
+    with log.open("w") as written:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vigil.agent", "--shared", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        until(lambda: process.poll() is not None or serves(port))
+        yield port, log
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def serves(port: int) -> bool:
+    try:
+        return request(port, "GET", "/ping")[0] == 200
+    except OSError:
+        return False
+
+
+NO_ID = st.text(max_size=32) | JSON
+"""Never a session's: what a session does when it starts is for the deployed workflow below."""
+PAYLOAD = st.fixed_dictionaries(
+    {"environment": st.fixed_dictionaries({Env.SESSION_ID: NO_ID, Env.BUCKET: TEXT | JSON, Env.TABLE: TEXT | JSON})},
+    optional={"detail": DETAIL | JSON},
+) | some(environment=some(**{Env.SESSION_ID: SESSION_ID, Env.BUCKET: TEXT, "PYTHONPATH": TEXT}), detail=DETAIL | JSON)
+BODY = PAYLOAD.map(lambda payload: json.dumps(payload).encode()) | st.binary(max_size=200)
+
+
+@fuzz(350)
+@given(body=BODY)
+@example(body=b"")
+@example(body=b"[" * 5_000)
+@example(body=json.dumps({"environment": {"SESSION_ID": "x" * 2_000_000}}).encode())
+def test_the_runtime_refuses_what_is_no_invocation(runtime: tuple[int, Path], body: bytes) -> None:
+    status, answer = request(runtime[0], "POST", "/invocations", body)
+    assert status == 400, answer
+    assert json.loads(answer)["error"]
+
+
+def test_the_runtime_has_broken_nothing_and_works_on_nothing_after_that(runtime: tuple[int, Path]) -> None:
+    port, log = runtime
+    status, answer = request(port, "GET", "/ping")
+    assert (status, json.loads(answer)["status"]) == (200, "Healthy")
+    assert "Traceback" not in log.read_text(errors="replace")
+
+
+CODE = re.compile(r"[A-Za-z]+(\.[A-Za-z]+)?")
+BATCH = 50
+
+
+@fuzz(4)
+@given(batch=st.lists(some(session_id=JSON, detail=DETAIL | JSON, event_time=JSON), min_size=BATCH, max_size=BATCH))
+def test_every_execution_of_no_session_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
+    machine = workflow.outputs[Output.STATE_MACHINE]
+    started = [
+        workflow.sfn.start_execution(stateMachineArn=machine, input=json.dumps(item))["executionArn"] for item in batch
+    ]
+    for item, arn in zip(batch, started, strict=True):
+        execution = workflow.ended(arn)
+        assert execution["status"] == "FAILED"
+        assert (item, CODE.fullmatch(execution["error"])) != (item, None)
+        assert (item, execution["error"], execution["cause"]) != (item, "States.Runtime", execution["cause"])
+
+
+DEEP: Any = json.loads("[" * 500 + "]" * 500)
+
+
+@fuzz(3)
+@given(details=st.lists(DETAIL, min_size=10, max_size=10, unique_by=json.dumps))
+def test_every_event_becomes_a_session_that_ends_and_says_why(
+    stack: LocalStack, workflow: Workflow, details: list[dict[str, Any]]
+) -> None:
+    kind = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE}
+    events = [{**kind, "Detail": json.dumps(detail)} for detail in [*details[1:], {"functions": DEEP}]]
+    answer = stack.client("events").put_events(Entries=events)
+    assert answer["FailedEntryCount"] == 0
+    for entry in answer["Entries"]:
+        session = until(partial(ended, workflow, entry["EventId"]))
+        assert session.status == Status.COMPLETED or CODE.fullmatch(session.error.code), session
+
+
+def ended(workflow: Workflow, session_id: str) -> Any:
+    session = workflow.session(session_id)
+    return session if session is not None and session.terminal else None
+
+
+@pytest.fixture(scope="module")
+def reconciling(stack: LocalStack) -> Iterator[None]:
+    """The environment of the reconciler's function, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            **stack.environment(),
+            Env.TABLE: stack.outputs[Output.TABLE],
+            Env.AGENT_RUNTIME_ARN: stack.outputs[Output.AGENT_RUNTIME],
+        }.items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        reconciler._reconciler.cache_clear()
+        yield
+        reconciler._reconciler.cache_clear()
+
+
+TOLD = some(
+    source=TEXT,
+    detail=some(
+        executionArn=TEXT | JSON,
+        status=st.sampled_from(["FAILED", "ABORTED"]),
+        input=some(session_id=TEXT | JSON).map(json.dumps) | TEXT | JSON,
+    ),
+)
+
+
+@fuzz(100)
+@given(event=TOLD)
+def test_the_reconciler_closes_nothing_for_what_is_no_end_of_an_execution(reconciling: None, event: Any) -> None:
+    assert reconciler.handler(event, None) == {"closed": []}

@@ -1,0 +1,91 @@
+"""What is secret about an account's functions, and about the agent itself, is written nowhere and told to no model."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.security.planted import API_KEY, NAME, PLANTED
+from tests.security.recorder import Recorder
+from tests.support import Workflow, command
+from vigil.deployment import Deployment
+from vigil.local.stack import LocalStack
+from vigil.names import Output
+
+ACCESS_KEY = re.compile(rb"ASIA[0-9A-Z]{16}")
+"""Of temporary credentials, such as the agent's."""
+
+Written = dict[str, bytes]
+
+
+def objects(stack: LocalStack) -> Iterator[bytes]:
+    """Yield every version of every object in the bucket."""
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    for version in s3.list_object_versions(Bucket=bucket)["Versions"]:
+        yield s3.get_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])["Body"].read()
+
+
+def history(workflow: Workflow, arn: str) -> Iterator[Any]:
+    yield workflow.sfn.describe_execution(executionArn=arn)
+    yield from workflow.sfn.get_paginator("get_execution_history").paginate(executionArn=arn)
+
+
+def logs(stack: LocalStack) -> Iterator[Any]:
+    """Yield what stands in the log groups of Vigil's own."""
+    client = stack.client("logs")
+    for group in client.describe_log_groups(logGroupNamePrefix="/aws/cloudformation/")["logGroups"]:
+        yield from client.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+
+
+def text(pages: Iterator[Any]) -> bytes:
+    return json.dumps(list(pages), default=str).encode()
+
+
+@pytest.fixture(scope="module")
+def written(stack: LocalStack, workflow: Workflow, deployment: Deployment, recorder: Recorder) -> Written:
+    """All that a session of the cost agent left behind, by where it lies."""
+    del recorder.bodies[:]
+    session_id = deployment.trigger({"functions": "orders-*"})
+    outcome = command(stack, "vigil", "watch", session_id)
+    assert outcome.returncode == 0, outcome.stderr
+    arn = deployment.journal.get(session_id).execution_arn
+    assert arn is not None
+    return {
+        "what the model was told and said": b"\n".join(recorder.bodies),
+        "artifacts": b"\n".join(objects(stack)),
+        "table": text(iter(workflow.table.scan()["Items"])),
+        "execution": text(history(workflow, arn)),
+        "log groups": text(logs(stack)),
+        **{path.name: path.read_bytes() for path in stack.folder.glob("*.log")},
+        "vigil watch": outcome.stdout.encode(),
+        "vigil show": command(stack, "vigil", "show", session_id).stdout.encode(),
+    }
+
+
+def test_the_search_looks_where_a_session_leaves_what_may_be_known(written: Written, deployment: Deployment) -> None:
+    assert NAME.encode() in written["what the model was told and said"]
+    assert NAME.encode() in written["artifacts"]
+    session = deployment.journal.recent(1)[0]
+    for place in ("table", "execution", "log groups", "agent.log", "vigil show"):
+        assert session.session_id.encode() in written[place], place
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_what_is_secret_about_a_function_is_nowhere(stack: LocalStack, written: Written, kind: str) -> None:
+    secret = PLANTED[kind].encode()
+    assert secret in text(readable(stack))
+    assert [place for place, found in written.items() if secret in found] == []
+
+
+def readable(stack: LocalStack) -> Iterator[Any]:
+    """Yield what AWS tells about the function that holds the secrets: they are there to be found."""
+    yield stack.client("lambda").get_function(FunctionName=NAME)
+    for name in (NAME, "orders-export"):
+        yield from stack.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
+
+
+def test_what_is_secret_about_the_agent_is_nowhere(written: Written) -> None:
+    found = {place: ACCESS_KEY.findall(said) + re.findall(API_KEY.encode(), said) for place, said in written.items()}
+    assert not any(found.values()), found

@@ -1,0 +1,221 @@
+"""The session record under every interleaving of its writers: the journal's and the workflow's own writes, on a table.
+
+Each write is one conditional update, so an interleaving is an order of writes. An answer may be lost: then the write is
+repeated as botocore and Step Functions repeat it, after others have written meanwhile.
+"""
+
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from benchmarks.walk import evaluated
+from infra.workflow import definition
+from vigil.errors import SessionEnded, SessionTaken
+from vigil.journal import Journal
+from vigil.local.stack import LocalStack
+from vigil.session import ALLOWED_FROM, TERMINAL, Failure, Status
+
+TIMING = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
+STATES = definition("sessions", "invoker", "runtime", TIMING)["States"]
+TASKS = {"begins": "InitializeSession", "stores a token": "WaitForChange", "marks failed": "MarkFailed"}
+OWN, OTHER = "execution:own", "execution:of-the-duplicate"
+EXECUTIONS = {"workflow": OWN, "duplicate": OTHER}
+
+LEGAL = {(None, Status.INITIATED), (None, Status.FAILED)} | {
+    (before, after) for after, allowed in ALLOWED_FROM.items() for before in allowed
+}
+SKEWS = {"A": 300, "supervisor of A": -300, "B": -290, "supervisor of B": 120, "operator": 7, "reconciler": -60}
+"""Seconds by which each writer's clock is wrong."""
+
+BEFORE_THE_AGENT = [
+    *("operator fails", "reconciler closes own", "reconciler closes other"),
+    *("duplicate begins", "duplicate marks failed"),
+]
+LIVING = [
+    *["workflow stores a token"] * 6,
+    *(f"{worker} is busy" for worker in "AAABBB"),
+    *(f"{worker} {does}" for worker in "AAB" for does in ("starts a task", "notes", "beats")),
+    "duplicate begins",
+]
+ENDING = [
+    *BEFORE_THE_AGENT,
+    "workflow marks failed",
+    *(f"{worker} {does}" for worker in "AAB" for does in ("completes", "completes", "fails")),
+    *(f"{worker} fails as supervisor" for worker in "AABBBB"),
+]
+ACTION = st.sampled_from([*LIVING * 8, *ENDING])
+"""Most orders are to hold some life before the session ends."""
+
+
+class Writers(RuleBasedStateMachine):
+    """One session record and all who write to it; checks every write."""
+
+    def __init__(self, table: Any, client: Any) -> None:
+        super().__init__()
+        self._table, self._client = table, client
+        self._refusals = [c.exceptions.ConditionalCheckFailedException for c in (client, table.meta.client)]
+        self.session_id = str(uuid.uuid4())
+        self.record: dict[str, Any] = {}
+        self.tokens: list[str] = []
+        self.woken: list[str] = []
+        self.writer = ""
+        self.must_wake = False
+        self.meanwhile: list[str] | None = None
+
+    # -- the table, as the journal and the workflow reach it
+
+    def update_item(self, **request: Any) -> Any:
+        return self._write(partial(self._table.update_item, **request))
+
+    def put_item(self, **request: Any) -> Any:
+        return self._write(partial(self._table.put_item, **request))
+
+    def _write(self, call: Callable[[], Any]) -> Any:
+        if self.meanwhile is not None:
+            others, self.meanwhile = self.meanwhile, None
+            with suppress(*self._refusals):
+                self._observed(call)
+            for action in others:
+                self._do(action)
+        return self._observed(call)
+
+    def _observed(self, call: Callable[[], Any]) -> Any:
+        answer = call()
+        before, self.record = self.record, self._read()
+        status = before.get("status"), self.record.get("status")
+        assert status[0] == status[1] or status in LEGAL
+        if status[0] in TERMINAL:
+            assert self.record == before
+        elif status[1] in TERMINAL:
+            # Nobody waits when a workflow ends its session, or the reconciler because the workflow has ended.
+            self.must_wake = self.writer not in ("workflow", "duplicate", "reconciler")
+        if self.writer == "duplicate" and before.get("execution_arn") == OWN:
+            assert self.record == before
+        if "worker" in before:
+            assert self.record["worker"] == before["worker"]
+        if status[1] == Status.BUSY:
+            assert "worker" in self.record
+        token = self.record.get("task_token")
+        if token != before.get("task_token"):
+            assert token, "a token has vanished"
+            self.tokens.append(token)
+        return answer
+
+    def _read(self) -> dict[str, Any]:
+        key = {"PK": self.session_id, "SK": "SESSION"}
+        found: dict[str, Any] = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {})
+        return found
+
+    # -- the writers
+
+    def _journal(self, writer: str) -> Journal:
+        skew = timedelta(seconds=SKEWS[writer])
+        return Journal(self, self.woken.append, now=lambda: datetime.now(UTC) + skew)  # type: ignore[arg-type]
+
+    def _do(self, action: str) -> None:
+        interrupted, (self.writer, _, does) = self.writer, action.partition(" ")
+        if self.writer in EXECUTIONS:
+            self._task(TASKS[does], EXECUTIONS[self.writer])
+        elif self.writer == "reconciler":
+            self._reconciler(does)
+        else:
+            self._journaled(does)
+        self.writer = interrupted
+
+    def _journaled(self, does: str) -> None:
+        """Let a worker, its supervisor or the operator write as it does."""
+        writer = self.writer
+        supervises = does.endswith("supervisor") or does == "beats"
+        journal = self._journal(f"supervisor of {writer}" if supervises else writer)
+        failure = Failure("Broken", f"{writer} {does}")
+        try:
+            {
+                "is busy": lambda: journal.busy(self.session_id, writer),
+                "completes": lambda: journal.complete(self.session_id, f"s3://bucket/{writer}"),
+                "fails": lambda: journal.fail(self.session_id, failure),
+                "fails as supervisor": lambda: journal.fail(self.session_id, failure, writer),
+                "starts a task": lambda: journal.start_task(self.session_id, "phase"),
+                "notes": lambda: journal.note(self.session_id, f"{writer} works"),
+                "beats": lambda: journal.beat(self.session_id, writer),
+            }[does]()
+        except (SessionEnded, SessionTaken):
+            return
+        if does == "is busy":
+            assert self.record["worker"] == writer
+        if supervises:
+            assert self.record.get("worker", writer) == writer
+
+    def _reconciler(self, does: str) -> None:
+        execution = OWN if does == "closes own" else OTHER
+        closed = self._journal("reconciler").close(self.session_id, execution, Failure("WorkflowEnded", "aborted"))
+        assert not closed or (self.record["status"], self.record["execution_arn"]) == (Status.FAILED, execution)
+
+    def _task(self, state: str, execution: str) -> None:
+        """Write as the task ``state`` of ``execution`` does."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        context = {
+            "Execution": {"Id": execution, "StartTime": now},
+            "State": {"EnteredTime": now},
+            "Task": {"Token": str(uuid.uuid4())},
+        }
+        states = {"input": {"session_id": self.session_id, "detail": {}}, "context": context}
+        variables = {"session_id": self.session_id, "error": {"code": "AgentLost", "message": "no sign of life"}}
+        request = evaluated(STATES[state]["Arguments"], states, variables, lambda: 1_800_000_000_000)
+        write = self._client.put_item if "Item" in request else self._client.update_item
+        with suppress(*self._refusals):
+            self._write(partial(write, **request))
+
+    # -- the orders
+
+    @initialize(
+        begins=st.sampled_from([True] * 9 + [False]),
+        meanwhile=st.none() | st.lists(st.sampled_from(BEFORE_THE_AGENT), max_size=2),
+    )
+    def begin(self, begins: bool, meanwhile: list[str] | None) -> None:
+        if begins:
+            self.meanwhile = meanwhile
+            self._do("workflow begins")
+
+    @rule(action=ACTION, meanwhile=st.none() | st.lists(ACTION, max_size=3))
+    def write(self, action: str, meanwhile: list[str] | None) -> None:
+        """Let ``action`` happen; with ``meanwhile``, its answer is lost, and this happens before it is repeated."""
+        self.meanwhile = meanwhile
+        self._do(action)
+
+    @invariant()
+    def whoever_waits_is_woken(self) -> None:
+        if self.must_wake and self.tokens:
+            assert self.tokens[-1] in self.woken
+        assert set(self.woken) <= set(self.tokens[-1:])
+
+    def teardown(self) -> None:
+        """See that whatever has not ended can be ended, even if the answer is lost."""
+        for action in ("B fails as supervisor", "operator fails"):
+            self.write(action, meanwhile=[])
+            self.whoever_waits_is_woken()
+        assert not self.record or self.record["status"] in TERMINAL
+
+
+@pytest.mark.criterion("1.4")
+def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(table: Any, embedded: LocalStack) -> None:
+    run_state_machine_as_test(
+        partial(Writers, table, embedded.client("dynamodb")),
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=12,
+            deadline=None,
+            # A dozen writes are few enough to read, and each costs too much to try fewer for minutes.
+            phases=[Phase.generate],
+            database=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

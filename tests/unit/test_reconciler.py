@@ -1,0 +1,154 @@
+"""The reconciler against real executions: whose session it closes, and whose it leaves alone."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.support import until
+from vigil import reconciler
+from vigil.journal import Journal
+from vigil.local.stack import LocalStack
+from vigil.names import Env
+from vigil.reconciler import handler
+from vigil.session import Failure, Status
+
+NewSession = Callable[..., str]
+SCHEDULE = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+
+STATES = {
+    "How": {
+        "Type": "Choice",
+        "Choices": [
+            {"Condition": "{% $states.input.how = 'fails' %}", "Next": "Fail"},
+            {"Condition": "{% $states.input.how = 'succeeds' %}", "Next": "Succeed"},
+        ],
+        "Default": "Wait",
+    },
+    "Wait": {"Type": "Wait", "Seconds": 600, "Next": "Succeed"},
+    "Succeed": {"Type": "Succeed"},
+    "Fail": {"Type": "Fail", "Error": "Broken", "Cause": "so it is"},
+}
+
+
+HOW = {
+    "aborts": "ABORTED, Costly: enough is enough",
+    "fails": "FAILED, Broken: so it is",
+    "succeeds": "SUCCEEDED",
+    "gone": "it is gone",
+}
+
+
+@pytest.fixture(scope="module")
+def executions(embedded: LocalStack, table: Any) -> Iterator[dict[str, str]]:
+    """The ARNs of executions by what has become of each; none does anything for its session."""
+    sfn = embedded.client("stepfunctions")
+    role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
+    machine = sfn.create_state_machine(
+        name=f"machine-{uuid.uuid4()}",
+        roleArn=role["Role"]["Arn"],
+        definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "How", "States": STATES}),
+    )["stateMachineArn"]
+    started = {
+        how: sfn.start_execution(stateMachineArn=machine, input=json.dumps({"how": how}))["executionArn"]
+        for how in ("runs", "aborts", "fails", "succeeds")
+    }
+    sfn.stop_execution(executionArn=started["aborts"], error="Costly", cause="enough is enough")
+    for how in ("fails", "succeeds"):
+        until(lambda arn=started[how]: sfn.describe_execution(executionArn=arn)["status"] != "RUNNING")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            **embedded.environment(),
+            Env.TABLE: table.name,
+            Env.AGENT_RUNTIME_ARN: "arn:aws:bedrock-agentcore:us-east-1:000000000000:runtime/gone",
+        }.items():
+            patch.setenv(name, value)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)
+        reconciler._reconciler.cache_clear()
+        yield {**started, "gone": machine.replace(":stateMachine:", ":execution:") + ":gone"}
+        reconciler._reconciler.cache_clear()
+    sfn.stop_execution(executionArn=started["runs"])
+
+
+def event(session_id: object, execution_arn: str, **more: object) -> dict[str, Any]:
+    """The event of the execution's end, as far as it is read."""
+    given = json.dumps({"session_id": session_id})
+    return {"source": "aws.states", "detail": {"executionArn": execution_arn, "input": given, **more}}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("status", [Status.INITIATED, Status.BUSY])
+def test_a_session_whose_execution_has_ended_is_closed_with_how_it_did(
+    executions: dict[str, str], journal: Journal, new_session: NewSession, status: Status, how: str
+) -> None:
+    session_id = new_session(status, execution_arn=executions[how])
+    told = event(session_id, executions[how])
+    assert handler(told, None) == {"closed": [session_id]}
+    session = journal.get(session_id)
+    assert session.status == Status.FAILED
+    assert session.error == Failure("WorkflowEnded", f"its workflow ended without it: {HOW[how]}")
+    assert handler(told, None) == {"closed": []}
+
+
+def test_a_session_that_its_execution_did_not_even_record_is_closed(
+    executions: dict[str, str], journal: Journal
+) -> None:
+    session_id = str(uuid.uuid4())
+    assert handler(event(session_id, executions["fails"]), None) == {"closed": [session_id]}
+    session = journal.get(session_id)
+    assert (session.status, session.execution_arn) == (Status.FAILED, executions["fails"])
+
+
+@pytest.mark.parametrize(
+    ("status", "begun_by", "told_of"),
+    [
+        # Whatever an event says that is late: the execution may have been redriven since.
+        pytest.param(Status.BUSY, "runs", "runs", id="running"),
+        pytest.param(Status.BUSY, "runs", "fails", id="of-a-duplicate-event"),
+        pytest.param(Status.COMPLETED, "fails", "fails", id="completed"),
+        pytest.param(Status.FAILED, "fails", "fails", id="failed"),
+    ],
+)
+def test_any_other_session_is_left_alone(
+    executions: dict[str, str],
+    journal: Journal,
+    new_session: NewSession,
+    status: Status,
+    begun_by: str,
+    told_of: str,
+) -> None:
+    session_id = new_session(status, execution_arn=executions[begun_by])
+    before = journal.get(session_id)
+    assert handler(event(session_id, executions[told_of], status="ABORTED"), None) == {"closed": []}
+    assert journal.get(session_id) == before
+
+
+TOO_LARGE = {"source": "aws.states", "detail": {"executionArn": "arn", "input": None, "inputDetails": {}}}
+
+
+@pytest.mark.parametrize("swept_by", [SCHEDULE, TOO_LARGE], ids=["schedule", "input-too-large"])
+def test_an_event_that_names_no_session_has_all_of_them_looked_at(
+    executions: dict[str, str], new_session: NewSession, swept_by: dict[str, Any]
+) -> None:
+    handler(SCHEDULE, None)
+    closed = {
+        new_session(Status.INITIATED, execution_arn=executions["aborts"]),
+        new_session(Status.BUSY, execution_arn=executions["fails"]),
+    }
+    for status, how in ((Status.BUSY, "runs"), (Status.COMPLETED, "succeeds")):
+        new_session(status, execution_arn=executions[how])
+    # One whose execution nobody knows.
+    new_session(Status.BUSY)
+    assert set(handler(swept_by, None)["closed"]) == closed
+    assert handler(SCHEDULE, None) == {"closed": []}
+
+
+@pytest.mark.parametrize("given", ["no JSON", "[]", "{}", '"text"', '{"session_id": "short"}', '{"session_id": 7}'])
+def test_an_execution_that_had_no_session_has_none_closed(
+    executions: dict[str, str], new_session: NewSession, given: str
+) -> None:
+    new_session(Status.BUSY, execution_arn=executions["fails"])
+    assert handler(event(None, executions["fails"], input=given), None) == {"closed": []}

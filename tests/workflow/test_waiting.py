@@ -1,0 +1,125 @@
+"""Waiting: no wake-up is lost, whenever the session ends, and an agent that is lost is missed within known bounds."""
+
+import math
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.walk import Life, Walk, walk
+from infra.workflow import definition
+from tests.support import Workflow, until
+from vigil.agent.session import AgentSession
+from vigil.journal import Journal
+from vigil.local.stack import LocalStack
+from vigil.names import Env, Output, Parameter
+from vigil.session import Failure
+from vigil.wakeup import waker
+
+SESSIONS = 48
+LANES = 8
+
+
+def rests(session: AgentSession) -> None:
+    threading.Event().wait()
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[LocalStack]:
+    """A stack that looks at a session each hour if nothing wakes it, and where all but one wait for a worker."""
+    with LocalStack.start(
+        agent_environment={Env.AGENT: f"{__name__}:rests", Env.MAX_WORKERS: "1"},
+        parameters={Parameter.SAFETY_SECONDS: "3600", Parameter.HEARTBEAT_SECONDS: "300"},
+        sample_account=False,
+    ) as started:
+        yield started
+
+
+@pytest.mark.criterion("5.3")
+def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> None:
+    workflow = Workflow(patient)
+    journal = Journal.open(patient.session(), patient.outputs[Output.TABLE])
+    wake = waker(workflow.sfn)
+
+    def token(session_id: str, last: str | None = None) -> Any:
+        """Wait until the workflow waits with another token than ``last``."""
+
+        def look() -> Any:
+            record = workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True).get("Item", {})
+            return record.get("task_token") if record.get("task_token") != last else None
+
+        return until(look)
+
+    def race(number: int) -> tuple[str, list[str]]:
+        """End a session about when its workflow stores a token; returns (the execution's status, its tasks' errors)."""
+        completes = number % 2 == 0
+        session_id, arn = workflow.start()
+        first = token(session_id)
+        if completes:
+            journal.busy(session_id, "worker")
+        began = time.monotonic()
+        wake(first)
+        second = token(session_id, first)
+        # The workflow looks, finds nothing and stores its next token in about the time that it has just taken.
+        moment = random.uniform(0, 1.5 * (time.monotonic() - began))
+        wake(second)
+        time.sleep(moment)
+        if completes:
+            journal.complete(session_id, "s3://bucket/report.md")
+        else:
+            journal.fail(session_id, Failure("Broken", "on purpose"))
+        status = workflow.ended(arn)["status"]
+        assert status == ("SUCCEEDED" if completes else "FAILED")
+        history = workflow.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+        return status, [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"]
+
+    with ThreadPoolExecutor(LANES) as pool:
+        ends = list(pool.map(race, range(SESSIONS)))
+    refused = sum("DynamoDb.ConditionalCheckFailedException" in errors for _, errors in ends)
+    # Both orders of the two writes were met, and nobody had to wait for the time to pass.
+    assert 0 < refused < SESSIONS
+    assert not any("States.Timeout" in errors for _, errors in ends)
+
+
+SAFETY, HEARTBEAT = st.integers(30, 3600), st.integers(1, 300)
+MOMENT, SHARE = st.floats(0, 2000), st.floats(0, 0.98)
+
+
+def lived(life: Life, safety: int, heartbeat: int) -> Walk:
+    timing = SimpleNamespace(safety=str(safety), heartbeat=str(heartbeat), progress="900", session="27000")
+    return walk(definition("sessions", "invoker", "runtime", timing), life)
+
+
+@settings(max_examples=50, deadline=None)
+@given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, dies=MOMENT)
+def test_an_agent_that_dies_is_missed_within_its_bound(
+    safety: int, heartbeat: int, first_beat: float, dies: float
+) -> None:
+    life = Life(first_beat=first_beat * 2 * heartbeat, beat=heartbeat, dies=dies)
+    missed = lived(life, safety, heartbeat)
+    assert missed.variables["error"]["code"] == "AgentLost"
+    bound = dies + max(safety, 2 * heartbeat) + safety * math.ceil(4 * heartbeat / safety)
+    assert dies <= missed.seconds <= (bound if dies >= life.first_beat else 2 * heartbeat)
+
+
+@settings(max_examples=50, deadline=None)
+@given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, beat=SHARE, ends=MOMENT, invoked=MOMENT)
+def test_an_agent_that_lives_is_not_missed(
+    safety: int, heartbeat: int, first_beat: float, beat: float, ends: float, invoked: float
+) -> None:
+    life = Life(
+        invoked=invoked,
+        first_beat=invoked + first_beat * 2 * heartbeat,
+        beat=(0.01 + beat) * 4 * heartbeat,
+        ends=invoked + ends,
+    )
+    done = lived(life, safety, heartbeat)
+    assert done.states[-1] == "SessionCompleted"
+    assert done.seconds == life.ends
