@@ -315,8 +315,9 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Retry": retry_dynamodb,
             "Catch": [
                 {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "Next": "CheckStatus"},
-                # The record cannot be written; the execution still ends with the first cause.
-                {"ErrorEquals": ["States.ALL"], "Next": "StopAgent"},
+                # The record cannot be written, and may be another execution's. This one still ends with the first
+                # cause, and the reconciler closes the session and stops its agent.
+                {"ErrorEquals": ["States.ALL"], "Next": "HowItEnded"},
             ],
             "Next": "StopAgent",
         },

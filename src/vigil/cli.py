@@ -207,12 +207,13 @@ def sessions(
         console.print("no sessions")
         return
     # An id that is cut cannot be copied; the cause folds instead.
-    whole = {"session": 36, "status": 9, "started": 24, "ended": 24}
+    whole = {"session": 36, "status": 9, "started (UTC)": 19, "ended (UTC)": 19}
     columns = (Column(name, no_wrap=True, min_width=width) for name, width in whole.items())
     table = Table(*columns, "cause", box=None)
     for session in found:
         cause = f"{session.error.code}: {session.error.message}" if session.error else ""
-        cells = (session.session_id, session.status, session.start_time, session.ended_at or "", cause[:80])
+        times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
+        cells = (session.session_id, session.status, *times, cause[:80])
         table.add_row(*map(escape, cells))
     console.print(table)
 

@@ -58,6 +58,7 @@ def test_the_agent_sees_its_own_credentials_and_nothing_of_the_host(
     environment = json.loads(deployment.artifacts(session.session_id).read("environment.json"))
     assert set(environment) <= {
         *("SESSION_ID", "S3_BUCKET_NAME", "DDB_TABLE_NAME", "VIGIL_MODEL", "VIGIL_AGENT", "VIGIL_WORKER"),
+        "VIGIL_HEARTBEAT_SECONDS",
         *("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"),
         *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
         *("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"),

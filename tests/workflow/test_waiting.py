@@ -23,7 +23,7 @@ from vigil.names import Env, Output, Parameter
 from vigil.session import Failure
 from vigil.wakeup import waker
 
-SESSIONS = 48
+SESSIONS = 40
 LANES = 8
 
 

@@ -538,7 +538,7 @@ def test_what_is_denied_or_invalid_is_not_tried_again(
             "table": "DynamoDB.AmazonDynamoDBException",
         }[wrong]
     )
-    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "StopAgent", "HowItEnded", "SessionFailed"]
+    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "HowItEnded", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
     assert set(tried.values()) == {1}, tried
 

@@ -168,7 +168,8 @@ class Supervisor:
             _fail(session.settings, error)
             session.kill()
         process.join()
-        # Not to its end: a process that the agent left behind may hold the pipe open for ever.
+        # What the agent left behind holds the pipe open.
+        session.kill()
         reader.join(STDERR_SECONDS)
         if error is None and not session.stopped:
             said = " ".join(list(session.said)).strip()[-600:]
