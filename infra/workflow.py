@@ -30,13 +30,17 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
 
     The arguments may hold CloudFormation tokens.
     """
+    # A parameter may be a fraction, and a wait may not.
+    safety, heartbeat, session = (f"$floor({value})" for value in (timing.safety, timing.heartbeat, timing.session))
+    # However often it should look: 1,500 looks are 20,000 events, and an execution ends at its 25,000th.
+    shortest = f"$ceil({session} / 1500)"
     session_key = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
     # The names that errors arrive under: $error is {code, message} wherever a failure is recorded.
     # A Lambda error's Cause is the JSON that the function raised; others' is plain text.
     caught = {
         "code": "{% $states.errorOutput.Error %}",
         "message": (
-            "{% ($cause := $states.errorOutput.Cause;"
+            "{% ($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
             ' $raised := $contains($cause, /^\\{.*"errorMessage".*\\}$/) ? $parse($cause) : {};'
             " $substring($exists($raised.errorMessage) ? $raised.errorMessage : $cause, 0, 1000)) %}"
         ),
@@ -90,8 +94,8 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     retry_dynamodb = [retry(transient_dynamodb_errors, 15)]
     deadline = (
         f"($asked := $states.input.detail.{DEADLINE_KEY};"
-        f" $given := $type($asked) = 'number' and $asked >= 1 and $asked <= {timing.session};"
-        f" $toMillis($states.context.Execution.StartTime) + 1000 * ($given ? $asked : {timing.session}))"
+        f" $given := $type($asked) = 'number' and $asked >= 1 and $asked <= {session};"
+        f" $toMillis($states.context.Execution.StartTime) + 1000 * ($given ? $asked : {session}))"
     )
     expires = {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"}
     begun = {
@@ -107,7 +111,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "message": "the session exists already: this event was delivered before",
     }
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
-    patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {timing.heartbeat})"
+    patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {heartbeat})"
 
     states: dict[str, Any] = {
         "InitializeSession": {
@@ -157,10 +161,11 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     "Next": "SessionFailed",
                 },
                 {
-                    # EventBridge delivers at least once; the second delivery must leave the session alone.
+                    # EventBridge delivers at least once: then the record is another execution's, and stays as it is. Or
+                    # it is our own, and the session went on or ended before a redrive.
                     "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
-                    "Assign": {"session_id": "{% $states.input.session_id %}", "error": duplicate},
-                    "Next": "SessionFailed",
+                    "Assign": begun,
+                    "Next": "CheckStatus",
                 },
                 {"ErrorEquals": ["States.ALL"], "Assign": {**begun, "error": caught}, "Next": "MarkFailed"},
             ],
@@ -269,8 +274,8 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 },
             },
             "TimeoutSeconds": (
-                f"{{% $max([1, $min([$seen.sign = '' ? {FIRST_CHECK_BEATS} * {timing.heartbeat} : {timing.safety},"
-                " $ceil(($deadline - $millis()) / 1000)])]) %}"
+                f"{{% $max([1, $min([$seen.sign = '' ? {FIRST_CHECK_BEATS} * {heartbeat} :"
+                f" $max([{safety}, {shortest}]), $ceil(($deadline - $millis()) / 1000)])]) %}}"
             ),
             "Retry": retry_dynamodb,
             "Catch": [
@@ -283,7 +288,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             ],
             "Next": "CheckStatus",
         },
-        "WaitBriefly": {"Type": "Wait", "Seconds": f"{{% {timing.heartbeat} %}}", "Next": "CheckStatus"},
+        "WaitBriefly": {"Type": "Wait", "Seconds": f"{{% $max([{heartbeat}, {shortest}]) %}}", "Next": "CheckStatus"},
         "MarkFailed": {
             "Type": "Task",
             "Resource": "arn:aws:states:::dynamodb:updateItem",

@@ -9,8 +9,13 @@ from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 
+MAX_SESSION_SECONDS = 4500
 # A workflow looks at a session after 6 s if the agent has not beaten, else every 5 s, and gives it up after 12 s.
-TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5"}
+TIMING = {
+    Parameter.HEARTBEAT_SECONDS: "3",
+    Parameter.SAFETY_SECONDS: "5",
+    Parameter.MAX_SESSION_SECONDS: str(MAX_SESSION_SECONDS),
+}
 
 
 @pytest.fixture(scope="session")

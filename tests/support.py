@@ -55,7 +55,10 @@ class Runtime:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, *words, "--host", "127.0.0.1", "--port", str(self.port)]
-        self.process = subprocess.Popen(command, env=environment)
+        # It ends when whoever holds the other end does.
+        given, self.stdin = os.pipe()
+        self.process = subprocess.Popen(command, env=environment, stdin=given)
+        os.close(given)
         until(self._answers)
 
     def _answers(self) -> bool:

@@ -186,8 +186,12 @@ def stop(
     """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
     deployment = Deployment()
     deployment.stop(session_id, reason)
-    await_end(deployment, session_id)
     console.print(f"stopped {session_id}")
+    try:
+        await_end(deployment, session_id)
+    except AwsUnavailable as error:
+        # The session has ended all the same.
+        errors.print(f"its workflow: {error}", markup=False)
 
 
 @app.command()
@@ -215,7 +219,8 @@ def sessions(
         times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
         cells = (session.session_id, session.status, *times, cause[:80])
         table.add_row(*map(escape, cells))
-    console.print(table)
+    # A narrow terminal would leave the cause out.
+    console.print(table, width=max(console.width, 120))
 
 
 def _tell_dead_letters(deployment: Deployment) -> None:

@@ -42,8 +42,11 @@ class DeadLetter:
         try:
             event = json.loads(message["Body"])
         except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            # Anybody with the permission may put anything here.
             event = {}
-        told = message.get("MessageAttributes", {})
+        told = message.get("MessageAttributes") or {}
         said = (told.get(name, {}).get("StringValue") for name in ("ERROR_CODE", "ERROR_MESSAGE"))
         return cls(str(event.get("id", "?")), str(event.get("time", "?")), ": ".join(filter(None, said)) or "unknown")
 

@@ -104,7 +104,7 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
         body = response["response"].read()
     except ClientError as error:
         raise _kind(error)(f"session {session_id}: {_line(error)}") from error
-    except (BotoCoreError, OSError, AttributeError) as error:
+    except (BotoCoreError, OSError, AttributeError, ValueError) as error:
         # No connection, none that held, no answer in time, or one that is no error of AWS's, on which botocore trips.
         raise AgentUnavailable(f"session {session_id}: {_line(error)}") from error
     try:

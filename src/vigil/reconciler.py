@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.errors import InvalidSessionId, WorkflowEnded
+from vigil.errors import InvalidSessionId, VigilError, WorkflowEnded
 from vigil.journal import Journal
 from vigil.session import Failure, check_session_id
 from vigil.settings import ReconcilerSettings
@@ -52,17 +52,35 @@ class Reconciler:
         return [(s.session_id, s.execution_arn) for s in self._journal.open_sessions() if s.execution_arn]
 
     def close(self, executions: Iterable[tuple[str, str]]) -> Iterable[str]:
-        """Fail each session whose execution has ended, stop its agent, and yield its id."""
+        """Fail each session whose execution has ended, stop its agent, and yield its id.
+
+        What fails for one session is raised when all have been looked at.
+        """
+        first: Exception | None = None
         for session_id, execution_arn in executions:
-            # Asked now: an event may be late, and the execution redriven meanwhile.
-            ended = self._how_it_ended(execution_arn)
-            if ended is None:
+            try:
+                closed = self._close(session_id, execution_arn)
+            except (BotoCoreError, ClientError, VigilError) as error:
+                # The others must not wait for this one.
+                logger.exception("session %s could not be compared with its execution", session_id)
+                first = first or error
                 continue
-            error = WorkflowEnded(f"its workflow ended without it: {ended}")
-            if self._journal.close(session_id, execution_arn, Failure(error.code, str(error))):
-                logger.warning("session %s: %s", session_id, error)
-                self._stop_agent(session_id)
+            if closed:
                 yield session_id
+        if first is not None:
+            raise first
+
+    def _close(self, session_id: str, execution_arn: str) -> bool:
+        # Asked now: an event may be late, and the execution redriven meanwhile.
+        ended = self._how_it_ended(execution_arn)
+        if ended is None:
+            return False
+        error = WorkflowEnded(f"its workflow ended without it: {ended}")
+        if not self._journal.close(session_id, execution_arn, Failure(error.code, str(error))):
+            return False
+        logger.warning("session %s: %s", session_id, error)
+        self._stop_agent(session_id)
+        return True
 
     def _how_it_ended(self, execution_arn: str) -> str | None:
         """Return how the execution ended in a few words, or None if it runs."""

@@ -1,6 +1,7 @@
 """The typed environment of each part; read once, at the edge, and every default stands here once."""
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,11 +32,12 @@ def require(environ: Mapping[str, str], name: str) -> str:
 
 
 def whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
-    """Return the environment variable ``name``, a whole number above 0, or raise MissingSetting that names it."""
+    """Return the environment variable ``name``, a number from 1, without its fraction; or raise MissingSetting."""
     value = environ.get(name, "").strip() or str(default)
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
-        raise MissingSetting(f"environment variable {name} must be a whole number above 0, not {value[:80]!r}")
-    return int(value)
+    # A parameter of the stack may be a fraction.
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) or int(float(value)) < 1:
+        raise MissingSetting(f"environment variable {name} must be a number from 1, not {value[:80]!r}")
+    return int(float(value))
 
 
 @dataclass(frozen=True)

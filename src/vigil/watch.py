@@ -101,10 +101,7 @@ def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3
             if deployment.stepfunctions.describe_execution(executionArn=execution_arn)["status"] != "RUNNING":
                 return
         if time.monotonic() > deadline:
-            raise AwsUnavailable(
-                f"session {session_id} is FAILED, but its workflow still runs; it looks again within"
-                f" the safety interval: see `vigil watch {session_id}`"
-            )
+            raise AwsUnavailable(f"still running after {END_SECONDS:.0f} s; `vigil watch {session_id}` shows it")
         time.sleep(poll_seconds)
 
 

@@ -29,9 +29,10 @@ ProgressSeconds (P). In production, with their defaults of {safety}, {heartbeat}
 
 Where AWS itself fails, the workflow tries again: a call to DynamoDB 15 times, with pauses of 231 s at most in all, the
 invocation of the agent 10 times, with 131 s. Above all stands the deadline of at most MaxSessionSeconds, {session} s:
-at it the workflow looks at the session and ends it, once an invocation that is under way has ended; should AWS fail
-just then, the tries of three states come on top, 493 s. If the workflow is gone, or cannot write, the reconciler closes
-the session: at the event that Step Functions sends, or within 5 minutes by its schedule.
+at it the workflow looks at the session and ends it, once an invocation that is under way has ended, which takes 13
+minutes at most, if AgentCore never answers; should AWS fail just then, the tries of three states come on top, 493 s.
+If the workflow is gone, or cannot write, the reconciler closes the session: at the event that Step Functions sends, or
+within 5 minutes by its schedule.
 
 The sessions are real ones on the local stack: the deployed template, the runtime with its workers, the invoker and the
 reconciler, with S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s. **Real** are also all faults of our

@@ -175,7 +175,9 @@ def test_only_calls_that_read_or_know_no_resource_go_to_every_resource(template:
     assert all(action.split(":")[1].startswith(("List", "Get", "Describe", "Filter")) for action in READ_ACTIONS)
 
 
-def test_its_two_rules_alone_may_call_the_reconciler_and_nobody_the_invoker(template: Template) -> None:
+def test_by_a_functions_own_policy_two_rules_may_call_the_reconciler_and_nobody_else_anything(
+    template: Template,
+) -> None:
     granted = [
         {name: template.text(value) for name, value in permission["Properties"].items()}
         for permission in template.of_type("AWS::Lambda::Permission").values()

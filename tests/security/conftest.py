@@ -12,7 +12,11 @@ from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 
 # An agent that does not beat is lost after 6 s, and a workflow that nobody wakes looks again after 5.
-TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5"}
+TIMING = {
+    Parameter.HEARTBEAT_SECONDS: "3",
+    Parameter.SAFETY_SECONDS: "5",
+    Parameter.MAX_SESSION_SECONDS: "4500",
+}
 
 
 @pytest.fixture(scope="session")

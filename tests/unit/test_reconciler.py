@@ -10,10 +10,11 @@ import pytest
 
 from tests.support import until
 from vigil import reconciler
+from vigil.errors import AwsUnavailable
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Env
-from vigil.reconciler import handler
+from vigil.reconciler import Reconciler, handler
 from vigil.session import Failure, Status
 
 NewSession = Callable[..., str]
@@ -144,6 +145,25 @@ def test_an_event_that_names_no_session_has_all_of_them_looked_at(
     new_session(Status.BUSY)
     assert set(handler(swept_by, None)["closed"]) == closed
     assert handler(SCHEDULE, None) == {"closed": []}
+
+
+def test_a_session_that_cannot_be_looked_at_does_not_keep_the_others(
+    executions: dict[str, str], new_session: NewSession, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Reconciler._how_it_ended
+
+    def ask_or_fail(self: Reconciler, execution_arn: str) -> str | None:
+        if execution_arn == "forbidden":
+            raise AwsUnavailable("forbidden")
+        return ask(self, execution_arn)
+
+    monkeypatch.setattr(Reconciler, "_how_it_ended", ask_or_fail)
+    sessions = [new_session(Status.BUSY, execution_arn=arn) for arn in (executions["fails"], "forbidden") * 3]
+    with pytest.raises(AwsUnavailable, match="forbidden"):
+        handler(SCHEDULE, None)
+    assert [journal.get(session_id).status for session_id in sessions] == [Status.FAILED, Status.BUSY] * 3
+    for session_id in sessions[1::2]:
+        journal.fail(session_id, Failure("Done", ""))
 
 
 @pytest.mark.parametrize("given", ["no JSON", "[]", "{}", '"text"', '{"session_id": "short"}', '{"session_id": 7}'])

@@ -123,3 +123,11 @@ def test_an_agent_that_lives_is_not_missed(
     done = lived(life, safety, heartbeat)
     assert done.states[-1] == "SessionCompleted"
     assert done.seconds == life.ends
+
+
+def test_however_often_it_should_look_an_execution_stays_below_its_limit_of_events() -> None:
+    eager = SimpleNamespace(safety="1", heartbeat="1", progress="900", session="27000")
+    done = walk(definition("sessions", "invoker", "runtime", eager), Life(beat=1))
+    assert done.variables["error"]["code"] == "DeadlineExceeded"
+    assert done.seconds >= 27_000
+    assert len(done.events) < 25_000

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerProcess
 from typing import Any
@@ -47,6 +47,7 @@ logger = logging.getLogger("vigil.runtime")
 
 STDERR_LINES = 20
 STDERR_SECONDS = 2.0
+MAX_LINE = 10_000
 BEAT_ATTEMPTS = 3
 """Few: the next beat is near, and meanwhile nobody watches the worker."""
 END_ATTEMPTS = 12
@@ -56,6 +57,8 @@ GRACE_SECONDS = 10.0
 # Workers are forked from a server that has imported everything: a session does not wait for imports, and shares their
 # memory. Only this server is forked, which has one thread.
 _processes = multiprocessing.get_context("forkserver")
+_UNKNOWN_EXIT = 255
+"""What multiprocessing says of a process whose fork server died."""
 _journals = threading.Lock()
 
 
@@ -164,17 +167,16 @@ class Supervisor:
         _journal(session.settings.region, session.settings.table, END_ATTEMPTS)
         with progress:
             error = self._await_end(session, process, progress)
-        if error is not None:
-            _fail(session.settings, error)
+            # First, so that it has no word in what follows; and what it left behind holds the pipe open.
             session.kill()
         process.join()
-        # What the agent left behind holds the pipe open.
-        session.kill()
         reader.join(STDERR_SECONDS)
-        if error is None and not session.stopped:
+        if error is None:
             said = " ".join(list(session.said)).strip()[-600:]
             how = f"{_how(process.exitcode)} and no result" + (f": {said}" if said else "")
-            _fail(session.settings, AgentCrashed(f"the agent's process ended with {how}"))
+            error = AgentCrashed(f"the agent's process ended with {how}")
+        if not session.stopped:
+            _fail(session.settings, error)
 
     def _await_end(
         self, session: _Session, process: ForkServerProcess, progress: "connection.Connection[Any, Any]"
@@ -207,6 +209,8 @@ class Supervisor:
 
 
 def _how(code: int | None) -> str:
+    if code == _UNKNOWN_EXIT:
+        return "an exit code that nobody knows, since the process that it was forked from has ended"
     if code is None or code >= 0:
         return f"exit code {code}"
     try:
@@ -217,7 +221,8 @@ def _how(code: int | None) -> str:
 
 def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> None:
     with open(output.fileno(), errors="replace", closefd=False) as lines, output:
-        for line in lines:
+        # In pieces: a line may be as long as the memory is.
+        for line in iter(partial(lines.readline, MAX_LINE), ""):
             sys.stderr.write(line)
             said.append(" ".join(line.split()))
 
@@ -303,6 +308,12 @@ def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
     return app
 
 
+def _end_with_host() -> None:
+    """End with whoever started us and holds our standard input, which can be killed."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main() -> None:
     """Serve on the address that AgentCore expects, or on the one given."""
     parser = argparse.ArgumentParser(prog="python -m vigil.agent")
@@ -316,6 +327,8 @@ def main() -> None:
     supervisor = Supervisor(RuntimeSettings.from_env())
     app = build(supervisor)
     if arguments.shared:
+        threading.Thread(target=_end_with_host, daemon=True).start()
+
         # StopRuntimeSession ends the machine of a session; where sessions share one, it can only ask.
         async def stop(request: Request) -> JSONResponse:
             session_id = (await request.json())["session_id"]

@@ -50,8 +50,8 @@ def work(
     os.set_blocking(progress.fileno(), False)
 
     def alive(doing: str) -> None:
-        # It may be full because nobody has listened for a while: then another line is not what is missing.
-        with suppress(BlockingIOError):
+        # It may be full because nobody has listened for a while, or closed: then another line is not what is missing.
+        with suppress(OSError):
             os.write(progress.fileno(), doing.encode()[:500] + b"\n")
 
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)

@@ -92,7 +92,8 @@ class AgentHost:
             process = subprocess.Popen(
                 [sys.executable, "-m", "vigil.agent", "--shared", "--host", "127.0.0.1", "--port", str(port)],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                # Never written to: it ends when we do, however we do.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
             )

@@ -32,6 +32,16 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
+    # Until the server has handlers of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        return _run(arguments, wrap)
+    finally:
+        shutil.rmtree(arguments.folder, ignore_errors=True)
+
+
+def _run(arguments: argparse.Namespace, wrap: Callable[[Any], Any]) -> int:
     # Named, since asyncio disables Nagle's algorithm only then: it would hold each answer back for 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -57,7 +67,6 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     from vigil.local import overlay
     from vigil.local.agentcore import AgentHost
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.folder / AGENT_LOG)
     try:
         overlay.install(agents)

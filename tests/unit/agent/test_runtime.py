@@ -5,6 +5,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -266,3 +267,27 @@ def test_the_workers_of_a_runtime_that_is_killed_end_with_all_that_they_started(
     runtime.process.wait()
     until(gone)
     assert journal.get(session_id).status == Status.BUSY
+
+
+def test_a_runtime_ends_with_whoever_started_it(runtime: Runtime, new_session: NewSession, saved: Saved) -> None:
+    session_id = new_session()
+    runtime.invoke(session_id, "waits")
+    worker = int(saved(session_id, "pid"))
+    os.close(runtime.stdin)
+    runtime.process.wait(30)
+    until(lambda: not is_alive(worker))
+
+
+def test_a_fork_server_that_is_killed_fails_its_sessions_and_a_new_one_takes_the_next(
+    runtime: Runtime, journal: Journal, new_session: NewSession, saved: Saved
+) -> None:
+    session_id, next_one = new_session(), new_session()
+    runtime.invoke(session_id, "waits")
+    worker = int(saved(session_id, "pid"))
+    os.kill(int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGKILL)
+    error = failed(journal, session_id)
+    assert error.code == "AgentCrashed"
+    assert "the process that it was forked from has ended" in error.message
+    until(lambda: not is_alive(worker))
+    runtime.invoke(next_one)
+    assert ended(journal, next_one).status == Status.COMPLETED
