@@ -115,7 +115,7 @@ def wrap(app: Any) -> Any:
             await app(scope, again, hold)
         await asyncio.sleep(rule.delay)
         if rule.kill:
-            os.kill(_process_at(scope["client"][1]), signal.SIGKILL)
+            os.kill(_process_at(scope["client"][1], scope["server"][1]), signal.SIGKILL)
         if rule.kill or rule.reset:
             send.__self__.transport.abort()
             await receive()
@@ -163,10 +163,12 @@ async def _answer(send: Callable[[Any], Awaitable[None]], status: int, headers: 
     await send({"type": "http.response.body", "body": body})
 
 
-def _process_at(port: int) -> int:
-    """Return the process whose end of a connection is ``port``."""
+def _process_at(port: int, server_port: int) -> int:
+    """Return the process whose end of its connection to ``server_port`` is ``port``."""
     sockets = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-    inode = next(fields[9] for fields in sockets if int(fields[1].split(":")[1], 16) == port)
+    # Both ends: a port may be that of several connections, to different servers.
+    ends = [f"{end:04X}" for end in (port, server_port)]
+    inode = next(fields[9] for fields in sockets if [end[-4:] for end in fields[1:3]] == ends and fields[9] != "0")
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if os.readlink(link) == f"socket:[{inode}]":

@@ -33,12 +33,14 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     # Until the server has handlers of its own.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: _end(arguments.folder))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        return _run(arguments, wrap)
-    finally:
-        shutil.rmtree(arguments.folder, ignore_errors=True)
+    return _run(arguments, wrap)
+
+
+def _end(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def _run(arguments: argparse.Namespace, wrap: Callable[[Any], Any]) -> int:
