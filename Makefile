@@ -79,7 +79,8 @@ check: install ## Lint, type-check, check template and state machine, audit the 
 
 .PHONY: test
 test: install ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	@# Three on two cores: many tests wait for time to pass.
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 .PHONY: requirements
 requirements: install ## Write into docs/requirements.md which tests prove which criterion

@@ -176,8 +176,8 @@ INPUT = st.one_of(
 )
 
 
-@fuzz(25)
-@given(batch=st.lists(INPUT, min_size=8, max_size=8))
+@fuzz(10)
+@given(batch=st.lists(INPUT, min_size=20, max_size=20))
 def test_every_execution_with_a_bad_input_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
     machine = workflow.outputs[Output.STATE_MACHINE]
     started = [
