@@ -23,7 +23,7 @@ from vigil.session import RECORD_SK, Session, Status, iso
 DEFAULTS: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
 # Above the largest deadline, 28,500 s, so that sessions of 8 h can be compared.
 UNBOUNDED: Any = SimpleNamespace(**{**vars(DEFAULTS), "session": "28800"})
-SCALED: Any = SimpleNamespace(**{**vars(DEFAULTS), "safety": "3", "heartbeat": "1"})
+SCALED: Any = SimpleNamespace(**{**vars(DEFAULTS), "safety": "3", "heartbeat": "1", "session": "300"})
 LENGTHS = {"1 min": 60, "15 min": 900, "1 h": 3600, "8 h": 28_800}
 EVENTS_LIMIT = 25_000
 
@@ -154,7 +154,11 @@ def started(timing: Any) -> LocalStack:
     """Start a local stack that is as patient as ``timing`` says."""
     return LocalStack.start(
         agent_environment={Env.AGENT: "benchmarks.agents:works"},
-        parameters={Parameter.SAFETY_SECONDS: timing.safety, Parameter.HEARTBEAT_SECONDS: timing.heartbeat},
+        parameters={
+            Parameter.SAFETY_SECONDS: timing.safety,
+            Parameter.HEARTBEAT_SECONDS: timing.heartbeat,
+            Parameter.MAX_SESSION_SECONDS: timing.session,
+        },
         sample_account=False,
     )
 
