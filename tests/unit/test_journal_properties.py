@@ -210,7 +210,7 @@ def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(table: Any, emb
     run_state_machine_as_test(
         partial(Writers, table, embedded.client("dynamodb")),
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=12,
             deadline=None,
             # A dozen writes are few enough to read, and each costs too much to try fewer for minutes.

@@ -23,7 +23,7 @@ from vigil.names import Env, Output, Parameter
 from vigil.session import Failure, Status
 from vigil.wakeup import waker
 
-SESSIONS = 40
+SESSIONS = 30
 LANES = 8
 
 
