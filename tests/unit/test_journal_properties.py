@@ -122,6 +122,9 @@ class Writers(RuleBasedStateMachine):
         return Journal(self, self.woken.append, now=lambda: datetime.now(UTC) + skew)  # type: ignore[arg-type]
 
     def _do(self, action: str) -> None:
+        if action == "workflow stores a token" and self.record.get("execution_arn", OWN) != OWN:
+            # EvaluateStatus has sent it elsewhere: the record is another execution's.
+            return
         interrupted, (self.writer, _, does) = self.writer, action.partition(" ")
         if self.writer in EXECUTIONS:
             self._task(TASKS[does], EXECUTIONS[self.writer])
