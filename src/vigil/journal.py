@@ -131,7 +131,7 @@ class Journal:
             ":now": iso(now),
             ":execution": execution_arn,
             ":expires": int(now.timestamp()) + TTL_DAYS * 86400,
-            **{f":from{i}": value for i, value in enumerate(ALLOWED_FROM[Status.FAILED])},
+            **_from(Status.FAILED),
         }
         own = ("start_time", "created_at", "execution_arn", "expires_at")
         defaults = zip(own, (":now", ":now", ":execution", ":expires"), strict=True)
@@ -161,7 +161,7 @@ class Journal:
                 ExpressionAttributeValues={
                     ":now": iso(self._now()),
                     ":owner": worker,
-                    **{f":from{i}": value for i, value in enumerate(ALLOWED_FROM[Status.FAILED])},
+                    **_from(Status.FAILED),
                 },
             )
 
@@ -234,7 +234,7 @@ class Journal:
     def _transition(self, session_id: str, status: Status, fields: dict[str, Any], worker: str | None = None) -> None:
         now = iso(self._now())
         fields = {"status": status, "updated_at": now, **({"ended_at": now} if status.terminal else {}), **fields}
-        allowed = {f":from{i}": value for i, value in enumerate(ALLOWED_FROM[status])}
+        allowed = _from(status)
         condition, owner = f"#status IN ({', '.join(allowed)})", {}
         if worker is not None:
             condition += f" AND {_OWNED}"
@@ -270,6 +270,11 @@ def check_phase_name(name: object) -> str:
     if isinstance(name, str) and 0 < len(name) <= MAX_PHASE_NAME and "#" not in name and name.isprintable():
         return name
     raise InvalidStatus(f"phase must be 1 to {MAX_PHASE_NAME} printable characters without '#', not {str(name)[:80]!r}")
+
+
+def _from(status: Status) -> dict[str, str]:
+    """Return the statuses that ``status`` may follow, as values ``:from0``, ``:from1``, ... of an expression."""
+    return {f":from{i}": value for i, value in enumerate(ALLOWED_FROM[status])}
 
 
 def _error(failure: Failure) -> dict[str, str]:

@@ -18,8 +18,8 @@ from tests.chaos.matrix import (
     Fault,
     Item,
     Run,
-    is_alive,
 )
+from tests.support import is_alive
 from vigil.errors import SessionEnded
 from vigil.names import Output
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import agents, server
-from tests.support import Workflow, until
+from tests.support import Workflow, is_alive, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, synthesize
 from vigil.local.stack import STATE, LocalStack
@@ -332,10 +332,6 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
-
-
-def is_alive(pid: int) -> bool:
-    return _stat(pid)[:1] not in ([], ["Z"])
 
 
 def _children(pid: int) -> list[int]:
