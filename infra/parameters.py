@@ -4,7 +4,7 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from vigil.names import Parameter
-from vigil.settings import DEFAULT_AGENT, HEARTBEAT_SECONDS, MAX_SESSION_SECONDS, PROGRESS_SECONDS
+from vigil.settings import BUDGET_DOLLARS, DEFAULT_AGENT, HEARTBEAT_SECONDS, MAX_SESSION_SECONDS, PROGRESS_SECONDS
 
 
 class Timing:
@@ -44,6 +44,19 @@ def model_id(scope: Construct) -> str:
         default="global.anthropic.claude-sonnet-4-6",
         allowed_pattern=r"[A-Za-z0-9.:/_-]{1,256}",
         description="Bedrock model or inference profile of the agent",
+    ).value_as_string
+
+
+def budget_dollars(scope: Construct) -> str:
+    """Return a reference to the parameter that says what a session's model calls may cost."""
+    return cdk.CfnParameter(
+        scope,
+        Parameter.BUDGET_DOLLARS,
+        type="Number",
+        default=BUDGET_DOLLARS,
+        min_value=0.01,
+        max_value=1000,
+        description="What the model calls of a session may cost, in dollars",
     ).value_as_string
 
 

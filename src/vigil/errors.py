@@ -19,6 +19,7 @@
     │   ├── AgentIncomplete     the agent stopped without a result
     │   ├── AgentCrashed        the worker process died
     │   ├── AgentLost           the agent gives no sign of life, or makes no progress
+    │   ├── BudgetExceeded      the agent's model calls have cost what the session may spend
     │   └── AgentStopped        the agent's environment was shut down
     ├── WorkflowEnded           the workflow ended before the session did
     ├── StoppedByOperator       somebody ran `vigil stop`
@@ -119,6 +120,10 @@ class AgentCrashed(AgentError):
 
 class AgentLost(AgentError):
     """The agent gives no sign of life, or makes no progress."""
+
+
+class BudgetExceeded(AgentError):
+    """The agent's model calls have cost what the session may spend."""
 
 
 class AgentStopped(AgentError):

@@ -5,6 +5,7 @@ Transitions are condition expressions, so that two writers cannot both win; noth
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from vigil.session import (
     Session,
     Status,
     Task,
+    Usage,
     check_session_id,
     iso,
 )
@@ -193,18 +195,11 @@ class Journal:
 
     def note(self, session_id: str, progress: str) -> None:
         """Say how far the running phase is; raises SessionEnded unless the session is BUSY."""
-        with _translated(session_id):
-            self._table.update_item(
-                Key=_key(session_id),
-                UpdateExpression="SET progress = :progress, updated_at = :now",
-                ConditionExpression="#status = :busy",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={
-                    ":progress": progress[:MAX_MESSAGE],
-                    ":now": iso(self._now()),
-                    ":busy": Status.BUSY,
-                },
-            )
+        self._set(session_id, "progress", progress[:MAX_MESSAGE])
+
+    def spent(self, session_id: str, usage: Usage) -> None:
+        """Record what the model calls have used so far; raises SessionEnded unless the session is BUSY."""
+        self._set(session_id, "usage", asdict(usage))
 
     def end_task(self, session_id: str, task: Task, *, failed: bool = False, message: str = "") -> None:
         """End a running work phase, as complete or as failed."""
@@ -220,6 +215,17 @@ class Journal:
                 ConditionExpression="#state = :running",
                 ExpressionAttributeNames={"#state": "state"},
                 ExpressionAttributeValues=values,
+            )
+
+    def _set(self, session_id: str, name: str, value: str | dict[str, Any]) -> None:
+        """Set an attribute of a BUSY session's record."""
+        with _translated(session_id):
+            self._table.update_item(
+                Key=_key(session_id),
+                UpdateExpression="SET #name = :value, updated_at = :now",
+                ConditionExpression="#status = :busy",
+                ExpressionAttributeNames={"#status": "status", "#name": name},
+                ExpressionAttributeValues={":value": value, ":now": iso(self._now()), ":busy": Status.BUSY},
             )
 
     def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
@@ -243,7 +249,10 @@ class Journal:
             with _translated(session_id, f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}"):
                 answer = self._table.update_item(
                     Key=_key(session_id),
-                    UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in fields),
+                    # What a session that is complete was doing last, nobody needs; of one that failed it is a trace.
+                    UpdateExpression="SET "
+                    + ", ".join(f"#{name} = :{name}" for name in fields)
+                    + (" REMOVE progress" if status is Status.COMPLETED else ""),
                     ConditionExpression=condition,
                     ExpressionAttributeNames={f"#{name}": name for name in fields},
                     ExpressionAttributeValues={

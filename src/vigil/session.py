@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
@@ -88,6 +89,30 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What the model calls of a session have used until it ended."""
+
+    model: str
+    """Id of the model that was called last."""
+    input_tokens: int
+    output_tokens: int
+    dollars: Decimal
+    price_assumed: bool = False
+    """Whether the price of a model is not known, and the dearest one was taken instead."""
+
+    def __str__(self) -> str:
+        """Return the usage on one line, for a person."""
+        assumed = ", at an assumed price" if self.price_assumed else ""
+        return f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out, ${self.dollars:,.2f}{assumed}"
+
+    @classmethod
+    def from_item(cls, item: dict[str, Any]) -> "Usage":
+        """Build the usage from its attribute of the session record."""
+        counts = (int(item["input_tokens"]), int(item["output_tokens"]))
+        return cls(item["model"], *counts, item["dollars"], item["price_assumed"])
+
+
+@dataclass(frozen=True)
 class Session:
     """A session record as stored under ``PK=session_id``, ``SK=SESSION``."""
 
@@ -107,12 +132,15 @@ class Session:
     progress: str | None = None
     """How far the running work phase is, for a person."""
     expires_at: int | None = None
+    usage: Usage | None = None
+    """None if no language model has answered."""
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
         """Build a Session from its table item."""
         error = item.get("error")
         expires = item.get("expires_at")
+        usage = item.get("usage")
         return cls(
             session_id=item["PK"],
             status=item.get("status", ""),
@@ -127,6 +155,7 @@ class Session:
             report_uri=item.get("report_uri"),
             progress=item.get("progress"),
             expires_at=int(expires) if expires is not None else None,
+            usage=Usage.from_item(usage) if usage else None,
         )
 
     @property

@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from vigil.errors import MissingSetting
 from vigil.names import Env
@@ -15,6 +16,8 @@ MAX_DETAIL_BYTES = 64 * 1024
 (EventBridge entry and Step Functions state 256 KiB)."""
 
 DEFAULT_AGENT = "vigil.agent.agent:cost_agent"
+BUDGET_DOLLARS = 5
+"""What the model calls of a session may cost."""
 
 HEARTBEAT_SECONDS = 30
 PROGRESS_SECONDS = 900
@@ -38,6 +41,14 @@ def whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) or int(float(value)) < 1:
         raise MissingSetting(f"environment variable {name} must be a number from 1, not {value[:80]!r}")
     return int(float(value))
+
+
+def dollars(environ: Mapping[str, str], name: str, default: int) -> Decimal:
+    """Return the environment variable ``name``, an amount from 0.01; or raise MissingSetting."""
+    value = environ.get(name, "").strip() or str(default)
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) or Decimal(value) < Decimal("0.01"):
+        raise MissingSetting(f"environment variable {name} must be dollars from 0.01, not {value[:80]!r}")
+    return Decimal(value)
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,7 @@ class WorkerSettings:
     agent: str
     model: str | None
     """Bedrock model id; None leaves the choice to the agent factory."""
+    budget_dollars: Decimal
     worker: str
     """Who sets BUSY: a name that no other worker has, from the runtime that started this one."""
 
@@ -116,5 +128,6 @@ class WorkerSettings:
             region=environ.get("AWS_REGION", "").strip() or require(environ, "AWS_DEFAULT_REGION"),
             agent=environ.get(Env.AGENT) or DEFAULT_AGENT,
             model=environ.get(Env.MODEL) or None,
+            budget_dollars=dollars(environ, Env.BUDGET_DOLLARS, BUDGET_DOLLARS),
             worker=environ.get(Env.WORKER) or str(uuid.uuid4()),
         )

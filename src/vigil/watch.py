@@ -10,7 +10,7 @@ from typing import Any
 
 from vigil.deployment import Deployment, aws_errors
 from vigil.errors import AwsUnavailable, SessionNotFound
-from vigil.session import Session, check_session_id
+from vigil.session import Session, Usage, check_session_id
 
 APPEAR_SECONDS = 30.0
 """How long an event may take to become a session before we look for what went wrong."""
@@ -37,6 +37,7 @@ class Outcome:
     message: str | None
     execution_arn: str | None
     seconds: float
+    usage: Usage | None = None
 
 
 def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> Iterator[Moment | Outcome]:
@@ -49,6 +50,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
     last_event, seen_tasks = 0, {}  # type: int, dict[int, str]
     status: str | None = None
     progress: str | None = None
+    usage: Usage | None = None
     while True:
         # The execution is asked first: what it did before it ended is then all there to read.
         with aws_errors():
@@ -56,6 +58,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
         moments: list[Moment] = []
         try:
             session = deployment.journal.get(session_id)
+            usage = session.usage
             if session.status != status:
                 status = session.status
                 moments.append(Moment(_moment(session.updated_at or session.start_time), "session", status))
@@ -87,6 +90,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
                 execution.get("cause"),
                 execution_arn,
                 (ended.astimezone(UTC) - started).total_seconds(),
+                usage,
             )
             return
         time.sleep(poll_seconds)

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from botocore.exceptions import ReadTimeoutError
 
 from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.journal import Journal
-from vigil.session import Failure, Status
+from vigil.session import Failure, Status, Usage
 
 NewSession = Callable[..., str]
+USAGE = Usage("a.model", 12_345, 678, Decimal("0.047205"), price_assumed=True)
 
 
 @pytest.mark.criterion("1.4")
@@ -84,11 +86,20 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
         lambda: journal.fail(session_id, Failure("Late", "too late")),
         lambda: journal.start_task(session_id, "late"),
         lambda: journal.note(session_id, "late"),
+        lambda: journal.spent(session_id, USAGE),
         lambda: journal.beat(session_id, "late"),
     ):
         with pytest.raises(SessionEnded, match=session_id):
             write()
     assert journal.get(session_id) == before
+
+
+def test_the_usage_of_the_model_outlives_the_session(journal: Journal, new_session: NewSession) -> None:
+    session_id = new_session(Status.BUSY)
+    journal.spent(session_id, replace(USAGE, output_tokens=0))
+    journal.spent(session_id, USAGE)
+    journal.fail(session_id, Failure("Broken", "after that"))
+    assert journal.get(session_id).usage == USAGE
 
 
 def test_a_session_that_was_never_busy_cannot_complete(journal: Journal, new_session: NewSession) -> None:

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,14 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from benchmarks.walk import evaluated
-from infra.workflow import definition
 from vigil.errors import SessionEnded, SessionTaken
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.session import ALLOWED_FROM, TERMINAL, Failure, Status
 
-TIMING = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
-STATES = definition("sessions", "invoker", "runtime", TIMING)["States"]
 TASKS = {"begins": "InitializeSession", "stores a token": "WaitForChange", "marks failed": "MarkFailed"}
 OWN, OTHER = "execution:own", "execution:of-the-duplicate"
 EXECUTIONS = {"workflow": OWN, "duplicate": OTHER}
@@ -54,6 +51,16 @@ ENDING = [
 ]
 ACTION = st.sampled_from([*LIVING * 8, *ENDING])
 """Most orders are to hold some life before the session ends."""
+
+
+@cache
+def states() -> dict[str, Any]:
+    """Return the workflow's states."""
+    # Not at the top: CDK starts Node, and every test process imports this module.
+    from infra.workflow import definition
+
+    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
+    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 
 class Writers(RuleBasedStateMachine):
@@ -170,9 +177,9 @@ class Writers(RuleBasedStateMachine):
             "State": {"EnteredTime": now},
             "Task": {"Token": str(uuid.uuid4())},
         }
-        states = {"input": {"session_id": self.session_id, "detail": {}}, "context": context}
+        given = {"input": {"session_id": self.session_id, "detail": {}}, "context": context}
         variables = {"session_id": self.session_id, "error": {"code": "AgentLost", "message": "no sign of life"}}
-        request = evaluated(STATES[state]["Arguments"], states, variables, lambda: 1_800_000_000_000)
+        request = evaluated(states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
         write = self._client.put_item if "Item" in request else self._client.update_item
         with suppress(*self._refusals):
             self._write(partial(write, **request))

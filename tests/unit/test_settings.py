@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 
 from vigil.errors import InvalidSessionId, MissingSetting
@@ -56,8 +58,21 @@ def test_the_worker_reads_its_environment() -> None:
         region="us-east-1",
         agent=DEFAULT_AGENT,
         model=None,
+        budget_dollars=Decimal(5),
         worker="w",
     )
+
+
+def test_a_budget_is_an_exact_amount() -> None:
+    assert WorkerSettings.from_env({**WORKER, Env.BUDGET_DOLLARS: " 0.01 "}).budget_dollars == Decimal("0.01")
+
+
+@pytest.mark.parametrize("value", ["0", "0.009", "-1", "1e3", "NaN", "five", "5,00", "٣"])
+def test_a_budget_that_is_none_is_named(value: str) -> None:
+    with pytest.raises(
+        MissingSetting, match=r"^environment variable VIGIL_BUDGET_DOLLARS must be dollars from 0\.01, not "
+    ):
+        WorkerSettings.from_env({**WORKER, Env.BUDGET_DOLLARS: value})
 
 
 def test_workers_that_nobody_named_have_names_of_their_own() -> None:

@@ -1,14 +1,16 @@
 """The model behind an agent: Bedrock, or another provider that Strands supports."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from strands.models import BedrockModel, Model
 
 from vigil.agent.session import aws_session
 from vigil.errors import MissingSetting
 from vigil.names import Env
+
+if TYPE_CHECKING:
+    from strands.models import Model
 
 STAND_IN = "vigil.stand-in"
 """Model id that the local stack answers with code instead of a language model."""
@@ -21,11 +23,14 @@ _PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
 """Providers beside Bedrock: the class in strands.models.<provider>, and what it needs beside the model's id."""
 
 
-def make_model(spec: str, region: str) -> Model:
+def make_model(spec: str, region: str) -> "Model":
     """Return the model that ``spec`` names: a Bedrock model id or ARN, or ``provider/model-id``.
 
     Raises MissingSetting if the provider's package is not installed.
     """
+    # Not at the top: the command line and the embedded AWS need no more than the stand-in's name.
+    from strands.models import BedrockModel
+
     provider, _, model_id = spec.partition("/")
     if provider not in _PROVIDERS or not model_id:
         # Not streamed: a session has no reader, and one answer a call is one thing to retry.

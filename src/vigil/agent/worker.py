@@ -22,9 +22,11 @@ from botocore.exceptions import ClientError
 from strands import Agent
 from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
 
+from vigil.agent.budget import Budget
 from vigil.agent.session import AgentSession
-from vigil.errors import AgentIncomplete, MissingSetting, SessionEnded, VigilError
+from vigil.errors import AgentIncomplete, AwsUnavailable, MissingSetting, SessionEnded, VigilError
 from vigil.names import REPORT, Env
+from vigil.session import Usage
 from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
@@ -78,6 +80,7 @@ def run(session: AgentSession) -> None:
         agent = load_agent(session.agent)(session)
         if isinstance(agent, Agent):
             _tell_progress(agent, session.alive)
+            agent.hooks.add_hook(Budget(session.budget_dollars, lambda usage: _record(session, usage)))
         agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
         _conclude(session)
     except SessionEnded:
@@ -140,6 +143,14 @@ def _one_line(error: BaseException) -> str:
         where = traceback.extract_tb(error.__traceback__)[-1]
         return f"{line} is missing ({Path(where.filename).name}, line {where.lineno}: {where.line})"
     return line
+
+
+def _record(session: AgentSession, usage: Usage) -> None:
+    try:
+        session.journal.spent(session.session_id, usage)
+    except (SessionEnded, AwsUnavailable) as error:
+        # An agent that ends its session hears from its model once more. And the next call writes the whole sum again.
+        logger.info("session %s: the usage of its model is not recorded: %s", session.session_id, error)
 
 
 def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import load_agent, run
 from vigil.errors import MissingSetting, SessionEnded, SessionTaken
-from vigil.session import Status
+from vigil.session import Status, Usage
 
 NewSession = Callable[..., str]
 HELLO = "examples.hello_agent:hello_agent"
@@ -49,6 +50,14 @@ def test_the_first_end_of_a_session_stands_whatever_its_agent_does_after_it(sess
     run(replace(session, agent="tests.agents:completes_and_raises"))
     record = session.journal.get(session.session_id)
     assert (record.status, record.error) == (Status.COMPLETED, None)
+
+
+def test_the_usage_of_the_model_is_recorded_until_the_agent_ends_its_session(session: AgentSession) -> None:
+    run(replace(session, agent="tests.agents:reports_usage"))
+    record = session.journal.get(session.session_id)
+    assert record.status == Status.COMPLETED
+    # Of the three calls, the last one came after that.
+    assert record.usage == Usage("global.anthropic.claude-sonnet-4-6", 2_000, 400, Decimal("0.012"))
 
 
 @pytest.mark.parametrize(

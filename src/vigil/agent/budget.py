@@ -1,0 +1,151 @@
+"""What the calls of a language model cost, and the end of a session that has used up its budget.
+
+Prices are dollars per million tokens, from Anthropic's "Pricing" (Claude Docs); those of the cached tokens of the 5.5
+models are from publications that cite it. Bedrock is taken to charge the same, and what that page says of its regional
+endpoints: AWS's own list was not at hand, nor a bill.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from strands.hooks import AfterModelCallEvent, BeforeModelCallEvent, HookProvider, HookRegistry
+from strands.models import Model
+from strands.types.event_loop import Usage as Tokens
+
+from vigil.agent.models import STAND_IN
+from vigil.errors import BudgetExceeded
+from vigil.session import Usage
+
+PRICES_DATE = "2026-10-24"
+
+
+class Price(NamedTuple):
+    """Dollars per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write: Decimal
+    """Of the cache that lasts five minutes, the default; that of an hour costs 1.6 times as much."""
+
+    def of(self, tokens: Tokens) -> Decimal:
+        """Return what ``tokens`` cost in dollars; where a provider counts cached tokens twice, too much."""
+        counts = (
+            tokens["inputTokens"],
+            tokens["outputTokens"],
+            tokens.get("cacheReadInputTokens", 0),
+            tokens.get("cacheWriteInputTokens", 0),
+        )
+        return sum((count * price for count, price in zip(counts, self, strict=True)), Decimal(0)) / 1_000_000
+
+
+PRICES = {
+    model: Price(*map(Decimal, dollars))
+    for model, *dollars in (
+        line.split()
+        for line in """
+            claude-fable-5-1   10    50    0.25  12.50
+            claude-fable-5     10    50    1     12.50
+            claude-opus-5-5     4    20    0.20   5
+            claude-opus-5       5    25    0.50   6.25
+            claude-opus-4-8     5    25    0.50   6.25
+            claude-opus-4-7     5    25    0.50   6.25
+            claude-opus-4-6     5    25    0.50   6.25
+            claude-opus-4-5     5    25    0.50   6.25
+            claude-opus-4-1    15    75    1.50  18.75
+            claude-sonnet-5-5   2    10    0.10   2.50
+            claude-sonnet-5     2    10    0.20   2.50
+            claude-sonnet-4-6   3    15    0.30   3.75
+            claude-sonnet-4-5   3    15    0.30   3.75
+            claude-sonnet-4     3    15    0.30   3.75
+            claude-haiku-5-5    0.50  2.50 0.05   0.625
+            claude-haiku-4-5    1     5    0.10   1.25
+        """.strip().splitlines()
+    )
+}
+"""By the model's name in its id. Haiku 5.5 costs this for prompts above 100,000 tokens, and a fifth below. What
+Sonnet 4 or 4.5 costs more for prompts above 200,000, which takes a beta header, is left out."""
+
+FREE = Price(*[Decimal(0)] * 4)
+DEAREST = Price(*map(max, zip(*PRICES.values(), strict=True)))
+"""Assumed for a model without a price: so that a budget ends its session too early rather than too late."""
+
+REGIONAL = Decimal("1.1")
+"""What Bedrock's endpoints cost that keep to a region or a geography, to the global ones. Models before Claude 4.5 cost
+the same on both; for them it is too much."""
+
+_NAME = re.compile(r"(claude-[a-z0-9-]+?)(-\d{8})?(-v\d+(:\d+)?)?$")
+
+
+def model_id(model: Model) -> str:
+    """Return the model's id at its provider, or the name of its class if it has none."""
+    config = model.get_config()
+    return str((config.get("model_id") if isinstance(config, dict) else None) or type(model).__name__)
+
+
+def price_of(model: Model) -> Price | None:
+    """Return the price of a model at Bedrock or Anthropic, nothing for a local one, or None if it is not known."""
+    spec = model_id(model)
+    # By its module's name: Ollama's package need not be installed.
+    if spec == STAND_IN or type(model).__module__ == "strands.models.ollama":
+        return FREE
+    name = _NAME.search(spec)
+    price = PRICES.get(name[1]) if name else None
+    if price and "anthropic." in spec and "global.anthropic." not in spec:
+        return Price(*(dollars * REGIONAL for dollars in price))
+    return price
+
+
+class Budget(HookProvider):
+    """Counts what an agent's model calls cost and raises BudgetExceeded before the next one when it is spent.
+
+    It sees the model calls of one agent's loop: not those of other agents that this one calls, nor of a conversation
+    manager that summarises. Of a model that reports no usage it sees nothing.
+    ``record`` hears the usage of the session so far after every call.
+    """
+
+    def __init__(self, dollars: Decimal, record: Callable[[Usage], None]) -> None:
+        self._budget = dollars
+        self._record = record
+        self._calls = 0
+        self._usage: Usage | None = None
+
+    def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
+        """Follow the model calls of the agent whose registry it is."""
+        registry.add_callback(BeforeModelCallEvent, self._before)
+        registry.add_callback(AfterModelCallEvent, self._after)
+
+    def _before(self, event: BeforeModelCallEvent) -> None:
+        usage = self._usage
+        if usage is None or usage.dollars < self._budget:
+            return
+        source = (
+            f"at the dearest prices known, because that of {usage.model} is not"
+            if usage.price_assumed
+            else f"at the prices of {PRICES_DATE} for {usage.model}"
+        )
+        raise BudgetExceeded(
+            f"the model calls have cost ${usage.dollars:,.2f} of a budget of ${self._budget:,.2f}:"
+            f" {self._calls} calls, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {source}"
+        )
+
+    def _after(self, event: AfterModelCallEvent) -> None:
+        # Of a call that failed or that a hook refused there is none. The agent's own sum does not hold this call yet.
+        tokens = event.stop_response and event.stop_response.message.get("metadata", {}).get("usage")
+        if not tokens or not (tokens["inputTokens"] or tokens["outputTokens"]):
+            return
+        model, price = model_id(event.agent.model), price_of(event.agent.model)
+        before = self._usage or Usage(model, 0, 0, Decimal(0))
+        self._calls += 1
+        self._usage = Usage(
+            model=model,
+            # In the total are cached tokens, which some providers keep out of the input.
+            input_tokens=before.input_tokens
+            + max(tokens["inputTokens"], tokens["totalTokens"] - tokens["outputTokens"]),
+            output_tokens=before.output_tokens + tokens["outputTokens"],
+            dollars=before.dollars + (price or DEAREST).of(tokens),
+            price_assumed=before.price_assumed or price is None,
+        )
+        self._record(self._usage)
