@@ -1,21 +1,26 @@
 """The analysis, step by step: which functions there are, what they used, what they overpay."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Any
+from math import fsum
 
-from vigil.costs import prices
 from vigil.costs.case import Case
-from vigil.costs.collect import Progress, collect_usage
+from vigil.costs.collect import Progress, collect_region
 from vigil.costs.compute import Compute, compute
-from vigil.costs.finding import Finding, Interval, combine, rank
+from vigil.costs.compute_optimizer import Recommendation, read_recommendations
+from vigil.costs.finding import Finding, rank
 from vigil.costs.findings import RULES
 from vigil.costs.gaps import Gap
-from vigil.costs.inventory import MODEL_ROWS, Client, Function, Inventory, list_functions
+from vigil.costs.inventory import Client, Function, Inventory, list_functions
+from vigil.costs.price_list import PriceList, read_prices
+from vigil.costs.prices import FREE_GB_SECONDS
 from vigil.costs.request import CostRequest
-from vigil.costs.usage import Usage, Window
+from vigil.costs.scan import Scan, metrics_cost
+from vigil.costs.totals import Totals, Use, combine
+from vigil.costs.usage import FunctionUsage, Usage, Window
+from vigil.errors import InvalidDetail
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,19 @@ class Analysis:
     request: CostRequest
     functions: tuple[Function, ...]
     usage: Usage
+    compute: Mapping[str, Compute | str]
+    """By ARN: what a function's invocations use, or why that is not known."""
+    cost: Mapping[str, float]
+    """By ARN: on-demand compute at today's settings, of the functions of which it is known."""
     findings: tuple[Finding, ...]
     """Ranked: what saves most at least comes first."""
     gaps: tuple[Gap, ...]
-    total: Interval
-    """What all findings save together; changes that apply together on one function are multiplied, not added."""
-    prices_date: str = prices.DATE
-    prices_source: str = prices.SOURCE
+    totals: Totals
+    prices: Mapping[str, str]
+    """By region: where its prices come from."""
+    scan: Scan
+    recommendations: Mapping[str, Recommendation]
+    """By ARN: what AWS Compute Optimizer says."""
 
     @property
     def start(self) -> date:
@@ -43,22 +54,15 @@ class Analysis:
         """The day after the window's last."""
         return self.usage.window.end.date()
 
-    def for_model(self) -> dict[str, Any]:
-        """Return the findings in brief, best first, so that they fit a model's context whatever the account's size."""
-        return {
-            "findings": [
-                {
-                    "id": item.id,
-                    "change": item.change,
-                    "risk": item.risk,
-                    "dollars_per_30_days": [round(item.savings.low, 2), round(item.savings.high, 2)],
-                }
-                for item in self.findings[:MODEL_ROWS]
-            ],
-            "findings_in_all": len(self.findings),
-            "functions_looked_at": len(self.functions),
-            "not_looked_at": len(self.gaps),
-        }
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read of AWS."""
+
+    usage: Usage
+    prices: PriceList
+    recommendations: Mapping[str, Recommendation]
+    scan: Scan
 
 
 class Analyst:
@@ -71,7 +75,7 @@ class Analyst:
         self._client = client
         self._now = now
         self._inventory: Inventory | None = None
-        self._usage: Usage | None = None
+        self._readings: Readings | None = None
         self._analysis: Analysis | None = None
 
     def list_functions(self) -> Inventory:
@@ -80,44 +84,105 @@ class Analyst:
             self._inventory = list_functions(self._request, self._client)
         return self._inventory
 
-    def collect_usage(self, progress: Progress | None = None) -> Usage:
-        """Return what the functions used; raises AwsUnavailable."""
-        if self._usage is None:
-            window = Window.before(self._now(), self._request.days)
-            self._usage = collect_usage(self.list_functions().functions, window, self._client, progress)
-        return self._usage
+    def collect_usage(self, progress: Progress = lambda what, done, total: None) -> Usage:
+        """Return what the functions used; raises AwsUnavailable, and InvalidDetail if that may not cost so much."""
+        if self._readings is None:
+            self._readings = _read(self._request, self.list_functions(), self._client, self._now(), progress)
+        return self._readings.usage
 
     def find_savings(self) -> Analysis:
         """Return the findings; raises AwsUnavailable."""
         if self._analysis is None:
-            usage, inventory = self.collect_usage(), self.list_functions()
-            results = list(_apply_rules(inventory.functions, usage, len(self._request.regions) > 1))
-            findings = rank(item for item in results if isinstance(item, Finding))
-            gaps = {*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}
-            self._analysis = Analysis(
-                self._request, inventory.functions, usage, findings, tuple(sorted(gaps)), combine(findings)
-            )
+            self.collect_usage()
+            assert self._readings is not None
+            self._analysis = analyse(self._request, self.list_functions(), self._readings)
         return self._analysis
 
 
-def _apply_rules(functions: Iterable[Function], usage: Usage, several_regions: bool) -> Iterable[Finding | Gap]:
+def _read(request: CostRequest, inventory: Inventory, client: Client, now: datetime, progress: Progress) -> Readings:
+    window, functions = Window.before(now, request.days), inventory.functions
+    cost, limit = metrics_cost(len(functions)), request.max_scan_dollars
+    if cost > limit:
+        raise InvalidDetail(
+            f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,} functions alone cost about"
+            f" ${cost:.2g}: allow more, or name fewer functions or regions"
+        )
+    gaps: list[Gap] = []
+    regions = list(dict.fromkeys(function.region for function in functions))
+    prices = read_prices(client, regions, gaps)
+    by_arn: dict[str, FunctionUsage] = {}
+    recommendations: dict[str, Recommendation] = {}
+    metrics = queried = 0
+    for region in regions:
+        here = [function for function in functions if function.region == region]
+        recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
+        read = collect_region(here, window, client, gaps, progress, limit - cost, prices.regions.get(region))
+        by_arn |= read.by_arn
+        metrics, queried, cost = metrics + read.metrics, queried + read.queried_bytes, cost + read.query_dollars
+    return Readings(Usage(window, by_arn, tuple(gaps)), prices, recommendations, Scan(metrics, queried, cost, limit))
+
+
+def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> Analysis:
+    """Return what follows from ``readings``; touches nothing."""
+    functions, usage = inventory.functions, readings.usage
     computed = {
         function.arn: compute(function, usage.by_arn[function.arn], usage.window.days) for function in functions
     }
     rates = {
-        region: price_list.at(_gb_seconds(functions, computed, region)) for region, price_list in prices.PRICES.items()
+        region: prices.at(_gb_seconds(functions, computed, region))
+        for region, prices in readings.prices.regions.items()
     }
-    for function in functions:
-        if function.region not in rates:
-            yield Gap(f"savings in {function.region}", f"no price for this region in the table of {prices.DATE}")
-            continue
-        label = f"{function.name}:{function.region}" if several_regions else function.name
-        case = Case(function, usage.by_arn[function.arn], computed[function.arn], rates[function.region], label)
+    priced = [function for function in functions if function.region in rates]
+    cases = [
+        Case(
+            function,
+            usage.by_arn[function.arn],
+            computed[function.arn],
+            rates[function.region],
+            f"{function.name}:{function.region}" if len(request.regions) > 1 else function.name,
+            usage.window.end.date(),
+        )
+        for function in priced
+    ]
+    used = {case.function.arn: (case, it) for case in cases if not isinstance(it := case.on_demand(), str)}
+    use = Use(
+        fsum(case.cost(it) for case, it in used.values()),
+        # Of regions without a price, too: they use the free tier as well.
+        fsum(
+            it.gb_seconds for arn, it in computed.items() if isinstance(it, Compute) and _on_demand(usage.by_arn[arn])
+        ),
+    )
+    # With a name filter, others may use the free tier: nobody knows.
+    free = request.functions is None and 0 < use.gb_seconds <= FREE_GB_SECONDS
+    results = list(_apply_rules(cases, free))
+    findings = rank(item for item in results if isinstance(item, Finding))
+    gaps = {*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}
+    return Analysis(
+        request,
+        functions,
+        usage,
+        computed,
+        {arn: case.cost(it) for arn, (case, it) in used.items()},
+        findings,
+        tuple(sorted(gaps)),
+        combine(findings, use),
+        readings.prices.sources,
+        readings.scan,
+        readings.recommendations,
+    )
+
+
+def _on_demand(usage: FunctionUsage) -> bool:
+    return usage.provisioned == ()
+
+
+def _apply_rules(cases: Iterable[Case], free: bool) -> Iterable[Finding | Gap]:
+    for case in cases:
         for rule in RULES:
-            yield from rule(case)
+            yield from rule(replace(case, free=free))
 
 
-def _gb_seconds(functions: Iterable[Function], computed: dict[str, Compute | str], region: str) -> dict[str, float]:
+def _gb_seconds(functions: Iterable[Function], computed: Mapping[str, Compute | str], region: str) -> dict[str, float]:
     """Return what ``functions`` use in ``region`` by architecture, to find the price tier."""
     total: dict[str, float] = defaultdict(float)
     for function in functions:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from shlex import quote
 
-from vigil.costs.compute import Compute
-from vigil.costs.finding import Finding, Interval, Measure
+from vigil.costs.compute import MB_PER_GB, Compute
+from vigil.costs.finding import NOTHING, Finding, Interval, Measure, Scaling
 from vigil.costs.gaps import Gap
 from vigil.costs.inventory import Function
 from vigil.costs.prices import Rates
@@ -22,6 +24,10 @@ class Case:
     rates: Rates
     label: str
     """The function's name, with its region where the request has several."""
+    end: date
+    """The day after the window's last."""
+    free: bool = False
+    """Whether the free tier covers all the compute of the functions that were looked at."""
 
     def on_demand(self) -> Compute | str:
         """Return ``compute`` if all of it is billed at the price of on-demand duration, else the reason."""
@@ -30,6 +36,39 @@ class Case:
         if self.usage.provisioned:
             return "has provisioned concurrency, which changes the price of its duration: decide on that first"
         return self.compute
+
+    def billed(self) -> Compute | str:
+        """Return ``on_demand()`` if using less of it can save money, else the reason."""
+        used = self.on_demand()
+        if not isinstance(used, str) and self.free:
+            return "the free tier covers all the compute of the functions looked at, so that less of it saves nothing"
+        return used
+
+    def silent_days(self) -> int | None:
+        """Return for how many days nothing has invoked it; None if something has, or if that is not proven.
+
+        CloudWatch has no datapoint where nothing was invoked: its silence proves something only if the metrics could be
+        read, and only for as long as the function is known to exist.
+        """
+        usage = self.usage
+        if usage.unread or (usage.invocations and usage.invocations.total):
+            return None
+        known_since = usage.last_invoked or self.function.last_modified
+        return (self.end - known_since).days if known_since else None
+
+    def cost(self, used: Compute) -> float:
+        """Return what ``used`` costs on demand, in US dollars per 30 days."""
+        return used.gb_seconds * self.price
+
+    @property
+    def price(self) -> float:
+        """US dollars per GB-second of on-demand duration."""
+        return self.rates.duration[self.function.architecture]
+
+    @property
+    def memory_gb(self) -> float:
+        """Today's memory size."""
+        return self.function.memory_mb / MB_PER_GB
 
     def gap(self, why: str) -> Gap:
         """Return a gap about this function."""
@@ -42,12 +81,14 @@ class Case:
         evidence: Mapping[str, Measure],
         formula: str,
         change: str,
-        how_to: str,
         risk: str,
         validate: str,
-        savings: Interval,
+        proposed: Mapping[str, int | str] | None = None,
+        how_to: str = "",
+        as_code: str = "",
+        savings: Interval = NOTHING,
         about: str = "",
-        share_of: float | None = None,
+        scaling: Scaling | None = None,
     ) -> Finding:
         """Return a finding about this function; ``about`` tells several of one kind apart."""
         return Finding(
@@ -59,12 +100,26 @@ class Case:
             evidence=evidence,
             formula=formula,
             change=change,
+            proposed=proposed or {},
             how_to=how_to,
+            as_code=as_code,
             risk=risk,
             validate=validate,
             savings=savings,
-            share_of=share_of,
+            scaling=scaling,
         )
+
+    def command(self, operation: str, options: str) -> str:
+        """Return the command of the AWS CLI that does ``operation`` of Lambda to this function."""
+        return (
+            f"aws lambda {operation} --region {self.function.region}"
+            f" --function-name {quote(self.function.name)} {options}"
+        ).rstrip()
+
+
+def as_code(cloudformation: str, cdk: str, resource: str = "AWS::Lambda::Function") -> str:
+    """Return properties of ``resource`` for CloudFormation and for the CDK in Python."""
+    return f"# CloudFormation, {resource}\n{cloudformation}\n# CDK, Python\n{cdk}"
 
 
 def compute_evidence(used: Compute) -> dict[str, Measure]:

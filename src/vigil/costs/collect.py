@@ -2,89 +2,286 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 from vigil.costs.gaps import Gap, reading
+from vigil.costs.insights import GROUPS, NoAnswer, query_reports
 from vigil.costs.inventory import Client, Function
-from vigil.costs.log_groups import LogGroup, describe_log_groups, observe_ingestion
-from vigil.costs.metrics import Metric, Observed, daily_sums
-from vigil.costs.provisioned import list_provisioned
-from vigil.costs.report_lines import read_reports
-from vigil.costs.usage import FunctionUsage, Usage, Window
+from vigil.costs.log_groups import LogGroup, describe_log_groups
+from vigil.costs.metrics import Daily, Metric, daily_values, lambda_metric, log_metric, total_between
+from vigil.costs.prices import RegionPrices
+from vigil.costs.provisioned import Provisioned, list_provisioned
+from vigil.costs.report_lines import Key, Tally, own_group, read_lines, reconcile
+from vigil.costs.scan import BYTES_PER_GB, affordable, scanned_bytes
+from vigil.costs.thresholds import LOOK_BACK_DAYS
+from vigil.costs.triggers import list_mappings, policy_principals
+from vigil.costs.usage import FunctionUsage, Window
 
 THREADS = 8
 
-Progress = Callable[[int, int], None]
-"""Hears (functions done, functions in all)."""
+DOUBTED = "times with more REPORT lines than invocations were left out: some of the lines are doubled or forged"
 
-Key = TypeVar("Key")
+Progress = Callable[[str, int, int], None]
+"""Hears (what is read, how many functions of it are done, functions in all)."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def collect_usage(functions: Sequence[Function], window: Window, client: Client, progress: Progress | None) -> Usage:
-    """Read what ``functions`` used in ``window``; raises AwsUnavailable if AWS fails in another way than refusing."""
-    gaps: list[Gap] = []
-    by_arn: dict[str, FunctionUsage] = {}
-    for region in dict.fromkeys(function.region for function in functions):
-        here = [function for function in functions if function.region == region]
-        for function, used in _Region(region, window, client, gaps).collect(here):
-            by_arn[function.arn] = used
-            if progress:
-                progress(len(by_arn), len(functions))
-    return Usage(window, by_arn, tuple(gaps))
+@dataclass(frozen=True)
+class RegionUsage:
+    """What the functions of one region used."""
+
+    by_arn: Mapping[str, FunctionUsage]
+    metrics: int
+    """Metrics that were asked for."""
+    queried_bytes: int
+    """Bytes of log groups that Logs Insights was asked to go through."""
+    query_dollars: float
+    """What that costs."""
+
+
+def collect_region(
+    functions: Sequence[Function],
+    window: Window,
+    client: Client,
+    gaps: list[Gap],
+    progress: Progress,
+    query_dollars: float,
+    prices: RegionPrices | None,
+) -> RegionUsage:
+    """Read what ``functions``, all of one region, used in ``window``.
+
+    Logs Insights is asked for at most ``query_dollars``; other REPORT lines are read one by one, which is free. Raises
+    AwsUnavailable if AWS fails in another way than refusing.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        region = _Region(functions, window, client, gaps, progress, pool)
+        try:
+            return region.collect(query_dollars, prices)
+        except BaseException:
+            # What has not begun must not be waited for.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 class _Region:
     """The readings of one region; its clients are made once and shared by the threads, as boto3 allows."""
 
-    def __init__(self, region: str, window: Window, client: Client, gaps: list[Gap]) -> None:
-        self.region, self.window, self.gaps = region, window, gaps
-        self.awslambda = client("lambda", region)
-        self.logs = client("logs", region)
-        self.cloudwatch = client("cloudwatch", region)
+    def __init__(
+        self,
+        functions: Sequence[Function],
+        window: Window,
+        client: Client,
+        gaps: list[Gap],
+        progress: Progress,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self.functions, self.window, self.gaps = functions, window, gaps
+        self.progress, self.pool = progress, pool
+        self.region = functions[0].region
+        self.metrics = 0
+        # Metrics that threads asked for.
+        self.counted: list[Metric] = []
+        self.awslambda = client("lambda", self.region)
+        self.logs = client("logs", self.region)
+        self.cloudwatch = client("cloudwatch", self.region)
 
-    def collect(self, functions: Sequence[Function]) -> Iterable[tuple[Function, FunctionUsage]]:
-        invocations = self._sums({function: _metric("Invocations", function.name) for function in functions})
-        groups = self._log_groups(functions)
+    def collect(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
+        groups = self._log_groups()
+        usage = {function: self._metrics_of(function) for function in self.functions}
+        values = self._values([metric for metrics in usage.values() for metric in metrics.values()])
+        used = {
+            function: replace(
+                FunctionUsage(**{name: values.daily.get(metric) for name, metric in metrics.items()}),  # type: ignore[arg-type]
+                unread=values.unread(metrics.values()),
+                log_group=groups.get(function.log_group),
+            )
+            for function, metrics in usage.items()
+        }
+        for function, settings in self._each("settings", self._settings, self.functions):
+            used[function] = replace(used[function], **settings)
+        self._invocations_on_provisioned(used)
+        self._look_back(used)
+        queried = self._reports(used, query_dollars, prices)
+        return RegionUsage(
+            {function.arn: what for function, what in used.items()},
+            self.metrics + len(self.counted),
+            queried,
+            queried / BYTES_PER_GB * prices.log_scan if prices else 0.0,
+        )
 
-        def read(function: Function) -> FunctionUsage:
-            return replace(self._read(function, invocations.get(function)), log_group=groups.get(function.log_group))
+    def _metrics_of(self, function: Function) -> dict[str, Metric]:
+        metrics = {
+            "invocations": lambda_metric("Invocations", function.name),
+            "duration_ms": lambda_metric("Duration", function.name),
+            "p99_ms": lambda_metric("Duration", function.name, "p99"),
+            "errors": lambda_metric("Errors", function.name),
+            "recursions_dropped": lambda_metric("RecursiveInvocationsDropped", function.name),
+            "ingested_bytes": log_metric("IncomingBytes", function.log_group),
+        }
+        if function.insights:
+            metrics["cpu_ms"] = Metric("LambdaInsights", "cpu_total_time", (("function_name", function.name),))
+        return metrics
 
-        with ThreadPoolExecutor(THREADS) as pool:
-            # map yields in order, and cancels what has not begun when one reading raises.
-            yield from zip(functions, pool.map(read, functions), strict=True)
-
-    def _read(self, function: Function, invocations: Observed | None) -> FunctionUsage:
-        reports, provisioned = None, None
-        with reading(f"{function.name} in {self.region}", self.gaps):
-            listed = list_provisioned(self.awslambda, function.name)
-            metrics = {
-                item: _metric("ProvisionedConcurrencyInvocations", function.name, item.qualifier) for item in listed
-            }
-            sums = self._sums(metrics)
-            provisioned = tuple(replace(item, invocations=sums.get(item)) for item in listed)
-        if invocations:
-            with reading(f"{function.name} in {self.region}", self.gaps):
-                reports = read_reports(self.logs, function, self.window.start, self.window.end, invocations.total)
-        return FunctionUsage(invocations, reports, provisioned)
-
-    def _sums(self, metrics: Mapping[Key, Metric]) -> dict[Key, Observed]:
-        sums: dict[Metric, Observed] = {}
+    def _values(self, metrics: Sequence[Metric], start_days: int | None = None) -> "_Values":
+        start = self.window.end - timedelta(days=start_days) if start_days else self.window.start
+        wanted = list(dict.fromkeys(metrics))
+        self.metrics += len(wanted)
+        before = len(self.gaps)
         with reading(f"metrics in {self.region}", self.gaps):
-            sums = daily_sums(self.cloudwatch, list(metrics.values()), self.window.start, self.window.end)
-        return {key: sums[metric] for key, metric in metrics.items() if metric in sums}
+            answer = daily_values(self.cloudwatch, wanted, start, self.window.end, self.pool)
+            return _Values(answer.daily, answer.partial, None)
+        return _Values({}, frozenset(), self.gaps[before].why)
 
-    def _log_groups(self, functions: Sequence[Function]) -> dict[str, LogGroup]:
-        groups: dict[str, LogGroup] = {}
-        ingested: dict[str, Observed] = {}
+    def _log_groups(self) -> dict[str, LogGroup]:
         with reading(f"log groups in {self.region}", self.gaps):
-            groups = describe_log_groups(self.logs, functions)
-        unlimited = [group.name for group in groups.values() if group.retention_days is None]
-        with reading(f"metrics in {self.region}", self.gaps):
-            ingested = observe_ingestion(self.cloudwatch, unlimited, self.window.end)
-        return {name: replace(group, ingested=ingested.get(name)) for name, group in groups.items()}
+            return describe_log_groups(self.logs, self.functions)
+        return {}
+
+    def _settings(self, function: Function) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        with reading(function.name, self.gaps):
+            settings["provisioned"] = list_provisioned(self.awslambda, function.name)
+        with reading(function.name, self.gaps):
+            answer = self.awslambda.get_function_recursion_config(FunctionName=function.name)
+            settings["recursion_allowed"] = answer["RecursiveLoop"] == "Allow"
+        return settings
+
+    def _invocations_on_provisioned(self, used: dict[Function, FunctionUsage]) -> None:
+        def metric(function: Function, item: Provisioned) -> Metric:
+            return lambda_metric("ProvisionedConcurrencyInvocations", function.name, qualifier=item.qualifier)
+
+        warm = {function: what.provisioned for function, what in used.items() if what.provisioned}
+        if not warm:
+            return
+        values = self._values([metric(function, item) for function, items in warm.items() for item in items])
+        for function, items in warm.items():
+            unread = values.unread(metric(function, item) for item in items)
+            observed = tuple(replace(item, invocations=values.daily.get(metric(function, item))) for item in items)
+            # Of what is not known, no low use may be read.
+            used[function] = replace(used[function], provisioned=None if unread else observed)
+
+    def _look_back(self, used: dict[Function, FunctionUsage]) -> None:
+        """Look for the last invocation, and the triggers, of functions that had none in the window."""
+        silent = {
+            function: lambda_metric("Invocations", function.name)
+            for function, what in used.items()
+            if not what.unread and not (what.invocations and what.invocations.total)
+        }
+        if not silent:
+            return
+        past = self._values(list(silent.values()), LOOK_BACK_DAYS)
+        mappings: dict[str, list[str]] | None = None
+        with reading(f"event source mappings in {self.region}", self.gaps):
+            mappings = list_mappings(self.awslambda)
+
+        def triggers(function: Function) -> tuple[str, ...] | None:
+            with reading(function.name, self.gaps):
+                principals = policy_principals(self.awslambda, function.name)
+                if mappings is not None:
+                    return tuple(sorted({*principals, *mappings.get(function.arn, [])}))
+            return None
+
+        for function, found in self._each("triggers", triggers, list(silent)):
+            used[function] = replace(
+                used[function],
+                unread=past.unread([silent[function]]),
+                last_invoked=_last(past.daily.get(silent[function])),
+                triggers=found,
+            )
+
+    def _reports(self, used: dict[Function, FunctionUsage], dollars: float, prices: RegionPrices | None) -> int:
+        """Read the REPORT lines of functions with invocations; return the bytes that Logs Insights was asked for."""
+        active = [function for function in self.functions if used[function].invocations]
+        sizes = {
+            function.log_group: scanned_bytes(used[function].log_group, used[function].ingested_bytes)
+            for function in active
+            if own_group(function)
+        }
+        names, queried = affordable(sizes, dollars, prices.log_scan) if prices else ([], 0)
+        chosen = set(names)
+        tallies = self._query([function for function in active if function.log_group in chosen])
+
+        def read(function: Function) -> dict[Key, Tally] | None:
+            if function in tallies:
+                return tallies[function]
+            with reading(function.name, self.gaps):
+                invocations = used[function].invocations
+                assert invocations is not None
+                return read_lines(
+                    self.logs,
+                    function,
+                    self.window.start,
+                    self.window.end,
+                    invocations.total,
+                    partial(self._fits, function),
+                )
+            return None
+
+        for function, found in self._each("REPORT lines", read, active):
+            invocations = used[function].invocations
+            if found and invocations:
+                reports = reconcile(found, invocations)
+                used[function] = replace(used[function], reports=reports)
+                if reports is None or reports.days_dropped:
+                    self.gaps.append(Gap(function.name, DOUBTED))
+        return queried if tallies else 0
+
+    def _fits(self, function: Function, lines: int, start: datetime, end: datetime) -> bool:
+        metric = lambda_metric("Invocations", function.name)
+        self.counted.append(metric)
+        if lines <= total_between(self.cloudwatch, metric, start, end, self.window.end):
+            return True
+        self.gaps.append(Gap(function.name, DOUBTED))
+        return False
+
+    def _query(self, functions: Sequence[Function]) -> dict[Function, dict[Key, Tally]]:
+        """Return what Logs Insights says of those functions that it answers for."""
+        by_format = ([item for item in functions if item.json_logs == json_logs] for json_logs in (False, True))
+        batches = [items[first : first + GROUPS] for items in by_format for first in range(0, len(items), GROUPS)]
+
+        def query(batch: Sequence[Function]) -> Mapping[Function, dict[Key, Tally]]:
+            try:
+                with reading(f"Logs Insights in {self.region}", self.gaps):
+                    return query_reports(self.logs, batch, self.window.start, self.window.end)
+            except NoAnswer as error:
+                self.gaps.append(Gap(f"Logs Insights in {self.region}", f"{error}; REPORT lines were read one by one"))
+            return {}
+
+        # The first one shows whether the service is there at all.
+        answers = dict(query(batches[0])) if batches else {}
+        if answers:
+            for answer in self.pool.map(query, batches[1:]):
+                answers |= answer
+        return answers
+
+    def _each(self, what: str, read: Callable[[Item], Result], items: Sequence[Item]) -> Iterable[tuple[Item, Result]]:
+        """Yield each of ``items`` with what ``read`` returns for it, in order, and tell how far it is."""
+        for done, pair in enumerate(zip(items, self.pool.map(read, items), strict=True), start=1):
+            self.progress(what, done, len(items))
+            yield pair
 
 
-def _metric(name: str, function: str, qualifier: str | None = None) -> Metric:
-    resource = (("Resource", f"{function}:{qualifier}"),) if qualifier else ()
-    return Metric("AWS/Lambda", name, (("FunctionName", function), *resource))
+@dataclass(frozen=True)
+class _Values:
+    """Metrics that were read, and why others were not."""
+
+    daily: Mapping[Metric, Daily]
+    partial: frozenset[Metric]
+    refused: str | None
+
+    def unread(self, metrics: Iterable[Metric]) -> str | None:
+        """Return why not all of ``metrics`` are known, or None if they are."""
+        if self.refused:
+            return f"its metrics could not be read: {self.refused}"
+        if names := sorted({metric.name for metric in metrics if metric in self.partial}):
+            return f"CloudWatch gave only a part of its data: {', '.join(names)}"
+        return None
+
+
+def _last(daily: Daily | None) -> date | None:
+    return max((day for day, value in daily.by_day.items() if value > 0), default=None) if daily else None

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
-from math import fsum, prod
 
 PERIOD_DAYS = 30
 """Every amount of money is US dollars per this many days."""
@@ -18,12 +16,28 @@ class Interval:
     high: float
 
 
+NOTHING = Interval(0.0, 0.0, 0.0)
+"""The savings of a finding that claims no money."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """A number of the evidence with its unit; text for what is no number."""
 
     value: float | int | str
     unit: str = ""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The on-demand compute that a finding's savings are a share of. Such findings on one function multiply."""
+
+    cost: float
+    """US dollars per 30 days; above zero."""
+    gb_seconds: float
+    """GB-seconds per 30 days."""
+    repriced: float = 1.0
+    """Price of a GB-second after the change over that before it."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +53,19 @@ class Finding:
     evidence: Mapping[str, Measure]
     formula: str
     change: str
+    proposed: Mapping[str, int | str]
+    """The change for a program, such as ``{"memory_mb": 256}``, in the names of ``Function`` where it has them; empty
+    where no setting is proposed."""
     how_to: str
+    """Commands of the AWS CLI; a line that begins with # is a comment. Empty if there is nothing to run."""
+    as_code: str
+    """The same change for infrastructure as code: properties of CloudFormation and of the CDK, in YAML comments and
+    lines. Empty if there is none."""
     risk: str
     validate: str
     savings: Interval
-    share_of: float | None = None
-    """The cost, $ per 30 days, that the savings are a share of. Changes that scale the same cost of one function
-    apply together: their remaining shares multiply. None if the savings stand by themselves."""
+    scaling: Scaling | None = None
+    """None if the savings stand by themselves."""
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -53,32 +73,6 @@ def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     # In whole cents: what floats differ by below that is no reason to be first.
     return tuple(
         sorted(findings, key=lambda item: (-round(item.savings.low, 2), -round(item.savings.expected, 2), item.id))
-    )
-
-
-def combine(findings: Iterable[Finding]) -> Interval:
-    """Return what all of ``findings`` save together, with those that scale one cost multiplied, not added."""
-    scaling = [finding for finding in findings if finding.share_of]
-    intervals = [finding.savings for finding in findings if not finding.share_of]
-    for _, group in groupby(sorted(scaling, key=lambda item: item.arn), key=lambda item: item.arn):
-        intervals.append(_multiply(list(group)))
-    return Interval(
-        fsum(item.low for item in intervals),
-        fsum(item.expected for item in intervals),
-        fsum(item.high for item in intervals),
-    )
-
-
-def _multiply(findings: list[Finding]) -> Interval:
-    cost = findings[0].share_of or 0.0
-
-    def saved(amounts: Iterable[float]) -> float:
-        return cost * (1 - prod(1 - amount / cost for amount in amounts))
-
-    return Interval(
-        saved(item.savings.low for item in findings),
-        saved(item.savings.expected for item in findings),
-        saved(item.savings.high for item in findings),
     )
 
 

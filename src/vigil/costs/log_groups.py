@@ -1,16 +1,11 @@
-"""Log groups of functions: how long they keep logs, how much they hold and how fast they grow."""
+"""Log groups of functions: how long they keep logs and how much they hold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from os.path import commonprefix
 from typing import Any
 
 from vigil.costs.inventory import Function
-from vigil.costs.metrics import Metric, Observed, daily_sums
-
-INGESTION_DAYS = 30
-"""Days over which ingestion is observed, whatever the request's window."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +18,10 @@ class LogGroup:
     retention_days: int | None
     """None keeps logs for ever."""
     stored_bytes: int | None
-    ingested: Observed | None
-    """Uncompressed bytes over at most INGESTION_DAYS; None if there is no datapoint."""
 
 
 def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, LogGroup]:
-    """Return the log groups of ``functions`` (at least one, of one region) that exist, by name, without ingestion."""
+    """Return the log groups of ``functions`` (at least one, of one region) that exist, by name."""
     writers: dict[str, list[str]] = {}
     for function in functions:
         writers.setdefault(function.log_group, []).append(function.name)
@@ -41,16 +34,8 @@ def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, L
             tuple(sorted(writers[group["logGroupName"]])),
             group.get("retentionInDays"),
             group.get("storedBytes"),
-            None,
         )
         for page in pages
         for group in page["logGroups"]
         if group["logGroupName"] in writers
     }
-
-
-def observe_ingestion(cloudwatch: Any, names: Sequence[str], end: datetime) -> dict[str, Observed]:
-    """Return the bytes ingested by each of the log groups in the INGESTION_DAYS before ``end``."""
-    metrics = {Metric("AWS/Logs", "IncomingBytes", (("LogGroupName", name),)): name for name in names}
-    sums = daily_sums(cloudwatch, list(metrics), end - timedelta(days=INGESTION_DAYS), end)
-    return {metrics[metric]: observed for metric, observed in sums.items()}

@@ -1,9 +1,10 @@
-"""Daily sums of CloudWatch metrics. A metric without datapoints is absent from the answer, not zero."""
+"""Daily values of CloudWatch metrics. A metric without datapoints is absent from the answer, not zero."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from math import fsum
 from typing import Any
 
@@ -12,23 +13,43 @@ MAX_QUERIES = 500
 
 DAY_SECONDS = 86_400
 
+PERIODS = ((14, 60), (62, 300), (454, 3600))
+"""Seconds of the finest period of data that is up to so many days old (CloudWatch User Guide, "Metrics retention"; a
+day less, since nobody tells the hour)."""
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One CloudWatch metric: CloudWatch matches its dimensions exactly."""
+    """One CloudWatch metric and its statistic: CloudWatch matches its dimensions exactly."""
 
     namespace: str
     name: str
     dimensions: tuple[tuple[str, str], ...]
+    stat: str = "Sum"
 
 
 @dataclass(frozen=True)
-class Observed:
-    """What a metric added up to, from the first day with a datapoint to the window's end."""
+class Daily:
+    """A metric's values by day (UTC); days without a datapoint are absent. At least one day."""
 
-    total: float
-    first_day: date
+    by_day: Mapping[date, float]
     end: date
+    """The day after the window's last."""
+
+    @cached_property
+    def total(self) -> float:
+        """The sum of all days."""
+        return fsum(self.by_day.values())
+
+    @cached_property
+    def first_day(self) -> date:
+        """The first day with a datapoint."""
+        return min(self.by_day)
+
+    @property
+    def last_day(self) -> date:
+        """The last day with a datapoint."""
+        return max(self.by_day)
 
     @property
     def days(self) -> int:
@@ -36,30 +57,84 @@ class Observed:
         return (self.end - self.first_day).days
 
 
-def daily_sums(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime) -> dict[Metric, Observed]:
-    """Return what each of ``metrics`` added up to in [start, end), both midnight UTC."""
-    days: dict[Metric, list[tuple[datetime, float]]] = defaultdict(list)
-    paginator = cloudwatch.get_paginator("get_metric_data")
-    for first in range(0, len(metrics), MAX_QUERIES):
-        batch = {f"m{index}": metric for index, metric in enumerate(metrics[first : first + MAX_QUERIES])}
-        queries = [_query(identifier, metric) for identifier, metric in batch.items()]
-        for page in paginator.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
-            for result in page["MetricDataResults"]:
-                days[batch[result["Id"]]] += zip(result["Timestamps"], result["Values"], strict=True)
-    return {
-        metric: Observed(fsum(value for _, value in points), min(day for day, _ in points).date(), end.date())
-        for metric, points in days.items()
-        if points
-    }
+@dataclass(frozen=True)
+class Answer:
+    """What CloudWatch said about some metrics."""
+
+    daily: Mapping[Metric, Daily]
+    partial: frozenset[Metric]
+    """Metrics of which CloudWatch did not give all the data; they are not in ``daily``."""
 
 
-def _query(identifier: str, metric: Metric) -> dict[str, Any]:
+def daily_values(
+    cloudwatch: Any,
+    metrics: Sequence[Metric],
+    start: datetime,
+    end: datetime,
+    pool: Executor,
+) -> Answer:
+    """Return the values of each of ``metrics`` in [start, end), both midnight UTC; batches are read at once."""
+    batches = [metrics[first : first + MAX_QUERIES] for first in range(0, len(metrics), MAX_QUERIES)]
+    daily: dict[Metric, Daily] = {}
+    partial: set[Metric] = set()
+    for known, missing in pool.map(lambda batch: _read(cloudwatch, batch, start, end), batches):
+        daily |= known
+        partial |= missing
+    return Answer(daily, frozenset(partial))
+
+
+def _read(
+    cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime
+) -> tuple[dict[Metric, Daily], set[Metric]]:
+    named = {f"m{index}": metric for index, metric in enumerate(metrics)}
+    queries = [_query(identifier, metric) for identifier, metric in named.items()]
+    values: dict[str, dict[date, float]] = {identifier: {} for identifier in named}
+    # A later page of a metric says more than an earlier one about whether it is complete.
+    status: dict[str, str] = {}
+    for page in cloudwatch.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=queries, StartTime=start, EndTime=end
+    ):
+        for result in page["MetricDataResults"]:
+            status[result["Id"]] = result.get("StatusCode", "Complete")
+            days = (moment.date() for moment in result["Timestamps"])
+            values[result["Id"]].update(zip(days, result["Values"], strict=True))
+    partial = {identifier for identifier in named if status.get(identifier) != "Complete"}
+    return (
+        {named[name]: Daily(days, end.date()) for name, days in values.items() if days and name not in partial},
+        {named[name] for name in partial},
+    )
+
+
+def total_between(cloudwatch: Any, metric: Metric, start: datetime, end: datetime, now: datetime) -> float:
+    """Return the sum of ``metric`` from ``start`` to ``end``, both rounded out to the finest period that is kept."""
+    seconds = next(seconds for days, seconds in PERIODS if now - start <= timedelta(days=days))
+    first, last = start.timestamp() // seconds, end.timestamp() // seconds + 1
+    pages = cloudwatch.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=[_query("m", metric, seconds)],
+        StartTime=datetime.fromtimestamp(first * seconds, UTC),
+        EndTime=datetime.fromtimestamp(last * seconds, UTC),
+    )
+    return fsum(value for page in pages for result in page["MetricDataResults"] for value in result["Values"])
+
+
+def _query(identifier: str, metric: Metric, seconds: int = DAY_SECONDS) -> dict[str, Any]:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     return {
         "Id": identifier,
         "MetricStat": {
             "Metric": {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions},
-            "Period": DAY_SECONDS,
-            "Stat": "Sum",
+            "Period": seconds,
+            "Stat": metric.stat,
         },
     }
+
+
+def lambda_metric(name: str, function: str, stat: str = "Sum", qualifier: str | None = None) -> Metric:
+    """Return a metric of a function, or of one of its aliases or versions."""
+    resource = (("Resource", f"{function}:{qualifier}"),) if qualifier else ()
+    return Metric("AWS/Lambda", name, (("FunctionName", function), *resource), stat)
+
+
+def log_metric(name: str, group: str) -> Metric:
+    """Return a metric of a log group."""
+    return Metric("AWS/Logs", name, (("LogGroupName", group),))

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 DATE = "2025-10"
 SOURCE = "AWS Price List, services AWSLambda and AmazonCloudWatch"
 
+FREE_REQUESTS = 1_000_000
+FREE_GB_SECONDS = 400_000
+FREE_LOG_GB = 5
+"""What is free each month, for the whole account ("AWS Lambda Pricing"). Provisioned concurrency is never free."""
+
 FREE_TIER = (
-    "Savings are gross: the monthly free tier (1 million requests and 400,000 GB-seconds of Lambda, 5 GB of logs) is"
-    " not deducted, since it belongs to the whole account."
+    f"Savings are gross: the monthly free tier ({FREE_REQUESTS // 10**6} million requests and {FREE_GB_SECONDS:,}"
+    f" GB-seconds of Lambda, {FREE_LOG_GB} GB of logs) is not deducted, since it belongs to the whole account."
 )
+
+METRIC_DATA = 0.01 / 1000
+"""$ per metric that GetMetricData is asked for, in every region ("Amazon CloudWatch Pricing")."""
 
 Tiers = tuple[tuple[float, float], ...]
 """(up to this many GB-seconds a month, $ per GB-second), ascending; the last is open."""
@@ -17,24 +25,42 @@ Tiers = tuple[tuple[float, float], ...]
 _OPEN = float("inf")
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What one more unit costs in a region; $ per GB-second by architecture, and $ per GB-month of stored logs."""
+@dataclass(frozen=True, kw_only=True)
+class _Flat:
+    """What costs the same however much is used; $ per GB-second unless it says otherwise."""
+
+    provisioned: Mapping[str, float]
+    """By architecture, as the two below."""
+    provisioned_duration: Mapping[str, float]
+    ephemeral: Mapping[str, float]
+    """Of /tmp beyond 512 MB."""
+    requests: Mapping[str, float]
+    """$ per request, by architecture."""
+    log_ingestion: float
+    """$ per GB. What a function logs beyond 10 TB a month is cheaper, so for those this is an upper bound."""
+    log_storage: float
+    """$ per GB-month."""
+    log_scan: float
+    """$ per GB that a query of Logs Insights reads."""
+    snapstart_cache: float | None = None
+    snapstart_restore: float | None = None
+    """$ per GB. Both are None where they are not known; Java pays neither."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates(_Flat):
+    """What one more unit costs an account in a region."""
 
     duration: Mapping[str, float]
-    provisioned: Mapping[str, float]
-    provisioned_duration: Mapping[str, float]
-    log_storage: float
+    """By architecture."""
 
 
-@dataclass(frozen=True)
-class RegionPrices:
+@dataclass(frozen=True, kw_only=True)
+class RegionPrices(_Flat):
     """The price list of a region, in US dollars."""
 
     duration: Mapping[str, Tiers]
-    provisioned: Mapping[str, float]
-    provisioned_duration: Mapping[str, float]
-    log_storage: float
+    """By architecture."""
 
     def at(self, gb_seconds: Mapping[str, float]) -> Rates:
         """Return the rates of an account that uses ``gb_seconds`` a month, by architecture.
@@ -46,7 +72,7 @@ class RegionPrices:
             architecture: next(price for up_to, price in tiers if gb_seconds.get(architecture, 0) <= up_to)
             for architecture, tiers in self.duration.items()
         }
-        return Rates(duration, self.provisioned, self.provisioned_duration, self.log_storage)
+        return Rates(**{**vars(self), "duration": duration})
 
 
 PRICES: Mapping[str, RegionPrices] = {
@@ -57,6 +83,12 @@ PRICES: Mapping[str, RegionPrices] = {
         },
         provisioned={"x86_64": 0.0000041667, "arm64": 0.0000033334},
         provisioned_duration={"x86_64": 0.0000097222, "arm64": 0.0000077778},
+        ephemeral={"x86_64": 0.0000000309, "arm64": 0.0000000309},
+        requests={"x86_64": 0.0000002, "arm64": 0.0000002},
+        log_ingestion=0.50,
         log_storage=0.03,
+        log_scan=0.005,
+        snapstart_cache=0.0000015046,
+        snapstart_restore=0.0001397998,
     ),
 }

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vigil.costs.metrics import Observed
+from vigil.costs.metrics import Daily
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Provisioned:
     qualifier: str
     executions: int
     """Requested: what is paid for from the moment it is configured."""
-    invocations: Observed | None = None
+    invocations: Daily | None = None
     """Invocations that ran on it; None if there is no datapoint."""
 
 

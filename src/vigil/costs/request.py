@@ -8,11 +8,14 @@ from vigil.errors import InvalidDetail
 
 MAX_REGIONS = 20
 MAX_DAYS = 90
+SCAN_DOLLARS = 5.0
+MAX_SCAN_DOLLARS = 1000.0
 
 _ALLOWED = {
     "regions": f"a list of 1 to {MAX_REGIONS} different region names such as us-east-1",
     "days": f"a whole number from 1 to {MAX_DAYS}",
     "functions": "a name filter such as orders-*",
+    "max_scan_dollars": f"a number from 0 to {MAX_SCAN_DOLLARS:g}",
 }
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$")]
@@ -36,6 +39,8 @@ class CostRequest(BaseModel):
     days: int = Field(default=30, ge=1, le=MAX_DAYS)
     functions: Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?\[\]!-]{1,128}$")] | None = None
     """A case-sensitive glob over function names; None takes all."""
+    max_scan_dollars: float = Field(default=SCAN_DOLLARS, ge=0, le=MAX_SCAN_DOLLARS, allow_inf_nan=False)
+    """The most that reading the data may cost."""
 
 
 def parse_request(detail: object, default_region: str) -> CostRequest:

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, time, timedelta
 
 from vigil.costs.gaps import Gap
 from vigil.costs.log_groups import LogGroup
-from vigil.costs.metrics import Observed
+from vigil.costs.metrics import Daily
 from vigil.costs.provisioned import Provisioned
 from vigil.costs.report_lines import Reports
 
@@ -35,11 +34,28 @@ class Window:
 class FunctionUsage:
     """What one function used; None stands for no data, never for nothing."""
 
-    invocations: Observed | None = None
+    unread: str | None = None
+    """Why its metrics could not be read; None if they could, and no datapoint means that there was none."""
+    invocations: Daily | None = None
+    duration_ms: Daily | None = None
+    """Without the init phase."""
+    p99_ms: Daily | None = None
+    """The 99th percentile of the duration, each day's own."""
+    errors: Daily | None = None
+    recursions_dropped: Daily | None = None
+    cpu_ms: Daily | None = None
+    """CPU time, where Lambda Insights measures it."""
+    last_invoked: date | None = None
+    """The last day with an invocation in the past that CloudWatch keeps, of a function that had none in the window."""
+    triggers: tuple[str, ...] | None = None
+    """What may invoke it, of a function that had no invocation in the window; None if that could not be read."""
     reports: Reports | None = None
     provisioned: tuple[Provisioned, ...] | None = None
     """Empty if it has none, None if that could not be read."""
+    recursion_allowed: bool | None = None
     log_group: LogGroup | None = None
+    ingested_bytes: Daily | None = None
+    """What went into its log group, uncompressed."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +65,3 @@ class Usage:
     window: Window
     by_arn: Mapping[str, FunctionUsage]
     gaps: tuple[Gap, ...]
-
-    def for_model(self) -> dict[str, Any]:
-        """Return a summary that fits a model's context whatever the account's size."""
-        used = self.by_arn.values()
-        return {
-            "window": [self.window.start.date().isoformat(), self.window.end.date().isoformat()],
-            "functions": len(used),
-            "with_invocations": sum(item.invocations is not None for item in used),
-            "with_report_lines": sum(item.reports is not None for item in used),
-            "report_lines": sum(item.reports.lines for item in used if item.reports),
-            "with_provisioned_concurrency": sum(bool(item.provisioned) for item in used),
-            "not_looked_at": len(self.gaps),
-        }

@@ -4,15 +4,40 @@ from collections.abc import Callable, Iterator
 
 from vigil.costs.case import Case
 from vigil.costs.finding import Finding
-from vigil.costs.findings import arm64, log_retention, memory, provisioned_concurrency
+from vigil.costs.findings import (
+    arm64,
+    ephemeral_storage,
+    errors,
+    idle,
+    init_cost,
+    log_ingestion,
+    log_retention,
+    memory_high,
+    memory_low,
+    provisioned_concurrency,
+    recursion,
+    runtime,
+    time_outs,
+    timeout_high,
+)
 from vigil.costs.gaps import Gap
 
 Rule = Callable[[Case], Iterator[Finding | Gap]]
 """Looks at one function: yields what it overpays, a Gap where the data carry no claim, nothing where all is well."""
 
 RULES: tuple[Rule, ...] = (
-    memory.find,
+    memory_high.find,
+    memory_low.find,
     arm64.find,
     provisioned_concurrency.find,
+    time_outs.find,
+    errors.find,
+    init_cost.find,
+    ephemeral_storage.find,
     log_retention.find,
+    log_ingestion.find,
+    idle.find,
+    timeout_high.find,
+    runtime.find,
+    recursion.find,
 )

@@ -1,0 +1,93 @@
+"""Memory too high: a function that has never used most of its memory, and may do with less.
+
+Less memory is also less CPU, so what it saves depends on how the duration moves: see ``vigil.costs.duration``.
+"""
+
+from collections.abc import Iterator
+from math import ceil
+
+from vigil.costs.case import Case, as_code, compute_evidence
+from vigil.costs.duration import Estimate, Model
+from vigil.costs.finding import Finding, Interval, Measure, Scaling, money, rate
+from vigil.costs.gaps import Gap
+from vigil.costs.thresholds import AS_GOOD, HEADROOM, MAX_USED_SHARE, MIN_SHARE
+
+KIND = "memory-too-high"
+
+STEP_MB = 64
+"""Proposed sizes are multiples of this; Lambda takes every megabyte from 128 to 10,240."""
+MIN_MB, MAX_MB = 128, 10_240
+
+
+def least_mb(max_used_mb: int) -> int:
+    """Return the least memory size for a function that uses up to ``max_used_mb``: the next multiple of 64 MB."""
+    return max(MIN_MB, ceil(max_used_mb * HEADROOM / STEP_MB) * STEP_MB)
+
+
+def find(case: Case) -> Iterator[Finding | Gap]:
+    """Yield the finding if at most 60 % was ever used and a smaller size can be expected to cost less."""
+    used = case.billed()
+    reports = case.usage.reports
+    if isinstance(used, str) or reports is None:
+        yield case.gap(str(used))
+        return
+    today, least, most = case.function.memory_mb, least_mb(reports.all.max_used_mb), reports.all.max_used_mb
+    if most > MAX_USED_SHARE * today or least >= today:
+        return
+    new = _best(used.model, today, least)
+    factor = used.model.factor(new)
+    cost = case.cost(used)
+    savings = Interval(*(cost * _saved(today, new, slower) for slower in (factor.high, factor.expected, factor.low)))
+    if savings.expected < MIN_SHARE * cost:
+        return
+    yield case.finding(
+        KIND,
+        evidence={
+            "Memory today": Measure(today, "MB"),
+            "Maximum memory used": Measure(most, "MB"),
+            "Share used": Measure(round(100 * most / today, 1), "%"),
+            **compute_evidence(used),
+            "Duration at the proposed size": Measure(_range(factor), "times today's"),
+            "Rests on": Measure(used.model.basis),
+            "Duration price": Measure(case.price, "$ per GB-second"),
+        },
+        formula=(
+            f"{used.invocations:,.0f} invocations × {used.billed_seconds:.4f} s × {rate(case.price)} ×"
+            f" ({today:,} − {new:,} × k) MB / 1,024, where k says how much slower it gets:"
+            f" k = {factor.expected:.3f} is expected ({money(savings.expected)}), k = {factor.high:.3f} saves"
+            f" {money(savings.low)} and k = {factor.low:.3f} saves {money(savings.high)}."
+            f" k rests on {used.model.basis}."
+        ),
+        change=f"Set memory from {today:,} MB to {new:,} MB",
+        proposed={"memory_mb": new},
+        how_to=(
+            case.command("update-function-configuration", f"--memory-size {new}")
+            + "\n# callers of an alias or a version see it once a new version is published"
+        ),
+        as_code=as_code(f"MemorySize: {new}", f"memory_size={new}"),
+        risk=(
+            "It may get slower, since CPU follows memory; an input larger than any seen may run out of memory."
+            + (" The maximum used is that of a sample of the invocations." if used.sampled else "")
+        ),
+        validate=(
+            f"After a week, check that Max Memory Used stays below {round(new / HEADROOM):,} MB and that billed"
+            f" duration has grown by less than the factor {today / new:.2f}, from which on the change costs money."
+        ),
+        savings=savings,
+        scaling=Scaling(cost, used.gb_seconds),
+    )
+
+
+def _best(model: Model, today: int, least: int) -> int:
+    """Return the cheapest size from ``least`` up; of those that cost as much, the largest, which is the fastest."""
+    shares = {size: size * model.factor(size).expected / today for size in range(least, today, STEP_MB)}
+    return max(size for size, share in shares.items() if share <= min(shares.values()) + AS_GOOD)
+
+
+def _saved(today: int, new: int, slower: float) -> float:
+    # Rounded, lest an error of rounding shows where nothing is saved.
+    return round(1 - new * slower / today, 9)
+
+
+def _range(factor: Estimate) -> str:
+    return f"{factor.low:.3f} to {factor.high:.3f}"

@@ -1,0 +1,38 @@
+"""What may invoke a function: event source mappings, and who its resource policy lets in."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def list_mappings(awslambda: Any) -> dict[str, list[str]]:
+    """Return the sources of all event source mappings of the region, by the function's ARN."""
+    sources: dict[str, list[str]] = {}
+    for page in awslambda.get_paginator("list_event_source_mappings").paginate():
+        for mapping in page["EventSourceMappings"]:
+            # The ARN may end in an alias or a version.
+            function = ":".join(mapping.get("FunctionArn", "").split(":")[:7])
+            sources.setdefault(function, []).append(mapping.get("EventSourceArn") or "a self-managed source")
+    return sources
+
+
+def policy_principals(awslambda: Any, function: str) -> list[str]:
+    """Return whom the function's resource policy lets in; nobody if it has none."""
+    try:
+        policy = json.loads(awslambda.get_policy(FunctionName=function)["Policy"])
+    except awslambda.exceptions.ResourceNotFoundException:
+        return []
+    return [
+        name
+        for statement in policy.get("Statement", [])
+        if statement.get("Effect") == "Allow"
+        for name in _names(statement.get("Principal"))
+    ]
+
+
+def _names(principal: object) -> list[str]:
+    if isinstance(principal, Mapping):
+        return [name for value in principal.values() for name in _names(value)]
+    if isinstance(principal, list):
+        return [name for value in principal for name in _names(value)]
+    return [str(principal)]
