@@ -1,8 +1,10 @@
-"""Artifacts: the only code that touches the bucket. A session's artifacts live under ``sessions/<id>/``."""
+"""Artifacts: the only code that touches the bucket. A session's artifacts live under ``sessions/<id>/``, and what later
+sessions compare theirs with under ``history/<series>/``."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,9 +16,15 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "sessions/"
+HISTORY_PREFIX = "history/"
 MAX_ARTIFACT_BYTES = 5 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_CONTENT_TYPES = {"md": "text/markdown; charset=utf-8", "json": "application/json", "html": "text/html; charset=utf-8"}
+_CONTENT_TYPES = {
+    "md": "text/markdown; charset=utf-8",
+    "json": "application/json",
+    "html": "text/html; charset=utf-8",
+    "svg": "image/svg+xml",
+}
 
 
 class Artifacts:
@@ -25,7 +33,8 @@ class Artifacts:
     def __init__(self, s3: "S3Client", bucket: str, session_id: str) -> None:
         self._s3 = s3
         self._bucket = bucket
-        self._prefix = f"{PREFIX}{check_session_id(session_id)}/"
+        self._session_id = check_session_id(session_id)
+        self._prefix = f"{PREFIX}{session_id}/"
 
     def uri(self, name: str) -> str:
         """Return the s3:// address of the artifact ``name``."""
@@ -33,13 +42,17 @@ class Artifacts:
 
     def write(self, name: str, text: str) -> str:
         """Save ``text`` as ``name`` and return its address; raises InvalidArtifact before anything is written."""
-        address, body = self.uri(name), text.encode()
+        address = self.uri(name)
+        self._put(self._prefix + name, text)
+        return address
+
+    def _put(self, key: str, text: str) -> None:
+        body, name = text.encode(), key.rpartition("/")[2]
         if len(body) > MAX_ARTIFACT_BYTES:
             raise InvalidArtifact(f"artifact {name} is {len(body)} bytes; at most {MAX_ARTIFACT_BYTES} are allowed")
         content_type = _CONTENT_TYPES.get(name.rpartition(".")[2], "text/plain; charset=utf-8")
-        with _translated(address):
-            self._s3.put_object(Bucket=self._bucket, Key=self._prefix + name, Body=body, ContentType=content_type)
-        return address
+        with _translated(f"s3://{self._bucket}/{key}"):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
 
     def read(self, name: str) -> str:
         """Return the text of ``name``; raises InvalidArtifact if there is none."""
@@ -62,6 +75,32 @@ class Artifacts:
                     return False
                 raise
         return True
+
+    def keep(self, series: str, day: date, text: str) -> None:
+        """Save JSON ``text`` as what the sessions of ``series`` after ``day`` compare theirs with.
+
+        A session keeps one a day: the same again replaces its own, and never that of another session.
+        """
+        self._put(f"{HISTORY_PREFIX}{check_name(series)}/{day.isoformat()}_{self._session_id}.json", text)
+
+    def last(self, series: str, day: date) -> str | None:
+        """Return what another session kept last of ``series``, of ``day`` or earlier; None if there is nothing."""
+        prefix = f"{HISTORY_PREFIX}{check_name(series)}/"
+        own, until = f"_{self._session_id}.json", f"{prefix}{day.isoformat()}"
+        with _translated(f"s3://{self._bucket}/{prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            kept = [
+                (dated, item["LastModified"], item["Key"])
+                for page in pages
+                for item in page.get("Contents", ())
+                if (dated := item["Key"].rpartition("_")[0]) <= until
+                and not item["Key"].endswith(own)
+                and item["Size"] <= MAX_ARTIFACT_BYTES
+            ]
+            if not kept:
+                return None
+            body = self._s3.get_object(Bucket=self._bucket, Key=max(kept)[2])["Body"].read()
+        return body.decode(errors="replace")
 
 
 def check_name(name: object) -> str:

@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import sys
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +19,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from vigil.artifacts import Artifacts
 from vigil.deployment import Deployment
 from vigil.errors import AwsUnavailable, InvalidDetail, LocalStackError, VigilError
-from vigil.names import FINDINGS, REPORT, Env, Parameter
+from vigil.names import FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import require
 from vigil.watch import Moment, Outcome, await_end, watch
@@ -51,7 +54,15 @@ AgentEnv = Annotated[
 WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
 """States that a workflow passes again and again while its session runs."""
 
-Out = Annotated[Path, typer.Option(help="Folder for the report and the findings.")]
+Out = Annotated[Path, typer.Option(help="Folder for the report, its charts and the findings.")]
+
+
+class Form(StrEnum):
+    """What a report is printed as, and how its file ends."""
+
+    MD = "md"
+    HTML = "html"
+    JSON = "json"
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
@@ -129,6 +140,8 @@ def _line(moment: Moment, seconds: float) -> str:
 
 
 def _conclude(outcome: Outcome) -> None:
+    if outcome.usage:
+        console.print(f"model: {outcome.usage}")
     if outcome.completed:
         console.print(f"[bold green]COMPLETED[/] after {outcome.seconds:.1f} s")
         return
@@ -140,17 +153,20 @@ def _conclude(outcome: Outcome) -> None:
 def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
     artifacts = deployment.artifacts(session_id)
     report = artifacts.read(REPORT)
+    others = {name: artifacts.read(name) for name in RENDERED if name != REPORT and artifacts.exists(name)}
     # Of the session before this one, nothing must stay beside this one's report.
-    (out / FINDINGS).unlink(missing_ok=True)
-    _write(out / REPORT, report)
-    if artifacts.exists(FINDINGS):
-        _write(out / FINDINGS, artifacts.read(FINDINGS))
+    for name in RENDERED:
+        (out / name).unlink(missing_ok=True)
+    for name, text in {**others, REPORT: report}.items():
+        _write(out / name, text)
     # The report's part before its second section is its summary.
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
     console.print(head, markup=False)
     console.rule()
     console.print(f"full report: {out / REPORT}", markup=False)
+    if PAGE in others:
+        console.print(f"as a page with charts: {out / PAGE}", markup=False)
 
 
 def _write(path: Path, text: str) -> None:
@@ -242,11 +258,13 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     session, tasks = journal.get(session_id), journal.tasks(session_id)
     record = {**dataclasses.asdict(session), "phases": [dataclasses.asdict(task) for task in tasks]}
     if as_json:
-        print(json.dumps(record))
+        print(json.dumps(record, default=float))
         return
     for name, value in dataclasses.asdict(session).items():
         if name == "error" and value:
             value = f"{value['code']}: {value['message']}"
+        if name == "usage" and value:
+            value = f"{session.usage}, {value['model']}"
         if value is not None:
             console.print(f"{name:<14} {value}", markup=False)
     for task in tasks:
@@ -257,12 +275,34 @@ def show(session_id: str, as_json: AsJson = False) -> None:
 
 @app.command()
 def report(
-    session_id: str, findings: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False
+    session_id: str,
+    form: Annotated[Form, typer.Option("--format", help="Markdown, a page, or the findings as JSON.")] = Form.MD,
+    findings: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the file that --open saves.")] = Path("out"),
 ) -> None:
     """Print a session's report."""
     deployment = Deployment()
     deployment.journal.get(session_id)
-    print(deployment.artifacts(session_id).read(FINDINGS if findings else REPORT), end="")
+    form = Form.JSON if findings else form
+    text = _rendered(deployment.artifacts(session_id), form)
+    if not show_it:
+        print(text, end="")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{session_id}.{form}"
+    _write(path, text)
+    opened = webbrowser.open(path.resolve().as_uri())
+    console.print(f"opened {path}" if opened else f"no browser was found to open {path} with", markup=False)
+
+
+def _rendered(artifacts: Artifacts, form: Form) -> str:
+    if form == Form.HTML and not artifacts.exists(PAGE):
+        from vigil.costs.page import render_page
+
+        # An agent of one's own need not have saved a page.
+        return render_page(artifacts.read(REPORT), {})
+    return artifacts.read({Form.MD: REPORT, Form.HTML: PAGE, Form.JSON: FINDINGS}[form])
 
 
 @local_app.command("up")

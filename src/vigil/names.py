@@ -20,6 +20,11 @@ STOP_PATH = "/stop"
 
 REPORT = "report.md"
 FINDINGS = "findings.json"
+PAGE = "report.html"
+BY_FINDING = "savings-by-finding.svg"
+BY_FUNCTION = "savings-by-function.svg"
+RENDERED = (REPORT, FINDINGS, PAGE, BY_FINDING, BY_FUNCTION)
+"""Artifacts of a report; an agent of one's own may save the first one alone."""
 
 
 class Parameter(StrEnum):
@@ -28,6 +33,7 @@ class Parameter(StrEnum):
     AGENT_RUNTIME_ARN = "AgentRuntimeArn"
     AGENT_FACTORY = "AgentFactory"
     MODEL_ID = "ModelId"
+    BUDGET_DOLLARS = "BudgetDollars"
     SAFETY_SECONDS = "SafetySeconds"
     HEARTBEAT_SECONDS = "HeartbeatSeconds"
     PROGRESS_SECONDS = "ProgressSeconds"
@@ -57,6 +63,7 @@ class Env(StrEnum):
     AGENT_RUNTIME_ARN = "AGENT_RUNTIME_ARN"
     AGENT = "VIGIL_AGENT"
     MODEL = "VIGIL_MODEL"
+    BUDGET_DOLLARS = "VIGIL_BUDGET_DOLLARS"
     STACK = "VIGIL_STACK"
     WORKER = "VIGIL_WORKER"
     HEARTBEAT_SECONDS = "VIGIL_HEARTBEAT_SECONDS"
