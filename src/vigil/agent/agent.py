@@ -7,11 +7,11 @@ from strands.tools.executors import SequentialToolExecutor
 
 from vigil.agent.models import STAND_IN, make_model
 from vigil.agent.session import AgentSession
+from vigil.agent.tools.errors import ToolErrors
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.lambda_costs import lambda_cost_tools
-from vigil.agent.tools.storage import storage_tools
 from vigil.errors import MissingSetting
-from vigil.names import FINDINGS, REPORT, Env
+from vigil.names import Env
 
 PROMPT = files("vigil.agent").joinpath("prompt.md").read_text(encoding="utf-8")
 
@@ -22,14 +22,13 @@ def cost_agent(session: AgentSession) -> Agent:
         raise MissingSetting(f"environment variable {Env.MODEL} is not set: it names the model")
     is_stand_in = session.model == STAND_IN
     written_by = "a deterministic stand-in, no language model" if is_stand_in else session.model
+    errors = ToolErrors()
     return Agent(
         model=make_model(session.model, session.region),
         system_prompt=PROMPT,
-        tools=[
-            *journal_tools(session),
-            *storage_tools(session, reserved={REPORT, FINDINGS}),
-            *lambda_cost_tools(session, written_by),
-        ],
+        # None that writes an artifact: what a reader is shown is rendered by code, or has passed a check.
+        tools=[*journal_tools(session, errors), *lambda_cost_tools(session, written_by)],
+        hooks=[errors],
         # Phases, analysis and report build on each other; two calls in one answer run in their order.
         tool_executor=SequentialToolExecutor(),
         callback_handler=None,

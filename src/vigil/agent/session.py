@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -17,6 +18,11 @@ from vigil.session import Failure
 from vigil.settings import WorkerSettings
 
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 6})
+# What an analysis can do without must not hold it up where the network leads to none of it.
+_BRIEF = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_OPTIONAL = frozenset({"pricing", "compute-optimizer"})
+# Lambda's API takes 15 calls a second of an account, that of logs fewer: adaptive mode slows down to what is taken.
+_ADAPTIVE = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
 # One for all sessions of a process, and of those forked from it: to read what botocore knows of the services is most of
 # what a client costs.
 _DATA = create_loader()
@@ -39,6 +45,8 @@ class AgentSession:
     region: str
     agent: str
     model: str | None
+    budget_dollars: Decimal
+    """What the agent's model calls may cost."""
     worker: str
     journal: Journal
     artifacts: Artifacts
@@ -59,10 +67,13 @@ class AgentSession:
             region=settings.region,
             agent=settings.agent,
             model=settings.model,
+            budget_dollars=settings.budget_dollars,
             worker=settings.worker,
             journal=Journal.open(aws, settings.table),
             artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, settings.session_id),
-            client=lambda service, region: aws.client(service, region_name=region),  # type: ignore[call-overload]
+            client=lambda service, region: aws.client(  # type: ignore[call-overload]
+                service, region_name=region, config=_BRIEF if service in _OPTIONAL else _ADAPTIVE
+            ),
             alive=alive,
         )
 

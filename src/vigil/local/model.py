@@ -20,6 +20,8 @@ PROSE = (
 
 _STEP = re.compile(r"^\d+\. [^`\n]*`(\w+\([^`]*\))`", re.MULTILINE)
 _PROSE = re.compile(r"<[^<>]*>")
+_QUOTED = re.compile(r'\{"untrusted_account_data": ("(?:[^"\\]|\\.)*")\}')
+"""What the cost agent's tools failed at, as its model is told."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def _error_text(block: dict[str, Any]) -> str:
     Strands sends the result's status to few models only, so its text has to tell.
     """
     text = " ".join(part.get("text", "") for part in block.get("toolResult", {}).get("content", []))
-    return text.removeprefix("Error: ") if text.startswith("Error: ") else ""
+    if not text.startswith("Error: "):
+        return ""
+    return _QUOTED.sub(lambda match: str(json.loads(match[1])), text.removeprefix("Error: "))
 
 
 def _message(content: list[dict[str, Any]], stop_reason: str) -> dict[str, Any]:

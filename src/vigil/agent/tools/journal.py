@@ -1,6 +1,6 @@
 """Tools by which the agent journals its session: status and work phases."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from strands import tool
 
@@ -8,12 +8,19 @@ from vigil.agent.session import AgentSession
 from vigil.errors import InvalidStatus
 from vigil.session import Status, Task
 
+if TYPE_CHECKING:
+    from vigil.agent.tools.errors import ToolErrors
+
 AGENT_FAILED = "AgentFailed"
 """Error code of a session that the agent itself declared FAILED."""
 
 
-def journal_tools(session: AgentSession) -> list[Any]:
-    """Return the journal tools bound to ``session``."""
+def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> list[Any]:
+    """Return the journal tools bound to ``session``.
+
+    With ``errors``, a session fails only of what a tool has failed at, and a phase's message says no more than that, or
+    plain words.
+    """
     running: dict[str, Task] = {}
 
     @tool
@@ -30,9 +37,9 @@ def journal_tools(session: AgentSession) -> list[Any]:
             case Status.COMPLETED:
                 session.complete()
             case _:
-                if not message.strip():
+                if not (reason := message.strip()):
                     raise InvalidStatus("FAILED needs a message that says why")
-                session.fail(AGENT_FAILED, message.strip())
+                session.fail(AGENT_FAILED, errors.reason(reason) if errors else reason)
         return status
 
     @tool
@@ -58,6 +65,7 @@ def journal_tools(session: AgentSession) -> list[Any]:
         """
         if phase not in running:
             raise InvalidStatus(f"phase {phase!r} is not running; running: {', '.join(running) or 'none'}")
+        message = errors.check_message(message) if errors else message
         session.journal.end_task(session.session_id, running[phase], failed=outcome == "fail", message=message)
         del running[phase]
         return f"finished {phase}"

@@ -6,10 +6,11 @@ from typing import Any
 from strands import tool
 
 from vigil.agent.session import AgentSession
+from vigil.costs import brief
 from vigil.costs.analysis import Analyst
-from vigil.costs.report import findings_json, render_report
+from vigil.costs.document import artifacts_of, scope
 from vigil.costs.request import parse_request
-from vigil.names import FINDINGS, REPORT
+from vigil.names import FINDINGS
 
 PROGRESS_SECONDS = 1.0
 """At most so often the record says how far the work is: each time is a write."""
@@ -21,39 +22,73 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
 
     @tool
     def list_functions() -> dict[str, Any]:
-        """List the Lambda functions in the regions that were asked for."""
-        return analyst.list_functions().for_model()
+        """Count the Lambda functions in the regions that were asked for, and name the first."""
+        return brief.untrusted(brief.functions_brief(analyst.list_functions()))
 
     @tool
     def collect_usage() -> dict[str, Any]:
         """Collect what the functions used: metrics, REPORT log lines, provisioned concurrency, log groups."""
         told = 0.0
 
-        def tell(done: int, total: int) -> None:
+        def tell(what: str, done: int, total: int) -> None:
             nonlocal told
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
-                session.note(f"{done} of {total} functions read")
+                session.note(f"{what}: {done} of {total}")
 
-        return analyst.collect_usage(tell).for_model()
+        return brief.untrusted(brief.usage_brief(analyst.collect_usage(tell)))
 
     @tool
     def find_savings() -> dict[str, Any]:
-        """Compute the findings: what could be saved, with its evidence, as ids that save_report takes."""
-        return analyst.find_savings().for_model()
+        """Compute the findings: what could be saved in all and by kind, and the best; US dollars per 30 days.
+
+        Three dollars are the least, the expected and the most that are saved; null claims no money.
+        """
+        return brief.untrusted(brief.savings_brief(analyst.find_savings()))
+
+    @tool
+    def list_findings(kind: str | None = None, function: str | None = None, page: int = 1) -> dict[str, Any]:
+        """List findings, best first, page by page.
+
+        Args:
+            kind: Only those of this kind.
+            function: Only those of the function with this name.
+            page: From 1 to the number of pages that each page tells.
+        """
+        return brief.untrusted(brief.findings_page(analyst.find_savings(), kind, function, page))
+
+    @tool
+    def show_finding(id: str) -> dict[str, Any]:
+        """Show one finding: its evidence, how its savings were computed, its risk and how to validate it.
+
+        Args:
+            id: Its id, as find_savings and list_findings tell it.
+        """
+        return brief.untrusted(brief.finding_detail(analyst.find_savings(), id))
 
     @tool
     def save_report(summary: str, order: list[str] | None = None, notes: dict[str, str] | None = None) -> str:
-        """Save the report and the machine-readable findings. Code renders every number; you write prose without any.
+        """Save the report, as text and as a page, and the findings. Code renders every number; you write none.
 
         Args:
-            summary: What matters most, in two or three sentences that contain no number.
+            summary: What matters most, in two or three sentences of plain English.
             order: Finding ids in the order in which a reader should see them; the rest follow by savings.
-            notes: For a finding id, an explanation in prose that contains no number.
+            notes: For a finding id, an explanation in plain English.
         """
         analysis = analyst.find_savings()
-        report = render_report(analysis, summary=summary, order=order or (), notes=notes or {}, written_by=written_by)
-        session.artifacts.write(FINDINGS, findings_json(analysis))
-        return session.artifacts.write(REPORT, report)
+        series = scope(analysis.request)
+        texts = artifacts_of(
+            analysis,
+            summary=summary,
+            order=order or (),
+            notes=notes or {},
+            written_by=written_by,
+            previous=session.artifacts.last(series, analysis.end),
+        )
+        # Refused once the session has ended: its report then stays as it is.
+        session.note("saving the report")
+        session.artifacts.keep(series, analysis.end, texts[FINDINGS])
+        # The report comes last: whoever sees it, sees all.
+        return [session.artifacts.write(name, text) for name, text in texts.items()][-1]
 
-    return [list_functions, collect_usage, find_savings, save_report]
+    return [list_functions, collect_usage, find_savings, list_findings, show_finding, save_report]

@@ -1,16 +1,20 @@
 """Tools by which the agent keeps artifacts: this session's only, whatever name the model gives."""
 
-from collections.abc import Collection
 from typing import Any
 
 from strands import tool
 
 from vigil.agent.session import AgentSession
-from vigil.errors import InvalidArtifact
+
+MAX_READ = 6_000
+"""Most characters that one reading returns, about 1,500 tokens: they stay in the conversation."""
 
 
-def storage_tools(session: AgentSession, *, reserved: Collection[str] = ()) -> list[Any]:
-    """Return the storage tools bound to ``session``; names in ``reserved`` are written by code alone."""
+def storage_tools(session: AgentSession) -> list[Any]:
+    """Return the storage tools bound to ``session``.
+
+    An agent whose report is rendered by code has no use for them: with them, the model could write it anew.
+    """
 
     @tool
     def storage_write(name: str, text: str) -> str:
@@ -20,17 +24,19 @@ def storage_tools(session: AgentSession, *, reserved: Collection[str] = ()) -> l
             name: 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-'; no folders.
             text: The content, at most 5 MiB.
         """
-        if name in reserved:
-            raise InvalidArtifact(f"artifact {name} is rendered from the findings; use save_report")
         return session.artifacts.write(name, text)
 
     @tool
-    def storage_read(name: str) -> str:
-        """Return the text of an artifact that this session has saved.
+    def storage_read(name: str, start: int = 0) -> str:
+        """Return the text of an artifact that this session has saved; of a long one, a part.
 
         Args:
             name: The name it was saved under.
+            start: Where the part begins, in characters.
         """
-        return session.artifacts.read(name)
+        text = session.artifacts.read(name)
+        end = max(0, start) + MAX_READ
+        part = text[max(0, start) : end]
+        return part if end >= len(text) else f"{part}\n[{len(text) - end} more characters: start={end}]"
 
     return [storage_write, storage_read]
