@@ -80,7 +80,7 @@ check: install ## Lint, type-check, check template and state machine, audit the 
 .PHONY: test
 test: install ## Run all tests
 	@# Three on two cores: many tests wait for time to pass.
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
 
 .PHONY: requirements
 requirements: install ## Write into docs/requirements.md which tests prove which criterion
@@ -97,6 +97,14 @@ bench-waiting: install ## Measure how fast and how cheaply the end of a session 
 .PHONY: bench-soak
 bench-soak: install ## Run 200 sessions at once and 1,000 in a row (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+.PHONY: bench-findings
+bench-findings: install ## Score the analysis on accounts whose truth is known (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.findings $(ARGS)
+
+.PHONY: bench-scale
+bench-scale: install ## Measure the analysis of 125 to 1,000 functions (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 .PHONY: clean
 clean: ## Remove everything that was built, except the virtual environment

@@ -10,12 +10,13 @@ import json
 import random
 import re
 import time
+import types
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from ministack import app as ministack_app
-from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import bedrock_agentcore, cloudwatch, eventbridge, lambda_svc, sqs, stepfunctions
 
 from vigil.errors import LocalStackError
@@ -46,13 +47,20 @@ def install(agents: AgentHost) -> None:
     _serve_agentcore(agents)
     _serve_bedrock()
     _list_provisioned_concurrency()
+    _read_recursion()
     _keep_metrics()
+    _look_metrics_up()
     _give_expressions_time()
+    _refuse_what_is_missing()
 
 
 def _name_lambda_errors() -> None:
-    """AWS names a failed Lambda task by the exception's class, or by the function's death; to ministack all are one."""
-    plain, named = '"error": str(e), "trace"', '"error": str(e), "etype": type(e).__name__, "trace"'
+    """AWS names a failed Lambda task by the exception's class, or by the function's death; to ministack all are one.
+
+    And a function that raised goes on in its environment; ministack starts another.
+    """
+    plain = '"status": "error", "error": str(e), "trace"'
+    named = '"status": "ok", "raised": type(e).__name__, "error": str(e), "trace"'
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     if plain not in script:
         raise LocalStackError("the embedded AWS changed: its Lambda worker reports errors in another way")
@@ -62,8 +70,8 @@ def _name_lambda_errors() -> None:
 
     def invoke_and_note(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = invoke(self, *args, **kwargs)
-        last_type.set(result.get("etype"))
-        return result
+        last_type.set(result.get("raised"))
+        return {**result, "status": "error"} if "raised" in result else result
 
     def execute_and_name(*args: Any, **kwargs: Any) -> Any:
         last_type.set(None)
@@ -373,9 +381,45 @@ def _list_provisioned_concurrency() -> None:
     _serve("lambda", "GET", route, ("List",), "lambda:ListProvisionedConcurrencyConfigs", answer)
 
 
+def _read_recursion() -> None:
+    """GetFunctionRecursionConfig wants lambda:GetFunction."""
+    handle = ministack_app.SERVICE_HANDLERS["lambda"]
+    route = r"/2024-08-31/functions/[^/]+/recursion-config"
+
+    async def answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        status, answered, content = await handle("GET", path, headers, body, {})
+        return status, answered, content
+
+    _serve("lambda", "GET", route, (), "lambda:GetFunctionRecursionConfig", answer)
+
+
 def _keep_metrics() -> None:
     """CloudWatch keeps hourly and daily values for 455 days; ministack forgets all of them after two weeks."""
     cloudwatch.TWO_WEEKS_SECONDS = 455 * 86_400
+
+
+def _look_metrics_up() -> None:
+    """ministack goes through all metrics for every query: minutes for the 7,000 of a thousand functions.
+
+    AWS differs in nothing but time.
+    """
+    get = cloudwatch._get_metric_data
+
+    def get_asked(params: Any, given: dict[str, Any], *protocol: bool) -> Any:
+        metrics = [query.get("MetricStat", {}).get("Metric", {}) for query in given.get("MetricDataQueries", [])]
+        if not all(metric.get("Dimensions") for metric in metrics):
+            return get(params, given, *protocol)
+        dimensions = (cloudwatch._dims_key(cloudwatch._dims_from_list(metric["Dimensions"])) for metric in metrics)
+        keys = {
+            (metric.get("Namespace", ""), metric.get("MetricName", ""), key)
+            for metric, key in zip(metrics, dimensions, strict=True)
+        }
+        asked = {key: points for key in keys if (points := cloudwatch._metrics.get(key)) is not None}
+        # The same function over fewer metrics, without a change that another thread could see.
+        over = types.FunctionType(get.__code__, {**get.__globals__, "_metrics": asked}, argdefs=get.__defaults__)
+        return over(params, given, *protocol)
+
+    cloudwatch._get_metric_data = get_asked
 
 
 def _give_expressions_time() -> None:
@@ -386,6 +430,14 @@ def _give_expressions_time() -> None:
         return compile_expression(expression, timeout=max(timeout, EXPRESSION_MILLISECONDS))
 
     stepfunctions.jsonata.Jsonata.jsonata = staticmethod(patient)
+
+
+def _refuse_what_is_missing() -> None:
+    """A service that it lacks ministack looks up in all that botocore describes, for seconds, and asks IAM nothing."""
+    missing = {"pricing", "compute-optimizer"}
+    exists = router._is_aws_service_name
+    router._is_aws_service_name = lambda name: name in missing or exists(name)
+    iam_actions.SERVICE_TO_IAM_NAMESPACE.update({name: name for name in missing})
 
 
 def _serve(

@@ -20,6 +20,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import create_loader
 
 from vigil.agent.models import STAND_IN
 from vigil.errors import LocalStackError
@@ -31,7 +32,11 @@ from vigil.names import Env, Output, Parameter
 REGION = "us-east-1"
 STATE = Path(".vigil")
 
+# One for all sessions: to read what botocore knows of the services is most of what a client costs.
+_DATA = create_loader()
+
 _OF_THE_RUNTIME = {
+    Parameter.BUDGET_DOLLARS: Env.BUDGET_DOLLARS,
     Parameter.HEARTBEAT_SECONDS: Env.HEARTBEAT_SECONDS,
     Parameter.PROGRESS_SECONDS: Env.PROGRESS_SECONDS,
 }
@@ -70,7 +75,7 @@ class LocalStack:
         progress("synthesising the stack")
         assembly = synthesize(PROJECT / STATE / "synth")
         progress("starting the embedded AWS")
-        stack = cls._launch(port)
+        stack = cls.launch(port)
         try:
             progress("deploying the template" + (" and seeding the sample account" if sample_account else ""))
             with ThreadPoolExecutor() as pool:
@@ -89,7 +94,8 @@ class LocalStack:
         return stack
 
     @classmethod
-    def _launch(cls, port: int) -> "LocalStack":
+    def launch(cls, port: int = 0) -> "LocalStack":
+        """Start the embedded AWS with nothing in it; ``port`` 0 takes a free one. Raises LocalStackError."""
         folder = Path(tempfile.mkdtemp(prefix="vigil-"))
         # Lambda functions inherit the server's environment, so it holds nothing of the host's but this.
         environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
@@ -213,6 +219,7 @@ class LocalSession(boto3.Session):
         core = botocore.session.Session(
             {"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere}
         )
+        core.register_component("data_loader", _DATA)
         core.set_default_client_config(Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 3}))
         super().__init__("test", "test", region_name=REGION, botocore_session=core)
         self._endpoint = endpoint

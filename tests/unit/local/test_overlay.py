@@ -633,6 +633,33 @@ def test_a_function_without_provisioned_concurrency_has_an_empty_list(
     assert listed["ProvisionedConcurrencyConfigs"] == []
 
 
+def test_the_recursion_of_a_function_needs_its_own_grant(caller: Callable[..., Any], function: str) -> None:
+    reader = caller("lambda", ("lambda:GetFunctionRecursionConfig", "*"))
+    assert reader.get_function_recursion_config(FunctionName=function)["RecursiveLoop"] == "Terminate"
+    with pytest.raises(ClientError, match="AccessDenied"):
+        caller("lambda", ("lambda:GetFunction", "*")).get_function_recursion_config(FunctionName=function)
+
+
+# Services that are missing
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "method", "arguments"),
+    [
+        ("pricing", "pricing:GetProducts", "get_products", {"ServiceCode": "AWSLambda"}),
+        ("compute-optimizer", "compute-optimizer:GetEnrollmentStatus", "get_enrollment_status", {}),
+    ],
+)
+def test_a_service_that_is_missing_refuses_after_iam_was_asked(
+    caller: Callable[..., Any], service: str, action: str, method: str, arguments: dict[str, str]
+) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        getattr(caller(service), method)(**arguments)
+    with pytest.raises(ClientError) as refused:
+        getattr(caller(service, (action, "*")), method)(**arguments)
+    assert refused.value.response["Error"]["Code"] == "400"
+
+
 # The version that all of this is for
 
 
@@ -658,7 +685,7 @@ def test_another_version_of_ministack_is_refused(tmp_path: Path) -> None:
 def test_ministack_alone_still_needs_every_patch() -> None:
     """What this finds gone in a new version needs no patch any more."""
     from ministack.core import iam_actions, lambda_runtime
-    from ministack.services import bedrock_agentcore, eventbridge, stepfunctions
+    from ministack.services import bedrock_agentcore, cloudwatch, eventbridge, stepfunctions
 
     def action(service: str, method: str, path: str, query: dict[str, list[str]]) -> str | None:
         found = iam_actions.extract_iam_action(service, method, path, {}, b"", query)
@@ -675,6 +702,7 @@ def test_ministack_alone_still_needs_every_patch() -> None:
     assert "bedrockagentcore" not in inspect.getsource(stepfunctions)
     assert "RoleArn" not in inspect.getsource(eventbridge._dispatch_to_stepfunctions)
     assert "DeadLetterConfig" not in inspect.getsource(eventbridge._invoke_target)
+    assert "in _metrics.items()" in inspect.getsource(cloudwatch._get_metric_data)
     assert "EvalContext" not in inspect.getsource(stepfunctions)
     assert "echo" in inspect.getsource(bedrock_agentcore._invoke_agent_runtime_in_owner)
     assert action("bedrock-runtime", "POST", "/model/m/converse", {}) == "bedrock:Converse"
@@ -696,6 +724,34 @@ def test_daily_metrics_are_kept_for_more_than_two_weeks(embedded: LocalStack) ->
         Statistics=["Sum"],
     )
     assert [point["Sum"] for point in answer["Datapoints"]] == [7]
+
+
+def test_each_query_of_metrics_is_answered_with_its_own(embedded: LocalStack) -> None:
+    cloudwatch = embedded.client("cloudwatch")
+    now = datetime.now(UTC).replace(microsecond=0)
+    names = [uuid.uuid4().hex for _ in range(2)]
+    metrics = [
+        {"MetricName": metric, "Dimensions": [{"Name": "FunctionName", "Value": name}]}
+        for name in names
+        for metric in ("Invocations", "Errors")
+    ]
+    for value, metric in enumerate(metrics, start=1):
+        cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[{**metric, "Timestamp": now, "Value": value}])
+    nobody = {"MetricName": "Errors", "Dimensions": [{"Name": "FunctionName", "Value": uuid.uuid4().hex}]}
+    queries = [
+        {
+            "Id": f"m{index}",
+            "MetricStat": {"Metric": {"Namespace": "AWS/Lambda", **metric}, "Period": 86_400, "Stat": "Sum"},
+        }
+        for index, metric in enumerate([*metrics, nobody])
+    ]
+    answer = cloudwatch.get_metric_data(
+        MetricDataQueries=queries, StartTime=now - timedelta(days=1), EndTime=now + timedelta(days=1)
+    )
+    assert {item["Id"]: item["Values"] for item in answer["MetricDataResults"]} == {
+        **{"m0": [1], "m1": [2], "m2": [3], "m3": [4]},
+        "m4": [],
+    }
 
 
 def test_an_expression_that_waits_long_for_its_turn_is_evaluated(

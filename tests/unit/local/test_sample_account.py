@@ -1,101 +1,103 @@
-from collections.abc import Iterator
-from datetime import UTC, datetime
+import random
+from math import ceil
 
 import pytest
 
-from vigil.costs.analysis import Analysis, Analyst
-from vigil.costs.request import CostRequest
-from vigil.local.sample_account import (
-    MAX_FUNCTIONS,
-    MIN_FUNCTIONS,
-    Planted,
-    SampleAccount,
-    build,
-    seed_account,
-)
-from vigil.local.stack import LocalStack
+from vigil.local.sample_account import SampleFunction, build
+from vigil.local.sample_account.drawing import Choices, draw
+from vigil.local.sample_account.recipes import ABSTAIN, KINDS, PLANTED, TRAPS
+from vigil.local.sample_account.sampling import ALL_LINES, Sample, sample
 
-OTHER = build(seed=2026, count=60)
+ACCOUNT = build()
+BUSY: Choices = {"daily_invocations": 20_000, "cpu": 0.5, "memory_mb": 1024}
 
 
-def analysed(account: SampleAccount, stack: LocalStack) -> Analysis:
-    """Write ``account`` into ``stack`` and analyse just that."""
-    now = datetime.now(UTC)
-    seed_account(account, stack.client, now)
-    session = stack.session()
-    request = CostRequest(regions=("us-east-1",))
-    return Analyst(
-        request, lambda service, region: session.client(service, region_name=region), lambda: now
-    ).find_savings()
-
-
-@pytest.fixture(scope="module", params=[build(), OTHER], ids=["default", "another"])
-def account(request: pytest.FixtureRequest) -> SampleAccount:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def analysis(account: SampleAccount) -> Iterator[Analysis]:
-    stack = LocalStack._launch(0)
-    try:
-        yield analysed(account, stack)
-    finally:
-        stack.stop()
-
-
-def test_everything_planted_is_found_and_nothing_else(account: SampleAccount, analysis: Analysis) -> None:
-    found = [Planted(item.function, item.kind) for item in analysis.findings]
-    assert sorted(found) == sorted(account.planted)
-
-
-def test_every_function_is_looked_at(account: SampleAccount, analysis: Analysis) -> None:
-    assert [item.name for item in analysis.functions] == [item.name for item in account.functions]
-    assert len(analysis.functions) >= 40
-    used = [item for item in account.functions if item.daily_invocations]
-    assert analysis.usage.for_model()["with_report_lines"] == len(used)
-
-
-def test_traps_are_told_as_gaps(account: SampleAccount, analysis: Analysis) -> None:
-    told = {gap.what: gap.why for gap in analysis.gaps}
-    for item in account.functions:
-        if item.image:
-            assert "container image" in told[item.name]
-        elif item.layer:
-            assert "layers" in told[item.name]
-        elif item.daily_invocations == 1:
-            assert "fewer than 50 invocations" in told[item.name]
-        elif item.daily_invocations == 0:
-            assert "no Invocations datapoint" in told[item.name]
-
-
-def test_every_finding_may_save_something_and_the_ends_are_in_order(analysis: Analysis) -> None:
-    for item in analysis.findings:
-        assert item.savings.low <= item.savings.expected <= item.savings.high
-        assert item.savings.high > 0
+def seen(choices: Choices, seed: int = 7) -> tuple[SampleFunction, Sample]:
+    function = draw(random.Random(seed), "orders-export", choices)
+    return function, sample(function, random.Random(seed))
 
 
 def test_the_same_seed_gives_the_same_account_and_another_seed_another() -> None:
-    assert build(7, 48) == build()
-    assert build(8).functions != build().functions
+    assert build() == ACCOUNT
+    assert build(8).functions != ACCOUNT.functions
 
 
-def test_all_kinds_of_waste_are_planted_and_most_functions_are_well() -> None:
-    account = build()
-    assert {item.kind for item in account.planted} == {
-        "memory-too-high",
-        "arm64",
-        "provisioned-concurrency-unused",
-        "log-retention-unset",
-    }
-    assert len({item.function for item in account.planted}) < len(account.functions) / 2
+def test_every_kind_is_planted_and_every_trap_is_set_among_functions_that_are_well() -> None:
+    assert {item.kind for item in ACCOUNT.planted} == set(KINDS)
+    assert len({item.function for item in ACCOUNT.planted}) < len(ACCOUNT.functions) / 2
+    assert len(ACCOUNT.functions) == 48 > len(PLANTED) + len(TRAPS) + len(ABSTAIN)
+    assert len(ACCOUNT.abstain) >= len(ABSTAIN)
 
 
-@pytest.mark.parametrize("count", [MIN_FUNCTIONS, MAX_FUNCTIONS])
-def test_an_account_has_as_many_functions_as_asked_for(count: int) -> None:
-    assert len({item.name for item in build(count=count).functions}) == count
+def test_nothing_is_planted_where_the_data_carry_no_claim() -> None:
+    assert not ACCOUNT.abstain & {item.function for item in ACCOUNT.planted}
 
 
-@pytest.mark.parametrize("count", [MIN_FUNCTIONS - 1, MAX_FUNCTIONS + 1])
-def test_an_account_of_another_size_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match="count must be 40 to 100"):
-        build(count=count)
+def test_the_same_generator_gives_the_same_sample() -> None:
+    assert seen(BUSY) == seen(BUSY)
+
+
+@pytest.mark.parametrize("traffic", ["constant", "weekly", "business-hours", "bursts", "growing"])
+def test_a_busy_functions_metrics_come_out_at_its_hidden_means(traffic: str) -> None:
+    function, sampled = seen({**BUSY, "traffic": traffic})
+    invocations = sum(day.invocations for day in sampled.days)
+    assert invocations == pytest.approx(30 * function.daily_invocations, rel=0.01)
+    assert all(sum(day.durations.values()) == day.invocations for day in sampled.days)
+    total = sum(value * count for day in sampled.days for value, count in day.durations.items())
+    assert total / invocations == pytest.approx(function.duration_ms(1024), rel=0.02)
+
+
+def test_a_busy_functions_lines_are_a_sample_of_the_whole_window() -> None:
+    function, sampled = seen({**BUSY, "traffic": "constant"})
+    assert len(sampled.lines) == function.log_lines < sum(day.invocations for day in sampled.days)
+    assert {int(line.day) for line in sampled.lines} == set(range(30))
+    mean = sum(line.duration_ms for line in sampled.lines) / len(sampled.lines)
+    assert mean == pytest.approx(function.duration_ms(1024), rel=0.15)
+
+
+def test_a_rare_functions_lines_are_all_its_invocations() -> None:
+    _, sampled = seen({"daily_invocations": 8, "traffic": "constant"})
+    assert len(sampled.lines) == sum(day.invocations for day in sampled.days) <= ALL_LINES
+    assert sum(value * count for day in sampled.days for value, count in day.durations.items()) == pytest.approx(
+        sum(line.duration_ms for line in sampled.lines)
+    )
+
+
+def test_a_line_bills_duration_and_init_by_the_whole_millisecond() -> None:
+    _, sampled = seen({**BUSY, "init": 0.3})
+    assert any(line.init_ms for line in sampled.lines)
+    assert all(line.billed_ms == ceil(line.duration_ms + (line.init_ms or 0)) for line in sampled.lines)
+
+
+def test_memory_used_stays_below_the_need_and_out_of_memory_takes_all() -> None:
+    function, sampled = seen({**BUSY, "need": 0.4, "out_of_memory_share": 0.2})
+    killed = [line for line in sampled.lines if line.error_type == "Runtime.OutOfMemory"]
+    assert {line.used_mb for line in killed} == {function.memory_mb}
+    assert max(line.used_mb for line in sampled.lines if line not in killed) <= 410
+
+
+def test_an_earlier_memory_size_shows_in_the_lines_and_in_the_days() -> None:
+    _, sampled = seen({**BUSY, "cpu": 1.0, "earlier": 0.5, "earlier_share": 0.5, "traffic": "constant"})
+    assert {line.memory_mb for line in sampled.lines if line.day < 15} == {512}
+    assert {line.memory_mb for line in sampled.lines if line.day >= 15} == {1024}
+    first, last = (sum(value * count for value, count in sampled.days[day].durations.items()) for day in (0, 29))
+    assert first / last == pytest.approx(2, rel=0.15)
+
+
+def test_time_outs_are_errors_that_last_until_the_limit() -> None:
+    _, sampled = seen({**BUSY, "timeout_seconds": 10, "timeout_share": 0.3})
+    late = sum(day.durations.get(10_000.0, 0) for day in sampled.days)
+    assert late / sum(day.invocations for day in sampled.days) == pytest.approx(0.3, rel=0.05)
+    assert sum(day.errors for day in sampled.days) >= late
+    assert any(line.status == "timeout" and line.duration_ms == 10_000 for line in sampled.lines)
+
+
+def test_a_rare_payload_is_in_the_sample() -> None:
+    rare = {"share": 0.0002, "slowness": 1.0, "need": 0.86}
+    function, sampled = seen({**BUSY, "need": 0.2, "large_payloads": rare})
+    assert 0 < sum(line.used_mb > 0.5 * function.memory_mb for line in sampled.lines) < 5
+
+
+def test_a_choice_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown choices: ned"):
+        draw(random.Random(7), "orders-export", {"ned": 0.2})

@@ -1,0 +1,242 @@
+"""Holds findings.json against what is true of a sample account."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any
+
+from benchmarks.findings.truth import account_savings, savings
+from vigil.local.sample_account import Planted, SampleAccount
+
+CLAIMING = (
+    "memory-too-high",
+    "memory-too-low",
+    "arm64",
+    "provisioned-concurrency-unused",
+    "time-outs",
+    "log-retention-unset",
+    "ephemeral-storage",
+    "init-cost",
+)
+"""Kinds that may claim money."""
+
+CENT = 0.01
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The savings of one finding that is right, beside what it truly saves; US dollars per 30 days."""
+
+    what: Planted
+    low: float
+    expected: float
+    high: float
+    truth: float
+
+    @property
+    def error(self) -> float:
+        """Of the expected savings, relative to the truth."""
+        return abs(self.expected - self.truth) / abs(self.truth)
+
+    @property
+    def covered(self) -> bool:
+        """Whether the truth lies in the interval, as far as floats tell."""
+        slack = 1e-6 * abs(self.truth)
+        return self.low - slack <= self.truth <= self.high + slack
+
+
+@dataclass(frozen=True)
+class Total:
+    """Expected savings of all findings together, beside the truth."""
+
+    expected: float
+    truth: float
+
+    @property
+    def matters(self) -> bool:
+        """Whether a cent or more is claimed, or could be."""
+        return max(abs(self.truth), abs(self.expected)) >= CENT
+
+    @property
+    def error(self) -> float:
+        """Relative to the truth; infinite where there is nothing to save."""
+        return abs(self.expected - self.truth) / abs(self.truth) if self.truth else float("inf")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one account was analysed."""
+
+    functions: int
+    right: frozenset[Planted]
+    wrong: frozenset[Planted]
+    missed: frozenset[Planted]
+    claims: tuple[Claim, ...]
+    gross: Total
+    net: Total
+    abstained: Mapping[str, bool]
+    """By function that demands it."""
+    fits: tuple[bool, ...]
+    """Of each memory size that is proposed, whether it is enough for the most that the function needs."""
+    repeatable: bool
+    """Whether a second analysis wrote the same bytes."""
+
+
+def score(account: SampleAccount, document: Mapping[str, Any], *, repeatable: bool = True) -> Score:
+    """Score ``document``, a parsed findings.json, of an analysis of ``account``."""
+    findings: Sequence[Mapping[str, Any]] = document["findings"]
+    by_name = {function.name: function for function in account.functions}
+    found = {Planted(item["function"], item["kind"]) for item in findings}
+    claims = (
+        Claim(what, *_ends(item), savings(by_name[what.function], [item]))
+        for item in findings
+        if (what := Planted(item["function"], item["kind"])) in account.planted
+        and what.kind in CLAIMING
+        and any(_ends(item))
+    )
+    gross, net = account_savings(account.functions, findings)
+    total = document["total"]
+    return Score(
+        len(account.functions),
+        frozenset(found & account.planted),
+        frozenset(found - account.planted - account.tolerated),
+        frozenset(account.planted - found),
+        tuple(claims),
+        Total(total["gross"]["expected"], gross),
+        Total(total["net"]["expected"], net),
+        {name: _abstained(name, document) for name in sorted(account.abstain)},
+        tuple(
+            item["proposed"]["memory_mb"] >= by_name[item["function"]].need_mb
+            for item in findings
+            if "memory_mb" in item["proposed"]
+        ),
+        repeatable,
+    )
+
+
+def _ends(finding: Mapping[str, Any]) -> tuple[float, float, float]:
+    low, expected, high = (float(finding["savings"][end]) for end in ("low", "expected", "high"))
+    return low, expected, high
+
+
+def _abstained(name: str, document: Mapping[str, Any]) -> bool:
+    claimed = any(item["function"] == name and any(_ends(item)) for item in document["findings"])
+    named = any(name in re.split(r"[^\w-]+", gap["what"]) for gap in document["gaps"])
+    return named and not claimed
+
+
+def share(parts: Iterable[bool]) -> float:
+    """Return the share of ``parts`` that are true; of none, all are."""
+    values = list(parts)
+    return sum(values) / len(values) if values else 1.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Several accounts' scores together."""
+
+    scores: tuple[Score, ...]
+
+    @property
+    def claims(self) -> list[Claim]:
+        """All of them."""
+        return [claim for item in self.scores for claim in item.claims]
+
+    def precision(self, kind: str | None = None) -> float:
+        """Return the share of the findings that are right."""
+        right, wrong = self._count("right", kind), self._count("wrong", kind)
+        return right / (right + wrong) if right + wrong else 1.0
+
+    def recall(self, kind: str | None = None) -> float:
+        """Return the share of what is planted that was found."""
+        right, missed = self._count("right", kind), self._count("missed", kind)
+        return right / (right + missed) if right + missed else 1.0
+
+    def planted(self, kind: str) -> int:
+        """Return how often ``kind`` is planted."""
+        return self._count("right", kind) + self._count("missed", kind)
+
+    def error(self, kind: str | None = None) -> float | None:
+        """Return the median relative error of the claims; None if there are none."""
+        errors = [claim.error for claim in self.claims if kind in (None, claim.what.kind)]
+        return median(errors) if errors else None
+
+    def covered(self, kind: str | None = None) -> float:
+        """Return the share of the claims whose interval holds the truth."""
+        return share(claim.covered for claim in self.claims if kind in (None, claim.what.kind))
+
+    @property
+    def gross_error(self) -> float:
+        """The mean of the accounts where there is something to save."""
+        return _mean_error(item.gross for item in self.scores)
+
+    @property
+    def net_error(self) -> float:
+        """The mean of the accounts where there is something to save."""
+        return _mean_error(item.net for item in self.scores)
+
+    @property
+    def fits(self) -> float:
+        """The share of the proposed memory sizes that are enough."""
+        return share(done for item in self.scores for done in item.fits)
+
+    @property
+    def abstained(self) -> float:
+        """The share of the functions that demand it."""
+        return share(done for item in self.scores for done in item.abstained.values())
+
+    @property
+    def repeatable(self) -> float:
+        """The share of the accounts of which a second analysis wrote the same bytes."""
+        return share(item.repeatable for item in self.scores)
+
+    def _count(self, verdict: str, kind: str | None) -> int:
+        return sum(kind in (None, item.kind) for score in self.scores for item in getattr(score, verdict))
+
+
+def _mean_error(totals: Iterable[Total]) -> float:
+    errors = [total.error for total in totals if total.matters]
+    return fmean(errors) if errors else 0.0
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a summary must reach."""
+
+    name: str
+    of: Callable[[Summary], float]
+    bound: float
+    at_most: bool = False
+
+    def met(self, summary: Summary) -> bool:
+        """Return whether ``summary`` reaches it."""
+        value = self.of(summary)
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    def __str__(self) -> str:
+        """Return the bound for a table."""
+        return f"{'≤' if self.at_most else '≥'} {self.bound:.0%}"
+
+
+GOALS = (
+    Goal("precision", Summary.precision, 0.95),
+    Goal("recall", Summary.recall, 0.90),
+    Goal("median error of the expected savings", lambda summary: summary.error() or 0.0, 0.10, at_most=True),
+    Goal(
+        "error of all savings together, gross, mean of the accounts",
+        lambda summary: summary.gross_error,
+        0.10,
+        at_most=True,
+    ),
+    Goal(
+        "error of all savings together, net, mean of the accounts",
+        lambda summary: summary.net_error,
+        0.10,
+        at_most=True,
+    ),
+    Goal("intervals that hold the truth", Summary.covered, 0.90),
+    Goal("memory sizes proposed that are enough", lambda summary: summary.fits, 1.0),
+    Goal("functions abstained from", lambda summary: summary.abstained, 1.0),
+    Goal("second analyses that write the same bytes", lambda summary: summary.repeatable, 1.0),
+)

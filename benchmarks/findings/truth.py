@@ -1,0 +1,148 @@
+"""What a change truly saves in a sample account: the bill before it less the bill after it, from hidden parameters."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any
+
+from vigil.local.sample_account.function import DAYS, SampleFunction
+
+# AWS Price List, us-east-1, October 2025. Of its own, lest a wrong price in the analysis be wrong here, too.
+DURATION = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
+"""$ per GB-second, in the first tier: up to 6 billion GB-seconds a month."""
+PROVISIONED = {"x86_64": 0.0000041667, "arm64": 0.0000033334}
+PROVISIONED_DURATION = {"x86_64": 0.0000097222, "arm64": 0.0000077778}
+TMP = 0.0000000309
+"""$ per GB-second beyond 512 MB."""
+FREE_TMP_MB = 512
+FREE_GB_SECONDS = 400_000
+SNAPSTART_CACHE = 0.0000015046
+"""$ per GB-second, for runtimes other than Java."""
+SNAPSTART_RESTORE = 0.0001397998
+"""$ per GB, likewise."""
+LOG_STORAGE = 0.03
+"""$ per GB-month."""
+
+MONTH_SECONDS = DAYS * 86_400
+ROUNDED_UP_MS = 0.5
+"""Duration is billed by the whole millisecond."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be changed about a function."""
+
+    memory_mb: int
+    architecture: str
+    provisioned: int
+    tmp_mb: int
+    retention_days: int | None
+    snapstart: bool = False
+    mended: bool = False
+    """Whether what made it time out is."""
+
+    @classmethod
+    def of(cls, function: SampleFunction) -> "Settings":
+        """Return the settings of today."""
+        names = ("memory_mb", "architecture", "provisioned", "tmp_mb", "retention_days")
+        return cls(**{name: getattr(function, name) for name in names})
+
+    def changed(self, finding: Mapping[str, Any]) -> "Settings":
+        """Return the settings after what ``finding``, of findings.json, proposes."""
+        proposed = finding.get("proposed") or {}
+        match finding["kind"]:
+            case "memory-too-high" | "memory-too-low":
+                return replace(self, memory_mb=proposed.get("memory_mb", self.memory_mb))
+            case "arm64":
+                return replace(self, architecture="arm64")
+            case "provisioned-concurrency-unused":
+                return replace(self, provisioned=0)
+            case "ephemeral-storage":
+                return replace(self, tmp_mb=FREE_TMP_MB)
+            case "log-retention-unset":
+                return replace(self, retention_days=proposed["retention_days"])
+            case "init-cost":
+                return replace(self, snapstart=True)
+            case "time-outs":
+                return replace(self, mended=True)
+        return self
+
+
+@dataclass(frozen=True)
+class Bill:
+    """Expected cost of 30 days, without what no change touches."""
+
+    on_demand: float
+    """US dollars for the GB-seconds that the free tier covers first."""
+    gb_seconds: float
+    other: float
+    """US dollars."""
+
+
+def bill(function: SampleFunction, settings: Settings) -> Bill:
+    """Return what ``function`` costs in 30 days under ``settings``."""
+    invocations = expected_invocations(function)
+    gb = settings.memory_mb / 1024
+    ratio = 1.0
+    if settings.architecture != function.architecture:
+        ratio = function.arm64_ratio if settings.architecture == "arm64" else 1 / function.arm64_ratio
+    late = 0.0 if settings.mended else function.timeout_share
+    duration = function.duration_ms(settings.memory_mb) * ratio + ROUNDED_UP_MS
+    duration = ((1 - late) * duration + late * function.timeout_seconds * 1000) / 1000
+    init = function.cold_share * (function.restore_ms if settings.snapstart else function.init_ms * ratio) / 1000
+    warm = function.on_provisioned * invocations if settings.provisioned else 0.0
+    on_demand = (invocations - warm) * (duration + init) * gb
+    other = warm * duration * gb * PROVISIONED_DURATION[settings.architecture]
+    other += settings.provisioned * gb * MONTH_SECONDS * PROVISIONED[settings.architecture]
+    # What it fills it needs, whatever is proposed.
+    tmp = max(settings.tmp_mb, function.used_tmp_mb, FREE_TMP_MB) - FREE_TMP_MB
+    other += (on_demand / gb + warm * duration) * tmp / 1024 * TMP
+    if settings.snapstart and not function.runtime.startswith("java"):
+        other += gb * (MONTH_SECONDS * SNAPSTART_CACHE + invocations * function.cold_share * SNAPSTART_RESTORE)
+    if settings.retention_days is None:
+        other += function.old_log_bytes / 2**30 * LOG_STORAGE
+    return Bill(on_demand * DURATION[settings.architecture], on_demand, other)
+
+
+def expected_invocations(function: SampleFunction) -> float:
+    """Return the expected invocations in 30 days."""
+    days = 1 if function.traffic == "monthly" else DAYS - function.first_day
+    return function.daily_invocations * days
+
+
+def savings(function: SampleFunction, findings: Iterable[Mapping[str, Any]]) -> float:
+    """Return the dollars that ``findings`` about ``function`` save when applied together."""
+    before, after = (_gross([bill(function, settings)]) for settings in _before_and_after(function, findings))
+    return before - after
+
+
+def account_savings(functions: Iterable[SampleFunction], findings: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
+    """Return the dollars that all ``findings`` save together: before the free tier, and after it."""
+    by_function: dict[str, list[Mapping[str, Any]]] = {}
+    for finding in findings:
+        by_function.setdefault(finding["function"], []).append(finding)
+    both = [
+        [bill(function, settings) for settings in _before_and_after(function, by_function.get(function.name, ()))]
+        for function in functions
+    ]
+    before, after = ([pair[index] for pair in both] for index in (0, 1))
+    return _gross(before) - _gross(after), _net(before) - _net(after)
+
+
+def _before_and_after(function: SampleFunction, findings: Iterable[Mapping[str, Any]]) -> tuple[Settings, Settings]:
+    today = after = Settings.of(function)
+    for finding in findings:
+        after = after.changed(finding)
+    return today, after
+
+
+def _gross(bills: Iterable[Bill]) -> float:
+    return fsum(item.on_demand + item.other for item in bills)
+
+
+def _net(bills: Iterable[Bill]) -> float:
+    bills = list(bills)
+    gb_seconds = fsum(item.gb_seconds for item in bills)
+    # AWS does not tell which GB-seconds are the free ones: the same share of each function's.
+    charged = max(0.0, 1 - FREE_GB_SECONDS / gb_seconds) if gb_seconds else 0.0
+    return fsum(item.on_demand for item in bills) * charged + fsum(item.other for item in bills)

@@ -1,0 +1,117 @@
+"""One function of a sample account: its configuration, which an analysis sees, and what drives it, which is hidden."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+DAYS = 30
+"""Length of the window that the account's present is drawn for."""
+
+FULL_VCPU_MB = 1769
+"""Memory size with one vCPU (AWS Lambda Developer Guide, "Configure Lambda function memory")."""
+
+Traffic = Literal["constant", "weekly", "business-hours", "bursts", "growing", "monthly"]
+Layer = Literal["LambdaInsightsExtension-Arm64", "native-x86"]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A kind of payload."""
+
+    share: float
+    """Of the invocations."""
+    slowness: float
+    """Its mean duration over that of the plain payload."""
+    need_mb: float
+    """The most memory that one of them needs."""
+
+
+@dataclass(frozen=True)
+class SampleFunction:
+    """A function and its last 30 days."""
+
+    name: str
+    runtime: str
+    architecture: str
+    memory_mb: int
+    timeout_seconds: int
+    retention_days: int | None
+    json_logs: bool
+    tmp_mb: int
+    layer: Layer | None
+    recursive_loop: bool
+    """Whether recursive loops are allowed."""
+    provisioned: int
+    """Executions of provisioned concurrency on the alias ``live``."""
+
+    io_ms: float
+    """Mean duration that memory does not change."""
+    cpu_mb_ms: float
+    """Mean duration that CPU takes, times the memory that it is divided by: d(M) = io_ms + cpu_mb_ms / min(M, 1769)."""
+    spread: float
+    """Sigma of the lognormal duration."""
+    modes: tuple[Mode, ...]
+    """Shares add up to 1."""
+    arm64_ratio: float
+    """Duration on arm64 over that on x86_64."""
+    init_ms: float
+    restore_ms: float
+    """What is billed in place of the init phase under SnapStart."""
+    used_tmp_mb: float
+    """The most of /tmp that an invocation fills."""
+    cold_share: float
+    daily_invocations: float
+    """Mean over the days that have any."""
+    traffic: Traffic
+    on_provisioned: float
+    """Share of the invocations that run on provisioned concurrency."""
+    timeout_share: float
+    out_of_memory_share: float
+    error_share: float
+    failing_share: float
+    """Share of errors while it fails."""
+    failing_days: int
+    failing_ended_days: int
+    """Days before the window's end on which it stopped to fail."""
+    dropped_daily: int
+    """Recursive invocations that Lambda dropped."""
+    log_bytes: float
+    """Ingested by an invocation; of a log group without retention, what is written counts."""
+    old_log_bytes: int
+    """Log events older than the window."""
+    earlier_memory_mb: int
+    earlier_share: float
+    """Share of the window, from its start, with the earlier memory size."""
+    first_day: int
+    """Day of the window, from 0, with the first invocation."""
+    log_lines: int
+    """REPORT lines of a busy function; its metrics say more, as on AWS where logs are sampled or expire."""
+    log_days: float
+    """Days up to today with log events, if retention leaves them that long."""
+    last_used_days: int
+    """An idle function's last invocation, so many days ago; 0 if it has no past."""
+    metrics: bool
+    """Whether CloudWatch has its metrics."""
+
+    def duration_ms(self, memory_mb: int) -> float:
+        """Return the mean duration at ``memory_mb`` on today's architecture, without the init phase."""
+        plain = self.io_ms + self.cpu_mb_ms / min(memory_mb, FULL_VCPU_MB)
+        return plain * sum(mode.share * mode.slowness for mode in self.modes)
+
+    def memory_on(self, day: float) -> int:
+        """Return the memory size ``day`` days into the window."""
+        return self.earlier_memory_mb if day < self.earlier_share * DAYS else self.memory_mb
+
+    def error_share_on(self, day: int) -> float:
+        """Return the share of errors on day ``day`` of the window."""
+        end = DAYS - self.failing_ended_days
+        return self.failing_share if end - self.failing_days <= day < end else self.error_share
+
+    @property
+    def need_mb(self) -> float:
+        """The most memory that an invocation needs."""
+        return max(mode.need_mb for mode in self.modes)
+
+    @property
+    def log_group(self) -> str:
+        """The function's log group."""
+        return f"/aws/lambda/{self.name}"
