@@ -18,7 +18,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, wildcard
 from infra.invoker import SOURCES
 from infra.parameters import Timing
-from vigil.artifacts import PREFIX
+from vigil.artifacts import HISTORY_PREFIX, PREFIX
 from vigil.costs import READ_ACTIONS
 from vigil.names import Env, Parameter
 
@@ -49,6 +49,7 @@ class AgentRuntime(Construct):
         table: dynamodb.TableV2,
         bucket: s3.Bucket,
         model_id: str,
+        budget_dollars: str,
         agent: str,
         timing: Timing,
     ) -> None:
@@ -79,6 +80,7 @@ class AgentRuntime(Construct):
             # AgentCore promises no region in the environment, and boto3 needs one.
             environment_variables={
                 Env.MODEL: model_id,
+                Env.BUDGET_DOLLARS: budget_dollars,
                 Env.AGENT: agent,
                 Env.HEARTBEAT_SECONDS: timing.heartbeat,
                 Env.PROGRESS_SECONDS: timing.progress,
@@ -113,7 +115,8 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
             "bedrock-agentcore.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": stack.account}}
         ),
     )
-    artifacts = bucket.arn_for_objects(f"{PREFIX}*")
+    prefixes = [f"{prefix}*" for prefix in (PREFIX, HISTORY_PREFIX)]
+    artifacts = [bucket.arn_for_objects(prefix) for prefix in prefixes]
     log_group = stack.format_arn(
         service="logs",
         resource="log-group",
@@ -128,13 +131,15 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
         ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
         ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
         ("AgentJournalTask", ["dynamodb:PutItem"], [table.table_arn]),
-        ("AgentArtifactWrite", ["s3:PutObject"], [artifacts]),
-        ("AgentArtifactRead", ["s3:GetObject"], [artifacts]),
+        ("AgentArtifactWrite", ["s3:PutObject"], artifacts),
+        ("AgentArtifactRead", ["s3:GetObject"], artifacts),
         ("AgentModelInvoke", ["bedrock:InvokeModel"], _models(stack)),
-        # The analysis covers the account: list and metric APIs take no resource, log groups have any name.
+        # The analysis covers the account: most of these APIs take no resource, functions and log groups have any name.
         ("AgentReadFunctions", reads("lambda"), ["*"]),
         ("AgentReadMetrics", reads("cloudwatch"), ["*"]),
         ("AgentReadLogs", reads("logs"), ["*"]),
+        ("AgentReadPrices", reads("pricing"), ["*"]),
+        ("AgentReadRecommendations", reads("compute-optimizer"), ["*"]),
         ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [log_group]),
         ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:log-stream:*"]),
     ):
@@ -145,15 +150,16 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
             sid="AgentArtifactList",
             actions=["s3:ListBucket"],
             resources=[bucket.bucket_arn],
-            conditions={"StringLike": {"s3:prefix": [f"{PREFIX}*"]}},
+            conditions={"StringLike": {"s3:prefix": prefixes}},
         )
     )
     bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
     acknowledge(
         role,
         {
-            wildcard("*"): "List and metric APIs take no resource, and the analysis covers the whole account.",
+            wildcard("*"): "Most of these APIs take no resource, and the analysis covers the whole account.",
             wildcard(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
+            wildcard(f"<{bucket_id}.Arn>/{HISTORY_PREFIX}*"): "What sessions compare their findings with.",
             wildcard("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): "The model is a parameter.",
             wildcard(
                 "arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"

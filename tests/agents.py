@@ -7,9 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import count, repeat
 from typing import Any
 
-from strands import Agent
+from strands import Agent, tool
+from strands.models import Model
+from strands.types.streaming import StreamEvent
 
 from examples.hello_agent import hello_agent
 from vigil.agent.agent import cost_agent
@@ -19,9 +23,43 @@ from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import storage_tools
 
 
+class Scripted(Model):
+    """A model that calls the tools of a script, each with its input, and reports ``usage`` for every call of itself."""
+
+    def __init__(self, model_id: str, script: Iterable[tuple[str, dict[str, Any]]], **usage: int) -> None:
+        self.model_id = model_id
+        self.script = iter(script)
+        self.usage = {"inputTokens": 0, "outputTokens": 0, **usage}
+        self.calls = 0
+
+    async def stream(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+        self.calls += 1
+        yield {"messageStart": {"role": "assistant"}}
+        step = next(self.script, None)
+        if step:
+            use = {"toolUseId": str(self.calls), "name": step[0]}
+            yield {"contentBlockStart": {"start": {"toolUse": use}}}
+            yield {"contentBlockDelta": {"delta": {"toolUse": {"input": json.dumps(step[1])}}}}
+        else:
+            yield {"contentBlockDelta": {"delta": {"text": "Done."}}}
+        yield {"contentBlockStop": {}}
+        yield {"messageStop": {"stopReason": "tool_use" if step else "end_turn"}}
+        usage = {**self.usage, "totalTokens": sum(self.usage.values())}
+        yield {"metadata": {"usage": usage, "metrics": {"latencyMs": 0}}}
+
+    def get_config(self) -> dict[str, str]:
+        return {"model_id": self.model_id}
+
+    def update_config(self, **_: Any) -> None:
+        raise NotImplementedError
+
+    def structured_output(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+
 def follows(session: AgentSession, procedure: str) -> Agent:
     """An agent whose prompt is ``procedure``."""
-    tools = [*journal_tools(session), *storage_tools(session, reserved={"findings.json"})]
+    tools = [*journal_tools(session), *storage_tools(session)]
     model = make_model(session.model or "", session.region)
     return Agent(model=model, system_prompt=procedure, tools=tools, callback_handler=None)
 
@@ -119,6 +157,41 @@ def completes_without_report(session: AgentSession) -> Agent:
 
 def says_failed(session: AgentSession) -> Agent:
     return follows(session, '1. `journal_set_status(status="FAILED", message="nothing to look at")`')
+
+
+def repeats(model: Model, called: Callable[[], object] = lambda: None) -> Agent:
+    """An agent with a tool to call again and again."""
+
+    @tool
+    def again() -> None:
+        """Go on."""
+        called()
+
+    return Agent(model=model, tools=[again], callback_handler=None)
+
+
+AGAIN = repeat(("again", {}))
+SONNET = "global.anthropic.claude-sonnet-4-6"
+
+
+def spends(session: AgentSession) -> Agent:
+    """Calls its model for ever, at $1.20 a time, and saves how often it had to call its tool."""
+    calls = count(1)
+    return repeats(
+        Scripted(SONNET, AGAIN, outputTokens=80_000),
+        lambda: session.artifacts.write("calls", str(next(calls))),
+    )
+
+
+def reports_usage(session: AgentSession) -> Agent:
+    """Completes its session and hears from its model once more."""
+    script = [
+        ("storage_write", {"name": "report.md", "text": "# Done"}),
+        ("journal_set_status", {"status": "COMPLETED"}),
+    ]
+    tools = [*journal_tools(session), *storage_tools(session)]
+    model = Scripted(SONNET, script, inputTokens=1_000, outputTokens=200)
+    return Agent(model=model, tools=tools, callback_handler=None)
 
 
 def chosen(session: AgentSession) -> Agent:

@@ -32,10 +32,12 @@ def command(stack: LocalStack | None, *words: str, **environment: str) -> "subpr
 
 def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     """Return what ``condition`` returns once that is true; fails loudly after ``seconds``."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.02
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{condition} did not come true in {seconds} s"
-        time.sleep(0.05)
+        time.sleep(pause)
+        # Whoever has waited long can wait a moment longer; looking takes time from what is awaited.
+        pause = min(pause * 1.3, 0.3)
     return value
 
 

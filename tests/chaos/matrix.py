@@ -32,7 +32,7 @@ MARGIN = 90
 """Seconds that the work itself may take beyond what is promised, on a busy machine that runs all faults at once."""
 STARTING = 5
 """How many sessions may be starting at once: this is about faults, not about load."""
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 LAMBDA_TIMEOUT = 10
 
 Item = dict[str, Any]

@@ -35,7 +35,7 @@ PROLOGUE = f"""\
 up=$!
 trap 'kill $up 2>/dev/null || true; wait $up || true' EXIT
 """
-AWAIT_UP = "until grep -q '^in another terminal' up.log; do kill -0 $up; sleep 0.1; done; cat up.log\n"
+AWAIT_UP = "until grep -qs '^in another terminal' up.log; do kill -0 $up; sleep 0.1; done; cat up.log\n"
 EPILOGUE = "trap - EXIT; wait $up\n"
 
 
@@ -145,7 +145,7 @@ MASKS = [
     (r"/[^ ]*/vigil-\w{8}/", "<folder>/"),
     (r"\d+\.\d+ ?s\b", "<n> s"),
     (r"\d+(\.\d+)? ms\b", "<n> ms"),
-    (r"\d+\s+(?=\w+\.(md|json)$)", "<bytes> "),
+    (r"\d+\s+(?=[\w-]+\.(md|json|html|svg)$)", "<bytes> "),
     (r"\$[\d,]+(\.\d+)?", "<money>"),
     (r"\d+ findings in \d+ of \d+ functions", "<findings>"),
     (r"\b\d+ passed", "<n> passed"),

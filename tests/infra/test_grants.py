@@ -21,15 +21,17 @@ RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
 STOP = Grant(["bedrock-agentcore:StopRuntimeSession"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"])
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<AgentWorkflow.Name>:*"
 
+ARTIFACTS = ["<Artifacts.Arn>/sessions/*", "<Artifacts.Arn>/history/*"]
+
 GRANTS = {
     "AgentRole": {
         "AgentJournalRead": Grant(["dynamodb:GetItem"], ["<Sessions.Arn>"]),
         "AgentJournalUpdate": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
         "AgentJournalTask": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),
-        "AgentArtifactWrite": Grant(["s3:PutObject"], ["<Artifacts.Arn>/sessions/*"]),
-        "AgentArtifactRead": Grant(["s3:GetObject"], ["<Artifacts.Arn>/sessions/*"]),
+        "AgentArtifactWrite": Grant(["s3:PutObject"], ARTIFACTS),
+        "AgentArtifactRead": Grant(["s3:GetObject"], ARTIFACTS),
         "AgentArtifactList": Grant(
-            ["s3:ListBucket"], ["<Artifacts.Arn>"], {"StringLike": {"s3:prefix": ["sessions/*"]}}
+            ["s3:ListBucket"], ["<Artifacts.Arn>"], {"StringLike": {"s3:prefix": ["sessions/*", "history/*"]}}
         ),
         "AgentModelInvoke": Grant(
             ["bedrock:InvokeModel"],
@@ -38,9 +40,31 @@ GRANTS = {
                 "arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*",
             ],
         ),
-        "AgentReadFunctions": Grant(["lambda:ListFunctions", "lambda:ListProvisionedConcurrencyConfigs"], ["*"]),
+        "AgentReadFunctions": Grant(
+            [
+                "lambda:ListFunctions",
+                "lambda:ListProvisionedConcurrencyConfigs",
+                "lambda:GetFunctionRecursionConfig",
+                "lambda:ListEventSourceMappings",
+                "lambda:GetPolicy",
+            ],
+            ["*"],
+        ),
         "AgentReadMetrics": Grant(["cloudwatch:GetMetricData"], ["*"]),
-        "AgentReadLogs": Grant(["logs:DescribeLogGroups", "logs:FilterLogEvents"], ["*"]),
+        "AgentReadLogs": Grant(
+            [
+                "logs:DescribeLogGroups",
+                "logs:FilterLogEvents",
+                "logs:StartQuery",
+                "logs:GetQueryResults",
+                "logs:StopQuery",
+            ],
+            ["*"],
+        ),
+        "AgentReadPrices": Grant(["pricing:GetProducts"], ["*"]),
+        "AgentReadRecommendations": Grant(
+            ["compute-optimizer:GetEnrollmentStatus", "compute-optimizer:GetLambdaFunctionRecommendations"], ["*"]
+        ),
         "AgentOwnLogGroup": Grant(["logs:CreateLogGroup", "logs:DescribeLogStreams"], [AGENT_LOGS]),
         "AgentOwnLogs": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{AGENT_LOGS}:log-stream:*"]),
         "AgentWorkflowWake": Grant(["states:SendTaskSuccess"], ["<AgentWorkflow>"]),
@@ -172,7 +196,9 @@ def test_only_calls_that_read_or_know_no_resource_go_to_every_resource(template:
         "ReconcilerReconcilerRole": set(),
         "TriggerRole": set(),
     }
-    assert all(action.split(":")[1].startswith(("List", "Get", "Describe", "Filter")) for action in READ_ACTIONS)
+    queries = {"logs:StartQuery", "logs:StopQuery"}
+    reads = ("List", "Get", "Describe", "Filter")
+    assert all(action.split(":")[1].startswith(reads) for action in {*READ_ACTIONS} - queries)
 
 
 def test_by_a_functions_own_policy_two_rules_may_call_the_reconciler_and_nobody_else_anything(

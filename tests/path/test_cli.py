@@ -1,13 +1,17 @@
 """The command line, as a user types it, against a real local stack."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.support import Workflow, command
+from vigil.artifacts import HISTORY_PREFIX
+from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
+from vigil.names import FINDINGS, PAGE, RENDERED, REPORT, Output
 
 HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
 
@@ -27,6 +31,13 @@ def test_run_shows_a_session_live_and_saves_its_report(stack: LocalStack, tmp_pa
     assert "What can be saved" not in done.stdout
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.startswith("# What this account overpays for AWS Lambda")
+    # Beside it is the page, and every chart that it shows.
+    charts = re.findall(r"\]\((\S+\.svg)\)", report)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {REPORT, FINDINGS, PAGE, *charts}
+    assert f"as a page with charts: {tmp_path / 'out' / PAGE}" in done.stdout
+    assert "<h2>Summary</h2>" in (tmp_path / "out" / PAGE).read_text()
+    kept = stack.client("s3").list_objects_v2(Bucket=stack.outputs[Output.BUCKET], Prefix=HISTORY_PREFIX)["Contents"]
+    assert done.stdout.partition("session ")[2].split()[0] in " ".join(item["Key"] for item in kept)
     assert json.loads((tmp_path / "out" / "findings.json").read_text())["request"]["functions"] == "orders-*"
 
 
@@ -41,6 +52,28 @@ def test_a_session_that_fails_is_red_and_one_line_on_the_screen_and_an_exit_stat
     assert (again.returncode, again.stderr.partition("s  ")[2]) == (1, done.stderr.partition("s  ")[2])
 
 
+def test_a_session_that_has_spent_its_budget_fails_before_the_next_call_of_its_model(
+    stack: LocalStack, deployment: Deployment
+) -> None:
+    done = command(stack, "vigil", "run", "--detail", '{"agent": "spends"}')
+    assert done.returncode == 1
+    session_id = done.stdout.split()[1]
+    assert done.stdout.splitlines()[-1] == "model: 0 tokens in, 160,000 out, $2.40"
+    assert f"BudgetExceeded: session {session_id}: the model calls have cost $2.40 of a budget of $2.00" in done.stderr
+    shown = json.loads(command(stack, "vigil", "show", session_id, "--json").stdout)
+    assert (shown["status"], shown["error"]["code"]) == ("FAILED", "BudgetExceeded")
+    assert shown["usage"] == {
+        "model": "global.anthropic.claude-sonnet-4-6",
+        "input_tokens": 0,
+        "output_tokens": 160_000,
+        "dollars": 2.4,
+        "price_assumed": False,
+    }
+    line = f"{'usage':<14} 0 tokens in, 160,000 out, $2.40, global.anthropic.claude-sonnet-4-6"
+    assert line in command(stack, "vigil", "show", session_id).stdout.splitlines()
+    assert deployment.artifacts(session_id).read("calls") == "2"
+
+
 def test_a_session_is_triggered_watched_listed_shown_and_read(stack: LocalStack) -> None:
     session_id = json.loads(command(stack, "vigil", "trigger", "--detail", HELLO, "--json").stdout)["session_id"]
     assert command(stack, "vigil", "watch", session_id).returncode == 0
@@ -52,6 +85,58 @@ def test_a_session_is_triggered_watched_listed_shown_and_read(stack: LocalStack)
     assert (shown["session_id"], shown["status"], shown["phases"]) == (session_id, "COMPLETED", [])
     assert "COMPLETED" in command(stack, "vigil", "show", session_id).stdout
     assert command(stack, "vigil", "report", session_id).stdout == "# Hello"
+
+
+@pytest.fixture(scope="module")
+def greeted(stack: LocalStack) -> str:
+    """The id of a session whose agent saved a report alone."""
+    session_id = command(stack, "vigil", "trigger", "--detail", HELLO).stdout.strip()
+    assert command(stack, "vigil", "watch", session_id).returncode == 0
+    return session_id
+
+
+def test_a_report_without_a_page_is_shown_as_one(stack: LocalStack, greeted: str) -> None:
+    page = command(stack, "vigil", "report", greeted, "--format", "html").stdout
+    assert page.startswith("<!doctype html>")
+    assert "<h1>Hello</h1>" in page
+
+
+@pytest.mark.parametrize("words", [["--format", "json"], ["--json"], ["--json", "--open"]])
+def test_findings_that_were_not_saved_are_said_to_be_missing(
+    stack: LocalStack, greeted: str, tmp_path: Path, words: list[str]
+) -> None:
+    said = refused(stack, "vigil", "report", greeted, *words, "--out", str(tmp_path))
+    assert "no artifact findings.json in this session" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("form", "begins"), [("html", "<!doctype html>"), ("md", "# Hello")])
+def test_a_report_is_opened_in_the_browser(
+    stack: LocalStack, greeted: str, tmp_path: Path, form: str, begins: str
+) -> None:
+    browser, opened, out = tmp_path / "browser", tmp_path / "opened", tmp_path / "out"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o700)
+    words = ("report", greeted, "--format", form, "--open", "--out", str(out))
+    done = command(stack, "vigil", *words, BROWSER=str(browser))
+    path = out / f"{greeted}.{form}"
+    assert (done.returncode, done.stdout) == (0, f"opened {path}\n")
+    assert opened.read_text().strip() == path.as_uri()
+    assert path.read_text().startswith(begins)
+
+
+def test_where_nothing_can_be_opened_the_path_is_said(stack: LocalStack, greeted: str, tmp_path: Path) -> None:
+    words = ("report", greeted, "--format", "html", "--open", "--out", str(tmp_path))
+    done = command(stack, "vigil", *words, PATH=str(tmp_path))
+    path = tmp_path / f"{greeted}.html"
+    assert (done.returncode, done.stdout) == (0, f"no browser was found to open {path} with\n")
+    assert path.read_text().startswith("<!doctype html>")
+
+
+def test_an_unknown_format_is_refused_with_those_that_are_known(stack: LocalStack, greeted: str) -> None:
+    done = command(stack, "vigil", "report", greeted, "--format", "pdf")
+    assert done.returncode == 2
+    assert all(form in done.stderr for form in ("--format", "pdf", "md", "html", "json"))
 
 
 def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
@@ -125,7 +210,8 @@ def test_a_days_of_zero_is_refused_and_not_taken_for_the_default(stack: LocalSta
 
 
 def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
-    (tmp_path / "findings.json").write_text("{}")
+    for name in RENDERED:
+        (tmp_path / name).write_text("{}")
     assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,13 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 
 def serves(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Wait until other commands find the stack and return what they are told."""
-
-    def look() -> dict[str, Any] | None:
-        assert process.poll() is None, process.communicate()
-        done = command(None, "vigil", "local", "status", "--json")
-        return json.loads(done.stdout) if done.returncode == 0 else None
-
-    return until(look)
+    """Wait until it says that it serves and return what other commands are told."""
+    assert process.stdout is not None
+    said = "".join(takewhile(lambda line: not line.startswith("in another terminal"), process.stdout))
+    assert process.poll() is None, process.communicate()
+    assert "IAM enforced; Ctrl-C stops it" in said
+    told: dict[str, Any] = json.loads(command(None, "vigil", "local", "status", "--json").stdout)
+    return told
 
 
 def server_group(process: "subprocess.Popen[str]") -> int:
@@ -79,7 +79,6 @@ def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Star
     assert process.wait(30) == 0
     until(lambda: is_gone(group))
     assert command(None, "vigil", "local", "status").returncode == 1
-    assert "IAM enforced; Ctrl-C stops it" in process.communicate()[0]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -58,7 +58,7 @@ def test_the_agent_sees_its_own_credentials_and_nothing_of_the_host(
     environment = json.loads(deployment.artifacts(session.session_id).read("environment.json"))
     assert set(environment) <= {
         *("SESSION_ID", "S3_BUCKET_NAME", "DDB_TABLE_NAME", "VIGIL_MODEL", "VIGIL_AGENT", "VIGIL_WORKER"),
-        "VIGIL_HEARTBEAT_SECONDS",
+        *("VIGIL_HEARTBEAT_SECONDS", "VIGIL_BUDGET_DOLLARS"),
         *("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"),
         *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
         *("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"),
@@ -79,19 +79,34 @@ def test_the_cost_agent_journals_its_phases_and_reports_the_waste_that_is_there(
     artifacts = deployment.artifacts(session.session_id)
     findings = json.loads(artifacts.read("findings.json"))
     found = {(item["function"], item["kind"]) for item in findings["findings"]}
-    assert found == {(item.function, item.kind) for item in build().planted}
+    planted, tolerated = (
+        {(item.function, item.kind) for item in items} for items in (build().planted, build().tolerated)
+    )
+    assert found - tolerated == planted
     report = artifacts.read("report.md")
     assert "no language model" in report
     assert "access denied" not in report
-    assert all(f"`{item['id']}`" in report for item in findings["findings"])
+    told = [item for item in findings["findings"] if item["savings"]["high"] == 0 or item["savings"]["high"] >= 0.01]
+    assert len(told) > 20
+    assert all(item["function"] in report for item in told)
 
 
 def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflow: Workflow) -> None:
-    event_id = put_event(stack, {"functions": "orders-*", "days": 14, "regions": ["us-east-1"]})
+    detail = {"functions": "orders-*", "days": 14, "regions": ["us-east-1"], "max_scan_dollars": 1.5}
+    event_id = put_event(stack, detail)
     ended(workflow, event_id)
     findings = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))
-    assert findings["request"] == {"functions": "orders-*", "days": 14, "regions": ["us-east-1"]}
-    assert findings["functions"] == sum(item.name.startswith("orders-") for item in build().functions)
+    assert findings["request"] == detail
+    assert {item["name"] for item in findings["functions"]} == {
+        item.name for item in build().functions if item.name.startswith("orders-")
+    }
+    assert findings["comparison"] is None
+    # The same once more: it is compared with the last one.
+    event_id = put_event(stack, detail)
+    ended(workflow, event_id)
+    compared = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))["comparison"]
+    assert compared["since"] == findings["window"]["end"]
+    assert set(compared["counts"].values()) == {0}
 
 
 def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Workflow) -> None:

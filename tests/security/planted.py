@@ -1,11 +1,13 @@
 """Secrets, planted wherever a function of the account can hold one."""
 
 import json
+import random
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vigil.local.sample_account import SampleAccount, SampleFunction, SampleProvisioned, seed_account
+from vigil.local.sample_account import SampleAccount, seed_account
+from vigil.local.sample_account.drawing import draw
 from vigil.local.stack import LocalStack
 
 NAME = "orders-api"
@@ -30,12 +32,12 @@ PLANTED = {
 def plant(stack: LocalStack) -> None:
     """Write two functions with something to save into the account; the first holds every secret of PLANTED."""
     wasteful: dict[str, Any] = {
-        **{"runtime": "python3.12", "architecture": "x86_64", "memory_mb": 1024, "billed_ms": 400, "used_mb": 200},
-        **{"daily_invocations": 60_000, "retention_days": None, "old_log_bytes": 400_000},
+        **{"runtime": "python3.12", "architecture": "x86_64", "memory_mb": 1024, "need": 0.2, "cpu": 0.3},
+        **{"daily_invocations": 10, "retention_days": None, "old_log_bytes": 400_000},
     }
     functions = (
-        SampleFunction(NAME, **wasteful, provisioned=SampleProvisioned(10, 8_000)),
-        SampleFunction("orders-export", **wasteful, json_logs=True),
+        draw(random.Random(7), NAME, {**wasteful, "provisioned": 10}),
+        draw(random.Random(7), "orders-export", {**wasteful, "json_logs": True}),
     )
     seed_account(SampleAccount(7, functions, frozenset()), stack.client, datetime.now(UTC))
     awslambda, logs = stack.client("lambda"), stack.client("logs")

@@ -82,7 +82,7 @@ ANSWER = st.fixed_dictionaries(
 )
 
 
-@fuzz(430)
+@fuzz(470)
 @given(event=INVOCATION, answer=ANSWER)
 def test_the_invoker_answers_or_raises_an_error_of_vigil(agentcore: AgentCore, event: Any, answer: Any) -> None:
     agentcore.answers(**{**vars(AgentCore()), **answer})
@@ -176,7 +176,7 @@ INPUT = st.one_of(
 )
 
 
-@fuzz(5)
+@fuzz(3)
 @given(batch=st.lists(INPUT, min_size=20, max_size=20))
 def test_every_execution_with_a_bad_input_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
     machine = workflow.outputs[Output.STATE_MACHINE]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ HELLO: dict[str, object] = {"agent": "hello_agent"}
 LISTS: dict[str, object] = {"agent": "lists"}
 WAITS: dict[str, object] = {"agent": "waits"}
 COSTS: dict[str, object] = {"functions": "orders-*"}
+EVERYTHING: dict[str, object] = {"functions": "*"}
+"""Vigil's own functions too, which nothing invoked before today."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Gap:
     """Without the grant the analysis still ends, and its report says what could not be read."""
 
     said: str
+    detail: object = field(default_factory=lambda: COSTS)
 
 
 class Unclosed:
@@ -41,7 +44,7 @@ class Unclosed:
 
 
 class Simulated:
-    """The embedded AWS does not check this one; IAM's own simulator does."""
+    """The embedded AWS does not check this one, or no session comes to it there; IAM's own simulator does."""
 
 
 GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
@@ -72,9 +75,21 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("AgentModelInvoke", "bedrock:InvokeModel"): Failed("AccessDeniedException", HELLO),
     ("AgentReadFunctions", "lambda:ListFunctions"): Failed("AgentFailed", COSTS, "ListFunctions: access denied"),
     ("AgentReadFunctions", "lambda:ListProvisionedConcurrencyConfigs"): Gap("ListProvisionedConcurrencyConfigs"),
+    ("AgentReadFunctions", "lambda:GetFunctionRecursionConfig"): Gap("GetFunctionRecursionConfig"),
+    # Of functions without invocations.
+    ("AgentReadFunctions", "lambda:ListEventSourceMappings"): Gap("ListEventSourceMappings", EVERYTHING),
+    ("AgentReadFunctions", "lambda:GetPolicy"): Gap("GetPolicy", EVERYTHING),
     ("AgentReadMetrics", "cloudwatch:GetMetricData"): Gap("GetMetricData"),
     ("AgentReadLogs", "logs:DescribeLogGroups"): Gap("DescribeLogGroups"),
     ("AgentReadLogs", "logs:FilterLogEvents"): Gap("FilterLogEvents"),
+    ("AgentReadLogs", "logs:StartQuery"): Gap("StartQuery"),
+    ("AgentReadLogs", "logs:GetQueryResults"): Gap("GetQueryResults"),
+    # Of a query that takes a quarter of an hour.
+    ("AgentReadLogs", "logs:StopQuery"): Simulated(),
+    ("AgentReadPrices", "pricing:GetProducts"): None,
+    ("AgentReadRecommendations", "compute-optimizer:GetEnrollmentStatus"): Gap("GetEnrollmentStatus"),
+    # Of an account that is enrolled.
+    ("AgentReadRecommendations", "compute-optimizer:GetLambdaFunctionRecommendations"): Simulated(),
     ("AgentOwnLogGroup", "logs:CreateLogGroup"): Simulated(),
     ("AgentOwnLogGroup", "logs:DescribeLogStreams"): Simulated(),
     ("AgentOwnLogs", "logs:CreateLogStream"): Simulated(),
@@ -190,11 +205,21 @@ def test_without_the_grant_the_report_says_what_it_could_not_read(
     effect = GRANTS[sid, action]
     assert isinstance(effect, Gap)
     with without(stack, statements[sid], action):
-        execution, session = workflow.run(detail=COSTS)
+        execution, session = workflow.run(detail=effect.detail)
     assert execution["status"] == "SUCCEEDED"
     assert session is not None
     report = Deployment(stack.session()).artifacts(session.session_id).read("report.md")
     assert f"{effect.said}: access denied" in report.partition("## What was not looked at")[2]
+
+
+def test_without_agent_read_prices_the_report_says_that_its_prices_are_those_of_a_table(
+    stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
+) -> None:
+    with without(stack, statements["AgentReadPrices"], "pricing:GetProducts"):
+        _, session = workflow.run(detail=COSTS)
+    assert session is not None
+    report = Deployment(stack.session()).artifacts(session.session_id).read("report.md")
+    assert "the Price List API could not be read: access denied" in report
 
 
 def test_with_every_grant_in_place_an_agent_may_list_its_artifacts(workflow: Workflow) -> None:

@@ -1,8 +1,12 @@
+import uuid
+from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import pytest
 
-from vigil.artifacts import MAX_ARTIFACT_BYTES, Artifacts
+from tests.support import until
+from vigil.artifacts import HISTORY_PREFIX, MAX_ARTIFACT_BYTES, Artifacts
 from vigil.errors import InvalidArtifact
 
 
@@ -34,3 +38,82 @@ def test_an_artifact_that_is_too_large_is_refused_whole(artifacts: Artifacts) ->
     with pytest.raises(InvalidArtifact, match=f"at most {MAX_ARTIFACT_BYTES} are allowed"):
         artifacts.write("big.txt", "x" * 10_000_000)
     assert not artifacts.exists("big.txt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [("a.svg", "image/svg+xml"), ("a.html", "text/html; charset=utf-8"), ("a", "text/plain; charset=utf-8")],
+)
+def test_a_browser_is_told_what_an_artifact_is(artifacts: Artifacts, s3: Any, name: str, content_type: str) -> None:
+    bucket, _, key = artifacts.write(name, "x").removeprefix("s3://").partition("/")
+    assert s3.head_object(Bucket=bucket, Key=key)["ContentType"] == content_type
+
+
+# What sessions keep for the ones after them.
+
+JUNE, JULY, AUGUST = (date(2026, month, 1) for month in (6, 7, 8))
+
+
+@pytest.fixture
+def series() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def another(s3: Any) -> Callable[[], Artifacts]:
+    """Make the artifacts of another session."""
+    return lambda: Artifacts(s3, "artifacts", str(uuid.uuid4()))
+
+
+def test_a_session_finds_what_another_kept_last_and_never_its_own(
+    artifacts: Artifacts, another: Callable[[], Artifacts], series: str
+) -> None:
+    assert artifacts.last(series, JULY) is None
+    artifacts.keep(series, JULY, "own")
+    assert artifacts.last(series, JULY) is None
+    another().keep(series, JULY, "July")
+    another().keep(series, JUNE, "June")
+    another().keep(series, AUGUST, "August")
+    another().keep(uuid.uuid4().hex, JULY, "of another series")
+    assert [artifacts.last(series, day) for day in (JUNE, JULY, AUGUST)] == ["June", "July", "August"]
+
+
+def test_of_one_day_the_session_that_ended_last_counts(
+    artifacts: Artifacts, another: Callable[[], Artifacts], s3: Any, series: str
+) -> None:
+    first, second = sorted((another() for _ in range(2)), key=lambda item: item.uri("x"), reverse=True)
+    first.keep(series, JULY, "first")
+
+    def later() -> bool:
+        # S3 tells the time in seconds.
+        second.keep(series, JULY, "second")
+        listed = s3.list_objects_v2(Bucket="artifacts", Prefix=f"{HISTORY_PREFIX}{series}/")["Contents"]
+        return len({item["LastModified"] for item in listed}) == 2
+
+    assert until(later)
+    assert artifacts.last(series, JULY) == "second"
+
+
+def test_keeping_twice_replaces_ones_own_and_nothing_else(
+    artifacts: Artifacts, another: Callable[[], Artifacts], s3: Any, series: str
+) -> None:
+    other = another()
+    for kept, text in ((artifacts, "one"), (other, "two"), (artifacts, "three")):
+        kept.keep(series, JULY, text)
+    assert (artifacts.last(series, JULY), other.last(series, JULY)) == ("two", "three")
+    assert s3.list_objects_v2(Bucket="artifacts", Prefix=f"{HISTORY_PREFIX}{series}/")["KeyCount"] == 2
+
+
+def test_what_is_too_large_is_neither_kept_nor_read(artifacts: Artifacts, s3: Any, series: str) -> None:
+    with pytest.raises(InvalidArtifact, match="at most"):
+        artifacts.keep(series, JULY, "x" * (MAX_ARTIFACT_BYTES + 1))
+    key = f"{HISTORY_PREFIX}{series}/{JULY}_{uuid.uuid4()}.json"
+    s3.put_object(Bucket="artifacts", Key=key, Body=b"x" * (MAX_ARTIFACT_BYTES + 1))
+    assert artifacts.last(series, JULY) is None
+
+
+@pytest.mark.parametrize("series", ["", "../sessions", "a/b"])
+def test_a_series_cannot_leave_the_history(artifacts: Artifacts, series: str) -> None:
+    for use in (lambda: artifacts.keep(series, JULY, "x"), lambda: artifacts.last(series, JULY)):
+        with pytest.raises(InvalidArtifact, match="artifact name must be"):
+            use()

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import boto3
@@ -7,7 +8,7 @@ from botocore.stub import Stubber
 
 from tests.unit.costs.cases import function
 from vigil.costs.gaps import Gap
-from vigil.costs.inventory import MODEL_ROWS, Inventory, list_functions
+from vigil.costs.inventory import Inventory, list_functions
 from vigil.costs.request import CostRequest
 from vigil.errors import AwsUnavailable
 
@@ -81,33 +82,49 @@ def test_a_name_filter_is_a_case_sensitive_glob(account: Account, pattern: str |
 def test_environment_variables_are_never_kept(account: Account) -> None:
     account.has("us-east-1", ["orders"])
     inventory = listed(account)
-    assert SECRET not in repr(inventory) + repr(inventory.for_model())
+    assert SECRET not in repr(inventory)
 
 
 def test_what_lambda_leaves_out_has_its_default(account: Account) -> None:
     account.has("us-east-1", ["orders"])
-    assert listed(account).functions == (function(arn="arn:orders", runtime=None, memory_mb=128),)
-
-
-def test_a_configuration_is_read(account: Account) -> None:
-    account.has(
-        "us-east-1",
-        ["orders"],
-        MemorySize=2048,
-        Runtime="python3.13",
-        PackageType="Image",
-        Architectures=["arm64"],
-        Layers=[{"Arn": "arn:layer"}, {"Arn": "arn:layer:2"}],
-        LoggingConfig={"LogFormat": "JSON", "LogGroup": "/shared"},
-        CapacityProviderConfig={
-            "LambdaManagedInstancesCapacityProviderConfig": {
-                "CapacityProviderArn": "arn:aws:lambda:us-east-1:000000000000:capacity-provider:own"
-            }
-        },
-    )
-    expected = function(arn="arn:orders", runtime="python3.13", architecture="arm64", package_type="Image", layers=2,
-                        memory_mb=2048, log_group="/shared", json_logs=True, capacity_provider=True)  # fmt: skip
+    expected = function(arn="arn:orders", runtime=None, memory_mb=128, last_modified=None)
     assert listed(account).functions == (expected,)
+
+
+OWN = "arn:aws:lambda:us-east-1:000000000000:capacity-provider:own"
+MEASURING = "arn:aws:lambda:us-east-1:580247275435:layer:LambdaInsightsExtension:53"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "read"),
+    [
+        ({"MemorySize": 2048, "Timeout": 900, "Runtime": "python3.13"},
+         {"memory_mb": 2048, "timeout_seconds": 900, "runtime": "python3.13"}),
+        ({"PackageType": "Image", "Architectures": ["arm64"]}, {"package_type": "Image", "architecture": "arm64"}),
+        ({"EphemeralStorage": {"Size": 10_240}}, {"ephemeral_mb": 10_240}),
+        ({"LoggingConfig": {"LogFormat": "JSON", "LogGroup": "/shared"}}, {"log_group": "/shared", "json_logs": True}),
+        ({"LoggingConfig": {"LogFormat": "Text"}}, {}),
+        ({"Layers": [{"Arn": "arn:layer"}, {"Arn": "arn:layer:2"}]}, {"layers": 2}),
+        ({"Layers": [{"Arn": MEASURING}, {"Arn": "arn:layer"}]}, {"layers": 1, "insights": True}),
+        ({"FileSystemConfigs": [{"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-1",
+                                 "LocalMountPath": "/mnt/a"}]}, {"file_system": True}),
+        ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, {"snapstart": True}),
+        ({"SnapStart": {"ApplyOn": "None"}}, {}),
+        ({"LastModified": "2026-03-23T01:02:03.000+0000"}, {"last_modified": date(2026, 3, 23)}),
+        ({"LastModified": "some day"}, {}),
+        ({"CapacityProviderConfig": {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": OWN}}},
+         {"capacity_provider": True}),
+    ],
+)  # fmt: skip
+def test_a_configuration_is_read(account: Account, configuration: dict[str, Any], read: dict[str, Any]) -> None:
+    account.has("us-east-1", ["orders"], **configuration)
+    base: dict[str, Any] = {"arn": "arn:orders", "runtime": None, "memory_mb": 128, "last_modified": None}
+    assert listed(account).functions == (function(**{**base, **read}),)
+
+
+def test_a_function_that_stands_on_two_pages_is_one(account: Account) -> None:
+    account.has("us-east-1", ["orders", "returns"], ["returns", "stock"])
+    assert [item.name for item in listed(account).functions] == ["orders", "returns", "stock"]
 
 
 def test_a_region_that_refuses_is_a_gap(account: Account) -> None:
@@ -125,15 +142,14 @@ def test_if_every_region_refuses_there_is_nothing_to_analyse(account: Account) -
         listed(account, regions=REGIONS)
 
 
+def test_a_region_that_is_not_enabled_is_a_gap(account: Account) -> None:
+    account.refuses("us-east-1", "UnrecognizedClientException")
+    account.has("eu-west-1", ["orders"])
+    gap = Gap("functions in us-east-1", "ListFunctions: is not enabled for this account")
+    assert listed(account, regions=REGIONS).gaps == (gap,)
+
+
 def test_a_failure_that_is_no_refusal_is_raised(account: Account) -> None:
     account.refuses("us-east-1", "InternalFailure")
     with pytest.raises(AwsUnavailable, match=r"functions in us-east-1: .*InternalFailure"):
         listed(account)
-
-
-def test_a_model_sees_a_summary_whatever_the_accounts_size() -> None:
-    many = Inventory(tuple(function(f"f{number}") for number in range(3000)), ())
-    summary = many.for_model()
-    assert summary["functions"] == 3000
-    assert summary["by_runtime"] == {"python3.12": 3000}
-    assert len(summary["names"]) == MODEL_ROWS

@@ -1,8 +1,8 @@
 import uuid
-from datetime import UTC, datetime, time, timedelta
 
 from tests.unit.costs.cases import function
-from vigil.costs.log_groups import LogGroup, describe_log_groups, observe_ingestion
+from tests.unit.costs.conftest import Stubbed
+from vigil.costs.log_groups import LogGroup, describe_log_groups
 from vigil.local.stack import LocalStack
 
 
@@ -22,32 +22,22 @@ def test_log_groups_are_told_with_all_their_writers(embedded: LocalStack) -> Non
         ],
     )
     assert groups == {
-        own: LogGroup(own, (f"own-{unique}",), 14, 0, None),
-        shared: LogGroup(shared, ("a", "z"), None, 0, None),
+        own: LogGroup(own, (f"own-{unique}",), 14, 0),
+        shared: LogGroup(shared, ("a", "z"), None, 0),
     }
 
 
-def test_log_groups_of_unlike_names_are_found(embedded: LocalStack) -> None:
-    logs, unique = embedded.client("logs"), uuid.uuid4()
-    logs.create_log_group(logGroupName=f"custom-{unique}")
-    functions = [function("a", log_group=f"custom-{unique}"), function("b")]
-    assert set(describe_log_groups(logs, functions)) == {f"custom-{unique}"}
-
-
-def test_ingestion_is_that_of_the_last_30_days(embedded: LocalStack) -> None:
-    cloudwatch, name = embedded.client("cloudwatch"), f"/aws/lambda/{uuid.uuid4()}"
-    midnight = datetime.combine(datetime.now(UTC).date(), time(), UTC)
-    cloudwatch.put_metric_data(
-        Namespace="AWS/Logs",
-        MetricData=[
-            {
-                "MetricName": "IncomingBytes",
-                "Dimensions": [{"Name": "LogGroupName", "Value": name}],
-                "Timestamp": midnight - timedelta(days=days),
-                "Value": 1000.0,
-            }
-            for days in (0, 1, 2)
-        ],
-    )
-    ingested = observe_ingestion(cloudwatch, [name, "/aws/lambda/silent"], midnight)
-    assert {group: (seen.total, seen.days) for group, seen in ingested.items()} == {name: (2000, 2)}
+def test_log_groups_are_listed_by_what_their_names_have_in_common(stubbed: Stubbed) -> None:
+    logs, answers = stubbed("logs")
+    asked = {"logGroupNamePrefix": "/aws/lambda/order"}
+    first = {"logGroups": [{"logGroupName": "/aws/lambda/orders", "storedBytes": 5}], "nextToken": "more"}
+    answers.add_response("describe_log_groups", first, asked)
+    answers.add_response("describe_log_groups", {"logGroups": [{"logGroupName": "/aws/lambda/order-api"}]},
+                         {**asked, "nextToken": "more"})  # fmt: skip
+    # Groups of unlike names: no prefix, as an empty one is refused.
+    answers.add_response("describe_log_groups", {"logGroups": [{"logGroupName": "custom"}]}, {})
+    assert describe_log_groups(logs, [function("orders"), function("order-api")]) == {
+        "/aws/lambda/orders": LogGroup("/aws/lambda/orders", ("orders",), None, 5),
+        "/aws/lambda/order-api": LogGroup("/aws/lambda/order-api", ("order-api",), None, None),
+    }
+    assert set(describe_log_groups(logs, [function("a", log_group="custom"), function("b")])) == {"custom"}

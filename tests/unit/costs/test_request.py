@@ -10,11 +10,14 @@ from vigil.errors import InvalidDetail
 REGIONS = r"regions must be a list of 1 to 20 different region names such as us-east-1"
 DAYS = "days must be a whole number from 1 to 90"
 FUNCTIONS = r"functions must be a name filter such as orders-\*"
-KNOWN = r"\(known: regions, days, functions\)"
+DOLLARS = "max_scan_dollars must be a number from 0 to 1000"
+KNOWN = r"\(known: regions, days, functions, max_scan_dollars\)"
 
 
 def test_an_empty_detail_asks_for_30_days_of_all_functions_here() -> None:
-    assert parse_request({}, "eu-west-1") == CostRequest(regions=("eu-west-1",), days=30, functions=None)
+    assert parse_request({}, "eu-west-1") == CostRequest(
+        regions=("eu-west-1",), days=30, functions=None, max_scan_dollars=5.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -27,11 +30,14 @@ def test_an_empty_detail_asks_for_30_days_of_all_functions_here() -> None:
         {"functions": "orders-*"},
         {"functions": "[!a]_?" + "x" * 122},
         {"functions": None},
+        {"max_scan_dollars": 0},
+        {"max_scan_dollars": 0.25},
+        {"max_scan_dollars": 1000},
     ],
 )
 def test_a_valid_detail_is_taken_as_it_is(detail: dict[str, Any]) -> None:
     request = parse_request(detail, "us-east-1").model_dump(mode="json")
-    assert request == {"regions": ["us-east-1"], "days": 30, "functions": None, **detail}
+    assert request == {"regions": ["us-east-1"], "days": 30, "functions": None, "max_scan_dollars": 5, **detail}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +67,14 @@ def test_a_valid_detail_is_taken_as_it_is(detail: dict[str, Any]) -> None:
         ({"functions": "a\n"}, FUNCTIONS),
         ({"functions": "x" * 129}, FUNCTIONS),
         ({"functions": ["orders"]}, FUNCTIONS),
+        ({"max_scan_dollars": -0.01}, DOLLARS),
+        ({"max_scan_dollars": 1000.01}, DOLLARS),
+        ({"max_scan_dollars": "5"}, DOLLARS),
+        ({"max_scan_dollars": True}, DOLLARS),
+        ({"max_scan_dollars": None}, DOLLARS),
+        ({"max_scan_dollars": float("nan")}, DOLLARS),
+        ({"max_scan_dollars": float("inf")}, DOLLARS),
+        ({"max_scan_dollars": 10**400}, DOLLARS),
         ({"region": ["us-east-1"]}, f"'region' is not known {KNOWN}"),
         ({"Days": 3}, f"'Days' is not known {KNOWN}"),
         ({"a\nb": 1}, rf"'a\\nb' is not known {KNOWN}"),
@@ -77,7 +91,9 @@ def test_a_wrong_detail_is_refused_with_what_is_allowed(detail: dict[str, Any], 
 
 @pytest.mark.parametrize("detail", [None, [], "us-east-1", 5, True])
 def test_a_detail_that_is_no_object_is_refused(detail: object) -> None:
-    with pytest.raises(InvalidDetail, match=rf"an object with regions, days, functions, not {type(detail).__name__}$"):
+    with pytest.raises(
+        InvalidDetail, match=rf"with regions, days, functions, max_scan_dollars, not {type(detail).__name__}$"
+    ):
         parse_request(detail, "us-east-1")
 
 
@@ -89,7 +105,10 @@ json_values = st.recursive(
 
 
 @settings(deadline=None)
-@given(json_values | st.dictionaries(st.sampled_from(["regions", "days", "functions"]) | st.text(), json_values))
+@given(
+    json_values
+    | st.dictionaries(st.sampled_from(["regions", "days", "functions", "max_scan_dollars"]) | st.text(), json_values)
+)
 def test_any_json_is_a_request_or_refused_in_one_line(detail: object) -> None:
     try:
         request = parse_request(detail, "us-east-1")

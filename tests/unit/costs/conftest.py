@@ -1,0 +1,44 @@
+"""Clients that reach nothing, or answer as told."""
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.stub import Stubber
+
+Stubbed = Callable[[str], tuple[Any, Stubber]]
+"""Makes (client, stubber) of a service; requests and answers are checked against botocore's model of it."""
+
+_SESSION = boto3.Session("nobody", "nothing", region_name="us-east-1")
+
+
+@pytest.fixture
+def nowhere() -> Iterator[Callable[[str, str], Any]]:
+    """Makes clients of an address that refuses connections."""
+    # Bound and not listening: nobody else can take the port meanwhile.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        aws = boto3.Session("nobody", "nothing")
+        yield lambda service, region: aws.client(
+            service, region, endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1})
+        )
+
+
+@pytest.fixture
+def stubbed() -> Iterator[Stubbed]:
+    """Clients that answer as told: every answer has to be asked for."""
+    stubbers: list[Stubber] = []
+
+    def make(service: str) -> tuple[Any, Stubber]:
+        client = _SESSION.client(service)
+        stubbers.append(Stubber(client))
+        stubbers[-1].activate()
+        return client, stubbers[-1]
+
+    yield make
+    for stubber in stubbers:
+        stubber.assert_no_pending_responses()
