@@ -42,9 +42,9 @@ GONE = Bound("max(S, 2 H) + 5 H", lambda s, h, p: max(s, 2 * h) + 5 * h)
 STUCK = Bound("P + H", lambda s, h, p: p + h)
 WITHOUT_TOKEN = Bound("H", lambda s, h, p: h)
 AT_DEADLINE = exactly(f"{GIVEN} s, as the event asks", GIVEN)
-# Tries that last for ever are hurried. A failed invocation costs the local stack a new process of the function.
+# Tries that last for ever are hurried.
 RETRIED_WRITE = exactly(f"231 s / {HURRY}", 231 / HURRY)
-RETRIED_INVOCATION = exactly(f"131 s / {HURRY} + 11 × 3 s", 131 / HURRY + 33)
+RETRIED_INVOCATION = exactly(f"131 s / {HURRY}", 131 / HURRY)
 
 
 def outage(seconds: int) -> Bound:

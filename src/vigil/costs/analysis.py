@@ -11,11 +11,11 @@ from vigil.costs.collect import Progress, collect_region
 from vigil.costs.compute import Compute, compute
 from vigil.costs.compute_optimizer import Recommendation, read_recommendations
 from vigil.costs.finding import Finding, rank
-from vigil.costs.findings import RULES
+from vigil.costs.findings import PRICELESS, RULES
 from vigil.costs.gaps import Gap
 from vigil.costs.inventory import Client, Function, Inventory, list_functions
 from vigil.costs.price_list import PriceList, read_prices
-from vigil.costs.prices import FREE_GB_SECONDS
+from vigil.costs.prices import FREE_GB_SECONDS, METRIC_DATA
 from vigil.costs.request import CostRequest
 from vigil.costs.scan import Scan, metrics_cost
 from vigil.costs.totals import Totals, Use, combine
@@ -100,12 +100,13 @@ class Analyst:
 
 
 def _read(request: CostRequest, inventory: Inventory, client: Client, now: datetime, progress: Progress) -> Readings:
-    window, functions = Window.before(now, request.days), inventory.functions
-    cost, limit = metrics_cost(len(functions)), request.max_scan_dollars
-    if cost > limit:
+    window, functions, limit = Window.before(now, request.days), inventory.functions, request.max_scan_dollars
+    left = limit - metrics_cost(len(functions))
+    if left < 0:
         raise InvalidDetail(
-            f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,} functions alone cost about"
-            f" ${cost:.2g}: allow more, or name fewer functions or regions"
+            f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,}"
+            f" function{'' if len(functions) == 1 else 's'} alone may cost"
+            f" ${metrics_cost(len(functions)):.2g}: allow more, or name fewer functions or regions"
         )
     gaps: list[Gap] = []
     regions = list(dict.fromkeys(function.region for function in functions))
@@ -113,13 +114,15 @@ def _read(request: CostRequest, inventory: Inventory, client: Client, now: datet
     by_arn: dict[str, FunctionUsage] = {}
     recommendations: dict[str, Recommendation] = {}
     metrics = queried = 0
+    queries = 0.0
     for region in regions:
         here = [function for function in functions if function.region == region]
         recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
-        read = collect_region(here, window, client, gaps, progress, limit - cost, prices.regions.get(region))
+        read = collect_region(here, window, client, gaps, progress, left - queries, prices.regions.get(region))
         by_arn |= read.by_arn
-        metrics, queried, cost = metrics + read.metrics, queried + read.queried_bytes, cost + read.query_dollars
-    return Readings(Usage(window, by_arn, tuple(gaps)), prices, recommendations, Scan(metrics, queried, cost, limit))
+        metrics, queried, queries = metrics + read.metrics, queried + read.queried_bytes, queries + read.query_dollars
+    scan = Scan(metrics, queried, metrics * METRIC_DATA + queries, limit)
+    return Readings(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
 
 
 def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> Analysis:
@@ -132,19 +135,19 @@ def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> A
         region: prices.at(_gb_seconds(functions, computed, region))
         for region, prices in readings.prices.regions.items()
     }
-    priced = [function for function in functions if function.region in rates]
     cases = [
         Case(
             function,
             usage.by_arn[function.arn],
             computed[function.arn],
-            rates[function.region],
+            rates.get(function.region),
             f"{function.name}:{function.region}" if len(request.regions) > 1 else function.name,
             usage.window.end.date(),
         )
-        for function in priced
+        for function in functions
     ]
-    used = {case.function.arn: (case, it) for case in cases if not isinstance(it := case.on_demand(), str)}
+    priced = [case for case in cases if case.known_rates]
+    used = {case.function.arn: (case, it) for case in priced if not isinstance(it := case.on_demand(), str)}
     use = Use(
         fsum(case.cost(it) for case, it in used.values()),
         # Of regions without a price, too: they use the free tier as well.
@@ -178,7 +181,7 @@ def _on_demand(usage: FunctionUsage) -> bool:
 
 def _apply_rules(cases: Iterable[Case], free: bool) -> Iterable[Finding | Gap]:
     for case in cases:
-        for rule in RULES:
+        for rule in RULES if case.known_rates else PRICELESS:
             yield from rule(replace(case, free=free))
 
 

@@ -21,7 +21,8 @@ class Case:
     usage: FunctionUsage
     compute: Compute | str
     """What its invocations use, or why that is not known."""
-    rates: Rates
+    known_rates: Rates | None
+    """What one more unit costs in its region; None if that is not known."""
     label: str
     """The function's name, with its region where the request has several."""
     end: date
@@ -45,20 +46,27 @@ class Case:
         return used
 
     def silent_days(self) -> int | None:
-        """Return for how many days nothing has invoked it; None if something has, or if that is not proven.
+        """Return for how many days nothing has invoked it; None if that is not known.
 
         CloudWatch has no datapoint where nothing was invoked: its silence proves something only if the metrics could be
         read, and only for as long as the function is known to exist.
         """
         usage = self.usage
-        if usage.unread or (usage.invocations and usage.invocations.total):
+        if usage.unread:
             return None
-        known_since = usage.last_invoked or self.function.last_modified
+        last = usage.invocations.last_use if usage.invocations else None
+        known_since = last or usage.last_invoked or self.function.last_modified
         return (self.end - known_since).days if known_since else None
 
     def cost(self, used: Compute) -> float:
         """Return what ``used`` costs on demand, in US dollars per 30 days."""
         return used.gb_seconds * self.price
+
+    @property
+    def rates(self) -> Rates:
+        """What one more unit costs in its region; only for rules that are asked where that is known."""
+        assert self.known_rates is not None
+        return self.known_rates
 
     @property
     def price(self) -> float:
@@ -113,7 +121,7 @@ class Case:
         """Return the command of the AWS CLI that does ``operation`` of Lambda to this function."""
         return (
             f"aws lambda {operation} --region {self.function.region}"
-            f" --function-name {quote(self.function.name)} {options}"
+            f" --function-name={quote(self.function.name)} {options}"
         ).rstrip()
 
 

@@ -16,7 +16,7 @@ from vigil.costs.prices import RegionPrices
 from vigil.costs.provisioned import Provisioned, list_provisioned
 from vigil.costs.report_lines import Key, Tally, own_group, read_lines, reconcile
 from vigil.costs.scan import BYTES_PER_GB, affordable, scanned_bytes
-from vigil.costs.thresholds import LOOK_BACK_DAYS
+from vigil.costs.thresholds import IDLE_DAYS, LOOK_BACK_DAYS
 from vigil.costs.triggers import list_mappings, policy_principals
 from vigil.costs.usage import FunctionUsage, Window
 
@@ -166,11 +166,12 @@ class _Region:
             used[function] = replace(used[function], provisioned=None if unread else observed)
 
     def _look_back(self, used: dict[Function, FunctionUsage]) -> None:
-        """Look for the last invocation, and the triggers, of functions that had none in the window."""
+        """Look for the last invocation, and the triggers, of functions that nothing has invoked of late."""
+        recent = self.window.end.date() - timedelta(days=IDLE_DAYS)
         silent = {
             function: lambda_metric("Invocations", function.name)
             for function, what in used.items()
-            if not what.unread and not (what.invocations and what.invocations.total)
+            if not what.unread and ((what.invocations and what.invocations.last_use) or date.min) <= recent
         }
         if not silent:
             return
@@ -190,7 +191,7 @@ class _Region:
             used[function] = replace(
                 used[function],
                 unread=past.unread([silent[function]]),
-                last_invoked=_last(past.daily.get(silent[function])),
+                last_invoked=earlier.last_use if (earlier := past.daily.get(silent[function])) else None,
                 triggers=found,
             )
 
@@ -200,7 +201,7 @@ class _Region:
         sizes = {
             function.log_group: scanned_bytes(used[function].log_group, used[function].ingested_bytes)
             for function in active
-            if own_group(function)
+            if own_group(function) and (group := used[function].log_group) and group.functions == (function.name,)
         }
         names, queried = affordable(sizes, dollars, prices.log_scan) if prices else ([], 0)
         chosen = set(names)
@@ -281,7 +282,3 @@ class _Values:
         if names := sorted({metric.name for metric in metrics if metric in self.partial}):
             return f"CloudWatch gave only a part of its data: {', '.join(names)}"
         return None
-
-
-def _last(daily: Daily | None) -> date | None:
-    return max((day for day, value in daily.by_day.items() if value > 0), default=None) if daily else None

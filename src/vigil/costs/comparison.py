@@ -205,6 +205,7 @@ def _in_place(then: _Finding, function: Function, usage: FunctionUsage) -> bool:
 
 def _realised(followed: Iterable[_Finding], then: Mapping[str, _Function], analysis: Analysis) -> Iterable[Realised]:
     compute: dict[str, list[_Finding]] = defaultdict(list)
+    functions = {function.arn: function for function in analysis.functions}
     for finding in followed:
         if finding.scaling:
             # What an invocation costs less, several of these did together.
@@ -213,6 +214,10 @@ def _realised(followed: Iterable[_Finding], then: Mapping[str, _Function], analy
             yield Realised((_told(finding),), finding.savings.expected, measured=False)
     for arn, findings in compute.items():
         measured = _measure(then.get(arn), analysis.compute.get(arn), analysis.cost.get(arn))
+        # The days at a memory size can be told apart; of another change within the window, most days know nothing yet.
+        changed = functions[arn].last_modified
+        if changed and changed >= analysis.start and not all(item.kind.startswith("memory-") for item in findings):
+            measured = None
         expected = _multiply([(item.savings.expected, item.scaling.cost) for item in findings if item.scaling])
         dollars = expected if measured is None else measured
         yield Realised(tuple(map(_told, findings)), dollars, measured is not None)
@@ -234,7 +239,7 @@ def _multiply(shares: list[tuple[float, float]]) -> float:
 def _why_gone(then: _Finding, functions: Mapping[str, Function], analysis: Analysis) -> str:
     if then.arn in functions:
         used = analysis.compute.get(then.arn)
-        return f"not known any more: {used}" if isinstance(used, str) and then.scaling else "not found any more"
+        return f"not known any more: {used}" if isinstance(used, str) else "not found any more"
     if any(gap.what == f"functions in {then.region}" for gap in analysis.gaps):
         return "its region could not be listed"
     return "gone, with its function"

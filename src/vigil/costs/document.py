@@ -29,9 +29,10 @@ _BRIEF = ("id", "kind", "function", "region", "arn", "change", "proposed", "savi
 
 
 def scope(request: CostRequest) -> str:
-    """Return a name of the functions that ``request`` is about: analyses of one scope can be compared."""
-    functions = {"regions": sorted(request.regions), "functions": request.functions}
-    return sha256(json.dumps(functions, sort_keys=True).encode()).hexdigest()[:32]
+    """Return a name of what ``request`` is about: analyses of one scope can be compared."""
+    # The window too: a short one makes fewer findings, and nothing has changed.
+    about = {"regions": sorted(request.regions), "functions": request.functions, "days": request.days}
+    return sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def artifacts_of(

@@ -46,10 +46,10 @@ class Daily:
         """The first day with a datapoint."""
         return min(self.by_day)
 
-    @property
-    def last_day(self) -> date:
-        """The last day with a datapoint."""
-        return max(self.by_day)
+    @cached_property
+    def last_use(self) -> date | None:
+        """The last day with a value above zero."""
+        return max((day for day, value in self.by_day.items() if value > 0), default=None)
 
     @property
     def days(self) -> int:

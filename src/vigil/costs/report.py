@@ -153,8 +153,8 @@ def _realised_money(comparison: Comparison) -> str:
 def _how_sure(analysis: Analysis, findings: Sorted) -> str:
     known = len(analysis.cost)
     data = (
-        f"the data of {known:,} of {_count(len(analysis.functions), 'function')} tell what their compute costs,"
-        f" {money(fsum(analysis.cost.values()))} per {PERIOD_DAYS} days"
+        f"the data of {known:,} of {_count(len(analysis.functions), 'function')} tell what their compute costs on"
+        f" demand, {money(fsum(analysis.cost.values()))} per {PERIOD_DAYS} days (provisioned concurrency is not in it)"
     )
     gaps = f"{_count(len(analysis.gaps), 'thing')} not looked at" if analysis.gaps else "nothing was left out"
     if not findings.claims:

@@ -48,6 +48,10 @@ Fits = Callable[[int, datetime, datetime], bool]
 """Whether so many invocations can have ended between two moments."""
 
 
+_STREAM = re.compile(r"/([\w-]+)\[[^/]*$")
+"""The name of a log stream such as ``2026/11/26/orders[$LATEST]1f2e``; by default it has no function in it."""
+
+
 class Outcome(StrEnum):
     """How an invocation ended, as its REPORT line tells."""
 
@@ -267,12 +271,13 @@ def _read(
 
 
 def _is_own(event: dict[str, Any], function: Function) -> bool:
-    # Functions may share a log group of their choice; its streams are then named after the function.
-    return own_group(function) or f"/{function.name}[" in event["logStreamName"]
+    # Functions may share a log group of their choice: a stream of one that has it not by default bears its name.
+    named = _STREAM.search(event["logStreamName"])
+    return named[1] == function.name if named else own_group(function)
 
 
 def own_group(function: Function) -> bool:
-    """Whether nobody else writes to the function's log group."""
+    """Whether the function writes to the log group that is its own by default; others may have chosen it as well."""
     return function.log_group == f"/aws/lambda/{function.name}"
 
 

@@ -7,15 +7,16 @@ from vigil.costs.log_groups import LogGroup
 from vigil.costs.metrics import Daily
 from vigil.costs.prices import METRIC_DATA
 
-METRICS_A_FUNCTION = 6
-"""Invocations, Duration twice, Errors, RecursiveInvocationsDropped, and IncomingBytes of its log group."""
+METRICS_A_FUNCTION = 11
+"""At most: Invocations, Duration twice, Errors, RecursiveInvocationsDropped and IncomingBytes of all; of some
+CPU time, and Invocations again, of a long past or of the minutes that a sample of REPORT lines is from."""
 
 BYTES_PER_GB = 2**30
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What the scan was estimated to cost, in US dollars."""
+    """What the scan cost, in US dollars, by the prices of what was asked for."""
 
     metrics: int
     queried_bytes: int
@@ -26,7 +27,7 @@ class Scan:
 
 
 def metrics_cost(functions: int) -> float:
-    """Return what the metrics of so many functions cost, in US dollars."""
+    """Return what the metrics of so many functions cost at most, in US dollars."""
     return functions * METRICS_A_FUNCTION * METRIC_DATA
 
 

@@ -143,6 +143,9 @@ def test_in_a_region_without_prices_nothing_is_claimed() -> None:
     assert {item.id for item in analysis.findings} == {"memory-too-high:orders:us-east-1", "arm64:orders:us-east-1"}
     assert analysis.gaps == (Gap("z", "before"),)
     assert analysis.cost.keys() == {here.arn}
+    # What needs no price is told: such as a runtime without updates.
+    old = analyse({function(region="eu-west-1", runtime="python3.8"): WASTING}, regions=2)
+    assert [item.kind for item in old.findings] == ["runtime-deprecated"]
     # What it uses is known all the same.
     assert analysis.compute.keys() == {here.arn, there.arn}
 
@@ -258,9 +261,9 @@ def test_what_would_cost_more_to_read_than_allowed_is_not_read(stubbed: Stubbed)
         asked.append(service)
         return awslambda
 
-    # Six metrics at $0.01 a thousand
-    analyst = Analyst(CostRequest(regions=("us-east-1",), max_scan_dollars=0.00005), client, lambda: NOW)
+    # Up to eleven metrics at $0.01 a thousand
+    analyst = Analyst(CostRequest(regions=("us-east-1",), max_scan_dollars=0.0001), client, lambda: NOW)
     assert len(analyst.list_functions().functions) == 1
-    with pytest.raises(InvalidDetail, match="max_scan_dollars is 5e-05, but the metrics of 1 functions alone cost"):
+    with pytest.raises(InvalidDetail, match=r"max_scan_dollars is 0\.0001, but the metrics of 1 function alone"):
         analyst.find_savings()
     assert asked == ["lambda"]  # once, and nothing else

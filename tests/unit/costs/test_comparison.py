@@ -131,6 +131,17 @@ def test_savings_of_compute_are_measured_for_the_invocations_of_now() -> None:
     assert comparison.saved == realised.dollars
 
 
+@pytest.mark.parametrize(
+    ("then", "days", "measured"),
+    [(ARM, 1, False), (ARM, 30, False), (ARM, 31, True), (MEMORY, 1, True)],  # days at a memory size are told apart
+)
+def test_a_change_within_the_window_is_not_measured_yet(then: Finding, days: int, measured: bool) -> None:
+    past = before(then, cost={ARN: 10.0}, compute={ARN: used(1000)})
+    today = function("orders", memory_mb=256, architecture="arm64", last_modified=END.date() - timedelta(days=days))
+    (realised,) = compared(past, now(of=today, cost={ARN: 9.0}, compute={ARN: used(1000)})).realised
+    assert realised.measured is measured
+
+
 def test_what_turned_out_dearer_is_told_as_such() -> None:
     then = before(ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
     slower = now(of=function("orders", architecture="arm64"), cost={ARN: 12.0}, compute={ARN: used(1000)})

@@ -121,15 +121,16 @@ def test_an_account_that_is_too_large_keeps_what_saves_most_and_counts_the_rest(
     assert max(len(text.encode()) for text in saved(large).values()) < MAX_ARTIFACT_BYTES
 
 
-def test_the_same_functions_are_of_one_scope_however_long_one_looks() -> None:
+def test_analyses_that_ask_the_same_are_of_one_scope() -> None:
     def of(*regions: str, **more: object) -> str:
         return scope(CostRequest.model_validate({"regions": regions, **more}))
 
-    assert of("us-east-1", "eu-west-1") == of("eu-west-1", "us-east-1", days=60)
+    assert of("us-east-1", "eu-west-1") == of("eu-west-1", "us-east-1", max_scan_dollars=1)
     different = {
         of("us-east-1"),
         of("eu-west-1"),
         of("us-east-1", functions="orders-*"),
         of("us-east-1", functions="*"),
+        of("us-east-1", days=7),
     }
-    assert len(different) == 4
+    assert len(different) == 5

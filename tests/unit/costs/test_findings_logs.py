@@ -27,7 +27,7 @@ def test_log_retention_claims_only_the_storage_of_what_would_expire(
     assert amounts(result.savings) == pytest.approx((low, expected, high))
     assert result.scaling is None
     assert result.proposed == {"retention_days": 30}
-    assert "--log-group-name /aws/lambda/orders --retention-in-days 30" in result.how_to
+    assert "--log-group-name=/aws/lambda/orders --retention-in-days 30" in result.how_to
     assert "compliance" in result.risk
     assert (result.evidence["Ingested"] == Measure("no datapoint")) is (ingested is None)
 

@@ -178,6 +178,24 @@ def test_memory_is_too_low_from_90_percent_used_on(today: int, used: int, propos
         assert f"--memory-size {proposed}" in result.how_to
 
 
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    # The slowest day's p99 is 2 s: up to four times as long at a quarter of the memory.
+    [(8, "--memory-size 256\n"), (7, "--memory-size 256 --timeout 8\n")],
+)
+def test_with_less_memory_the_slowest_must_still_end_in_time(limit: int, said: str) -> None:
+    result = claimed(memory_high.find, function(timeout_seconds=limit), used_at(1024, 200))
+    assert said in result.how_to
+    assert ("time-out" in result.risk) is ("--timeout" in said) is ("Timeout: 8" in result.as_code)
+
+
+def test_what_would_run_longer_than_lambda_allows_is_not_proposed() -> None:
+    slow = Daily({END.replace(month=6, day=20): 400_000.0}, END)
+    # Expected are 2.5 times as long at 256 MB, 1,000 s, and (1 + 1024/320)/2 = 2.1 times at 320 MB: 840 s.
+    result = claimed(memory_high.find, function(timeout_seconds=900), used_at(1024, 200, p99_ms=slow))
+    assert result.proposed == {"memory_mb": 320}
+
+
 def test_memory_is_too_low_if_one_invocation_ran_out_of_it() -> None:
     [one] = reports(days=1, lines=1, max_used_mb=300).tallies.values()
     died = Reports({Key(END.replace(month=6, day=20), 1024, Outcome.OUT_OF_MEMORY): one}, 0)

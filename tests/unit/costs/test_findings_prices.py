@@ -238,7 +238,7 @@ def test_init_claims_nothing_where_snapstart_cannot_be(given: dict[str, Any]) ->
 
 def test_init_claims_nothing_where_the_fees_are_not_known() -> None:
     here = case(used=SLOW_START)
-    [result] = init_cost.find(replace(here, rates=replace(here.rates, snapstart_cache=None)))
+    [result] = init_cost.find(replace(here, known_rates=replace(here.rates, snapstart_cache=None)))
     assert isinstance(result, Finding)
     assert result.savings == NOTHING
 

@@ -112,6 +112,19 @@ def test_a_time_out_is_no_error_besides(failed: int, is_found: bool) -> None:
     assert (found(errors.find, used=used) is not None) is is_found
 
 
+@pytest.mark.parametrize(("timed_out", "is_found"), [({1: 20}, False), ({}, True)])
+def test_of_a_day_with_few_lines_nobody_knows_how_many_errors_are_time_outs(
+    timed_out: dict[int, int], is_found: bool
+) -> None:
+    used = failing(timed_out, errors=Daily({END - timedelta(days=3): 40}, END))
+    few = {
+        key: replace(item, lines=5) if key.day == END - timedelta(days=3) else item
+        for key, item in (used.reports.tallies if used.reports else {}).items()
+    }
+    result = found(errors.find, used=replace(used, reports=Reports(few, 0)))
+    assert (result is not None) is is_found
+
+
 def test_errors_claim_no_money() -> None:
     result = claimed(errors.find, used=usage(errors=daily(250_000)))
     assert (result.savings, result.proposed) == (NOTHING, {})
@@ -186,6 +199,12 @@ def test_a_function_is_idle_after_30_days_of_proven_silence(
 def test_silence_without_proof_is_not_idleness(last_modified: date | None, used: dict[str, Any], why: str) -> None:
     silent = usage(**{"invocations": None, **used})
     assert why in abstained(idle.find, function(last_modified=last_modified), silent)
+
+
+@pytest.mark.parametrize(("ago", "is_found"), [(29, False), (30, True)])
+def test_a_function_is_idle_whatever_it_did_early_in_a_long_window(ago: int, is_found: bool) -> None:
+    once = Daily({END - timedelta(days=ago): 1_000.0}, END)
+    assert (found(idle.find, used=usage(invocations=once, ingested_bytes=once)) is not None) is is_found
 
 
 @pytest.mark.parametrize("used", [usage(), usage(invocations=None, unread="its metrics could not be read: no")])

@@ -86,7 +86,7 @@ def test_a_metric_comes_together_from_its_pages(stubbed: Stubbed, pool: Executor
     assert found == Answer({metrics[0]: june(d17=4, d20=2, d30=1)}, frozenset())
     seen = found.daily[metrics[0]]
     # From 17 June to the end.
-    assert (seen.total, seen.days, seen.first_day, seen.last_day) == (7, 14, date(2026, 6, 17), date(2026, 6, 30))
+    assert (seen.total, seen.days, seen.first_day, seen.last_use) == (7, 14, date(2026, 6, 17), date(2026, 6, 30))
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_the_summary_says_what_can_be_saved_what_is_urgent_and_how_sure_it_is() 
     assert "- **Urgent:** runtime deprecated, or soon to be in 1 function (orders)." in summary
     assert "- **Since the last analysis:** there is none of the same functions on record." in summary
     assert "$15.00 at least, if every change turns out at its worst; the data of 1 of 4 functions" in summary
-    assert "$100.00 per 30 days; 1 thing not looked at." in summary
+    assert "$100.00 per 30 days (provisioned concurrency is not in it); 1 thing not looked at." in summary
     assert "> Start with memory." in summary
 
 

@@ -290,6 +290,15 @@ def test_a_shared_log_group_is_told_apart_by_its_streams(embedded: LocalStack, n
     assert read_lines(logs, function(name, log_group=group), START, END, 2, believed) == success(FIRST, 1, used=1)
 
 
+def test_others_that_have_chosen_a_functions_own_log_group_are_not_taken_for_it(
+    embedded: LocalStack, name: str
+) -> None:
+    group = f"/aws/lambda/{name}"
+    write(embedded, group, (START, text(used=1)), stream="2026/06/01/[$LATEST]a")
+    logs = write(embedded, group, (START, text(used=2)), stream="2026/06/01/guest[$LATEST]a")
+    assert read_lines(logs, function(name), START, END, 2, believed) == success(FIRST, 1, used=1)
+
+
 def test_a_sample_is_taken_from_every_part_of_the_window(
     embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Six metrics a function at $0.01 a thousand; $0.005 for a GB that Logs Insights goes through."""
+"""At most eleven metrics a function at $0.01 a thousand; $0.005 for a GB that Logs Insights goes through."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from vigil.costs.metrics import Daily
 from vigil.costs.scan import affordable, metrics_cost, scanned_bytes
 
 
-@pytest.mark.parametrize(("functions", "dollars"), [(0, 0), (1, 0.00006), (10_000, 0.60)])
+@pytest.mark.parametrize(("functions", "dollars"), [(0, 0), (1, 0.00011), (10_000, 1.10)])
 def test_metrics_cost_by_the_function(functions: int, dollars: float) -> None:
     assert metrics_cost(functions) == pytest.approx(dollars)
 

@@ -25,6 +25,9 @@ from vigil.costs.gaps import Gap
 Rule = Callable[[Case], Iterator[Finding | Gap]]
 """Looks at one function: yields what it overpays, a Gap where the data carry no claim, nothing where all is well."""
 
+PRICELESS: tuple[Rule, ...] = (idle.find, runtime.find, recursion.find)
+"""Rules that need no prices: they look at functions of every region."""
+
 RULES: tuple[Rule, ...] = (
     memory_high.find,
     memory_low.find,
@@ -36,8 +39,6 @@ RULES: tuple[Rule, ...] = (
     ephemeral_storage.find,
     log_retention.find,
     log_ingestion.find,
-    idle.find,
     timeout_high.find,
-    runtime.find,
-    recursion.find,
+    *PRICELESS,
 )

@@ -8,6 +8,7 @@ from vigil.costs.case import Case
 from vigil.costs.finding import Finding, Measure, money
 from vigil.costs.findings.time_outs import daily_shares
 from vigil.costs.gaps import Gap
+from vigil.costs.report_lines import Outcome
 from vigil.costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES
 
 KIND = "errors"
@@ -23,10 +24,12 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         yield case.gap("no Errors datapoint in the window")
         return
     timed_out = daily_shares(usage, case.end)
+    some_timed_out = usage.reports.where(outcome=Outcome.TIMEOUT).lines > 0
     shares: dict[date, float] = {}
     for day in (case.end - timedelta(days=ago) for ago in range(1, FAILED_DAYS + 1)):
         calls = usage.invocations.by_day.get(day, 0.0)
-        if calls >= MIN_DAY_LINES:
+        # Of a day with few lines, nobody knows how many of its errors are time-outs.
+        if calls >= MIN_DAY_LINES and (day in timed_out or not some_timed_out):
             # A time-out counts as an error, and is a finding of its own.
             shares[day] = usage.errors.by_day.get(day, 0.0) / calls - timed_out.get(day, 0.0)
     worst = max(shares, key=lambda day: (shares[day], day), default=None)
@@ -50,7 +53,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         how_to=(
             "# the errors that it logs\n"
             f"aws logs filter-log-events --region {case.function.region}"
-            f" --log-group-name {quote(case.function.log_group)} --filter-pattern '?ERROR ?Error' --max-items 20"
+            f" --log-group-name={quote(case.function.log_group)} --filter-pattern '?ERROR ?Error' --max-items 20"
         ),
         risk="Asynchronous invocations that fail are tried again twice, and billed each time.",
         validate="Watch Errors over Invocations fall below a tenth on every day.",

@@ -13,12 +13,12 @@ KIND = "idle"
 def find(case: Case) -> Iterator[Finding | Gap]:
     """Yield the finding if there was no invocation for 30 days, and the function existed before them."""
     usage, function = case.usage, case.function
-    if usage.unread or (usage.invocations and usage.invocations.total):
+    used, silent, logs = usage.invocations, case.silent_days(), usage.ingested_bytes
+    if usage.unread or (used and used.last_use and (silent or 0) < IDLE_DAYS):
         return
-    if usage.ingested_bytes and usage.ingested_bytes.total:
+    if logs and logs.last_use and (case.end - logs.last_use).days < IDLE_DAYS:
         yield case.gap("its log group grew without any invocation in the metrics, so that they may be missing")
         return
-    silent = case.silent_days()
     if silent is None or silent < IDLE_DAYS:
         yield case.gap(f"no invocation in the window, and no proof that it is older than {IDLE_DAYS} days")
         return

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from vigil.costs.case import Case, as_code
 from vigil.costs.finding import PERIOD_DAYS, Finding, Measure, money, rate
 from vigil.costs.gaps import Gap
+from vigil.costs.report_lines import own_group
 from vigil.costs.scan import BYTES_PER_GB
 from vigil.costs.thresholds import MIN_EXPOSURE
 
@@ -17,7 +18,8 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     if isinstance(used, str):
         yield case.gap(used)
         return
-    if group is None or len(group.functions) > 1 or ingested is None:
+    # Who else writes to a shared one, a name filter may hide.
+    if group is None or not own_group(case.function) or len(group.functions) > 1 or ingested is None:
         return
     gigabytes = ingested.total / ingested.days * PERIOD_DAYS / BYTES_PER_GB
     cost, compute = gigabytes * case.rates.log_ingestion, case.cost(used)
@@ -47,6 +49,9 @@ def find(case: Case) -> Iterator[Finding | Gap]:
             " application_log_level_v2=lambda_.ApplicationLogLevel.WARN,"
             " system_log_level_v2=lambda_.SystemLogLevel.INFO",
         ),
-        risk="What is not logged is missing when something fails. REPORT lines stay at the system's level INFO.",
+        risk=(
+            "What is not logged is missing when something fails. REPORT lines stay, at the level INFO; in another"
+            " format than before, the next analyses do not see the old ones."
+        ),
         validate="Watch IncomingBytes of the log group.",
     )

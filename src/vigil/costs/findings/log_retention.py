@@ -43,7 +43,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         KIND,
         evidence={
             "Log group": Measure(group.name),
-            "Functions that write to it": Measure(len(group.functions)),
+            "Functions that write to it": Measure(len(group.functions), "of those looked at"),
             "Retention": Measure("never expires"),
             "Stored": Measure(round(stored, 6), "GB"),
             "Ingested": Measure(round(recent, 6), f"GB per {RETENTION_DAYS} days")
@@ -60,7 +60,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         proposed={"retention_days": RETENTION_DAYS},
         how_to=(
             f"aws logs put-retention-policy --region {case.function.region}"
-            f" --log-group-name {quote(group.name)} --retention-in-days {RETENTION_DAYS}"
+            f" --log-group-name={quote(group.name)} --retention-in-days {RETENTION_DAYS}"
         ),
         as_code=as_code(
             f"RetentionInDays: {RETENTION_DAYS}", "retention=logs.RetentionDays.ONE_MONTH", "AWS::Logs::LogGroup"

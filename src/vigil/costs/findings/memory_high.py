@@ -3,7 +3,7 @@
 Less memory is also less CPU, so what it saves depends on how the duration moves: see ``vigil.costs.duration``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 from vigil.costs.case import Case, as_code, compute_evidence
@@ -17,6 +17,8 @@ KIND = "memory-too-high"
 STEP_MB = 64
 """Proposed sizes are multiples of this; Lambda takes every megabyte from 128 to 10,240."""
 MIN_MB, MAX_MB = 128, 10_240
+MAX_SECONDS = 900
+"""The longest time-out that Lambda takes."""
 
 
 def least_mb(max_used_mb: int) -> int:
@@ -34,8 +36,17 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     today, least, most = case.function.memory_mb, least_mb(reports.all.max_used_mb), reports.all.max_used_mb
     if most > MAX_USED_SHARE * today or least >= today:
         return
-    new = _best(used.model, today, least)
+    p99 = case.usage.p99_ms
+    slowest = max(p99.by_day.values()) / 1000 if p99 else 0.0
+    sizes = [size for size in range(least, today, STEP_MB) if slowest * used.model.factor(size).expected <= MAX_SECONDS]
+    if not sizes:
+        return
+    new = _best(used.model, today, sizes)
     factor = used.model.factor(new)
+    # The slowest invocations get slower by that factor, too, and must still end.
+    limit = case.function.timeout_seconds
+    needed = min(MAX_SECONDS, max(limit, ceil(slowest * factor.high)))
+    raised = needed > limit
     cost = case.cost(used)
     savings = Interval(*(cost * _saved(today, new, slower) for slower in (factor.high, factor.expected, factor.low)))
     if savings.expected < MIN_SHARE * cost:
@@ -48,6 +59,8 @@ def find(case: Case) -> Iterator[Finding | Gap]:
             "Share used": Measure(round(100 * most / today, 1), "%"),
             **compute_evidence(used),
             "Duration at the proposed size": Measure(_range(factor), "times today's"),
+            "99th percentile of the slowest day": Measure(round(slowest, 3), "s"),
+            "Time-out": Measure(limit, "s"),
             "Rests on": Measure(used.model.basis),
             "Duration price": Measure(case.price, "$ per GB-second"),
         },
@@ -61,12 +74,18 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         change=f"Set memory from {today:,} MB to {new:,} MB",
         proposed={"memory_mb": new},
         how_to=(
-            case.command("update-function-configuration", f"--memory-size {new}")
+            case.command(
+                "update-function-configuration", f"--memory-size {new}" + (f" --timeout {needed}" if raised else "")
+            )
             + "\n# callers of an alias or a version see it once a new version is published"
         ),
-        as_code=as_code(f"MemorySize: {new}", f"memory_size={new}"),
+        as_code=as_code(
+            f"MemorySize: {new}" + (f"\nTimeout: {needed}" if raised else ""),
+            f"memory_size={new}" + (f", timeout=Duration.seconds({needed})" if raised else ""),
+        ),
         risk=(
             "It may get slower, since CPU follows memory; an input larger than any seen may run out of memory."
+            + (f" Its slowest invocations may then take longer than its time-out of {limit:,} s." if raised else "")
             + (" The maximum used is that of a sample of the invocations." if used.sampled else "")
         ),
         validate=(
@@ -78,9 +97,9 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     )
 
 
-def _best(model: Model, today: int, least: int) -> int:
-    """Return the cheapest size from ``least`` up; of those that cost as much, the largest, which is the fastest."""
-    shares = {size: size * model.factor(size).expected / today for size in range(least, today, STEP_MB)}
+def _best(model: Model, today: int, sizes: Sequence[int]) -> int:
+    """Return the cheapest of ``sizes``; of those that cost as much, the largest, which is the fastest."""
+    shares = {size: size * model.factor(size).expected / today for size in sizes}
     return max(size for size, share in shares.items() if share <= min(shares.values()) + AS_GOOD)
 
 

@@ -42,6 +42,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     price = case.price * case.memory_gb
     lost, saved = used.invocations * most * seconds * price, number * (seconds - instead) * price
     cost = case.cost(used)
+    pattern = '{ $.record.status = "timeout" }' if case.function.json_logs else '"Status: timeout"'
     yield case.finding(
         KIND,
         evidence={
@@ -63,7 +64,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         how_to=(
             "# which requests time out\n"
             f"aws logs filter-log-events --region {case.function.region}"
-            f" --log-group-name {quote(case.function.log_group)} --filter-pattern '\"Status: timeout\"' --max-items 20"
+            f" --log-group-name={quote(case.function.log_group)} --filter-pattern {quote(pattern)} --max-items 20"
         ),
         risk="A longer time-out alone makes each of them dearer.",
         validate="Watch the share of REPORT lines with the status timeout fall below a tenth on every day.",

@@ -36,6 +36,9 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         proposed={"timeout_seconds": new},
         how_to=case.command("update-function-configuration", f"--timeout {new}"),
         as_code=as_code(f"Timeout: {new}", f"timeout=Duration.seconds({new})"),
-        risk="An invocation slower than any seen would be cut off; callers and queues have time-outs that must fit.",
+        risk=(
+            "An invocation slower than any seen would be cut off; so would slow ones after a change of memory or"
+            " architecture: lower it after those. Callers and queues have time-outs that must fit."
+        ),
         validate="Watch Errors and the 99th percentile of Duration for a week.",
     )
