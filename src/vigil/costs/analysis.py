@@ -118,7 +118,16 @@ def _read(request: CostRequest, inventory: Inventory, client: Client, now: datet
     for region in regions:
         here = [function for function in functions if function.region == region]
         recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
-        read = collect_region(here, window, client, gaps, progress, left - queries, prices.regions.get(region))
+        read = collect_region(
+            here,
+            window,
+            client,
+            gaps,
+            progress,
+            left - queries,
+            prices.regions.get(region),
+            lambda function: request.label(function.name, function.region),
+        )
         by_arn |= read.by_arn
         metrics, queried, queries = metrics + read.metrics, queried + read.queried_bytes, queries + read.query_dollars
     scan = Scan(metrics, queried, metrics * METRIC_DATA + queries, limit)
@@ -141,7 +150,7 @@ def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> A
             usage.by_arn[function.arn],
             computed[function.arn],
             rates.get(function.region),
-            f"{function.name}:{function.region}" if len(request.regions) > 1 else function.name,
+            request.label(function.name, function.region),
             usage.window.end.date(),
         )
         for function in functions

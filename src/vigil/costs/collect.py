@@ -52,14 +52,15 @@ def collect_region(
     progress: Progress,
     query_dollars: float,
     prices: RegionPrices | None,
+    label: Callable[[Function], str],
 ) -> RegionUsage:
     """Read what ``functions``, all of one region, used in ``window``.
 
-    Logs Insights is asked for at most ``query_dollars``; other REPORT lines are read one by one, which is free. Raises
-    AwsUnavailable if AWS fails in another way than refusing.
+    ``label`` names a function in a gap. Logs Insights is asked for at most ``query_dollars``; other REPORT lines are
+    read one by one, which is free. Raises AwsUnavailable if AWS fails in another way than refusing.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        region = _Region(functions, window, client, gaps, progress, pool)
+        region = _Region(functions, window, client, gaps, progress, pool, label)
         try:
             return region.collect(query_dollars, prices)
         except BaseException:
@@ -79,8 +80,9 @@ class _Region:
         gaps: list[Gap],
         progress: Progress,
         pool: ThreadPoolExecutor,
+        label: Callable[[Function], str],
     ) -> None:
-        self.functions, self.window, self.gaps = functions, window, gaps
+        self.functions, self.window, self.gaps, self.label = functions, window, gaps, label
         self.progress, self.pool = progress, pool
         self.region = functions[0].region
         self.metrics = 0
@@ -144,9 +146,9 @@ class _Region:
 
     def _settings(self, function: Function) -> dict[str, Any]:
         settings: dict[str, Any] = {}
-        with reading(function.name, self.gaps):
+        with reading(self.label(function), self.gaps):
             settings["provisioned"] = list_provisioned(self.awslambda, function.name)
-        with reading(function.name, self.gaps):
+        with reading(self.label(function), self.gaps):
             answer = self.awslambda.get_function_recursion_config(FunctionName=function.name)
             settings["recursion_allowed"] = answer["RecursiveLoop"] == "Allow"
         return settings
@@ -181,7 +183,7 @@ class _Region:
             mappings = list_mappings(self.awslambda)
 
         def triggers(function: Function) -> tuple[str, ...] | None:
-            with reading(function.name, self.gaps):
+            with reading(self.label(function), self.gaps):
                 principals = policy_principals(self.awslambda, function.name)
                 if mappings is not None:
                     return tuple(sorted({*principals, *mappings.get(function.arn, [])}))
@@ -210,7 +212,7 @@ class _Region:
         def read(function: Function) -> dict[Key, Tally] | None:
             if function in tallies:
                 return tallies[function]
-            with reading(function.name, self.gaps):
+            with reading(self.label(function), self.gaps):
                 invocations = used[function].invocations
                 assert invocations is not None
                 return read_lines(
@@ -229,7 +231,7 @@ class _Region:
                 reports = reconcile(found, invocations)
                 used[function] = replace(used[function], reports=reports)
                 if reports is None or reports.days_dropped:
-                    self.gaps.append(Gap(function.name, DOUBTED))
+                    self.gaps.append(Gap(self.label(function), DOUBTED))
         return queried if tallies else 0
 
     def _fits(self, function: Function, lines: int, start: datetime, end: datetime) -> bool:
@@ -237,7 +239,7 @@ class _Region:
         self.counted.append(metric)
         if lines <= total_between(self.cloudwatch, metric, start, end, self.window.end):
             return True
-        self.gaps.append(Gap(function.name, DOUBTED))
+        self.gaps.append(Gap(self.label(function), DOUBTED))
         return False
 
     def _query(self, functions: Sequence[Function]) -> dict[Function, dict[Key, Tally]]:

@@ -195,11 +195,8 @@ def _in_place(then: _Finding, function: Function, usage: FunctionUsage) -> bool:
         proposed = then.proposed.get("retention_days")
         settings["retention_days"] = max(days, proposed) if isinstance(proposed, int) else days
     if usage.provisioned is not None:
-        # The last part of the id says which alias or version it is about.
-        qualifier = then.id.rpartition(":")[2]
-        settings["provisioned_concurrency"] = sum(
-            item.executions for item in usage.provisioned if item.qualifier == qualifier
-        )
+        # Of all aliases: what has moved from one to another is not removed.
+        settings["provisioned_concurrency"] = sum(item.executions for item in usage.provisioned)
     return bool(then.proposed) and all(settings.get(name) == value for name, value in then.proposed.items())
 
 

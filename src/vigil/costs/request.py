@@ -42,6 +42,10 @@ class CostRequest(BaseModel):
     max_scan_dollars: float = Field(default=SCAN_DOLLARS, ge=0, le=MAX_SCAN_DOLLARS, allow_inf_nan=False)
     """The most that reading the data may cost."""
 
+    def label(self, name: str, region: str) -> str:
+        """Return what a function is called: by its name, with its region where several are asked for."""
+        return f"{name}:{region}" if len(self.regions) > 1 else name
+
 
 def parse_request(detail: object, default_region: str) -> CostRequest:
     """Return the request that ``detail`` makes; without regions it is for ``default_region``.

@@ -90,7 +90,6 @@ def test_a_few_cents_more_or_less_are_no_change() -> None:
         (LOGS, ORDERS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), 30, 0))),
         (LOGS, ORDERS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), 7, 0))),
         (WARM, ORDERS, FunctionUsage(provisioned=())),
-        (WARM, ORDERS, FunctionUsage(provisioned=(Provisioned("other", 5),))),
         (finding(kind="ephemeral-storage", proposed={"ephemeral_mb": 512}), ORDERS, FunctionUsage()),
     ],
 )
@@ -109,6 +108,7 @@ def test_what_was_followed_is_realised_with_what_was_expected(
         (LOGS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), None, 0))),
         (LOGS, FunctionUsage()),
         (WARM, FunctionUsage(provisioned=(Provisioned("live", 1),))),
+        (WARM, FunctionUsage(provisioned=(Provisioned("other", 5),))),  # moved, not removed
         (WARM, FunctionUsage(provisioned=None)),
         (MEMORY, FunctionUsage()),
         (finding(proposed={}), FunctionUsage()),

@@ -64,7 +64,7 @@ def test_log_retention_abstains_without_a_size_or_the_ingestion(given: dict[str,
     [
         (daily(17 * GIB), 1024, ("orders",), True),  # $8.50 > $8.33335
         (daily(16 * GIB), 1024, ("orders",), False),  # $8.00
-        (daily(8.5 * GIB, 15), 1024, ("orders",), True),  # in 15 days
+        (daily(8.5 * GIB, 15), 1024, ("orders",), False),  # of all invocations, whatever days it is from: $4.25
         (daily(2 * GIB), 64, ("orders",), True),  # $1.00, more than $0.52; but
         (daily(1.9 * GIB), 64, ("orders",), False),  # $0.95 is nothing to talk about
         (daily(17 * GIB), 1024, ("orders", "returns"), False),  # whose logs these are is not known

@@ -112,6 +112,15 @@ def test_a_time_out_is_no_error_besides(failed: int, is_found: bool) -> None:
     assert (found(errors.find, used=used) is not None) is is_found
 
 
+def test_a_sample_without_lines_of_the_last_days_tells_their_time_outs_all_the_same() -> None:
+    used = failing(dict.fromkeys(range(1, 31), 20))
+    week = END - timedelta(days=8)
+    early = {key: item for key, item in (used.reports.tallies if used.reports else {}).items() if key.day < week}
+    result = claimed(time_outs.find, used=replace(used, reports=Reports(early, 0)))
+    assert result.evidence["Timed out on it"] == Measure(20.0, "%, by the whole window's lines")
+    assert found(errors.find, used=replace(used, reports=Reports(early, 0))) is None
+
+
 @pytest.mark.parametrize(("timed_out", "is_found"), [({1: 20}, False), ({}, True)])
 def test_of_a_day_with_few_lines_nobody_knows_how_many_errors_are_time_outs(
     timed_out: dict[int, int], is_found: bool
@@ -192,7 +201,7 @@ def test_a_function_is_idle_after_30_days_of_proven_silence(
     [
         (DAYS_AGO[29], {}, "no proof that it is older than 30 days"),
         (None, {}, "no proof that it is older than 30 days"),
-        (DAYS_AGO[400], {"last_invoked": DAYS_AGO[29]}, "no proof that it is older than 30 days"),
+        (DAYS_AGO[400], {"last_invoked": DAYS_AGO[29]}, "invoked within the last 30 days"),
         (DAYS_AGO[400], {"ingested_bytes": daily(GIB)}, "its log group grew"),
     ],
 )

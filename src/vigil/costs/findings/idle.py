@@ -20,7 +20,11 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         yield case.gap("its log group grew without any invocation in the metrics, so that they may be missing")
         return
     if silent is None or silent < IDLE_DAYS:
-        yield case.gap(f"no invocation in the window, and no proof that it is older than {IDLE_DAYS} days")
+        last = (used.last_use if used else None) or usage.last_invoked
+        proof = (
+            f"invoked within the last {IDLE_DAYS} days" if last else f"no proof that it is older than {IDLE_DAYS} days"
+        )
+        yield case.gap(f"no invocation in the window, but {proof}")
         return
     triggers = usage.triggers
     yield case.finding(
@@ -41,7 +45,8 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         formula="No invocation, no compute: removing it saves only what other findings tell of it, such as its logs.",
         change="Remove it, if nobody needs it",
         how_to=(
-            "# first make sure that nobody misses it: no invocation gets through any more\n"
+            ("# its provisioned concurrency comes first\n" if usage.provisioned else "")
+            + "# make sure that nobody misses it: no invocation gets through any more\n"
             + case.command("put-function-concurrency", "--reserved-concurrent-executions 0")
             + "\n# later\n# "
             + case.command("delete-function", "")

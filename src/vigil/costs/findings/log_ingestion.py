@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vigil.costs.case import Case, as_code
-from vigil.costs.finding import PERIOD_DAYS, Finding, Measure, money, rate
+from vigil.costs.finding import Finding, Measure, money, rate
 from vigil.costs.gaps import Gap
 from vigil.costs.report_lines import own_group
 from vigil.costs.scan import BYTES_PER_GB
@@ -21,7 +21,9 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     # Who else writes to a shared one, a name filter may hide.
     if group is None or not own_group(case.function) or len(group.functions) > 1 or ingested is None:
         return
-    gigabytes = ingested.total / ingested.days * PERIOD_DAYS / BYTES_PER_GB
+    # By the invocation, so that both costs are of the same days.
+    each = ingested.total / case.usage.invocations.total if case.usage.invocations else 0.0
+    gigabytes = each * used.invocations / BYTES_PER_GB
     cost, compute = gigabytes * case.rates.log_ingestion, case.cost(used)
     if cost <= compute or cost < MIN_EXPOSURE:
         return
@@ -32,7 +34,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
             "Ingested": Measure(round(gigabytes, 3), "GB per 30 days"),
             "Ingestion costs": Measure(money(cost), "per 30 days"),
             "Compute costs": Measure(money(compute), "per 30 days"),
-            "An invocation logs": Measure(round(gigabytes * BYTES_PER_GB / used.invocations), "bytes"),
+            "An invocation logs": Measure(round(each), "bytes"),
         },
         formula=(
             f"{gigabytes:.3f} GB × {rate(case.rates.log_ingestion)} = {money(cost)} > {money(compute)} of compute."

@@ -33,6 +33,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     new = min(MAX_MB, ceil((today if died else most) * HEADROOM / STEP_MB) * STEP_MB)
     cost, factor = case.cost(used), used.model.factor(new)
     low, expected, high = (cost * (1 - new * it / today) for it in (factor.high, factor.expected, factor.low))
+    claims = used.model.measured and not case.free
     yield case.finding(
         KIND,
         evidence={
@@ -55,6 +56,6 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         as_code=as_code(f"MemorySize: {new}", f"memory_size={new}"),
         risk="It costs more unless it gets faster; left as it is, it may run out of memory.",
         validate=f"After a week, check that Max Memory Used stays below {round(HIGH_USED_SHARE * new):,} MB.",
-        savings=Interval(low, expected, high) if used.model.measured else NOTHING,
-        scaling=Scaling(cost, used.gb_seconds) if used.model.measured else None,
+        savings=Interval(low, expected, high) if claims else NOTHING,
+        scaling=Scaling(cost, used.gb_seconds) if claims else None,
     )

@@ -6,10 +6,10 @@ from shlex import quote
 
 from vigil.costs.case import Case, compute_evidence
 from vigil.costs.compute import sampling_error
-from vigil.costs.finding import Finding, Interval, Measure, Scaling, money, rate
+from vigil.costs.finding import NOTHING, Finding, Interval, Measure, Scaling, money, rate
 from vigil.costs.gaps import Gap
 from vigil.costs.report_lines import Outcome
-from vigil.costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES
+from vigil.costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES, MIN_INVOCATIONS
 from vigil.costs.usage import FunctionUsage
 
 KIND = "time-outs"
@@ -21,7 +21,11 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     if isinstance(used, str) or reports is None:
         yield case.gap(str(used))
         return
-    shares = daily_shares(case.usage, case.end)
+    # A sample may hold few lines of the last days: then all of it tells the share of time-outs among a day's errors.
+    all_lines = reports.all.lines
+    usual = reports.where(outcome=Outcome.TIMEOUT).lines / all_lines if all_lines >= MIN_INVOCATIONS else 0.0
+    told = daily_shares(case.usage, case.end)
+    shares = {day: told.get(day, min(usual, _error_share(case.usage, day))) for day in _last_days(case.end)}
     day = max(shares, key=lambda day: (shares[day], day), default=None)
     if day is None or shares[day] <= FAILED_SHARE:
         return
@@ -48,7 +52,9 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         evidence={
             "Time-out": Measure(case.function.timeout_seconds, "s"),
             "Worst of the last 7 days": Measure(day.isoformat()),
-            "Timed out on it": Measure(round(100 * shares[day], 1), "%"),
+            "Timed out on it": Measure(
+                round(100 * shares[day], 1), "%" if day in told else "%, by the whole window's lines"
+            ),
             "Time-outs": Measure(round(number, 1), "per 30 days"),
             "Billed for each": Measure(round(seconds, 3), "s"),
             "Billed for one that succeeds": Measure(round(instead, 3), "s"),
@@ -68,8 +74,9 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         ),
         risk="A longer time-out alone makes each of them dearer.",
         validate="Watch the share of REPORT lines with the status timeout fall below a tenth on every day.",
-        savings=Interval(0.0, min(saved, cost), min(lost, cost)),
-        scaling=Scaling(cost, used.gb_seconds),
+        # What the free tier covers is not paid for.
+        savings=NOTHING if case.free else Interval(0.0, min(saved, cost), min(lost, cost)),
+        scaling=None if case.free else Scaling(cost, used.gb_seconds),
     )
 
 
@@ -81,12 +88,16 @@ def daily_shares(usage: FunctionUsage, end: date) -> dict[date, float]:
     shares: dict[date, float] = {}
     if usage.reports is None:
         return shares
-    for day in (end - timedelta(days=ago) for ago in range(1, FAILED_DAYS + 1)):
+    for day in _last_days(end):
         lines = usage.reports.where(days=frozenset([day])).lines
         if lines >= MIN_DAY_LINES:
             timed_out = usage.reports.where(days=frozenset([day]), outcome=Outcome.TIMEOUT).lines
             shares[day] = min(timed_out / lines, _error_share(usage, day))
     return shares
+
+
+def _last_days(end: date) -> list[date]:
+    return [end - timedelta(days=ago) for ago in range(1, FAILED_DAYS + 1)]
 
 
 def _error_share(usage: FunctionUsage, day: date | None = None) -> float:
