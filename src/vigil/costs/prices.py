@@ -6,15 +6,8 @@ from dataclasses import dataclass
 DATE = "2025-10"
 SOURCE = "AWS Price List, services AWSLambda and AmazonCloudWatch"
 
-FREE_REQUESTS = 1_000_000
 FREE_GB_SECONDS = 400_000
-FREE_LOG_GB = 5
-"""What is free each month, for the whole account ("AWS Lambda Pricing"). Provisioned concurrency is never free."""
-
-FREE_TIER = (
-    f"Savings are gross: the monthly free tier ({FREE_REQUESTS // 10**6} million requests and {FREE_GB_SECONDS:,}"
-    f" GB-seconds of Lambda, {FREE_LOG_GB} GB of logs) is not deducted, since it belongs to the whole account."
-)
+"""Free each month, for the whole account ("AWS Lambda Pricing"). Provisioned concurrency is never free."""
 
 METRIC_DATA = 0.01 / 1000
 """$ per metric that GetMetricData is asked for, in every region ("Amazon CloudWatch Pricing")."""
