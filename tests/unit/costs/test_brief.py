@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ LONGEST_FUNCTION, LONGEST_ALIAS, LONGEST_LOG_GROUP = 64, 128, 512
 DOCUMENT = Path(__file__).parents[3] / "docs" / "model.md"
 
 
+@cache
 def account(functions: int) -> Analysis:
     """An account that wastes all that it can, under the longest names."""
     used, gaps = {}, []
@@ -65,11 +67,8 @@ def results(analysis: Analysis) -> dict[str, str]:
     }
 
 
-MANY = {functions: account(functions) for functions in (50, 1_000)}
-
-
 def test_every_result_is_bounded_and_as_long_as_the_document_says() -> None:
-    measured = {functions: results(analysis) for functions, analysis in MANY.items()}
+    measured = {functions: results(account(functions)) for functions in (50, 1_000)}
     for tool in measured[50]:
         lengths = [len(result[tool]) for result in measured.values()]
         assert max(lengths) <= MAX_CHARACTERS
@@ -79,7 +78,7 @@ def test_every_result_is_bounded_and_as_long_as_the_document_says() -> None:
 
 
 def test_the_pages_hold_every_finding_once_in_order_and_within_the_bound() -> None:
-    analysis = MANY[50]
+    analysis = account(50)
     pages = list(every_page(analysis))
     assert [row["id"] for page in pages for row in page["rows"]] == [item.id for item in analysis.findings]
     assert all(len(as_text(page)) <= MAX_CHARACTERS for page in pages)
@@ -87,7 +86,7 @@ def test_the_pages_hold_every_finding_once_in_order_and_within_the_bound() -> No
 
 
 def test_findings_are_listed_by_kind_by_function_and_by_both() -> None:
-    analysis = MANY[50]
+    analysis = account(50)
     name = analysis.functions[0].name
 
     def listed(**chosen: str) -> set[tuple[str, str]]:
@@ -102,40 +101,40 @@ def test_findings_are_listed_by_kind_by_function_and_by_both() -> None:
 
 
 def test_the_savings_are_summed_by_kind_and_what_claims_no_money_is_told_without() -> None:
-    told = savings_brief(MANY[50])
-    kinds = Counter(item.kind for item in MANY[50].findings)
+    told = savings_brief(account(50))
+    kinds = Counter(item.kind for item in account(50).findings)
     assert {kind: row["findings"] for kind, row in told["by_kind"].items()} == kinds
-    arm64 = [item.savings.expected for item in MANY[50].findings if item.kind == "arm64"]
+    arm64 = [item.savings.expected for item in account(50).findings if item.kind == "arm64"]
     dollars = told["by_kind"]["arm64"]["dollars"]
     assert dollars is not None
     assert dollars[1] == pytest.approx(sum(arm64), abs=0.01)
     assert told["by_kind"]["runtime-deprecated"]["dollars"] is None
-    assert len(told["best"]) + told["best_left_out"] == told["findings"] == len(MANY[50].findings)
+    assert len(told["best"]) + told["best_left_out"] == told["findings"] == len(account(50).findings)
     assert told["not_looked_at"]["GetQueryResults: access denied"] == 50
 
 
 def test_one_finding_is_told_with_its_evidence_and_formula() -> None:
-    found = next(item for item in MANY[50].findings if item.kind == "memory-too-high")
-    told = finding_detail(MANY[50], found.id)
+    found = next(item for item in account(50).findings if item.kind == "memory-too-high")
+    told = finding_detail(account(50), found.id)
     assert (told["id"], told["formula"], told["risk"]) == (found.id, found.formula, found.risk)
     assert told["evidence"]["Maximum memory used"] == "200 MB"
     assert told["proposed"] == dict(found.proposed)
 
 
 def test_the_functions_are_counted_and_the_first_are_named() -> None:
-    told = functions_brief(Inventory(MANY[1_000].functions, (Gap("functions in eu-west-1", "access denied"),)))
+    told = functions_brief(Inventory(account(1_000).functions, (Gap("functions in eu-west-1", "access denied"),)))
     assert (told["functions"], told["by_region"], told["by_runtime"]) == (
         1_000,
         {"us-east-1": 1_000},
         {"python3.8": 1_000},
     )
-    assert told["names"] == [item.name for item in MANY[1_000].functions[: len(told["names"])]]
+    assert told["names"] == [item.name for item in account(1_000).functions[: len(told["names"])]]
     assert told["names_left_out"] == 1_000 - len(told["names"])
     assert told["not_looked_at"] == {"access denied": 1}
 
 
 def test_the_usage_is_counted() -> None:
-    told = usage_brief(MANY[50].usage)
+    told = usage_brief(account(50).usage)
     assert told["window"] == ("2026-06-01", "2026-07-01")
     assert (told["functions"], told["with_invocations"], told["with_provisioned_concurrency"]) == (50, 50, 25)
     assert (told["with_report_lines"], told["report_lines"]) == (50, 50 * 300)
@@ -148,15 +147,15 @@ EMPTY = analyse({})
     ("analysis", "chosen", "said"),
     [
         (
-            MANY[50],
+            account(50),
             {"kind": "idle"},
             r"kind must be one that was found: arm64, memory-too-high, provisioned-.*-deprecated$",
         ),
         (EMPTY, {"kind": "idle"}, "kind must be one that was found: none was"),
-        (MANY[50], {"function": "0003"}, r"function must be one with findings; the closest: .*\[\]"),
-        (MANY[50], {"function": f"0003-{'f' * 50}"}, r'the closest: \{"untrusted_account_data": \["0003-f{59}", "'),
-        (MANY[50], {"page": 0}, "page must be from 1 to 6, not 0"),
-        (MANY[50], {"page": 7}, "page must be from 1 to 6, not 7"),
+        (account(50), {"function": "0003"}, r"function must be one with findings; the closest: .*\[\]"),
+        (account(50), {"function": f"0003-{'f' * 50}"}, r'the closest: \{"untrusted_account_data": \["0003-f{59}", "'),
+        (account(50), {"page": 0}, "page must be from 1 to 6, not 0"),
+        (account(50), {"page": 7}, "page must be from 1 to 6, not 7"),
         (EMPTY, {"page": 2}, "page must be from 1 to 1, not 2"),
     ],
 )
