@@ -14,7 +14,7 @@ from vigil.costs.log_groups import LogGroup, describe_log_groups
 from vigil.costs.metrics import Daily, Metric, daily_values, lambda_metric, log_metric, total_between
 from vigil.costs.prices import RegionPrices
 from vigil.costs.provisioned import Provisioned, list_provisioned
-from vigil.costs.report_lines import Key, Tally, own_group, read_lines, reconcile
+from vigil.costs.report_lines import Key, Tally, read_lines, reconcile
 from vigil.costs.scan import BYTES_PER_GB, affordable, scanned_bytes
 from vigil.costs.thresholds import IDLE_DAYS, LOOK_BACK_DAYS
 from vigil.costs.triggers import list_mappings, policy_principals
@@ -97,8 +97,8 @@ class _Region:
         usage = {function: self._metrics_of(function) for function in self.functions}
         values = self._values([metric for metrics in usage.values() for metric in metrics.values()])
         used = {
-            function: replace(
-                FunctionUsage(**{name: values.daily.get(metric) for name, metric in metrics.items()}),  # type: ignore[arg-type]
+            function: FunctionUsage(
+                **{name: values.daily.get(metric) for name, metric in metrics.items()},  # type: ignore[arg-type]
                 unread=values.unread(metrics.values()),
                 log_group=groups.get(function.log_group),
             )
@@ -203,7 +203,7 @@ class _Region:
         sizes = {
             function.log_group: scanned_bytes(used[function].log_group, used[function].ingested_bytes)
             for function in active
-            if own_group(function) and (group := used[function].log_group) and group.functions == (function.name,)
+            if (group := used[function].log_group) and group.only_of(function)
         }
         names, queried = affordable(sizes, dollars, prices.log_scan) if prices else ([], 0)
         chosen = set(names)

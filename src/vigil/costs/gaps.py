@@ -32,10 +32,6 @@ def reading(what: str, gaps: list[Gap], *, whole_region: bool = False) -> Iterat
     """
     try:
         yield
-    except EndpointConnectionError as error:
-        if not whole_region:
-            raise AwsUnavailable(f"{what}: {' '.join(str(error).split())}") from error
-        gaps.append(Gap(what, "the region cannot be reached: does it exist?"))
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         why = _why(code) or ("is not enabled for this account" if whole_region and code in _DISABLED else None)
@@ -43,6 +39,9 @@ def reading(what: str, gaps: list[Gap], *, whole_region: bool = False) -> Iterat
             raise AwsUnavailable(f"{what}: {' '.join(str(error).split())}") from error
         gaps.append(Gap(what, f"{error.operation_name}: {why}"))
     except BotoCoreError as error:
+        if whole_region and isinstance(error, EndpointConnectionError):
+            gaps.append(Gap(what, "the region cannot be reached: does it exist?"))
+            return
         raise AwsUnavailable(f"{what}: {' '.join(str(error).split())}") from error
 
 

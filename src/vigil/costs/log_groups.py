@@ -6,6 +6,7 @@ from os.path import commonprefix
 from typing import Any
 
 from vigil.costs.inventory import Function
+from vigil.costs.report_lines import own_group
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,10 @@ class LogGroup:
     retention_days: int | None
     """None keeps logs for ever."""
     stored_bytes: int | None
+
+    def only_of(self, function: Function) -> bool:
+        """Whether it is the function's own by default, and no other function that was looked at writes to it."""
+        return own_group(function) and self.functions == (function.name,)
 
 
 def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, LogGroup]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from vigil.costs.case import Case, as_code
 from vigil.costs.finding import Finding, Measure, money, rate
 from vigil.costs.gaps import Gap
-from vigil.costs.report_lines import own_group
 from vigil.costs.scan import BYTES_PER_GB
 from vigil.costs.thresholds import MIN_EXPOSURE
 
@@ -19,7 +18,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         yield case.gap(used)
         return
     # Who else writes to a shared one, a name filter may hide.
-    if group is None or not own_group(case.function) or len(group.functions) > 1 or ingested is None:
+    if group is None or not group.only_of(case.function) or ingested is None:
         return
     # By the invocation, so that both costs are of the same days.
     each = ingested.total / case.usage.invocations.total if case.usage.invocations else 0.0

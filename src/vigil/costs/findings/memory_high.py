@@ -54,9 +54,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     yield case.finding(
         KIND,
         evidence={
-            "Memory today": Measure(today, "MB"),
-            "Maximum memory used": Measure(most, "MB"),
-            "Share used": Measure(round(100 * most / today, 1), "%"),
+            **memory_evidence(today, most),
             **compute_evidence(used),
             "Duration at the proposed size": Measure(_range(factor), "times today's"),
             "99th percentile of the slowest day": Measure(round(slowest, 3), "s"),
@@ -95,6 +93,15 @@ def find(case: Case) -> Iterator[Finding | Gap]:
         savings=savings,
         scaling=Scaling(cost, used.gb_seconds),
     )
+
+
+def memory_evidence(today_mb: int, max_used_mb: int) -> dict[str, Measure]:
+    """Return the evidence that findings about memory share."""
+    return {
+        "Memory today": Measure(today_mb, "MB"),
+        "Maximum memory used": Measure(max_used_mb, "MB"),
+        "Share used": Measure(round(100 * max_used_mb / today_mb, 1), "%"),
+    }
 
 
 def _best(model: Model, today: int, sizes: Sequence[int]) -> int:

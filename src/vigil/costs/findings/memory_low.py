@@ -8,7 +8,7 @@ from math import ceil
 
 from vigil.costs.case import Case, as_code, compute_evidence
 from vigil.costs.finding import NOTHING, Finding, Interval, Measure, Scaling, money
-from vigil.costs.findings.memory_high import MAX_MB, STEP_MB
+from vigil.costs.findings.memory_high import MAX_MB, STEP_MB, memory_evidence
 from vigil.costs.gaps import Gap
 from vigil.costs.report_lines import Outcome
 from vigil.costs.thresholds import HEADROOM, HIGH_USED_SHARE
@@ -37,9 +37,7 @@ def find(case: Case) -> Iterator[Finding | Gap]:
     yield case.finding(
         KIND,
         evidence={
-            "Memory today": Measure(today, "MB"),
-            "Maximum memory used": Measure(most, "MB"),
-            "Share used": Measure(round(100 * most / today, 1), "%"),
+            **memory_evidence(today, most),
             "Invocations out of memory": Measure(died, "of the REPORT lines read"),
             **compute_evidence(used),
             "Costs more": Measure(f"{money(max(0.0, -high))} to {money(max(0.0, -low))}", "per 30 days"),
