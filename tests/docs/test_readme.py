@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ MASKS = {
     r" +TIME": "TIME",
     r"(?m) +$": "",
     "installing into .venv ...": "",  # once, whatever the first target is
+    r"(runtime deprecated, or soon to be) in \d+ functions? \([^)]*\)": r"\1",  # more of them with time
 }
 
 
@@ -35,10 +37,18 @@ def masked(text: str) -> list[str]:
     return sorted(line for line in text.splitlines() if line and not re.search("session +(INITIATED|BUSY)$", line))
 
 
+def make_run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Return what ``make run`` printed, of a run within one day in UTC: the sample account ends at its beginning."""
+    command = ["make", "--no-print-directory", "run", f"ARGS={' '.join(arguments)}"]
+    while True:
+        began = datetime.now(UTC).date()
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+        if datetime.now(UTC).date() == began:
+            return done
+
+
 def test_make_run_prints_what_the_readme_shows_and_saves_the_report(tmp_path: Path) -> None:
-    done = subprocess.run(
-        ["make", "--no-print-directory", "run", f"ARGS=--out {tmp_path}"], cwd=PROJECT, capture_output=True, text=True
-    )
+    done = make_run("--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert masked(done.stdout.replace(str(tmp_path), "out")) == masked(shown("make run"))
     assert (tmp_path / "report.md").read_text(encoding="utf-8").startswith("# What this account overpays")

@@ -207,19 +207,27 @@ class _Region:
         }
         names, queried = affordable(sizes, dollars, prices.log_scan) if prices else ([], 0)
         chosen = set(names)
+        kept = {
+            function: self.window.kept(group.retention_days if (group := used[function].log_group) else None)
+            for function in active
+        }
         tallies = self._query([function for function in active if function.log_group in chosen])
 
         def read(function: Function) -> dict[Key, Tally] | None:
+            window = kept[function]
             if function in tallies:
-                return tallies[function]
+                # A query asks for the same days of all its log groups.
+                return {key: item for key, item in tallies[function].items() if key.day >= window.start.date()}
+            if not window.days:
+                return None
             with reading(self.label(function), self.gaps):
                 invocations = used[function].invocations
                 assert invocations is not None
                 return read_lines(
                     self.logs,
                     function,
-                    self.window.start,
-                    self.window.end,
+                    window.start,
+                    window.end,
                     invocations.total,
                     partial(self._fits, function),
                 )

@@ -61,10 +61,14 @@ def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compu
         return f"less than {MIN_DAYS} days of data"
     if usage.duration_ms is None:
         return "no Duration datapoint in the window"
+    kept = usage.log_group.retention_days if usage.log_group else None
+    if kept is not None and kept < MIN_DAYS:
+        return f"its log group keeps REPORT lines for {kept} day{'' if kept == 1 else 's'}: {MIN_DAYS} are needed"
     if reports is None:
         return "no REPORT lines could be read"
-    if (seen.end - reports.first_day).days < MIN_DAYS:
-        return f"its REPORT lines cover less than {MIN_DAYS} days: older ones have expired"
+    # A log group that keeps events for that long has all the events of one day less.
+    if (seen.end - reports.first_day).days < MIN_DAYS - 1:
+        return f"its REPORT lines cover less than {MIN_DAYS - 1} days: older ones have expired"
     days = reports.days_of_size.get(function.memory_mb, frozenset())
     today = _point(function.memory_mb, days, usage)
     lines = reports.where(days=days)

@@ -13,7 +13,7 @@ from vigil.costs.report_lines import Reports
 
 @dataclass(frozen=True)
 class Window:
-    """Whole days in UTC, up to the last midnight: two runs on one day see the same."""
+    """Whole days in UTC, up to the last midnight: two analyses on one day see the same."""
 
     start: datetime
     end: datetime
@@ -28,6 +28,17 @@ class Window:
     def days(self) -> int:
         """Length in days."""
         return (self.end - self.start).days
+
+    def kept(self, retention_days: int | None) -> "Window":
+        """Return the days of which a log group with this retention still has every event, at any hour of today.
+
+        An event expires at the hour at which it was written, so a part of one more day is there until midnight: a day
+        that shrinks by the hour tells nothing. None keeps events for ever.
+        """
+        if retention_days is None:
+            return self
+        first = self.end - timedelta(days=retention_days - 1)
+        return Window(min(max(self.start, first), self.end), self.end)
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def test_lambda_insights_tells_the_share_where_no_second_size_does(used: dict[st
         ({"invocations": daily(1e6, 13)}, "less than 14 days of data"),
         ({"duration_ms": None}, "no Duration datapoint"),
         ({"reports": None}, "no REPORT lines could be read"),
-        ({"reports": reports(days=13)}, "cover less than 14 days: older ones have expired"),
+        ({"reports": reports(days=12)}, "cover less than 13 days: older ones have expired"),
         ({"reports": reports(lines=1, days=30)}, "fewer than 50 invocations on days"),
         ({"reports": reports(512)}, "fewer than 50 invocations on days"),
         ({"reports": together(reports(512), reports(1024))}, "fewer than 50 invocations on days"),
@@ -205,7 +205,7 @@ def test_thin_data_carry_no_claim(given: dict[str, Any], why: str) -> None:
     [
         {"invocations": daily(50), "duration_ms": daily(25_000)},
         {"invocations": daily(1e6, 14), "duration_ms": daily(5e8, 14)},
-        {"reports": reports(days=14)},
+        {"reports": reports(days=13)},
         {"reports": reports(days=25, lines=2)},
     ],
 )

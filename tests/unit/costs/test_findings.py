@@ -55,7 +55,7 @@ CHEAPER_COMPUTE = [memory_high.find, arm64.find, init_cost.find]
         ({}, {"invocations": daily(49)}, "fewer than 50 invocations"),
         ({}, {"invocations": daily(1e6, 13)}, "less than 14 days of data"),
         ({}, {"reports": None}, "no REPORT lines could be read"),
-        ({}, {"reports": reports(days=13)}, "older ones have expired"),
+        ({}, {"reports": reports(days=12)}, "older ones have expired"),
         ({"capacity_provider": True}, {}, "capacity provider"),
     ],
 )
