@@ -20,7 +20,7 @@ def world(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Iter
 
     def token() -> Any:
         record = workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True)
-        return record["Item"].get("task_token")
+        return record.get("Item", {}).get("task_token")
 
     yield World(stack, lambda: str(until(token)))
     deployment.artifacts(session_id).write("go", "")
