@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,10 @@ def synthesize(cache: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not assembly.is_dir():
             _synthesize_into(assembly)
+            # By the clock of the file system alone: ours may be another's.
+            now = assembly.stat().st_mtime
             for other in cache.iterdir():
-                if other.stat().st_mtime < time.time() - KEEP_SECONDS:
+                if other.stat().st_mtime < now - KEEP_SECONDS:
                     shutil.rmtree(other, ignore_errors=True)
     return assembly
 

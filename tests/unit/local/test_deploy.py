@@ -1,0 +1,25 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from vigil.local import deploy
+from vigil.local.deploy import KEEP_SECONDS, synthesize
+
+
+def test_the_cache_drops_what_is_old_and_never_what_was_just_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The clock of the file system is a day behind.
+    there = time.time() - 86_400
+
+    def make(folder: Path, age: float) -> None:
+        folder.mkdir()
+        os.utime(folder, (there - age, there - age))
+
+    make(tmp_path / "old", KEEP_SECONDS + 60)
+    make(tmp_path / "recent", KEEP_SECONDS - 60)
+    monkeypatch.setattr(deploy, "_synthesize_into", lambda assembly: make(assembly, 0))
+    made = synthesize(tmp_path)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"recent", made.name}
