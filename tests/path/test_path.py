@@ -64,13 +64,13 @@ def test_the_agent_sees_its_own_credentials_and_nothing_of_the_host(
         *("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"),
         *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
         *("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"),
-        *of_a_process_that_is_given_none(),
+        *added_by_the_machine(),
     }
     assert environment["HOME"] == str(stack.folder)
 
 
-def of_a_process_that_is_given_none() -> list[str]:
-    """Return the names of variables that a library which the machine loads into every process adds by itself."""
+def added_by_the_machine() -> list[str]:
+    """Return the names of the variables that a process has although it was started with none."""
     done = subprocess.run(
         [sys.executable, "-c", "import os; print(*os.environ)"], env={}, capture_output=True, text=True
     )

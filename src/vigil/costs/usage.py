@@ -32,8 +32,8 @@ class Window:
     def kept(self, retention_days: int | None) -> "Window":
         """Return the days of which a log group with this retention still has every event, at any hour of today.
 
-        An event expires at the hour at which it was written, so a part of one more day is there until midnight: a day
-        that shrinks by the hour tells nothing. None keeps events for ever.
+        An event expires at the hour at which it was written. A part of one more day is left, and shrinks by the hour.
+        None keeps events for ever.
         """
         if retention_days is None:
             return self

@@ -40,7 +40,7 @@ def synthesize(cache: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not assembly.is_dir():
             _synthesize_into(assembly)
-            # By the clock of the file system alone: ours may be another's.
+            # The file system's clock may differ from this machine's: compare its times with each other only.
             now = assembly.stat().st_mtime
             for other in cache.iterdir():
                 if other.stat().st_mtime < now - KEEP_SECONDS:
