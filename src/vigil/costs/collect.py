@@ -207,14 +207,11 @@ class _Region:
         }
         names, queried = affordable(sizes, dollars, prices.log_scan) if prices else ([], 0)
         chosen = set(names)
-        kept = {
-            function: self.window.kept(group.retention_days if (group := used[function].log_group) else None)
-            for function in active
-        }
         tallies = self._query([function for function in active if function.log_group in chosen])
 
         def read(function: Function) -> dict[Key, Tally] | None:
-            window = kept[function]
+            group = used[function].log_group
+            window = self.window.kept(group.retention_days if group else None)
             if function in tallies:
                 # A query asks for the same days of all its log groups.
                 return {key: item for key, item in tallies[function].items() if key.day >= window.start.date()}
