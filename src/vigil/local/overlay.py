@@ -9,6 +9,7 @@ import contextvars
 import json
 import random
 import re
+import threading
 import time
 import types
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
-from ministack.services import bedrock_agentcore, cloudwatch, eventbridge, lambda_svc, sqs, stepfunctions
+from ministack.services import bedrock_agentcore, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, stepfunctions
 
 from vigil.errors import LocalStackError
 from vigil.local import model
@@ -48,6 +49,7 @@ def install(agents: AgentHost) -> None:
     _serve_bedrock()
     _list_provisioned_concurrency()
     _read_recursion()
+    _write_one_item_at_a_time()
     _keep_metrics()
     _look_metrics_up()
     _give_expressions_time()
@@ -391,6 +393,21 @@ def _read_recursion() -> None:
         return status, answered, content
 
     _serve("lambda", "GET", route, (), "lambda:GetFunctionRecursionConfig", answer)
+
+
+def _write_one_item_at_a_time() -> None:
+    """A write of DynamoDB is atomic; ministack reads, changes and stores an item, in the threads of many executions."""
+    lock = threading.RLock()
+
+    def alone(write: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def written(data: Any) -> Any:
+            with lock:
+                return write(data)
+
+        return written
+
+    for name in ("_put_item", "_update_item", "_delete_item", "_batch_write_item", "_transact_write_items"):
+        setattr(dynamodb, name, alone(getattr(dynamodb, name)))
 
 
 def _keep_metrics() -> None:

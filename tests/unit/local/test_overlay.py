@@ -765,3 +765,35 @@ def test_an_expression_that_waits_long_for_its_turn_is_evaluated(
     arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
     execution = until(lambda: (d := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and d)
     assert (execution["status"], execution.get("output")) == ("SUCCEEDED", "60000")
+
+
+def test_writes_of_many_threads_to_one_item_are_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ministack.services import dynamodb
+
+    table = f"counted-{uuid.uuid4()}"
+    dynamodb._create_table(
+        {
+            "TableName": table,
+            "KeySchema": [{"AttributeName": "PK", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "PK", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+    )
+    add = {
+        "TableName": table,
+        "Key": {"PK": {"S": "key"}},
+        "UpdateExpression": "ADD n :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}},
+    }
+    for name in ("_put_item", "_update_item", "_delete_item", "_batch_write_item", "_transact_write_items"):
+        monkeypatch.setattr(dynamodb, name, getattr(dynamodb, name))
+    overlay._write_one_item_at_a_time()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert {status for status, _, _ in pool.map(lambda _: dynamodb._update_item(add), range(400))} == {200}
+    finally:
+        sys.setswitchinterval(interval)
+    item = json.loads(dynamodb._get_item({"TableName": table, "Key": add["Key"]})[2])["Item"]
+    assert item["n"] == {"N": "400"}
