@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -38,9 +39,9 @@ class Run:
     """API calls by operation."""
 
 
-def analyse(endpoint: str) -> dict[str, Any]:
-    """Analyse the account at ``endpoint`` in this process, and return a Run's values."""
-    session, calls = LocalSession(endpoint), list[str]()
+def analyse() -> dict[str, Any]:
+    """Analyse the account that the environment leads to in this process, and return a Run's values."""
+    session, calls = LocalSession(os.environ), list[str]()
 
     def client(service: str, region: str) -> Any:
         made = session.client(service, region_name=region)
@@ -61,8 +62,9 @@ def run(size: int) -> Run:
     """Analyse an account of ``size`` functions in an embedded AWS of its own."""
     with LocalStack.launch() as stack:
         seed_account(random_account(SEED, size), stack.client, datetime.now(UTC))
-        command = [sys.executable, "-m", "benchmarks.scale", "--analyse", stack.endpoint]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-m", "benchmarks.scale", "--analyse"]
+        environment = {**os.environ, **stack.environment()}
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return Run(size, **json.loads(done.stdout))
 
 
@@ -71,10 +73,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--functions", type=int, nargs="+", default=SIZES, help="sizes of the accounts")
     parser.add_argument("--write", action="store_true", help="write the result into docs/benchmarks.md")
-    parser.add_argument("--analyse", metavar="ENDPOINT", help=argparse.SUPPRESS)
+    parser.add_argument("--analyse", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.analyse:
-        print(json.dumps(analyse(arguments.analyse)))
+        print(json.dumps(analyse()))
         return 0
     report = Report("scale")
     report.say(machine())

@@ -13,9 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
-from vigil.local.stack import LocalStack
+from vigil.local.stack import REGION, LocalStack
 from vigil.names import STOP_PATH, Env, Output
 from vigil.session import Session
 
@@ -26,6 +30,7 @@ BIN = Path(sys.executable).parent
 def command(stack: LocalStack | None, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of the virtual environment as a user would whose environment leads to ``stack``."""
     base = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": "/nonexistent", "COLUMNS": "200"}
+    base |= {name: os.environ[name] for name in ("XDG_STATE_HOME",) if name in os.environ}
     given = {**base, **(stack.environment() if stack else {}), **environment}
     return subprocess.run([str(BIN / words[0]), *words[1:]], env=given, capture_output=True, text=True, timeout=120)
 
@@ -49,36 +54,59 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def ask(
+    stack: LocalStack, method: str, target: str, body: bytes = b"", *, service: str = "lambda", **headers: str
+) -> tuple[int, bytes]:
+    """Send a request that is signed with the root's key, and return (status, body) of the answer."""
+    request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
+    keys = stack.session().get_credentials()
+    SigV4Auth(keys, service, REGION).add_auth(request)
+    sent = urllib.request.Request(request.url, data=body or None, headers=dict(request.headers), method=method)
+    try:
+        with urllib.request.urlopen(sent, timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
 class Runtime:
     """A process of the agent's runtime, which Python starts with ``words``, and its client."""
 
-    def __init__(self, environment: dict[str, str], *words: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command = [sys.executable, *words, "--host", "127.0.0.1", "--port", str(self.port)]
-        # It ends when whoever holds the other end does.
+    _socket: str | None
+
+    def __init__(self, environment: dict[str, str], *words: str, folder: Path | None = None) -> None:
+        if folder:
+            # As the local stack runs it, for many sessions.
+            address = str(folder / f"{uuid.uuid4()}.sock")
+            self._socket, self._host, options = address, "localhost", ["--uds", address]
+        else:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = str(free.getsockname()[1])
+            self._socket, self._host, options = None, f"127.0.0.1:{port}", ["--host", "127.0.0.1", "--port", port]
+        # It ends when the process that holds the other end does.
         given, self.stdin = os.pipe()
-        self.process = subprocess.Popen(command, env=environment, stdin=given)
+        self.process = subprocess.Popen([sys.executable, *words, *options], env=environment, stdin=given)
         os.close(given)
         until(self._answers)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None
+        if self._socket:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(self._socket):
+                    return False
         try:
             return self.call("/ping")[0] == 200
-        except OSError:
+        except httpx.TransportError:
             return False
 
     def call(self, path: str, payload: object = None) -> tuple[int, dict[str, Any]]:
-        body = None if payload is None else json.dumps(payload).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=body)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error) if error.headers.get_content_type() == "application/json" else {}
+        transport = httpx.HTTPTransport(uds=self._socket, trust_env=False)
+        with httpx.Client(transport=transport, timeout=30) as client:
+            answer = client.request("GET" if payload is None else "POST", f"http://{self._host}{path}", json=payload)
+        return answer.status_code, answer.json() if "json" in answer.headers["content-type"] else {}
 
     def invoke(
         self,

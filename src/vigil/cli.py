@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import webbrowser
@@ -355,7 +356,7 @@ def local_env() -> None:
     from vigil.local import running
 
     for name, value in running.require().environment.items():
-        print(f"export {name}={value};")
+        print(f"export {name}={shlex.quote(value)};")
     # These would win over the credentials. The semicolons are for an eval without quotes.
     print("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN;")
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.chaos import agents, server
-from tests.support import Workflow, is_alive, until
+from tests.support import Workflow, ask, is_alive, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, synthesize
 from vigil.local.stack import STATE, LocalStack
@@ -318,8 +319,7 @@ def _break_invoker(stack: LocalStack) -> None:
     """Wrap the handler of the invoker, and give it less time, so that it can be out of it."""
     awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
     location = awslambda.get_function(FunctionName=name)["Code"]["Location"]
-    with urllib.request.urlopen(location, timeout=30) as answer:
-        package = io.BytesIO(answer.read())
+    package = io.BytesIO(ask(stack, "GET", urlsplit(location).path)[1])
     with zipfile.ZipFile(package, "a") as archive:
         archive.write(Path(__file__).with_name("invoker.py"), "broken.py")
     awslambda.update_function_code(FunctionName=name, ZipFile=package.getvalue())

@@ -21,6 +21,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start ``vigil local up`` in a folder of its own, where the test runs too."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     started: list[subprocess.Popen[str]] = []
 
     def up(*options: str) -> "subprocess.Popen[str]":

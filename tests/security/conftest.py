@@ -1,11 +1,10 @@
-"""One local stack for all of this folder: functions with secrets in them, and a recorder between agent and model."""
+"""One local stack for all of this folder: functions with secrets in them, and a record of what the model is told."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.security.planted import API_KEY, plant
-from tests.security.recorder import Recorder
 from tests.support import Workflow
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
@@ -19,23 +18,20 @@ TIMING = {
 }
 
 
-@pytest.fixture(scope="session")
-def recorder() -> Iterator[Recorder]:
-    """What the agents of this folder's stack ask their model goes through it."""
-    with Recorder() as started:
-        yield started
+class RecordingStack(LocalStack):
+    """A local stack that writes down what the models of its agents are told and say."""
+
+    SERVER = "tests.security.server"
 
 
 @pytest.fixture(scope="session")
-def stack(recorder: Recorder) -> Iterator[LocalStack]:
+def stack() -> Iterator[LocalStack]:
     """A local stack whose account holds a few functions with secrets; an event's detail may choose its agent."""
     environment = {
         Env.AGENT: "tests.agents:chosen",
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": recorder.endpoint,
         "SOME_API_KEY": API_KEY,
     }
-    with LocalStack.start(agent_environment=environment, parameters=TIMING, sample_account=False) as started:
-        recorder.target = started.port
+    with RecordingStack.start(agent_environment=environment, parameters=TIMING, sample_account=False) as started:
         plant(started)
         yield started
 

@@ -102,7 +102,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pat
     environment = {"PATH": os.environ["PATH"], "AWS_REGION": REGION}
     with log.open("w") as written:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vigil.agent", "--shared", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-m", "vigil.agent", "--host", "127.0.0.1", "--port", str(port)],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=written,

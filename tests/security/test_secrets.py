@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.security.planted import API_KEY, NAME, PLANTED
-from tests.security.recorder import Recorder
+from tests.security.server import LOG
 from tests.support import Workflow, command
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
@@ -44,16 +44,17 @@ def text(pages: Iterator[Any]) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def written(stack: LocalStack, workflow: Workflow, deployment: Deployment, recorder: Recorder) -> Written:
+def written(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Written:
     """All that a session of the cost agent left behind, by where it lies."""
-    del recorder.bodies[:]
+    log = stack.folder / LOG
+    log.write_bytes(b"")
     session_id = deployment.trigger({"functions": "orders-*"})
     outcome = command(stack, "vigil", "watch", session_id)
     assert outcome.returncode == 0, outcome.stderr
     arn = deployment.journal.get(session_id).execution_arn
     assert arn is not None
     return {
-        "what the model was told and said": b"\n".join(recorder.bodies),
+        "what the model was told and said": log.read_bytes(),
         "artifacts": b"\n".join(objects(stack)),
         "table": text(iter(workflow.table.scan()["Items"])),
         "execution": text(history(workflow, arn)),

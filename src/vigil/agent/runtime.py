@@ -320,13 +320,13 @@ def main() -> None:
     # AgentCore calls the container from outside it, on port 8080.
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--shared", action="store_true", help="serve many sessions: also take orders to stop one")
+    parser.add_argument("--uds", help="serve many sessions on this Unix socket: also take orders to stop one")
     arguments = parser.parse_args()
     logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
     logging.getLogger("vigil").setLevel(logging.INFO)
     supervisor = Supervisor(RuntimeSettings.from_env())
     app = build(supervisor)
-    if arguments.shared:
+    if arguments.uds:
         threading.Thread(target=_end_with_host, daemon=True).start()
 
         # StopRuntimeSession ends the machine of a session; where sessions share one, it can only ask.
@@ -339,4 +339,4 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     _processes.set_forkserver_preload(["vigil.agent.preload"])
     forkserver.ensure_running()
-    app.run(port=arguments.port, host=arguments.host)
+    app.run(port=arguments.port, host=arguments.host, uds=arguments.uds)

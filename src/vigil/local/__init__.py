@@ -1,4 +1,19 @@
 """The whole of Vigil on one machine: an embedded AWS, deployed from the same template."""
 
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 AGENT_LOG = "agent.log"
 """The file in a local stack's folder that the agent's processes log to."""
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What a local stack and its server alone know; it goes to the server through a pipe."""
+
+    access_key_id: str = field(default_factory=lambda: f"AKIA{secrets.token_hex(8).upper()}")
+    """The key of the account's root, drawn for each stack."""
+    secret_access_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
+    agent_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Variables of every agent's process, API keys among them."""

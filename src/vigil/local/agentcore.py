@@ -1,6 +1,5 @@
 """AgentCore's data plane on a laptop: our real runtime in a process of its own, with the agent role's credentials."""
 
-import http.client
 import json
 import os
 import secrets
@@ -10,29 +9,36 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import httpx
 from ministack.services import sts
 
+from vigil.local.gate import CREDENTIALS_PATH
 from vigil.names import STOP_PATH
 
-CREDENTIALS_PATH = "/_vigil/agent-credentials"
 START_TIMEOUT = 30.0  # less than the invoker waits for an answer
 SESSIONS_PER_SECOND = 25
 """How many new sessions AgentCore takes in a second, by its default quota."""
 
 
 class AgentHost:
-    """Runs one runtime process for each AgentCore runtime that is invoked."""
+    """Runs one runtime process for each AgentCore runtime that is invoked.
 
-    def __init__(self, endpoint: str, region: str, log: Path) -> None:
+    Each serves on a Unix socket in the current folder, which no other user may enter: its contract has no credentials.
+    ``environment`` holds variables of every process, beside those of its runtime.
+    """
+
+    def __init__(self, endpoint: str, region: str, log: Path, environment: Mapping[str, str]) -> None:
         self._endpoint = endpoint
         self._region = region
         self._log = log
+        self._environment = environment
         self._lock = threading.Lock()
-        self._processes: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+        self._processes: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
         self._tokens: dict[str, dict[str, Any]] = {}
         self._known: set[str] = set()
         self._begun: deque[float] = deque(maxlen=SESSIONS_PER_SECOND)
@@ -48,32 +54,31 @@ class AgentHost:
                     return 429, b"too many new sessions"
                 self._begun.append(time.monotonic())
                 self._known.add(session_id)
-            process, port = self._processes.get(runtime["agentRuntimeArn"], (None, 0))
+            process, address = self._processes.get(runtime["agentRuntimeArn"], (None, ""))
             if process is None or process.poll() is not None:
-                process, port = self._start(runtime)
-                self._processes[runtime["agentRuntimeArn"]] = (process, port)
+                process, address = self._start(runtime)
+                self._processes[runtime["agentRuntimeArn"]] = (process, address)
         headers = {"X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
         try:
-            return _post(port, "/invocations", body, headers)
-        except OSError as error:
+            return _post(address, "/invocations", body, headers)
+        except httpx.TransportError as error:
             ended = "" if process.poll() is None else f"; it ended with exit code {process.returncode}"
             return 500, f"the agent's runtime process cannot be reached: {error}{ended}".encode()
 
     def stop_session(self, agent_runtime_arn: str, session_id: str) -> bool:
         """End a session's worker; False if no such session runs."""
-        process, port = self._processes.get(agent_runtime_arn, (None, 0))
+        process, address = self._processes.get(agent_runtime_arn, (None, ""))
         if process is None:
             return False
         try:
-            status, body = _post(port, STOP_PATH, json.dumps({"session_id": session_id}).encode(), {})
-        except OSError:
+            status, body = _post(address, STOP_PATH, json.dumps({"session_id": session_id}).encode(), {})
+        except httpx.TransportError:
             return False
         return status == 200 and json.loads(body)["stopped"] is True
 
-    def _start(self, runtime: dict[str, Any]) -> "tuple[subprocess.Popen[bytes], int]":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
+    def _start(self, runtime: dict[str, Any]) -> "tuple[subprocess.Popen[bytes], str]":
+        # Relative, since the address of a Unix socket has at most 107 bytes.
+        address = f"agent-{len(self._tokens)}.sock"
         token = secrets.token_urlsafe(32)
         self._tokens[token] = runtime
         # A clean environment: nothing of the host's but what a process needs to run; credentials come as on AWS,
@@ -85,12 +90,13 @@ class AgentHost:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": self._endpoint + CREDENTIALS_PATH,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            **self._environment,
             **runtime.get("environmentVariables", {}),
         }
         log: BinaryIO
         with self._log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "vigil.agent", "--shared", "--host", "127.0.0.1", "--port", str(port)],
+                [sys.executable, "-P", "-m", "vigil.agent", "--uds", address],
                 env=environment,
                 # Never written to: it ends when we do, however we do.
                 stdin=subprocess.PIPE,
@@ -99,11 +105,11 @@ class AgentHost:
             )
         deadline = time.monotonic() + START_TIMEOUT
         while process.poll() is None and time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(address) == 0:
                     break
             time.sleep(0.02)
-        return process, port
+        return process, address
 
     def credentials(self, token: str) -> tuple[int, bytes]:
         """Answer a request for the credentials of the role whose runtime ``token`` was given to."""
@@ -140,11 +146,8 @@ class AgentHost:
                 process.kill()
 
 
-def _post(port: int, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
-    try:
-        connection.request("POST", path, body=body, headers={"Content-Type": "application/json", **headers})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
+def _post(address: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=address), timeout=40, trust_env=False) as client:
+        given = {"Content-Type": "application/json", **headers}
+        answer = client.post(f"http://localhost{path}", content=body, headers=given)
+    return answer.status_code, answer.content

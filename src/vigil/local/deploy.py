@@ -34,7 +34,7 @@ def synthesize(cache: Path) -> Path:
     for path in inputs:
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     assembly = cache / digest.hexdigest()[:16]
-    cache.mkdir(parents=True, exist_ok=True)
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         # Stacks that start at once need no more than one synthesis.
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -9,6 +9,7 @@ import contextvars
 import json
 import random
 import re
+import secrets
 import threading
 import time
 import types
@@ -18,7 +19,7 @@ from typing import Any
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
-from ministack.services import bedrock_agentcore, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, stepfunctions
+from ministack.services import bedrock_agentcore, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, stepfunctions, sts
 
 from vigil.errors import LocalStackError
 from vigil.local import model
@@ -39,6 +40,7 @@ def install(agents: AgentHost) -> None:
         raise LocalStackError(f"the local stack needs ministack {MENDED_VERSION}, not {found}: run make install")
     _name_lambda_errors()
     _name_lambda_throttling()
+    _draw_function_credentials()
     _enforce_state_machine_role()
     _end_aborted_executions()
     _space_retries()
@@ -101,6 +103,35 @@ def _name_lambda_throttling() -> None:
             raise
 
     stepfunctions._call_lambda = call
+
+
+def _draw_function_credentials() -> None:
+    """AWS draws a function's credentials; ministack computes them from the names of function and role."""
+    drawn: dict[str, dict[str, str]] = {}
+
+    def draw(config: dict[str, Any]) -> dict[str, str]:
+        account, _ = lambda_runtime._account_region_from_function_config(config)
+        role, function = config["Role"].rsplit("/", 1)[-1], config["FunctionName"]
+        arns = f"{config['FunctionArn']} {config['Role']}"
+        # One for all of its environments, as their sessions do not expire.
+        keys = drawn.setdefault(
+            arns,
+            {
+                "AWS_ACCESS_KEY_ID": f"ASIA{secrets.token_hex(8).upper()}",
+                "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+                "AWS_SESSION_TOKEN": secrets.token_urlsafe(60),
+            },
+        )
+        session = {
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{role}/{function[:64]}",
+            "UserId": f"{role}:{function[:64]}",
+            "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"],
+            "SessionToken": keys["AWS_SESSION_TOKEN"],
+        }
+        sts.register_session(keys["AWS_ACCESS_KEY_ID"], session)
+        return keys
+
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = draw
 
 
 def _enforce_state_machine_role() -> None:

@@ -1,9 +1,11 @@
-"""Which local stack runs in this folder: ``.vigil/local.json``, locked while it runs.
+"""Which local stack runs in this folder: a file of the user's own state folder, locked while it runs.
 
-The lock, not the file, says that it runs: a killed process leaves the file behind, and another may get its number.
+The lock, not the file, says that it runs: a killed process leaves the file behind, and another may get its number. The
+file holds the stack's keys and names a process to end, so it lies where no other user can write or read.
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -12,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
 
 from vigil.errors import LocalStackError
-from vigil.local.stack import STATE, LocalStack
+from vigil.local.stack import LocalStack
 
-FILE = STATE / "local.json"
 STOP_SECONDS = 20.0
 
 
@@ -48,9 +51,8 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
 
     Raises LocalStackError if one runs already.
     """
-    FILE.parent.mkdir(exist_ok=True)
-    with FILE.open("a+") as file:
-        # More than once: whoever looks for a running stack holds the lock for a moment.
+    with _open(os.O_CREAT) as file:
+        # More than once: a command that looks for a running stack holds the lock for a moment.
         for _ in range(10):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,20 +62,39 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
         else:
             raise LocalStackError("a local stack runs in this folder already; `vigil local down` stops it")
         file.truncate(0)
+
+        def announce(stack: LocalStack) -> None:
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            running = Running(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
+            file.write(json.dumps(asdict(running)))
+            file.flush()
+
         # Left as it is at the end: the lock goes with this process, and somebody may wait for it on this very file.
-        yield _announce
+        yield announce
 
 
-def _announce(stack: LocalStack) -> None:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    running = Running(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
-    FILE.write_text(json.dumps(asdict(running)))
+def _open(flags: int) -> TextIO:
+    """Open the file of the current folder's stack; raises FileNotFoundError if there has been none."""
+    # As the XDG specification has it, which ignores a relative path.
+    named = Path(os.environ.get("XDG_STATE_HOME") or "")
+    folder = (named if named.is_absolute() else Path.home() / ".local" / "state") / "vigil"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The folder of another user could be changed under us; one that has been opened cannot be another.
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(held).st_uid != os.getuid():
+            raise LocalStackError(f"{folder} belongs to another user: set XDG_STATE_HOME to a folder of yours")
+        os.fchmod(held, 0o700)
+        name = f"{hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:32]}.json"
+        return os.fdopen(os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=held), "r+")
+    finally:
+        os.close(held)
 
 
 def find() -> Running | None:
     """Return the local stack that runs in this folder; raises LocalStackError while it starts."""
     try:
-        with FILE.open() as file:
+        with _open(0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,7 +1,8 @@
 """The embedded AWS as one process: ``python -m vigil.local.server --port 0 --folder DIR``.
 
-Prints one line of JSON, {"port": N}, when it serves. Ends on SIGTERM, SIGINT and the end of its standard input, that
-is, when whoever started it has died; and takes with it what it started, and DIR, where its files are.
+Reads one line of JSON from its standard input, a `Secrets`, and prints one, {"port": N}, when it serves. Ends on
+SIGTERM, SIGINT and the end of its standard input, that is, when the process that started it has died; and takes with it
+what it started, and DIR, where its files are.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 import uvicorn
 
 from vigil.errors import LocalStackError
-from vigil.local import AGENT_LOG
+from vigil.local import AGENT_LOG, Secrets
 
 HOST = "127.0.0.1"
 
@@ -34,8 +35,9 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     arguments = parser.parse_args()
     # Until the server has handlers of its own.
     signal.signal(signal.SIGTERM, lambda *_: _end(arguments.folder))
+    secrets = Secrets(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return _run(arguments, wrap)
+    return _run(arguments, secrets, wrap)
 
 
 def _end(folder: Path) -> None:
@@ -43,7 +45,7 @@ def _end(folder: Path) -> None:
     os._exit(1)
 
 
-def _run(arguments: argparse.Namespace, wrap: Callable[[Any], Any]) -> int:
+def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], Any]) -> int:
     # Named, since asyncio disables Nagle's algorithm only then: it would hold each answer back for 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -54,12 +56,20 @@ def _run(arguments: argparse.Namespace, wrap: Callable[[Any], Any]) -> int:
         return 1
     port = listener.getsockname()[1]
 
+    # Lambda functions inherit this process's environment, and import from their own package only.
+    python_path = os.environ.pop("PYTHONPATH", "")
     # ministack reads these when it is imported.
     os.environ.update(
         AUTH="true",
+        # The root's, of which it checks presigned addresses itself; a function gets those of its role instead.
+        AWS_ACCESS_KEY_ID=secrets.access_key_id,
+        AWS_SECRET_ACCESS_KEY=secrets.secret_access_key,
+        # By default, both are folders of fixed names in /tmp.
+        STATE_DIR=str(arguments.folder / "state"),
+        S3_DATA_DIR=str(arguments.folder / "s3"),
         GATEWAY_PORT=str(port),
         BIND_HOST=HOST,
-        # Each is a process here; whoever finds none free is throttled, and the workflow tries again.
+        # Each is a process here; who finds none free is throttled, and the workflow tries again.
         LAMBDA_ACCOUNT_CONCURRENCY="16",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
@@ -69,7 +79,12 @@ def _run(arguments: argparse.Namespace, wrap: Callable[[Any], Any]) -> int:
     from vigil.local import overlay
     from vigil.local.agentcore import AgentHost
 
-    agents = AgentHost(f"http://{HOST}:{port}", arguments.region, arguments.folder / AGENT_LOG)
+    agents = AgentHost(
+        f"http://{HOST}:{port}",
+        arguments.region,
+        arguments.folder / AGENT_LOG,
+        {"PYTHONPATH": python_path, **secrets.agent_environment},
+    )
     try:
         overlay.install(agents)
     except LocalStackError as error:
@@ -87,20 +102,13 @@ def _end_with_parent() -> None:
 async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Callable[[Any], Any]) -> None:
     from ministack.app import app as ministack
 
-    from vigil.local.agentcore import CREDENTIALS_PATH
+    from vigil.local.gate import Gate
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            if scope["path"] == CREDENTIALS_PATH:
-                token = dict(scope["headers"]).get(b"authorization", b"").decode()
-                status, body = agents.credentials(token)
-                headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-                await send({"type": "http.response.start", "status": status, "headers": headers})
-                await send({"type": "http.response.body", "body": body})
-                return
-            # The bucket takes TLS only, as on AWS; on loopback there is none, so say that there is.
-            scope = {**scope, "scheme": "https"}
-        await ministack(scope, receive, send)
+        # The bucket takes TLS only, as on AWS; on loopback there is none, so say that there is.
+        await ministack({**scope, "scheme": "https"}, receive, send)
+
+    gate = Gate(app, os.environ["AWS_ACCESS_KEY_ID"], listener.getsockname()[1], agents.credentials)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
@@ -108,7 +116,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
             print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
 
     config = uvicorn.Config(
-        wrap(app),
+        wrap(gate),
         log_level="warning",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,

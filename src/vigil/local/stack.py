@@ -10,7 +10,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from botocore.loaders import create_loader
 
 from vigil.agent.models import STAND_IN
 from vigil.errors import LocalStackError
-from vigil.local import AGENT_LOG
+from vigil.local import AGENT_LOG, Secrets
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.local.sample_account import build, seed_account
 from vigil.names import Env, Output, Parameter
@@ -53,6 +54,7 @@ class LocalStack:
     process: "subprocess.Popen[str]"
     port: int
     folder: Path
+    secrets: Secrets
     outputs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -75,13 +77,11 @@ class LocalStack:
         progress("synthesising the stack")
         assembly = synthesize(PROJECT / STATE / "synth")
         progress("starting the embedded AWS")
-        stack = cls.launch(port)
+        stack = cls.launch(port, {Env.MODEL: STAND_IN, **(agent_environment or {})})
         try:
             progress("deploying the template" + (" and seeding the sample account" if sample_account else ""))
             with ThreadPoolExecutor() as pool:
-                deployed = pool.submit(
-                    stack._deploy, assembly, {Env.MODEL: STAND_IN, **(agent_environment or {})}, parameters or {}
-                )
+                deployed = pool.submit(stack._deploy, assembly, parameters or {})
                 if sample_account:
                     seed_account(build(), stack.client, datetime.now(UTC))
                 deployed.result()
@@ -94,8 +94,9 @@ class LocalStack:
         return stack
 
     @classmethod
-    def launch(cls, port: int = 0) -> "LocalStack":
+    def launch(cls, port: int = 0, agent_environment: Mapping[str, str] | None = None) -> "LocalStack":
         """Start the embedded AWS with nothing in it; ``port`` 0 takes a free one. Raises LocalStackError."""
+        secrets = Secrets(agent_environment=agent_environment or {})
         folder = Path(tempfile.mkdtemp(prefix="vigil-"))
         # Lambda functions inherit the server's environment, so it holds nothing of the host's but this.
         environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
@@ -103,18 +104,23 @@ class LocalStack:
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "LOG_LEVEL": "WARNING",
+            # Where custom agents are found: what the user named, and the project. Never the current folder, in which
+            # another user may have put a module.
+            "PYTHONPATH": os.pathsep.join(
+                [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+                + [str(PROJECT)]
+            ),
         }
         with (folder / "server.log").open("w") as log:
             process = subprocess.Popen(
                 [
-                    sys.executable,
-                    "-m",
-                    cls.SERVER,
+                    *(sys.executable, "-P", "-m", cls.SERVER),
                     *("--port", str(port)),
                     *("--folder", str(folder)),
                     *("--region", REGION),
                 ],
                 env=environment,
+                cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -122,20 +128,25 @@ class LocalStack:
                 # A group of its own: Ctrl-C reaches us alone, and stopping the group stops all that it started.
                 start_new_session=True,
             )
+        assert process.stdin is not None
         assert process.stdout is not None
         try:
+            with suppress(BrokenPipeError):
+                # It ends when this pipe does.
+                process.stdin.write(json.dumps(asdict(secrets)) + "\n")
+                process.stdin.flush()
             line = process.stdout.readline()
         except BaseException:
-            cls(process, port, folder).stop()
+            cls(process, port, folder, secrets).stop()
             raise
         if not line:
             process.wait()
             reason = (folder / "server.log").read_text().strip()[-2000:]
             shutil.rmtree(folder, ignore_errors=True)
             raise LocalStackError(reason or f"the embedded AWS ended with exit code {process.returncode}")
-        return cls(process, json.loads(line)["port"], folder)
+        return cls(process, json.loads(line)["port"], folder, secrets)
 
-    def _deploy(self, assembly: Path, agent_environment: Mapping[str, str], parameters: Mapping[str, str]) -> None:
+    def _deploy(self, assembly: Path, parameters: Mapping[str, str]) -> None:
         control = self.client("bedrock-agentcore-control")
         # The runtime must exist before the stack, whose parameter it is, and its role is made by the stack.
         runtime: dict[str, Any] = {
@@ -147,9 +158,9 @@ class LocalStack:
                 }
             },
             "networkConfiguration": {"networkMode": "PUBLIC"},
+            # What a user passes on to the agent is not among them: GetAgentRuntime tells them to everybody.
             "environmentVariables": {
-                **{variable: parameters[name] for name, variable in _OF_THE_RUNTIME.items() if name in parameters},
-                **agent_environment,
+                variable: parameters[name] for name, variable in _OF_THE_RUNTIME.items() if name in parameters
             },
         }
         created = control.create_agent_runtime(
@@ -180,13 +191,13 @@ class LocalStack:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": self.secrets.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secrets.secret_access_key,
         }
 
     def session(self) -> "LocalSession":
         """Return a boto3 session whose clients reach this stack."""
-        return LocalSession(self.endpoint)
+        return LocalSession(self.environment())
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of this stack."""
@@ -211,9 +222,9 @@ class LocalStack:
 
 
 class LocalSession(boto3.Session):
-    """A boto3 session of the embedded AWS, whatever the environment says."""
+    """A boto3 session of the embedded AWS that ``environment`` leads to, whatever this process's own says."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         # Profiles, configuration files, proxies and retries of the machine are for AWS.
         nowhere = (None, None, os.devnull, None)
         core = botocore.session.Session(
@@ -221,8 +232,9 @@ class LocalSession(boto3.Session):
         )
         core.register_component("data_loader", _DATA)
         core.set_default_client_config(Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 3}))
-        super().__init__("test", "test", region_name=REGION, botocore_session=core)
-        self._endpoint = endpoint
+        keys = (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+        super().__init__(*keys, region_name=environment["AWS_REGION"], botocore_session=core)
+        self._endpoint = environment["AWS_ENDPOINT_URL"]
 
     def client(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]
         """Return a client of ``service`` in the embedded AWS."""

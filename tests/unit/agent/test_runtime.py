@@ -25,7 +25,9 @@ STRICT = {Env.MAX_WORKERS: "1", Env.PROGRESS_SECONDS: "5"}
 
 
 @pytest.fixture(scope="module")
-def runtime_with(embedded: LocalStack, table: Any, s3: Any) -> Iterator[Callable[[dict[Env, str]], Runtime]]:
+def runtime_with(
+    embedded: LocalStack, table: Any, s3: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[dict[Env, str]], Runtime]]:
     """Return the runtime that has these settings; starts one if none lives."""
     runtimes: dict[str, Runtime] = {}
 
@@ -41,7 +43,8 @@ def runtime_with(embedded: LocalStack, table: Any, s3: Any) -> Iterator[Callable
                     Env.HEARTBEAT_SECONDS: "1",
                     **settings,
                 },
-                *("-m", "vigil.agent", *(() if settings is STRICT else ("--shared",))),
+                *("-m", "vigil.agent"),
+                folder=None if settings is STRICT else tmp_path_factory.mktemp("runtime"),
             )
         return runtimes[name]
 

@@ -9,8 +9,8 @@ import pathlib, sys, types
 from vigil.local import agentcore
 now = 100.0
 agentcore.time = types.SimpleNamespace(monotonic=lambda: now)
-host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"))
-host._start = lambda runtime: (types.SimpleNamespace(poll=lambda: None), 1)
+host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"), {})
+host._start = lambda runtime: (types.SimpleNamespace(poll=lambda: None), "no.sock")
 invoke = lambda session: host.invoke({"agentRuntimeArn": "arn"}, session, b"")[0]
 first = [invoke(f"first-{i}") for i in range(26)]
 again = invoke("first-0")

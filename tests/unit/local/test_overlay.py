@@ -676,7 +676,10 @@ def test_another_version_of_ministack_is_refused(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as server:
+        assert server.stdin is not None
         assert server.stderr is not None
+        server.stdin.write("{}\n")
+        server.stdin.flush()
         told = server.stderr.read()
         assert server.wait(timeout=60) > 0
     assert re.search(r"the local stack needs ministack [\d.]+, not 9\.9\.9: run make install", told)
@@ -693,6 +696,7 @@ def test_ministack_alone_still_needs_every_patch() -> None:
         return found
 
     assert "type(e).__name__" not in lambda_runtime._PYTHON_WORKER_SCRIPT
+    assert 'f"secret:{digest}"' in inspect.getsource(lambda_runtime.execution_credentials)
     assert "TooManyRequestsException" not in inspect.getsource(stepfunctions._call_lambda)
     assert '["status"] ==' not in inspect.getsource(stepfunctions._fail_execution)
     assert "MaxDelaySeconds" not in inspect.getsource(stepfunctions)

@@ -1,0 +1,218 @@
+"""Who may use the embedded AWS: callers that sign with a key of this stack, and never a browser.
+
+Every page in a browser and every user of the machine can reach a port on the loopback address. ministack itself takes
+well-known keys, checks no signature of the account's root, and has paths that want no signature at all.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CREDENTIALS_PATH = "/_vigil/agent-credentials"
+UNKNOWN_KEY = "the access key is not one of this stack: set the variables that `vigil local env` prints"
+
+
+class Refused(Exception):
+    """A request whose signature does not count; the code is the one that AWS answers."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Gate:
+    """The ASGI application that stands before all others; ``root`` is the id of the root's key."""
+
+    def __init__(self, app: App, root: str, port: int, credentials: Callable[[str], tuple[int, bytes]]) -> None:
+        self._app = app
+        self._root = root
+        # A client leaves out the port that is HTTP's own.
+        self._hosts = {name if port == 80 else f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
+        self._credentials = credentials
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it before anything else has looked at it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            # Nothing of Vigil uses a WebSocket.
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = _headers(scope)
+        if reason := self._of_a_browser(headers):
+            await _answer(send, 403, {"content-type": "text/plain"}, reason.encode())
+            return
+        if scope["path"] == CREDENTIALS_PATH:
+            # For the agent, which has no key yet: its token says which role it has.
+            status, body = self._credentials(headers.get("authorization", ""))
+            await _answer(send, status, {"content-type": "application/json"}, body)
+            return
+        try:
+            body = await self._authenticated(scope, headers, receive)
+        except Refused as refused:
+            query = parse_qs(scope["query_string"].decode(errors="replace"))
+            await _answer(send, *_refusal(refused, scope, headers, query))
+            return
+        given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def again() -> MutableMapping[str, Any]:
+            return next(given, None) or await receive()
+
+        await self._app(scope, again, _closed_to_pages(send))
+
+    def _of_a_browser(self, headers: Mapping[str, str]) -> str | None:
+        """Return why a request is refused that a page may have sent; Host may be a name that leads to loopback."""
+        if headers.get("host") not in self._hosts:
+            return f"Host must be one of {', '.join(sorted(self._hosts))}"
+        if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
+            return "no web page may use this server: Origin and Sec-Fetch-Site are refused"
+        return None
+
+    async def _authenticated(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> bytes:
+        """Return the body of a request that is signed with a key of this stack, or raise Refused."""
+        try:
+            query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+        except ValueError:
+            raise Refused("IncompleteSignature", "the query is not UTF-8") from None
+        if "authorization" not in headers and "AWSAccessKeyId" in query:
+            return await self._check_old_presigned(scope, headers, query, receive)
+        presigned = "authorization" not in headers
+        parsed = sigv4.parse_query_signature(query) if presigned else sigv4.parse_header_signature(headers)
+        if isinstance(parsed, tuple):
+            raise Refused(*parsed)
+        if parsed.region_set is not None or not parsed.signature.isascii():
+            raise Refused("IncompleteSignature", "the signature must be AWS4-HMAC-SHA256")
+        _check_time(parsed, query if presigned else None)
+        signed = set(parsed.signed_headers.split(";"))
+        if "host" not in signed or any(name.startswith("x-amz-") for name in headers.keys() - signed):
+            # Added to a presigned address, x-amz-target would make another request of it.
+            raise Refused("SignatureDoesNotMatch", "the host and every x-amz- header must be signed")
+        if router.extract_access_key_id(dict(headers), query) != parsed.access_key_id:
+            # Signed with one key and claiming another: IAM would ask what the other may do.
+            raise Refused("IncompleteSignature", "the request names two access keys")
+        tokens = query.get("X-Amz-Security-Token", [""]) if presigned else [headers.get("x-amz-security-token", "")]
+        secret = self._credential(parsed.access_key_id, tokens[0]).secret_access_key
+        # Only of a caller whose key is known.
+        body = await _body(receive)
+        declared = headers.get("x-amz-content-sha256", "")
+        if len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
+            raise Refused("SignatureDoesNotMatch", "x-amz-content-sha256 is not the hash of the body")
+        if declared and len(declared) != 64 and parsed.service != "s3":
+            raise Refused("SignatureDoesNotMatch", "only S3 takes a body that is not signed")
+        path = scope["raw_path"].decode("latin-1")
+        failure = sigv4.header_signature_failure(
+            parsed, secret, scope["method"], path, query, headers, body, presigned=presigned
+        )
+        if failure:
+            raise Refused(*failure)
+        return body
+
+    async def _check_old_presigned(
+        self, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]], receive: Receive
+    ) -> bytes:
+        """Return the body of a request to S3 by a presigned address of Signature Version 2, boto3's default."""
+        key, path = query["AWSAccessKeyId"][0], scope["raw_path"].decode("latin-1")
+        service = router.detect_service(scope["method"], scope["path"], dict(headers), query)
+        if service != "s3" or "X-Amz-Credential" in query or not query.get("Signature", [""])[0].isascii():
+            raise Refused("SignatureDoesNotMatch", "only S3 takes Signature Version 2")
+        account = self._credential(key, query.get("x-amz-security-token", [""])[0]).account_id
+        request = iam_evaluator.SignedRequest(
+            key, scope["method"], path, query, dict(headers), sigv2=True, auth_path=path
+        )
+        checked = iam_evaluator._sigv2_check(request, account)
+        if isinstance(checked, iam_evaluator.AuthError):
+            raise Refused(checked.code, checked.message)
+        return await _body(receive)
+
+    def _credential(self, key: str, token: str) -> Any:
+        """Return ministack's record of an access key, or raise Refused."""
+        if key != self._root and iam_evaluator.is_root_access_key(key):
+            # What ministack takes for the root: "test", any account's number, and no key at all.
+            raise Refused("UnrecognizedClientException", UNKNOWN_KEY)
+        try:
+            account = responses._account_from_sts_session(key) or iam_evaluator.find_iam_access_key_account(key)
+        except iam_evaluator.AmbiguousAccessKeyError:
+            account = None
+        found = iam_evaluator.resolve_credential(key, account, token)
+        if isinstance(found, iam_evaluator.CredentialResolutionError):
+            unknown = found.code == "UnrecognizedClientException"
+            raise Refused(found.code, UNKNOWN_KEY if unknown else found.message)
+        return found
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Return the headers; one that comes several times as its values joined by a comma, which is how it is signed."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1").lower(), sigv4.decode_header_value(raw_value)
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _check_time(parsed: Any, presigned: Mapping[str, list[str]] | None) -> None:
+    """Raise Refused unless the signature was made now, or for a time that lasts."""
+    if sigv4._amz_datetime(parsed.amz_date) is None:
+        raise Refused("IncompleteSignature", "X-Amz-Date must be like 20260102T030405Z")
+    failure = sigv4.request_time_failure(parsed)
+    if presigned is not None:
+        expires = presigned.get("X-Amz-Expires", [""])[0]
+        if not (expires.isascii() and expires.isdigit() and int(expires) <= 7 * 86_400):
+            raise Refused("AuthorizationQueryParametersError", "X-Amz-Expires must be 0 to 604800 seconds")
+        if sigv4.presigned_request_is_expired(parsed.amz_date, expires):
+            raise Refused("AccessDenied", "Request has expired")
+        if failure and failure[1].startswith("Signature expired"):
+            failure = None
+    if failure:
+        raise Refused(*failure)
+
+
+async def _body(receive: Receive) -> bytes:
+    parts, more = [], True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _refusal(
+    refused: Refused, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]]
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Return the answer in the protocol of the service that was asked, so that any SDK says why."""
+    service = router.detect_service(scope["method"], scope["path"], dict(headers), query)
+    status, told, body = iam_actions.access_denied_response(
+        service, "", "", str(uuid.uuid4()), error_code=refused.code, message=str(refused), headers=dict(headers)
+    )
+    return status, told, body
+
+
+def _closed_to_pages(send: Send) -> Send:
+    """Return ``send`` without what would let a page of another origin read an answer, or an answer be a page."""
+
+    async def closed(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
+            # An artifact that is opened by a presigned address may be HTML of an agent.
+            headers += [(b"content-security-policy", b"sandbox; default-src 'none'; style-src 'unsafe-inline'")]
+            message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
+        await send(message)
+
+    return closed
+
+
+async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    told = {**headers, "content-length": str(len(body))}
+    pairs = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

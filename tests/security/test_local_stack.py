@@ -1,0 +1,459 @@
+"""Nobody but the user may use a local stack: no web page, no other user of the machine, no file of another user."""
+
+import base64
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.auth import S3SigV4QueryAuth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.security.planted import API_KEY
+from tests.security.server import WRITTEN
+from tests.support import BIN, ask, command, until
+from vigil.local.gate import CREDENTIALS_PATH
+from vigil.local.stack import REGION, LocalStack
+from vigil.names import Output
+
+LIST = "/2015-03-31/functions/"
+PATHS = (
+    LIST,
+    "/",
+    "/health",
+    "/_ministack/health",
+    "/_ministack/config",
+    "/_ministack/reset",
+    "/_localstack/health",
+    "/latest/meta-data/iam/security-credentials/",
+    "/v2/",
+    "/iceberg/v1/config",
+    "/_aws/execute-api/any/prod/",
+    "/model/any/converse",
+    CREDENTIALS_PATH,
+)
+HOSTS = ("evil.example", "127.0.0.1", "127.0.0.1.evil.example:{port}", "any.lambda-url.us-east-1.localhost:{port}")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+
+
+def send(stack: LocalStack, method: str, target: str, body: bytes = b"", **headers: str) -> tuple[int, bytes, Any]:
+    """Send just this and return (status, body, headers) of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=30)
+    try:
+        connection.putrequest(method, target, skip_host="Host" in headers, skip_accept_encoding=True)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.headers
+    finally:
+        connection.close()
+
+
+def signed(stack: LocalStack, method: str = "GET", target: str = LIST, body: bytes = b"", **extra: str) -> AWSRequest:
+    request = AWSRequest(method, stack.endpoint + target, headers=extra, data=body)
+    SigV4Auth(stack.session().get_credentials(), "lambda", REGION).add_auth(request)
+    return request
+
+
+# What a page in a browser can send
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"},
+        {"Origin": "http://localhost:3000", "Sec-Fetch-Site": "same-site"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Site": "same-origin"},
+    ],
+    ids=["fetch", "fetch-of-this-machine", "sandboxed", "image", "link", "rebound"],
+)
+def test_what_a_browser_sends_for_a_page_is_refused_even_if_the_page_knows_the_key(
+    stack: LocalStack, path: str, told: dict[str, str]
+) -> None:
+    status, body = ask(stack, "POST", path, b"{}", **told)
+    assert (status, body) == (403, b"no web page may use this server: Origin and Sec-Fetch-Site are refused")
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_name_that_leads_to_the_loopback_address_is_refused(stack: LocalStack, path: str, host: str) -> None:
+    status, body, _ = send(stack, "POST", path, b"{}", Host=host.format(port=stack.port))
+    assert status == 403
+    assert body.decode() == f"Host must be one of 127.0.0.1:{stack.port}, localhost:{stack.port}"
+
+
+def test_no_page_may_read_an_answer_or_learn_that_it_might(stack: LocalStack) -> None:
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    status, _, headers = send(stack, "OPTIONS", LIST, **asked)
+    assert status == 403
+    request = signed(stack)
+    answered = send(stack, "GET", LIST, **dict(request.headers))
+    assert answered[0] == 200
+    for name in (*headers, *answered[2]):
+        assert not name.lower().startswith("access-control-")
+
+
+@pytest.mark.parametrize("path", ["/", "/_aws/execute-api/any/prod/", "/mqtt"])
+def test_a_websocket_is_refused(stack: LocalStack, path: str) -> None:
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
+    }
+    assert send(stack, "GET", path, **dict(signed(stack, target=path, **upgrade).headers))[0] in (400, 403)
+
+
+PAGE = """<!doctype html><title>any page</title><pre id=told></pre><script>
+const tries = %s, told = document.getElementById("told"), image = new Image()
+const asked = tries.map(([url, options]) => fetch(url, options).then(
+  async answer => `${answer.type} ${answer.status} ${await answer.text()}`, error => `${error}`))
+image.src = tries[0][0]
+const socket = new WebSocket(tries[0][0].replace("http", "ws"))
+asked.push(new Promise(done => { socket.onopen = () => done("open"); socket.onerror = () => done("no socket") }))
+Promise.all(asked).then(all => { told.textContent = JSON.stringify(all) })
+</script>"""
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """Serve one page on another port and return its address."""
+    text = ""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    def serve(given: str) -> str:
+        nonlocal text
+        text = given
+        return f"http://localhost:{server.server_port}/"
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield serve
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; the tests above send what it sends")
+def test_a_page_in_a_real_browser_learns_and_does_nothing(stack: LocalStack, page: Any, tmp_path: Path) -> None:
+    table = stack.client("dynamodb")
+    create = {
+        "TableName": "made-by-a-page",
+        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    body = json.dumps(create).encode()
+    simple = AWSRequest("POST", f"{stack.endpoint}/?Action=CreateTable", data=body)
+    S3SigV4QueryAuth(stack.session().get_credentials(), "dynamodb", REGION, expires=300).add_auth(simple)
+    target = {"x-amz-target": "DynamoDB_20120810.CreateTable"}
+    request = AWSRequest("POST", f"{stack.endpoint}/", headers=target, data=body)
+    SigV4Auth(stack.session().get_credentials(), "dynamodb", REGION).add_auth(request)
+    tries = [
+        (f"{stack.endpoint}/_ministack/health", {}),
+        (f"{stack.endpoint}/_ministack/reset", {"method": "POST", "mode": "no-cors"}),
+        (simple.url, {"method": "POST", "mode": "no-cors", "body": body.decode()}),
+        (request.url, {"method": "POST", "headers": dict(request.headers), "body": body.decode()}),
+    ]
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom")
+    done = subprocess.run(
+        [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}", page(PAGE % json.dumps(tries))],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    found = re.search(r"<pre id=.told.>(.*?)</pre>", done.stdout, re.DOTALL)
+    assert found, done.stderr[-2000:]
+    failed = "TypeError: Failed to fetch"
+    # An opaque answer tells the page neither status nor text.
+    assert json.loads(found[1]) == [failed, "opaque 0 ", "opaque 0 ", failed, "no socket"]
+    assert create["TableName"] not in table.list_tables()["TableNames"]
+    assert stack.outputs[Output.TABLE] in table.list_tables()["TableNames"]
+
+
+# What another user of the machine can send
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"])
+def test_what_is_not_signed_is_refused(stack: LocalStack, method: str, path: str) -> None:
+    assert send(stack, method, path, b"{}")[0] in (400, 403)
+
+
+def derived(stack: LocalStack) -> tuple[str, str, str]:
+    """Return the credentials that ministack alone would give to the invoker, computed from names."""
+    function = stack.client("lambda").get_function_configuration(FunctionName=stack.outputs[Output.INVOKER])
+    digest = hashlib.sha256(f"{function['FunctionArn']}:{function['Role']}".encode()).hexdigest()
+    secret, token = (hashlib.sha256(f"{what}:{digest}".encode()).hexdigest() for what in ("secret", "token"))
+    return f"ASIA{digest[:16].upper()}", secret, token
+
+
+@pytest.mark.parametrize("keys", ["test", "", "000000000000", "123456789012", "root", "of a function"])
+@pytest.mark.parametrize(
+    ("service", "ask_for"),
+    [("iam", "list_roles"), ("s3", "list_buckets"), ("sts", "get_caller_identity"), ("dynamodb", "list_tables")],
+)
+def test_a_key_that_can_be_guessed_is_refused(stack: LocalStack, keys: str, service: str, ask_for: str) -> None:
+    given = {
+        "root": (stack.secrets.access_key_id, "test", None),
+        "of a function": derived(stack),
+    }.get(keys, (keys or "-", "test", None))
+    client = boto3.client(service, REGION, None, True, None, stack.endpoint, *given)
+    with pytest.raises(ClientError) as refused:
+        getattr(client, ask_for)()
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in (400, 403)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_signed_request_that_was_changed_anywhere_is_refused(stack: LocalStack, data: st.DataObject) -> None:
+    table = {"TableName": stack.outputs[Output.TABLE]}
+    request = AWSRequest(
+        "POST",
+        f"{stack.endpoint}/?a=1&b=%2F",
+        headers={"x-amz-target": "DynamoDB_20120810.DescribeTable", "content-type": "application/x-amz-json-1.0"},
+        data=json.dumps(table),
+    )
+    SigV4Auth(stack.session().get_credentials(), "dynamodb", REGION).add_auth(request)
+    headers, body, target = dict(request.headers), json.dumps(table), "/?a=1&b=%2F"
+    assert send(stack, "POST", target, body.encode(), **headers)[0] == 200
+    what = data.draw(st.sampled_from(["body", "target", "header", "new header", "signature", "date", "no host"]))
+    if what == "body":
+        at = data.draw(st.integers(0, len(body) - 1))
+        body = body[:at] + chr((ord(body[at]) + 1) % 128) + body[at + 1 :]
+    elif what == "target":
+        target = data.draw(st.sampled_from(["/?a=2&b=%2F", "/x?a=1&b=%2F", "/?a=1", "/?a=1&b=%2F&c=", "/?b=/&a=1&a=1"]))
+    elif what == "header":
+        headers["x-amz-target"] = data.draw(
+            st.sampled_from(["DynamoDB_20120810.DeleteTable", "AWSSecurityTokenService"])
+        )
+    elif what == "new header":
+        headers[data.draw(st.sampled_from(["x-amz-security-token", "X-Amz-Any"]))] = data.draw(
+            st.sampled_from(["a", ""])
+        )
+    elif what == "signature":
+        end = data.draw(st.text("0123456789abcdef", min_size=64, max_size=64))
+        headers["Authorization"] = headers["Authorization"][:-64] + end
+    elif what == "date":
+        headers["X-Amz-Date"] = data.draw(st.sampled_from(["20200101T000000Z", "x", "99991231T235959Z"]))
+    else:
+        headers["Authorization"] = headers["Authorization"].replace("host;", "")
+    assert send(stack, "POST", target, body.encode(), **headers)[0] in (400, 403)
+
+
+def test_a_role_cannot_pass_for_the_root(stack: LocalStack) -> None:
+    """Signed with the key of somebody who may do nothing, and naming another key where ministack looks for one."""
+    iam = stack.client("iam")
+    iam.create_user(UserName="nobody")
+    body = b"Action=ListUsers&Version=2010-05-08"
+    key = iam.create_access_key(UserName="nobody")["AccessKey"]
+    own = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    for name in ("test", stack.secrets.access_key_id):
+        for target in (f"/?X-Amz-Credential={name}/20260101/us-east-1/iam/aws4_request", f"/?AWSAccessKeyId={name}"):
+            request = AWSRequest("POST", stack.endpoint + target, data=body)
+            SigV4Auth(own, "iam", REGION).add_auth(request)
+            headers = {**dict(request.headers), "Content-Type": "application/x-www-form-urlencoded"}
+            before = headers["Authorization"]
+            claims = before.replace("Credential=", f"Credential={name}/a/b/c/d, Credential=")
+            for authorization in (before, claims):
+                told = {**headers, "Authorization": authorization}
+                assert send(stack, "POST", target, body, **told)[0] in (400, 403)
+    iam.delete_access_key(UserName="nobody", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName="nobody")
+
+
+def test_what_a_presigned_address_is_for_cannot_be_changed(stack: LocalStack) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
+    for version in ("s3v4", "s3"):
+        client = stack.session().client("s3", config=boto3.session.Config(signature_version=version))
+        address = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "presigned"})
+        target = address.removeprefix(stack.endpoint)
+        assert send(stack, "GET", target)[1] == b"text"
+        assert send(stack, "DELETE", target)[0] == 403
+        assert send(stack, "GET", target.replace("presigned", "another"))[0] == 403
+        assert send(stack, "GET", target, **{"x-amz-target": "DynamoDB_20120810.ListTables"})[0] in (400, 403)
+        late = re.sub(r"Expires=\d+", "Expires=1", target)
+        assert send(stack, "GET", late)[0] == 403
+
+
+OTHER_USER = """
+import json, os, pathlib, socket, sys
+told = json.load(sys.stdin)
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for path in told["paths"]:
+    try:
+        found = os.listdir(path) if pathlib.Path(path).is_dir() else open(path, "rb").read()
+        print("read", path, found)
+    except OSError:
+        pass
+for path in told["sockets"]:
+    with socket.socket(socket.AF_UNIX) as agent:
+        if agent.connect_ex(path) == 0:
+            print("connected to", path)
+for process in filter(str.isdigit, os.listdir("/proc")):
+    for name in ("environ", "cmdline"):
+        try:
+            text = open(f"/proc/{process}/{name}", "rb").read()
+        except OSError:
+            continue
+        for secret in told["secrets"]:
+            if secret.encode() in text:
+                print("secret in", name, "of", process)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_user_reaches_no_file_no_socket_and_no_secret(stack: LocalStack, tmp_path: Path) -> None:
+    # With the agent's processes running.
+    command(stack, "vigil", "run", "--detail", '{"agent": "hello_agent"}', "--out", str(tmp_path))
+    assert list(stack.folder.glob("agent-*.sock"))
+    told = {
+        "paths": [str(stack.folder), *(str(path) for path in stack.folder.rglob("*"))],
+        "sockets": [str(path) for path in stack.folder.glob("*.sock")],
+        "secrets": [stack.secrets.secret_access_key, API_KEY],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_USER], input=json.dumps(told), capture_output=True, text=True, cwd="/", timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_nothing_listens_but_the_port_that_wants_signatures(stack: LocalStack) -> None:
+    group = {int(path.name) for path in Path("/proc").glob("[0-9]*") if _in_group(path, stack.process.pid)}
+    inodes = set()
+    for process in group:
+        for descriptor in Path(f"/proc/{process}/fd").glob("*"):
+            try:
+                inodes.add(os.readlink(descriptor))
+            except OSError:
+                continue
+    listening = []
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            state = "0A" if name.startswith("tcp") else "07"
+            if fields[3] == state and f"socket:[{fields[9]}]" in inodes:
+                listening.append((name, fields[1]))
+    assert listening == [("tcp", f"0100007F:{stack.port:04X}")]
+
+
+def _in_group(process: Path, group: int) -> bool:
+    try:
+        return os.getpgid(int(process.name)) == group
+    except ProcessLookupError:
+        return False
+
+
+# Secrets and files
+
+
+def test_what_is_passed_on_to_the_agent_is_told_by_no_api(stack: LocalStack) -> None:
+    control = stack.client("bedrock-agentcore-control")
+    runtimes = control.list_agent_runtimes()["agentRuntimes"]
+    told = [control.get_agent_runtime(agentRuntimeId=runtime["agentRuntimeId"]) for runtime in runtimes]
+    assert told
+    assert API_KEY not in json.dumps(told, default=str)
+
+
+def test_it_writes_into_no_folder_but_its_own_which_only_the_user_may_enter(stack: LocalStack) -> None:
+    assert stat.S_IMODE(stack.folder.stat().st_mode) == 0o700
+    written = set((stack.folder / WRITTEN).read_text().splitlines())
+    strange = {path for path in written if not Path(path).is_relative_to(stack.folder) and "__pycache__" not in path}
+    assert strange <= {"/dev/null"}
+    assert any(Path(path).is_relative_to(stack.folder) for path in written)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    """A folder in which another user left a module of every name that Vigil might import, and a .vigil."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    names = {
+        path.name.partition(".")[0] for entry in sys.path if os.path.isdir(entry) for path in Path(entry).iterdir()
+    }
+    for name in {*names, *sys.stdlib_module_names, "sitecustomize", "usercustomize", "vigil", "infra", "tests"}:
+        if name.isidentifier() and name not in ("__pycache__",):
+            (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    (folder / ".vigil").mkdir()
+    (folder / ".vigil" / "local.json").symlink_to(tmp_path / "made-through-a-link")
+    (folder / "pyvenv.cfg").write_text("home = /nowhere\n")
+    return folder
+
+
+def test_nothing_is_imported_or_read_from_the_current_folder(
+    planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(planted)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    options = ("--detail", "{}", "--agent", "examples.hello_agent:hello_agent", "--out", str(tmp_path / "out"))
+    done = command(None, "vigil", "run", "--local", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in (("status",), ("env",), ("down",)):
+        told = command(None, "vigil", "local", *words)
+        assert told.stderr.strip() == "vigil: no local stack runs in this folder; `vigil local up` starts one"
+        assert told.returncode == 1
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "made-through-a-link").exists()
+
+
+def test_the_file_that_says_what_runs_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    words = [str(BIN / "vigil"), "local", "up", "--port", "0", "--no-sample-account"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
+        try:
+            exports = until(lambda: (told := command(None, "vigil", "local", "env")).returncode == 0 and told.stdout)
+            files = list((tmp_path / "state" / "vigil").iterdir())
+            assert [stat.S_IMODE(path.stat().st_mode) for path in (*files, files[0].parent)] == [0o600, 0o700]
+            # A value may hold anything: the shell gets it as one word.
+            running = json.loads(files[0].read_text())
+            hostile = "us-east-1; touch ran $(touch ran) `touch ran` ' \" \n"
+            files[0].write_text(
+                json.dumps({**running, "environment": {**running["environment"], "AWS_REGION": hostile}})
+            )
+            script = f'eval "$({BIN}/vigil local env)"; printf %s "$AWS_REGION"'
+            assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == hostile
+            files[0].write_text(json.dumps(running))
+            assert re.search(r"AWS_SECRET_ACCESS_KEY=\S{40};", exports)
+        finally:
+            up.terminate()
+            up.wait(30)
+    assert not (tmp_path / "ran").exists()
+    files[0].unlink()
+    files[0].symlink_to(tmp_path / "another")
+    told = command(None, "vigil", "local", "status")
+    assert told.returncode == 1
+    assert told.stderr.startswith("vigil: [Errno")
+    assert "Traceback" not in told.stderr
