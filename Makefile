@@ -22,6 +22,14 @@ $(BIN)/.installed: requirements/dev.txt requirements/uv.txt pyproject.toml
 .PHONY: install
 install: $(BIN)/.installed ## Install everything into .venv
 
+# The CDK CLI and the validator of the state machine.
+NPM := $(VENV)/npm
+$(NPM)/.installed: requirements/package.json requirements/package-lock.json $(BIN)/.installed
+	@mkdir -p $(NPM)
+	@cp requirements/package.json requirements/package-lock.json $(NPM)
+	@$(BIN)/npm ci --prefix $(NPM) --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 .PHONY: lock
 lock: install ## Lock the dependencies anew, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -31,6 +39,9 @@ lock: install ## Lock the dependencies anew, with hashes
 	  --constraint requirements/dev.txt --custom-compile-command "make lock" --output-file requirements/agent.txt pyproject.toml
 	echo uv | $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --output-file requirements/uv.txt -
+	@# Without the addresses of the registry that this machine uses.
+	rm -f requirements/package-lock.json
+	$(BIN)/npm install --prefix requirements --silent --package-lock-only --omit-lockfile-registry-resolved
 
 .PHONY: run
 run: install ## Take an event through the whole chain on this machine, and show it live (ARGS="--days 14")
@@ -54,19 +65,23 @@ synth: install ## Write the CloudFormation template to cdk.out
 package: install ## Build the agent's code package (arm64, Python 3.13) into cdk.out
 	VIGIL_BUNDLE=1 $(BIN)/python app.py
 
-# The CDK CLI uploads the assets and creates the stack; npx comes with the Node of the virtual environment.
-CDK := npx --yes aws-cdk@2.1148.1 --app cdk.out
+# The CDK CLI uploads the assets and creates the stack.
+CDK := $(NPM)/node_modules/.bin/cdk --app cdk.out
+
+.PHONY: bootstrap
+bootstrap: synth $(NPM)/.installed ## Prepare the AWS account and region for the CDK, once
+	$(CDK) bootstrap $(ARGS)
 
 .PHONY: deploy
-deploy: package ## Deploy to the AWS account that the environment names (ARGS="--parameters ModelId=...")
+deploy: package $(NPM)/.installed ## Deploy to the AWS account that the environment names (ARGS="--parameters ModelId=...")
 	$(CDK) deploy --require-approval never $(ARGS)
 
 .PHONY: destroy
-destroy: synth ## Remove the stack from AWS; the bucket with the reports stays
+destroy: synth $(NPM)/.installed ## Remove the stack from AWS; the bucket with the reports stays
 	$(CDK) destroy --force
 
 .PHONY: check
-check: install ## Lint, type-check, check template and state machine, audit the dependencies
+check: install $(NPM)/.installed ## Lint, type-check, check template and state machine, audit the dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -74,7 +89,7 @@ check: install ## Lint, type-check, check template and state machine, audit the 
 	@# W3005: CDK writes out dependencies that a GetAtt implies.
 	$(BIN)/cfn-lint --ignore-checks W3005 -- build/check/Vigil.template.json
 	$(BIN)/python -m infra.definition build/check/Vigil.template.json >build/check/workflow.asl.json
-	npx --yes asl-validator@4.0.0 --json-path build/check/workflow.asl.json
+	$(NPM)/node_modules/.bin/asl-validator --json-path build/check/workflow.asl.json
 	$(BIN)/python requirements/audit.py requirements/dev.txt requirements/agent.txt
 
 .PHONY: test

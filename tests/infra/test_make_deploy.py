@@ -1,7 +1,6 @@
-"""``make deploy`` and ``make destroy``, with the real CDK CLI, against an account of the embedded AWS."""
+"""``make bootstrap``, ``deploy`` and ``destroy``, with the real CDK CLI, against an account of the embedded AWS."""
 
 import os
-import re
 import subprocess
 from collections.abc import Iterator
 
@@ -37,11 +36,7 @@ def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -
         done = subprocess.run(["make", *words], cwd=PROJECT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    cli = re.search(r"aws-cdk@[\d.]+", (PROJECT / "Makefile").read_text(encoding="utf-8"))
-    assert cli is not None
-    npx = ["npx", "--yes", cli[0], "bootstrap", "aws://000000000000/us-east-1"]
-    done = subprocess.run(npx, cwd=account.folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    make("bootstrap")
     runtime = account.client("bedrock-agentcore-control").create_agent_runtime(
         agentRuntimeName="given",
         roleArn="arn:aws:iam::000000000000:role/given",

@@ -145,3 +145,23 @@ def test_the_agent_runs_the_same_versions_on_aws_as_here() -> None:
     on_aws = pinned("agent.txt")
     assert {"boto3", "strands-agents", "bedrock-agentcore"} <= set(on_aws)
     assert {name: here.get(name) for name in on_aws} == on_aws
+
+
+def test_every_package_of_npm_is_locked_with_its_hash_and_without_an_address() -> None:
+    text = (PROJECT / "requirements" / "package-lock.json").read_text(encoding="utf-8")
+    wanted = json.loads((PROJECT / "requirements" / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    packages = json.loads(text)["packages"]
+    assert packages.pop("")["dependencies"] == wanted
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())
+    # It would be the one of a registry that not everybody uses.
+    assert "resolved" not in text
+
+
+@pytest.mark.parametrize("name", ["Makefile", "README.md", "LOCAL_DEVELOPMENT.md", ".ci/run"])
+def test_nothing_is_fetched_without_a_hash(name: str) -> None:
+    fetching = re.findall(
+        r".*(?:npx|npm exec|npm install|pip install|curl|wget|uvx).*", (PROJECT / name).read_text(encoding="utf-8")
+    )
+    hashed = ("--require-hashes", "--no-deps --no-build-isolation --editable .", "--package-lock-only")
+    assert [line for line in fetching if not any(words in line for words in hashed)] == []
