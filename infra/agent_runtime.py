@@ -50,6 +50,7 @@ class AgentRuntime(Construct):
         bucket: s3.Bucket,
         model_id: str,
         budget_dollars: str,
+        max_scan_dollars: str,
         agent: str,
         timing: Timing,
     ) -> None:
@@ -81,6 +82,7 @@ class AgentRuntime(Construct):
             environment_variables={
                 Env.MODEL: model_id,
                 Env.BUDGET_DOLLARS: budget_dollars,
+                Env.MAX_SCAN_DOLLARS: max_scan_dollars,
                 Env.AGENT: agent,
                 Env.HEARTBEAT_SECONDS: timing.heartbeat,
                 Env.PROGRESS_SECONDS: timing.progress,

@@ -4,7 +4,14 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from vigil.names import Parameter
-from vigil.settings import BUDGET_DOLLARS, DEFAULT_AGENT, HEARTBEAT_SECONDS, MAX_SESSION_SECONDS, PROGRESS_SECONDS
+from vigil.settings import (
+    BUDGET_DOLLARS,
+    DEFAULT_AGENT,
+    HEARTBEAT_SECONDS,
+    MAX_SCAN_DOLLARS,
+    MAX_SESSION_SECONDS,
+    PROGRESS_SECONDS,
+)
 
 
 class Timing:
@@ -47,17 +54,22 @@ def model_id(scope: Construct) -> str:
     ).value_as_string
 
 
+def _dollars(scope: Construct, name: Parameter, default: int, what: str) -> str:
+    return cdk.CfnParameter(
+        scope, name, type="Number", default=default, min_value=0.01, max_value=1000, description=what
+    ).value_as_string
+
+
 def budget_dollars(scope: Construct) -> str:
     """Return a reference to the parameter that says what a session's model calls may cost."""
-    return cdk.CfnParameter(
-        scope,
-        Parameter.BUDGET_DOLLARS,
-        type="Number",
-        default=BUDGET_DOLLARS,
-        min_value=0.01,
-        max_value=1000,
-        description="What the model calls of a session may cost, in dollars",
-    ).value_as_string
+    what = "What the model calls of a session may cost, in dollars"
+    return _dollars(scope, Parameter.BUDGET_DOLLARS, BUDGET_DOLLARS, what)
+
+
+def max_scan_dollars(scope: Construct) -> str:
+    """Return a reference to the parameter that bounds what an event may let the reading of an analysis cost."""
+    what = "What reading the data of an analysis may cost, in dollars, whatever its event asks for"
+    return _dollars(scope, Parameter.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS, what)
 
 
 def agent_factory(scope: Construct) -> str:

@@ -8,7 +8,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge
 from infra.agent_runtime import AgentRuntime
 from infra.invoker import agent_invoker
-from infra.parameters import Timing, agent_factory, budget_dollars, model_id
+from infra.parameters import Timing, agent_factory, budget_dollars, max_scan_dollars, model_id
 from infra.reconciler import Reconciler
 from infra.trigger import Trigger
 from infra.workflow import agent_workflow
@@ -45,6 +45,7 @@ class VigilStack(cdk.Stack):
             bucket=bucket,
             model_id=model_id(self),
             budget_dollars=budget_dollars(self),
+            max_scan_dollars=max_scan_dollars(self),
             agent=agent_factory(self),
             timing=timing,
         )

@@ -18,6 +18,7 @@ TIMING = {
     Parameter.SAFETY_SECONDS: "5",
     Parameter.MAX_SESSION_SECONDS: str(MAX_SESSION_SECONDS),
     Parameter.BUDGET_DOLLARS: "2",
+    Parameter.MAX_SCAN_DOLLARS: "2",
 }
 
 

@@ -18,6 +18,8 @@ MAX_DETAIL_BYTES = 64 * 1024
 DEFAULT_AGENT = "vigil.agent.agent:cost_agent"
 BUDGET_DOLLARS = 5
 """What the model calls of a session may cost."""
+MAX_SCAN_DOLLARS = 5
+"""The most that an event may let the reading of an analysis cost."""
 
 HEARTBEAT_SECONDS = 30
 PROGRESS_SECONDS = 900
@@ -115,6 +117,8 @@ class WorkerSettings:
     model: str | None
     """Bedrock model id; None leaves the choice to the agent factory."""
     budget_dollars: Decimal
+    max_scan_dollars: Decimal
+    """The most that the session's event may let the reading of an analysis cost."""
     worker: str
     """Who sets BUSY: a name that no other worker has, from the runtime that started this one."""
 
@@ -129,5 +133,6 @@ class WorkerSettings:
             agent=environ.get(Env.AGENT) or DEFAULT_AGENT,
             model=environ.get(Env.MODEL) or None,
             budget_dollars=dollars(environ, Env.BUDGET_DOLLARS, BUDGET_DOLLARS),
+            max_scan_dollars=dollars(environ, Env.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS),
             worker=environ.get(Env.WORKER) or str(uuid.uuid4()),
         )

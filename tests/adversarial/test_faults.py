@@ -218,6 +218,23 @@ def test_logs_are_queried_for_what_is_left_of_the_bound(
     assert found.findings == honest.findings
 
 
+def test_queries_that_answer_too_much_are_not_repeated_beyond_the_bound(
+    clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
+    monkeypatch.setattr("vigil.costs.insights.MAX_ROWS", 1)
+    limit = metrics_cost(len(honest.functions)) + 0.0014
+    insights = LogsInsights(clients("logs", REGION))
+    with (
+        clients.sending("logs.StartQuery", insights.start),
+        clients.sending("logs.GetQueryResults", insights.results),
+    ):
+        found = clients.analyse("base-*", max_scan_dollars=limit)
+    assert len(insights.groups) == 2
+    assert found.scan.estimated <= limit
+    assert found.findings == honest.findings
+
+
 def test_throttling_in_the_middle_of_pages_reaches_the_page_that_failed(clients: Clients, some: Analysis) -> None:
     # Two pages of one function's lines, which the embedded AWS would give at once.
     pages: list[str] = []

@@ -121,6 +121,7 @@ def test_the_lambda_function_outlives_its_call_to_the_agent(
 
 NUMBERS = {
     Parameter.BUDGET_DOLLARS: (5, 0.01, 1000),
+    Parameter.MAX_SCAN_DOLLARS: (5, 0.01, 1000),
     Parameter.SAFETY_SECONDS: (300, 1, 3600),
     Parameter.HEARTBEAT_SECONDS: (30, 1, 300),
     Parameter.PROGRESS_SECONDS: (900, 1, 28_800),
@@ -284,6 +285,7 @@ def test_the_runtime_knows_its_agent_its_model_and_how_patient_the_workflow_is(t
     assert {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()} == {
         Env.MODEL: "<ModelId>",
         Env.BUDGET_DOLLARS: "<BudgetDollars>",
+        Env.MAX_SCAN_DOLLARS: "<MaxScanDollars>",
         Env.AGENT: "<AgentFactory>",
         Env.HEARTBEAT_SECONDS: "<HeartbeatSeconds>",
         Env.PROGRESS_SECONDS: "<ProgressSeconds>",

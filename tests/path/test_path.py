@@ -11,7 +11,7 @@ from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT
 from vigil.local.sample_account import build
 from vigil.local.stack import LocalStack
-from vigil.session import Status
+from vigil.session import Failure, Session, Status
 
 
 def put_event(stack: LocalStack, detail: object) -> str:
@@ -22,8 +22,8 @@ def put_event(stack: LocalStack, detail: object) -> str:
     return str(json.loads(done.stdout)["Entries"][0]["EventId"])
 
 
-def ended(workflow: Workflow, session_id: str) -> None:
-    until(lambda: (session := workflow.session(session_id)) and session.terminal)
+def ended(workflow: Workflow, session_id: str) -> Session:
+    return until(lambda: (session := workflow.session(session_id)) and session.terminal and session)
 
 
 @pytest.mark.criterion("1.2")
@@ -60,7 +60,7 @@ def test_the_agent_sees_its_own_credentials_and_nothing_of_the_host(
     environment = json.loads(deployment.artifacts(session.session_id).read("environment.json"))
     assert set(environment) <= {
         *("SESSION_ID", "S3_BUCKET_NAME", "DDB_TABLE_NAME", "VIGIL_MODEL", "VIGIL_AGENT", "VIGIL_WORKER"),
-        *("VIGIL_HEARTBEAT_SECONDS", "VIGIL_BUDGET_DOLLARS"),
+        *("VIGIL_HEARTBEAT_SECONDS", "VIGIL_BUDGET_DOLLARS", "VIGIL_MAX_SCAN_DOLLARS"),
         *("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_EC2_METADATA_DISABLED"),
         *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"),
         *("PATH", "PYTHONPATH", "HOME", "TMPDIR", "LANG", "LC_CTYPE"),
@@ -119,6 +119,14 @@ def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflo
     compared = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))["comparison"]
     assert compared["since"] == findings["window"]["end"]
     assert set(compared["counts"].values()) == {0}
+
+
+def test_an_event_may_not_let_an_analysis_cost_more_than_the_stack_allows(
+    stack: LocalStack, workflow: Workflow
+) -> None:
+    session = ended(workflow, put_event(stack, {"max_scan_dollars": 1000}))
+    said = "detail: max_scan_dollars must be a number from 0 to 2, the stack's MaxScanDollars"
+    assert session.error == Failure("InvalidDetail", said)
 
 
 def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Workflow) -> None:

@@ -59,20 +59,21 @@ def test_the_worker_reads_its_environment() -> None:
         agent=DEFAULT_AGENT,
         model=None,
         budget_dollars=Decimal(5),
+        max_scan_dollars=Decimal(5),
         worker="w",
     )
 
 
 def test_a_budget_is_an_exact_amount() -> None:
     assert WorkerSettings.from_env({**WORKER, Env.BUDGET_DOLLARS: " 0.01 "}).budget_dollars == Decimal("0.01")
+    assert WorkerSettings.from_env({**WORKER, Env.MAX_SCAN_DOLLARS: "0.2"}).max_scan_dollars == Decimal("0.2")
 
 
+@pytest.mark.parametrize("name", [Env.BUDGET_DOLLARS, Env.MAX_SCAN_DOLLARS])
 @pytest.mark.parametrize("value", ["0", "0.009", "-1", "1e3", "NaN", "five", "5,00", "٣"])
-def test_a_budget_that_is_none_is_named(value: str) -> None:
-    with pytest.raises(
-        MissingSetting, match=r"^environment variable VIGIL_BUDGET_DOLLARS must be dollars from 0\.01, not "
-    ):
-        WorkerSettings.from_env({**WORKER, Env.BUDGET_DOLLARS: value})
+def test_a_budget_that_is_none_is_named(name: str, value: str) -> None:
+    with pytest.raises(MissingSetting, match=rf"^environment variable {name} must be dollars from 0\.01, not "):
+        WorkerSettings.from_env({**WORKER, name: value})
 
 
 def test_workers_that_nobody_named_have_names_of_their_own() -> None:

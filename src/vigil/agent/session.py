@@ -47,6 +47,8 @@ class AgentSession:
     model: str | None
     budget_dollars: Decimal
     """What the agent's model calls may cost."""
+    max_scan_dollars: Decimal
+    """What the detail may let the reading of an analysis cost, at most."""
     worker: str
     journal: Journal
     artifacts: Artifacts
@@ -68,6 +70,7 @@ class AgentSession:
             agent=settings.agent,
             model=settings.model,
             budget_dollars=settings.budget_dollars,
+            max_scan_dollars=settings.max_scan_dollars,
             worker=settings.worker,
             journal=Journal.open(aws, settings.table),
             artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, settings.session_id),

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
+from threading import Lock
 from typing import Any, TypeVar
 
 from vigil.costs.gaps import Gap, reading
@@ -206,8 +207,20 @@ class _Region:
             if (group := used[function].log_group) and group.only_of(function)
         }
         names, queried = affordable(sizes, dollars, prices.log_scan) if prices else ([], 0)
-        chosen = set(names)
-        tallies = self._query([function for function in active if function.log_group in chosen])
+        chosen = {name: sizes[name] or 0 for name in names}
+        most = dollars / prices.log_scan * BYTES_PER_GB if prices else 0.0
+        lock = Lock()
+
+        def again(functions: Sequence[Function]) -> bool:
+            nonlocal queried
+            with lock:
+                total = queried + sum(chosen[function.log_group] for function in functions)
+                if total > most:
+                    return False
+                queried = total
+                return True
+
+        tallies = self._query([function for function in active if function.log_group in chosen], again)
 
         def read(function: Function) -> dict[Key, Tally] | None:
             group = used[function].log_group
@@ -247,15 +260,17 @@ class _Region:
         self.gaps.append(Gap(self.label(function), DOUBTED))
         return False
 
-    def _query(self, functions: Sequence[Function]) -> dict[Function, dict[Key, Tally]]:
-        """Return what Logs Insights says of those functions that it answers for."""
+    def _query(
+        self, functions: Sequence[Function], again: Callable[[Sequence[Function]], bool]
+    ) -> dict[Function, dict[Key, Tally]]:
+        """Return what Logs Insights says of those functions that it answers for; ``again`` as of query_reports."""
         by_format = ([item for item in functions if item.json_logs == json_logs] for json_logs in (False, True))
         batches = [items[first : first + GROUPS] for items in by_format for first in range(0, len(items), GROUPS)]
 
         def query(batch: Sequence[Function]) -> Mapping[Function, dict[Key, Tally]]:
             try:
                 with reading(f"Logs Insights in {self.region}", self.gaps):
-                    return query_reports(self.logs, batch, self.window.start, self.window.end)
+                    return query_reports(self.logs, batch, self.window.start, self.window.end, again=again)
             except NoAnswer as error:
                 self.gaps.append(Gap(f"Logs Insights in {self.region}", f"{error}; REPORT lines were read one by one"))
             return {}

@@ -73,20 +73,23 @@ def query_reports(
     start: datetime,
     end: datetime,
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    again: Callable[[Sequence[Function]], bool] = lambda functions: True,
 ) -> Mapping[Function, dict[Key, Tally]]:
     """Return what the REPORT lines of ``functions`` in [start, end) say, of those for which not too much comes back.
 
-    ``functions``: at most GROUPS, of one log format, each with a log group of its own. Raises NoAnswer.
+    ``functions``: at most GROUPS, of one log format, each with a log group of its own. ``again`` says whether their
+    logs may be gone through once more, which costs as much again. Raises NoAnswer.
     """
     rows = _run(logs, JSON_QUERY if functions[0].json_logs else TEXT_QUERY, functions, start, end, sleep)
     if len(rows) >= MAX_ROWS:
         # There may be more than it returns: ask for fewer.
         half = len(functions) // 2
-        if not half:
+        if not half or not again(functions):
             return {}
         return {
-            **query_reports(logs, functions[:half], start, end, sleep),
-            **query_reports(logs, functions[half:], start, end, sleep),
+            **query_reports(logs, functions[:half], start, end, sleep, again=again),
+            **query_reports(logs, functions[half:], start, end, sleep, again=again),
         }
     found: dict[Function, dict[Key, Tally]] = {function: {} for function in functions}
     by_group = {function.log_group: function for function in functions}

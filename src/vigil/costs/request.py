@@ -5,17 +5,18 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from vigil.errors import InvalidDetail
+from vigil.names import Parameter
+from vigil.settings import MAX_SCAN_DOLLARS
 
 MAX_REGIONS = 20
 MAX_DAYS = 90
 SCAN_DOLLARS = 5.0
-MAX_SCAN_DOLLARS = 1000.0
 
 _ALLOWED = {
     "regions": f"a list of 1 to {MAX_REGIONS} different region names such as us-east-1",
     "days": f"a whole number from 1 to {MAX_DAYS}",
     "functions": "a name filter such as orders-*",
-    "max_scan_dollars": f"a number from 0 to {MAX_SCAN_DOLLARS:g}",
+    "max_scan_dollars": f"a number from 0 to {{:g}}, the stack's {Parameter.MAX_SCAN_DOLLARS}",
 }
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$")]
@@ -39,7 +40,7 @@ class CostRequest(BaseModel):
     days: int = Field(default=30, ge=1, le=MAX_DAYS)
     functions: Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?\[\]!-]{1,128}$")] | None = None
     """A case-sensitive glob over function names; None takes all."""
-    max_scan_dollars: float = Field(default=SCAN_DOLLARS, ge=0, le=MAX_SCAN_DOLLARS, allow_inf_nan=False)
+    max_scan_dollars: float = Field(default=SCAN_DOLLARS, ge=0, allow_inf_nan=False)
     """The most that reading the data may cost."""
 
     def label(self, name: str, region: str) -> str:
@@ -47,22 +48,28 @@ class CostRequest(BaseModel):
         return f"{name}:{region}" if len(self.regions) > 1 else name
 
 
-def parse_request(detail: object, default_region: str) -> CostRequest:
+def parse_request(detail: object, default_region: str, max_scan_dollars: float = MAX_SCAN_DOLLARS) -> CostRequest:
     """Return the request that ``detail`` makes; without regions it is for ``default_region``.
 
+    ``max_scan_dollars`` is what the stack allows; without an amount of its own, a request takes at most that.
     Raises InvalidDetail: one line that names every offending key and what is allowed.
     """
     if not isinstance(detail, dict):
         raise InvalidDetail(f"detail must be an object with {_known()}, not {type(detail).__name__}")
+    given = {"regions": [default_region], "max_scan_dollars": min(SCAN_DOLLARS, max_scan_dollars), **detail}
     try:
-        return CostRequest.model_validate({"regions": [default_region], **detail})
+        request = CostRequest.model_validate(given)
+        keys = ["max_scan_dollars"] if request.max_scan_dollars > max_scan_dollars else []
     except ValidationError as error:
-        keys = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
-        problems = [
-            f"{key} must be {_ALLOWED[key]}" if key in _ALLOWED else f"{key[:64]!r} is not known" for key in keys
-        ]
-        unknown = f" (known: {_known()})" if any(key not in _ALLOWED for key in keys) else ""
-        raise InvalidDetail(f"detail: {'; '.join(problems)}{unknown}") from error
+        keys = list(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))
+    if not keys:
+        return request
+    problems = [
+        f"{key} must be {_ALLOWED[key].format(max_scan_dollars)}" if key in _ALLOWED else f"{key[:64]!r} is not known"
+        for key in keys
+    ]
+    unknown = f" (known: {_known()})" if any(key not in _ALLOWED for key in keys) else ""
+    raise InvalidDetail(f"detail: {'; '.join(problems)}{unknown}")
 
 
 def _known() -> str:

@@ -301,3 +301,16 @@ def test_of_a_full_answer_fewer_functions_are_asked_at_once(stubbed: Stubbed, mo
     found = queried(logs, functions)
     # Of b alone there is more than one answer holds: its lines are left to be read one by one.
     assert {of.name: len(tallies) for of, tallies in found.items()} == {"a": 1, "c": 2}
+
+
+def test_a_full_answer_is_not_asked_for_in_parts_if_there_is_no_money_for_it(
+    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insights, "MAX_ROWS", 2)
+    logs, answers = stubbed("logs")
+    functions = [function(name) for name in "ab"]
+    answers.add_response("start_query", {"queryId": "q"}, {**asked(TEXT_QUERY, functions), "limit": 2})
+    answers.add_response("get_query_results", {"status": "Complete", "results": [row("a"), row("b")]}, {"queryId": "q"})
+    wanted: list[Function] = []
+    assert query_reports(logs, functions, START, END, no_sleep, again=wanted.extend) == {}  # type: ignore[arg-type]
+    assert wanted == functions

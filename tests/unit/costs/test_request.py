@@ -10,7 +10,7 @@ from vigil.errors import InvalidDetail
 REGIONS = r"regions must be a list of 1 to 20 different region names such as us-east-1"
 DAYS = "days must be a whole number from 1 to 90"
 FUNCTIONS = r"functions must be a name filter such as orders-\*"
-DOLLARS = "max_scan_dollars must be a number from 0 to 1000"
+DOLLARS = "max_scan_dollars must be a number from 0 to 5, the stack's MaxScanDollars"
 KNOWN = r"\(known: regions, days, functions, max_scan_dollars\)"
 
 
@@ -32,7 +32,7 @@ def test_an_empty_detail_asks_for_30_days_of_all_functions_here() -> None:
         {"functions": None},
         {"max_scan_dollars": 0},
         {"max_scan_dollars": 0.25},
-        {"max_scan_dollars": 1000},
+        {"max_scan_dollars": 5},
     ],
 )
 def test_a_valid_detail_is_taken_as_it_is(detail: dict[str, Any]) -> None:
@@ -68,7 +68,8 @@ def test_a_valid_detail_is_taken_as_it_is(detail: dict[str, Any]) -> None:
         ({"functions": "x" * 129}, FUNCTIONS),
         ({"functions": ["orders"]}, FUNCTIONS),
         ({"max_scan_dollars": -0.01}, DOLLARS),
-        ({"max_scan_dollars": 1000.01}, DOLLARS),
+        ({"max_scan_dollars": 5.01}, DOLLARS),
+        ({"max_scan_dollars": 1000}, DOLLARS),
         ({"max_scan_dollars": "5"}, DOLLARS),
         ({"max_scan_dollars": True}, DOLLARS),
         ({"max_scan_dollars": None}, DOLLARS),
@@ -95,6 +96,15 @@ def test_a_detail_that_is_no_object_is_refused(detail: object) -> None:
         InvalidDetail, match=rf"with regions, days, functions, max_scan_dollars, not {type(detail).__name__}$"
     ):
         parse_request(detail, "us-east-1")
+
+
+@pytest.mark.parametrize(("stack", "default"), [(0.5, 0.5), (5, 5), (1000, 5)])
+def test_what_the_stack_allows_bounds_every_event(stack: float, default: float) -> None:
+    assert parse_request({}, "us-east-1", stack).max_scan_dollars == default
+    assert parse_request({"max_scan_dollars": stack}, "us-east-1", stack).max_scan_dollars == stack
+    said = rf"^detail: max_scan_dollars must be a number from 0 to {stack:g}, the stack's MaxScanDollars$"
+    with pytest.raises(InvalidDetail, match=said):
+        parse_request({"max_scan_dollars": stack + 0.01}, "us-east-1", stack)
 
 
 json_values = st.recursive(

@@ -18,7 +18,8 @@ PROGRESS_SECONDS = 1.0
 
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
     """Return the cost tools for the session's validated input; raises InvalidDetail if the detail is not that."""
-    analyst = Analyst(parse_request(session.detail, session.region), session.client)
+    request = parse_request(session.detail, session.region, float(session.max_scan_dollars))
+    analyst = Analyst(request, session.client)
 
     @tool
     def list_functions() -> dict[str, Any]:
