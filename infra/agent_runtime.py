@@ -18,6 +18,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, wildcard
 from infra.invoker import SOURCES
 from infra.parameters import Timing
+from infra.trust import trusted
 from vigil.artifacts import HISTORY_PREFIX, PREFIX
 from vigil.costs import READ_ACTIONS
 from vigil.names import Env, Parameter
@@ -33,9 +34,6 @@ PIP_PLATFORM = (
     *("--python-version=3.13", "--implementation=cp"),
 )
 """The same in the words of pip."""
-
-_AGENT_LOGS = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/bedrock-agentcore/runtimes/*"
-"""The agent's log groups, as cdk-nag writes them."""
 
 
 class AgentRuntime(Construct):
@@ -65,7 +63,7 @@ class AgentRuntime(Construct):
         given.override_logical_id(Parameter.AGENT_RUNTIME_ARN)
         create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(given.value_as_string, ""))
         # The role stands without the runtime: the agent process of a local stack uses this very one.
-        self.role = _role(self, table, bucket)
+        self.role = _role(self, table, bucket, model_id)
         runtime = agentcore.Runtime(
             self,
             "Runtime",
@@ -95,6 +93,8 @@ class AgentRuntime(Construct):
         for child in runtime.node.find_all():
             if isinstance(child, cdk.CfnResource):
                 child.cfn_options.condition = create
+            if isinstance(child, agentcore.CfnRuntime):
+                _let_it_log(self.role, child.agent_runtime_name)
         self.arn: str = cdk.Fn.condition_if(
             create.logical_id, runtime.agent_runtime_arn, given.value_as_string
         ).to_string()
@@ -108,23 +108,17 @@ class AgentRuntime(Construct):
         iam.Policy(self, "Wake", roles=[self.role], statements=[statement])
 
 
-def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.Role:
+def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id: str) -> iam.Role:
     stack = cdk.Stack.of(scope)
+    # Not the runtime's own ARN, which AgentCore makes after it has assumed the role ("IAM Permissions for AgentCore
+    # Runtime", trust policy).
     role = iam.Role(
         scope,
         "Role",
-        assumed_by=iam.ServicePrincipal(
-            "bedrock-agentcore.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": stack.account}}
-        ),
+        assumed_by=trusted(stack, "bedrock-agentcore", stack.format_arn(service="bedrock-agentcore", resource="*")),
     )
     prefixes = [f"{prefix}*" for prefix in (PREFIX, HISTORY_PREFIX)]
     artifacts = [bucket.arn_for_objects(prefix) for prefix in prefixes]
-    log_group = stack.format_arn(
-        service="logs",
-        resource="log-group",
-        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-        resource_name="/aws/bedrock-agentcore/runtimes/*",
-    )
 
     def reads(service: str) -> list[str]:
         return [action for action in READ_ACTIONS if action.startswith(f"{service}:")]
@@ -135,15 +129,12 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
         ("AgentJournalTask", ["dynamodb:PutItem"], [table.table_arn]),
         ("AgentArtifactWrite", ["s3:PutObject"], artifacts),
         ("AgentArtifactRead", ["s3:GetObject"], artifacts),
-        ("AgentModelInvoke", ["bedrock:InvokeModel"], _models(stack)),
         # The analysis covers the account: most of these APIs take no resource, functions and log groups have any name.
         ("AgentReadFunctions", reads("lambda"), ["*"]),
         ("AgentReadMetrics", reads("cloudwatch"), ["*"]),
         ("AgentReadLogs", reads("logs"), ["*"]),
         ("AgentReadPrices", reads("pricing"), ["*"]),
         ("AgentReadRecommendations", reads("compute-optimizer"), ["*"]),
-        ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], [log_group]),
-        ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], [f"{log_group}:log-stream:*"]),
     ):
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
     role.add_to_policy(
@@ -162,23 +153,68 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket) -> iam.R
             wildcard("*"): "Most of these APIs take no resource, and the analysis covers the whole account.",
             wildcard(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
             wildcard(f"<{bucket_id}.Arn>/{HISTORY_PREFIX}*"): "What sessions compare their findings with.",
-            wildcard("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): "The model is a parameter.",
-            wildcard(
-                "arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"
-            ): "The model is a parameter.",
-            wildcard(_AGENT_LOGS): "AgentCore names the log group after the runtime it makes.",
-            wildcard(f"{_AGENT_LOGS}:log-stream:*"): "AgentCore names the log streams.",
         },
     )
+    _let_it_invoke(role, model_id)
     return role
 
 
-def _models(stack: cdk.Stack) -> list[str]:
-    """Any model and inference profile: the profile fans out to foundation models in regions of its own."""
-    return [
+def _let_it_invoke(role: iam.Role, model_id: str) -> None:
+    """Let ``role`` invoke the one model that the parameter names: a foundation model or an inference profile."""
+    stack = cdk.Stack.of(role)
+    # Of an ARN the part after the slash, of an id all of it.
+    name = cdk.Fn.select(1, cdk.Fn.split("/", f"{model_id}/{model_id}"))
+    here = f"arn:{stack.partition}:bedrock:{stack.region}"
+    profiles = [
+        f"{here}:{stack.account}:{kind}/{name}" for kind in ("inference-profile", "application-inference-profile")
+    ]
+    # A profile leads to foundation models in regions of its own, or in none; an application's to another profile first.
+    behind = [
         f"arn:{stack.partition}:bedrock:*::foundation-model/*",
         f"arn:{stack.partition}:bedrock:*:{stack.account}:inference-profile/*",
     ]
+    invoke = ["bedrock:InvokeModel"]
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid="AgentModelInvoke", actions=invoke, resources=[f"{here}::foundation-model/{name}", *profiles]
+        )
+    )
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid="AgentModelBehindProfile",
+            actions=invoke,
+            resources=behind,
+            conditions={"ArnEquals": {"bedrock:InferenceProfileArn": profiles}},
+        )
+    )
+    only = "Only what the one inference profile leads to: a condition names it."
+    acknowledge(
+        role,
+        {
+            wildcard("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): only,
+            wildcard("arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"): only,
+        },
+    )
+
+
+def _let_it_log(role: iam.Role, runtime_name: str) -> None:
+    """Let AgentCore write the logs of the runtime ``runtime_name`` with ``role``."""
+    stack = cdk.Stack.of(role)
+    named = f"log-group:/aws/bedrock-agentcore/runtimes/{stack.resolve(runtime_name)}-*"
+    group = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:{named}"
+    for sid, actions, resource in (
+        ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], group),
+        ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*"),
+    ):
+        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=[resource]))
+    as_nag_writes = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:{named}"
+    acknowledge(
+        role,
+        {
+            wildcard(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name.",
+            wildcard(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams.",
+        },
+    )
 
 
 def _sources() -> list[Path]:

@@ -43,14 +43,23 @@ class Timing:
         )
 
 
+_MODEL_ARN = (
+    r"arn:[a-z-]+:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model|(application-)?inference-profile)/[A-Za-z0-9.:_-]+"
+)
+
+
 def model_id(scope: Construct) -> str:
-    """Return a reference to the parameter that names the agent's model."""
+    """Return a reference to the parameter that names the agent's model.
+
+    An ARN of another kind, such as that of a provisioned model, is refused: the agent's role could not invoke it.
+    """
     return cdk.CfnParameter(
         scope,
         Parameter.MODEL_ID,
         default="global.anthropic.claude-sonnet-4-6",
-        allowed_pattern=r"[A-Za-z0-9.:/_-]{1,256}",
-        description="Bedrock model or inference profile of the agent",
+        allowed_pattern=rf"{_MODEL_ARN}|(?!arn:)[A-Za-z0-9.:/_-]{{1,256}}",
+        constraint_description="must be the id or the ARN of a foundation model or an inference profile",
+        description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",
     ).value_as_string
 
 

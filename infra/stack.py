@@ -34,7 +34,13 @@ class VigilStack(cdk.Stack):
     """Everything that Vigil needs in one account and region."""
 
     def __init__(self, scope: Construct, name: str) -> None:
-        super().__init__(scope, name, description="Vigil: long AI-agent jobs as sessions that always end")
+        super().__init__(
+            scope,
+            name,
+            description="Vigil: long AI-agent jobs as sessions that always end",
+            # CreateStack takes 51,200 bytes in its request.
+            suppress_template_indentation=True,
+        )
         timing = Timing(self)
         table = _table(self)
         bucket = _bucket(self)

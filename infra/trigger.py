@@ -1,6 +1,6 @@
 """What starts a session: an EventBridge rule on the default bus, and a queue for what could not be delivered."""
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -10,6 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.acknowledge import acknowledge
+from infra.trust import trusted
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 
 
@@ -38,7 +39,10 @@ class Trigger(Construct):
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com"))
+        stack = Stack.of(self)
+        # The rule refers to the role; so the role names the rule by what CloudFormation begins its name with.
+        rules = stack.format_arn(service="events", resource="rule", resource_name=f"{stack.stack_name}-*")
+        role = iam.Role(self, "Role", assumed_by=trusted(stack, "events", rules))
         role.add_to_policy(
             iam.PolicyStatement(
                 sid="TriggerWorkflowStart", actions=["states:StartExecution"], resources=[workflow.state_machine_arn]

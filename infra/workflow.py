@@ -6,7 +6,7 @@ Written in Amazon States Language with JSONata, as states that both AWS and the 
 
 from typing import Any
 
-from aws_cdk import RemovalPolicy, Stack
+from aws_cdk import ArnFormat, RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -16,6 +16,7 @@ from constructs import Construct
 
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.parameters import Timing
+from infra.trust import trusted
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
@@ -364,7 +365,13 @@ def agent_workflow(
     timing: Timing,
 ) -> sfn.StateMachine:
     """Build the state machine with its log group, its tracing and a role that may do exactly what its states do."""
-    role = iam.Role(scope, "AgentWorkflowRole", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
+    stack = Stack.of(scope)
+    # The state machine refers to the role, and nobody knows how CloudFormation will name it ("Prevent cross-service
+    # confused deputy issue", Step Functions Developer Guide).
+    machines = stack.format_arn(
+        service="states", resource="stateMachine", arn_format=ArnFormat.COLON_RESOURCE_NAME, resource_name="*"
+    )
+    role = iam.Role(scope, "AgentWorkflowRole", assumed_by=trusted(stack, "states", machines))
     for sid, action, resources in (
         ("WorkflowSessionCreate", "dynamodb:PutItem", [table.table_arn]),
         ("WorkflowSessionRead", "dynamodb:GetItem", [table.table_arn]),
@@ -385,9 +392,7 @@ def agent_workflow(
         scope,
         "AgentWorkflow",
         definition_body=sfn.DefinitionBody.from_string(
-            Stack.of(scope).to_json_string(
-                definition(table.table_name, invoker.function_arn, agent_runtime_arn, timing)
-            )
+            stack.to_json_string(definition(table.table_name, invoker.function_arn, agent_runtime_arn, timing))
         ),
         role=role,
         tracing_enabled=True,
@@ -395,10 +400,14 @@ def agent_workflow(
             destination=logs.LogGroup(
                 scope,
                 "AgentWorkflowLogs",
+                # With this prefix the account's policy for log delivery need not name the group, and cannot grow too
+                # long ("Logging to CloudWatch Logs", Step Functions Developer Guide).
+                log_group_name=f"/aws/vendedlogs/states/{stack.stack_name}",
                 retention=logs.RetentionDays.TWO_WEEKS,
                 removal_policy=RemovalPolicy.DESTROY,
             ),
             level=sfn.LogLevel.ALL,
-            include_execution_data=True,
+            # In the data are events' details and task tokens; the execution's own history keeps them for 90 days.
+            include_execution_data=False,
         ),
     )

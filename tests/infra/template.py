@@ -39,9 +39,21 @@ class Template:
                 return f"<{_plain(argument[0])}.{argument[1]}>"
             case "Fn::Join":
                 return str(argument[0]).join(self.text(part) for part in argument[1])
+            case "Fn::Select":
+                return f"<part {argument[0]} of {self.text(argument[1])}>"
+            case "Fn::Split":
+                return f"{self.text(argument[1])} at {argument[0]}"
             case "Fn::If":
                 return f"<{self.text(argument[1])} or {self.text(argument[2])}>"
         raise AssertionError(f"a test does not know how to read {function}")
+
+    def texts(self, value: Any) -> Any:
+        """Return a condition of a policy with every string in it as ``text`` writes it."""
+        if isinstance(value, dict) and not any(name == "Ref" or name.startswith("Fn::") for name in value):
+            return {name: self.texts(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.texts(inner) for inner in value]
+        return None if value is None else self.text(value)
 
     def statements(self, policy: dict[str, Any]) -> list[dict[str, Any]]:
         """Return a policy document's statements with actions and resources as lists of text."""

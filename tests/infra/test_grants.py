@@ -1,11 +1,14 @@
 """Who may do what: the whole of it, so that no grant is added or widened unnoticed."""
 
+import json
+import uuid
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.infra.template import Template
 from vigil.costs import READ_ACTIONS
+from vigil.local.stack import LocalStack
 
 
 class Grant(NamedTuple):
@@ -16,7 +19,13 @@ class Grant(NamedTuple):
     condition: dict[str, Any] | None = None
 
 
-AGENT_LOGS = "arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:/aws/bedrock-agentcore/runtimes/*"
+HERE = "<AWS::Region>:<AWS::AccountId>"
+AGENT_LOGS = f"arn:<AWS::Partition>:logs:{HERE}:log-group:/aws/bedrock-agentcore/runtimes/VigilAgentRuntimeA4BEDBC4-*"
+MODEL = "<part 1 of <ModelId>/<ModelId> at />"
+PROFILES = [
+    f"arn:<AWS::Partition>:bedrock:{HERE}:{kind}/{MODEL}"
+    for kind in ("inference-profile", "application-inference-profile")
+]
 RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
 STOP = Grant(["bedrock-agentcore:StopRuntimeSession"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"])
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<AgentWorkflow.Name>:*"
@@ -35,10 +44,15 @@ GRANTS = {
         ),
         "AgentModelInvoke": Grant(
             ["bedrock:InvokeModel"],
+            [f"arn:<AWS::Partition>:bedrock:<AWS::Region>::foundation-model/{MODEL}", *PROFILES],
+        ),
+        "AgentModelBehindProfile": Grant(
+            ["bedrock:InvokeModel"],
             [
                 "arn:<AWS::Partition>:bedrock:*::foundation-model/*",
                 "arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*",
             ],
+            {"ArnEquals": {"bedrock:InferenceProfileArn": PROFILES}},
         ),
         "AgentReadFunctions": Grant(
             [
@@ -116,14 +130,12 @@ GRANTS = {
 }
 
 TRUST = {
-    "AgentRole": (
-        "bedrock-agentcore.amazonaws.com",
-        {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
-    ),
+    "AgentRole": ("bedrock-agentcore.amazonaws.com", f"arn:<AWS::Partition>:bedrock-agentcore:{HERE}:*"),
+    # Lambda tells no source when it assumes the role of a function.
     "AgentInvokerRole": ("lambda.amazonaws.com", None),
-    "AgentWorkflowRole": ("states.amazonaws.com", None),
+    "AgentWorkflowRole": ("states.amazonaws.com", f"arn:<AWS::Partition>:states:{HERE}:stateMachine:*"),
     "ReconcilerReconcilerRole": ("lambda.amazonaws.com", None),
-    "TriggerRole": ("events.amazonaws.com", None),
+    "TriggerRole": ("events.amazonaws.com", f"arn:<AWS::Partition>:events:{HERE}:rule/Vigil-*"),
 }
 
 TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
@@ -136,7 +148,8 @@ def granted(template: Template) -> dict[str, dict[str, Grant]]:
         (role,) = (template.text(role).strip("<>") for role in policy["Properties"]["Roles"])
         for statement in template.statements(policy["Properties"]["PolicyDocument"]):
             assert statement.pop("Effect") == "Allow"
-            grant = Grant(statement.pop("Action"), statement.pop("Resource"), statement.pop("Condition", None))
+            condition = template.texts(statement.pop("Condition", None))
+            grant = Grant(statement.pop("Action"), statement.pop("Resource"), condition)
             sid = statement.pop("Sid", grant.actions[0].split(":")[0])
             assert not statement
             assert sid not in roles.setdefault(role, {})
@@ -162,15 +175,62 @@ def test_grants_stand_nowhere_else(template: Template) -> None:
     }
 
 
-def test_each_role_trusts_the_one_service_that_takes_it(template: Template) -> None:
+def test_each_role_trusts_the_one_service_that_takes_it_for_this_account(template: Template) -> None:
     found = {}
     for name, role in template.of_type("AWS::IAM::Role").items():
         (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
         assert (statement["Effect"], statement["Action"]) == ("Allow", "sts:AssumeRole")
         ((kind, service),) = statement["Principal"].items()
         assert kind == "Service"
-        found[name] = (service, statement.get("Condition"))
+        condition = template.texts(statement.get("Condition"))
+        source = condition["ArnLike"]["aws:SourceArn"] if condition else None
+        found[name] = (service, source)
+        account = {"StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"}}
+        assert condition == (account | {"ArnLike": {"aws:SourceArn": source}} if source else None)
     assert found == TRUST
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("global.anthropic.claude-sonnet-4-6", "global.anthropic.claude-sonnet-4-6"),
+        ("anthropic.claude-3-haiku-20240307-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"),
+        ("arn:aws:bedrock:us-east-1:000000000000:inference-profile/us.amazon.nova-pro-v1:0", "us.amazon.nova-pro-v1:0"),
+        ("arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/abc", "abc"),
+        ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
+    ],
+)
+def test_the_one_model_is_the_parameters_whether_it_is_an_id_or_an_arn(
+    template: Template, embedded: LocalStack, model: str, name: str
+) -> None:
+    """CloudFormation fills the resources in."""
+    (policy,) = (
+        policy["Properties"]["PolicyDocument"]
+        for policy in template.of_type("AWS::IAM::Policy").values()
+        if "AgentModelInvoke" in json.dumps(policy)
+    )
+    (resources,) = (item["Resource"] for item in policy["Statement"] if item["Sid"] == "AgentModelInvoke")
+    outputs = {f"O{index}": {"Value": value} for index, value in enumerate(resources)}
+    body = {
+        "Parameters": {"ModelId": template.body["Parameters"]["ModelId"]},
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": outputs,
+    }
+    cloudformation, stack = embedded.client("cloudformation"), f"s{uuid.uuid4().hex}"
+    given = [{"ParameterKey": "ModelId", "ParameterValue": model}]
+    cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(body), Parameters=given)
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    assert sorted(output["OutputValue"] for output in found["Outputs"]) == [
+        f"arn:aws:bedrock:us-east-1:000000000000:application-inference-profile/{name}",
+        f"arn:aws:bedrock:us-east-1:000000000000:inference-profile/{name}",
+        f"arn:aws:bedrock:us-east-1::foundation-model/{name}",
+    ]
+
+
+def test_the_runtimes_logs_are_the_only_ones_that_the_agents_role_writes(template: Template) -> None:
+    name = template.only("AWS::BedrockAgentCore::Runtime")["AgentRuntimeName"]
+    assert AGENT_LOGS.endswith(f"/{name}-*")
 
 
 def test_no_action_is_a_wildcard(template: Template) -> None:

@@ -149,6 +149,17 @@ def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
     [
         (Parameter.MODEL_ID, "us.anthropic.claude-sonnet-4-6-v1:0", ""),
         (Parameter.MODEL_ID, "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro", "a b"),
+        # The agent's role could not invoke these.
+        (
+            Parameter.MODEL_ID,
+            "arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0",
+            "arn:aws:bedrock:eu-west-1:123456789012:provisioned-model/abc",
+        ),
+        (
+            Parameter.MODEL_ID,
+            "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc",
+            "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/*",
+        ),
         (Parameter.AGENT_FACTORY, "mine.agents:my_agent", "mine.agents"),
         (Parameter.AGENT_FACTORY, "mine:_agent2", "mine:agent()"),
         (Parameter.AGENT_RUNTIME_ARN, "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/a_b-c", "runtime/a"),
@@ -160,11 +171,14 @@ def test_a_parameter_takes_what_it_is_for(template: Template, name: str, good: s
     assert not re.fullmatch(pattern, bad)
 
 
-def test_the_state_machine_logs_everything_and_is_traced(template: Template) -> None:
+def test_the_state_machine_logs_every_step_without_data_and_is_traced(template: Template) -> None:
     machine = template.only("AWS::StepFunctions::StateMachine")
     assert machine["TracingConfiguration"] == {"Enabled": True}
     logging = machine["LoggingConfiguration"]
-    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", True)
+    # In the data are events' details and task tokens.
+    assert (logging["Level"], logging["IncludeExecutionData"]) == ("ALL", False)
+    # Groups of this name need no entry of their own in the account's policy for log delivery.
+    assert template.named("AgentWorkflowLogs")["LogGroupName"].startswith("/aws/vendedlogs/states/")
     (destination,) = logging["Destinations"]
     assert template.text(destination["CloudWatchLogsLogGroup"]["LogGroupArn"]) == "<AgentWorkflowLogs.Arn>"
     assert template.text(machine["RoleArn"]) == "<AgentWorkflowRole.Arn>"

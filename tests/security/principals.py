@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from ministack.core import iam_evaluator
 
 from vigil.agent.models import STAND_IN
 from vigil.local.deploy import PROJECT
@@ -70,6 +71,8 @@ class Row:
     call: Callable[[World], Call] | None = None
     simulated_on: Callable[[World], str] = lambda world: "*"
     """Without a call, what IAM's simulator is asked about."""
+    profile: str = ""
+    """And through which inference profile of Bedrock that is reached."""
 
 
 def _given(arguments: dict[str, Any], world: World) -> dict[str, Any]:
@@ -89,7 +92,32 @@ OTHER_TABLE = {"TableName": "other"}
 OTHER_RUNTIME = f"arn:aws:bedrock-agentcore:{REGION}:{ACCOUNT}:runtime/other-abcdefghij"
 OTHER_MACHINE = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:other"
 LOG_GROUP = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group"
-AGENT_LOGS = "/aws/bedrock-agentcore/runtimes/vigil"
+AGENT_LOGS = "/aws/bedrock-agentcore/runtimes/VigilAgentRuntimeA4BEDBC4-abcdefghij-DEFAULT"
+OTHER_AGENT_LOGS = "/aws/bedrock-agentcore/runtimes/other-abcdefghij-DEFAULT"
+MODELS = f"arn:aws:bedrock:{REGION}::foundation-model"
+PROFILES = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile"
+
+
+def reaches(iam: Any, role: str, model: str, profile: str) -> bool:
+    """Whether ``role`` may invoke ``model`` through the inference profile ``profile``.
+
+    By the evaluator of the embedded AWS, whose simulator takes no keys of a request's context.
+    """
+    documents = [
+        iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    ]
+    context = iam_evaluator.EvalContext(
+        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test",
+        principal_type="AssumedRole",
+        principal_account=ACCOUNT,
+        action="bedrock:InvokeModel",
+        resource_arn=model,
+        region=REGION,
+        service_context={"bedrock:inferenceprofilearn": profile},
+    )
+    policies = [iam_evaluator.parse_policy_document(document) for document in documents]
+    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
 
 def _conversation(model: str) -> dict[str, Any]:
@@ -150,8 +178,12 @@ GRANTED = [
                  Bucket=_bucket, Prefix=f"{prefix}x"),
         )
     ),
-    _row("bedrock:InvokeModel", "a foundation model", (AGENT,), "bedrock-runtime", "converse",
+    _row("bedrock:InvokeModel", "the stack's model", (AGENT,), "bedrock-runtime", "converse",
          **_conversation(STAND_IN)),
+    Row("bedrock:InvokeModel", "the stack's model as an inference profile", (AGENT,),
+        simulated_on=lambda world: f"{PROFILES}/{STAND_IN}"),
+    Row("bedrock:InvokeModel", "a model behind that profile", (AGENT,),
+        simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/{STAND_IN}"),
     _row("lambda:ListFunctions", "all", (AGENT,), "lambda", "list_functions"),
     _row("lambda:ListProvisionedConcurrencyConfigs", "all", (AGENT,), "lambda", "list_provisioned_concurrency_configs",
          FunctionName="orders-api"),
@@ -171,11 +203,11 @@ GRANTED = [
     _row("compute-optimizer:GetEnrollmentStatus", "all", (AGENT,), "compute-optimizer", "get_enrollment_status"),
     _row("compute-optimizer:GetLambdaFunctionRecommendations", "all", (AGENT,), "compute-optimizer",
          "get_lambda_function_recommendations"),
-    _row("logs:CreateLogGroup", "AgentCore's log groups", (AGENT,), "logs", "create_log_group",
+    _row("logs:CreateLogGroup", "its runtime's log groups", (AGENT,), "logs", "create_log_group",
          logGroupName=AGENT_LOGS),
-    _row("logs:DescribeLogStreams", "AgentCore's log groups", (AGENT,), "logs", "describe_log_streams",
+    _row("logs:DescribeLogStreams", "its runtime's log groups", (AGENT,), "logs", "describe_log_streams",
          logGroupName=AGENT_LOGS),
-    *_logging("AgentCore's log streams", (AGENT,), lambda world: f"{LOG_GROUP}:{AGENT_LOGS}"),
+    *_logging("its runtime's log streams", (AGENT,), lambda world: f"{LOG_GROUP}:{AGENT_LOGS}"),
     *_logging("the invoker's log group", (INVOKER,), lambda world: world.log_groups[INVOKER]),
     *_logging("the reconciler's log group", (RECONCILER,), lambda world: world.log_groups[RECONCILER]),
     *(
@@ -204,7 +236,13 @@ BEYOND = [
     _row("s3:ListBucket", "the whole bucket", (), "s3", "list_objects_v2", Bucket=_bucket),
     _row("s3:PutObject", "another bucket", (), "s3", "put_object", Bucket="other", Key="sessions/x", Body=b""),
     _row("s3:GetObject", "another bucket", (), "s3", "get_object", Bucket="other", Key="sessions/x"),
+    _row("bedrock:InvokeModel", "another model", (), "bedrock-runtime", "converse",
+         **_conversation("anthropic.any")),
     # The embedded AWS takes every model for a foundation model.
+    Row("bedrock:InvokeModel", "another inference profile", (),
+        simulated_on=lambda world: f"{PROFILES}/global.anthropic.any"),
+    Row("bedrock:InvokeModel", "a model behind another profile", (),
+        simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/global.anthropic.any"),
     Row("bedrock:InvokeModel", "a provisioned model", (),
         simulated_on=lambda world: f"arn:aws:bedrock:{REGION}:{ACCOUNT}:provisioned-model/abcdefghijkl"),
     _row("lambda:InvokeFunction", "another function", (), "lambda", "invoke", FunctionName="orders-api"),
@@ -220,6 +258,11 @@ BEYOND = [
          executionArn=f"{OTHER_MACHINE.replace(':stateMachine:', ':execution:')}:none"),
     _row("states:SendTaskSuccess", "a task of nobody's", (), "stepfunctions", "send_task_success",
          taskToken="none", output="{}"),
+    _row("logs:CreateLogGroup", "another runtime's log groups", (), "logs", "create_log_group",
+         logGroupName=OTHER_AGENT_LOGS),
+    _row("logs:DescribeLogStreams", "another runtime's log groups", (), "logs", "describe_log_streams",
+         logGroupName=OTHER_AGENT_LOGS),
+    *_logging("another runtime's log groups", (), lambda world: f"{LOG_GROUP}:{OTHER_AGENT_LOGS}"),
     *_logging("another log group", (), lambda world: f"{LOG_GROUP}:/aws/lambda/orders-api"),
 ]  # fmt: skip
 """The same on what nobody granted."""
@@ -323,6 +366,9 @@ class Caller:
 
     def may(self, row: Row) -> bool:
         """Whether the call of ``row`` is let through, whatever comes of it."""
+        if row.profile:
+            iam, role = self._world.client("iam"), self._world.roles[self._role]
+            return reaches(iam, role, row.simulated_on(self._world), row.profile)
         if row.call is None:
             simulated = self._world.client("iam").simulate_principal_policy(
                 PolicySourceArn=self._world.arns[self._role],

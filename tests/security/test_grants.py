@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.security.principals import MODELS, PROFILES, reaches
 from tests.support import Workflow, until
+from vigil.agent.models import STAND_IN
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
@@ -73,6 +75,8 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("AgentArtifactRead", "s3:GetObject"): Failed("AgentFailed", HELLO, "403"),
     ("AgentArtifactList", "s3:ListBucket"): Failed("AccessDenied", LISTS),
     ("AgentModelInvoke", "bedrock:InvokeModel"): Failed("AccessDeniedException", HELLO),
+    # The embedded AWS knows no inference profiles.
+    ("AgentModelBehindProfile", "bedrock:InvokeModel"): None,
     ("AgentReadFunctions", "lambda:ListFunctions"): Failed("AgentFailed", COSTS, "ListFunctions: access denied"),
     ("AgentReadFunctions", "lambda:ListProvisionedConcurrencyConfigs"): Gap("ListProvisionedConcurrencyConfigs"),
     ("AgentReadFunctions", "lambda:GetFunctionRecursionConfig"): Gap("GetFunctionRecursionConfig"),
@@ -176,6 +180,16 @@ def test_without_the_grant_iam_denies(
     assert allowed(stack, statement, action) == {"allowed"}
     with without(stack, statement, action):
         assert allowed(stack, statement, action) == {"implicitDeny"}
+
+
+def test_without_agent_model_behind_profile_no_profile_leads_to_a_model(
+    stack: LocalStack, statements: dict[str, Statement]
+) -> None:
+    statement, iam = statements["AgentModelBehindProfile"], stack.client("iam")
+    behind = (iam, statement.role, f"{MODELS}/anthropic.any", f"{PROFILES}/{STAND_IN}")
+    assert reaches(*behind)
+    with without(stack, statement, "bedrock:InvokeModel"):
+        assert not reaches(*behind)
 
 
 @pytest.mark.criterion("6.2")

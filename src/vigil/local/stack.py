@@ -170,7 +170,12 @@ class LocalStack:
         self.outputs = deploy(
             assembly,
             self.session(),
-            {**parameters, Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"]},
+            {
+                # The agent's role may invoke this model alone.
+                Parameter.MODEL_ID: agent_environment[Env.MODEL] or STAND_IN,
+                **parameters,
+                Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"],
+            },
         )
         control.update_agent_runtime(
             agentRuntimeId=created["agentRuntimeId"], roleArn=self.outputs[Output.AGENT_ROLE], **runtime
