@@ -83,8 +83,11 @@ class Artifacts:
         """
         self._put(f"{HISTORY_PREFIX}{check_name(series)}/{day.isoformat()}_{self._session_id}.json", text)
 
-    def last(self, series: str, day: date) -> str | None:
-        """Return what another session kept last of ``series``, of ``day`` or earlier; None if there is nothing."""
+    def kept_before(self, series: str, day: date) -> Iterator[str]:
+        """Yield what other sessions kept of ``series`` before ``day``, the last first; of one day the last written.
+
+        Not of ``day`` itself: an event more on a day does not take the last analysis of an earlier one away.
+        """
         prefix = f"{HISTORY_PREFIX}{check_name(series)}/"
         own, until = f"_{self._session_id}.json", f"{prefix}{day.isoformat()}"
         with _translated(f"s3://{self._bucket}/{prefix}"):
@@ -93,14 +96,14 @@ class Artifacts:
                 (dated, item["LastModified"], item["Key"])
                 for page in pages
                 for item in page.get("Contents", ())
-                if (dated := item["Key"].rpartition("_")[0]) <= until
+                if (dated := item["Key"].rpartition("_")[0]) < until
                 and not item["Key"].endswith(own)
                 and item["Size"] <= MAX_ARTIFACT_BYTES
             ]
-            if not kept:
-                return None
-            body = self._s3.get_object(Bucket=self._bucket, Key=max(kept)[2])["Body"].read()
-        return body.decode(errors="replace")
+        for _, _, key in sorted(kept, reverse=True):
+            with _translated(f"s3://{self._bucket}/{key}"):
+                body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            yield body.decode(errors="replace")
 
 
 def check_name(name: object) -> str:

@@ -20,7 +20,7 @@ def shown(analysis: Analysis) -> str:
     """Return all that the analysis gives to a model, and to people."""
     details = (finding_detail(analysis, finding.id) for finding in analysis.findings)
     told = [savings_brief(analysis), usage_brief(analysis.usage), *details]
-    artifacts = artifacts_of(analysis, summary="", order=(), notes={}, written_by="a model", previous=None)
+    artifacts = artifacts_of(analysis, summary="", order=(), notes={}, written_by="a model")
     return "\n".join([*map(as_text, told), *artifacts.values()])
 
 
@@ -90,7 +90,7 @@ def test_names_that_look_like_markup_come_through_as_they_are(clients: Clients, 
     commands = "\n".join(finding.how_to for finding in found.findings)
     words = {word.partition("=")[2] or word for word in shlex.split(commands, comments=True)}
     assert {name, group, alias} <= words
-    report = artifacts_of(found, summary="", order=(), notes={}, written_by="a model", previous=None)[REPORT]
+    report = artifacts_of(found, summary="", order=(), notes={}, written_by="a model")[REPORT]
     # What a reader of Markdown would take for markup stands in code only.
     prose = re.sub(r"(?s)^```.*?^```|`[^`\n]*`", "", report, flags=re.MULTILINE)
     assert "init" in prose

@@ -1,5 +1,9 @@
+import json
+from datetime import date
+
 from benchmarks.findings.run import run
 from benchmarks.findings.score import GOALS, Summary
+from vigil.costs.history import read_document
 from vigil.local.sample_account import build
 
 
@@ -7,4 +11,6 @@ def test_the_analysis_of_the_sample_account_reaches_every_goal() -> None:
     scored = run("default", build())
     summary = Summary((scored.score,))
     missed = {goal.name: goal.of(summary) for goal in GOALS if not goal.met(summary)}
+    # And the next analysis can compare with it.
+    assert read_document(json.dumps(scored.document), date.max)
     assert not missed, (sorted(scored.score.wrong), sorted(scored.score.missed), scored.score.abstained)

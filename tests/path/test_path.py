@@ -7,10 +7,12 @@ import sys
 import pytest
 
 from tests.support import Workflow, command, until
+from vigil.artifacts import HISTORY_PREFIX
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT
 from vigil.local.sample_account import build
 from vigil.local.stack import LocalStack
+from vigil.names import Output
 from vigil.session import Failure, Session, Status
 
 
@@ -113,7 +115,12 @@ def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflo
         item.name for item in build().functions if item.name.startswith("invoices-")
     }
     assert findings["comparison"] is None
-    # The same once more: it is compared with the last one.
+    # The same on another day: it is compared with the last one.
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=HISTORY_PREFIX)["Contents"]
+    (kept,) = [item["Key"] for item in listed if event_id in item["Key"]]
+    earlier = kept.replace(findings["window"]["end"], "2026-01-01")
+    s3.copy_object(Bucket=bucket, Key=earlier, CopySource={"Bucket": bucket, "Key": kept})
     event_id = put_event(stack, detail)
     ended(workflow, event_id)
     compared = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))["comparison"]

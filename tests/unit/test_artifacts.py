@@ -54,6 +54,10 @@ def test_a_browser_is_told_what_an_artifact_is(artifacts: Artifacts, s3: Any, na
 JUNE, JULY, AUGUST = (date(2026, month, 1) for month in (6, 7, 8))
 
 
+def last(artifacts: Artifacts, series: str, day: date) -> str | None:
+    return next(artifacts.kept_before(series, day), None)
+
+
 @pytest.fixture
 def series() -> str:
     return uuid.uuid4().hex
@@ -68,14 +72,27 @@ def another(s3: Any) -> Callable[[], Artifacts]:
 def test_a_session_finds_what_another_kept_last_and_never_its_own(
     artifacts: Artifacts, another: Callable[[], Artifacts], series: str
 ) -> None:
-    assert artifacts.last(series, JULY) is None
+    assert last(artifacts, series, AUGUST) is None
     artifacts.keep(series, JULY, "own")
-    assert artifacts.last(series, JULY) is None
+    assert last(artifacts, series, AUGUST) is None
     another().keep(series, JULY, "July")
     another().keep(series, JUNE, "June")
     another().keep(series, AUGUST, "August")
     another().keep(uuid.uuid4().hex, JULY, "of another series")
-    assert [artifacts.last(series, day) for day in (JUNE, JULY, AUGUST)] == ["June", "July", "August"]
+    assert [list(artifacts.kept_before(series, day)) for day in (JUNE, JULY, AUGUST)] == [
+        [],
+        ["June"],
+        ["July", "June"],
+    ]
+
+
+def test_another_session_of_the_same_day_does_not_take_the_one_of_an_earlier_day_away(
+    artifacts: Artifacts, another: Callable[[], Artifacts], series: str
+) -> None:
+    another().keep(series, JUNE, "June")
+    for _ in range(3):
+        another().keep(series, JULY, "July")
+    assert list(artifacts.kept_before(series, JULY)) == ["June"]
 
 
 def test_of_one_day_the_session_that_ended_last_counts(
@@ -91,7 +108,7 @@ def test_of_one_day_the_session_that_ended_last_counts(
         return len({item["LastModified"] for item in listed}) == 2
 
     assert until(later)
-    assert artifacts.last(series, JULY) == "second"
+    assert list(artifacts.kept_before(series, AUGUST)) == ["second", "first"]
 
 
 def test_keeping_twice_replaces_ones_own_and_nothing_else(
@@ -100,7 +117,7 @@ def test_keeping_twice_replaces_ones_own_and_nothing_else(
     other = another()
     for kept, text in ((artifacts, "one"), (other, "two"), (artifacts, "three")):
         kept.keep(series, JULY, text)
-    assert (artifacts.last(series, JULY), other.last(series, JULY)) == ("two", "three")
+    assert (last(artifacts, series, AUGUST), last(other, series, AUGUST)) == ("two", "three")
     assert s3.list_objects_v2(Bucket="artifacts", Prefix=f"{HISTORY_PREFIX}{series}/")["KeyCount"] == 2
 
 
@@ -109,11 +126,11 @@ def test_what_is_too_large_is_neither_kept_nor_read(artifacts: Artifacts, s3: An
         artifacts.keep(series, JULY, "x" * (MAX_ARTIFACT_BYTES + 1))
     key = f"{HISTORY_PREFIX}{series}/{JULY}_{uuid.uuid4()}.json"
     s3.put_object(Bucket="artifacts", Key=key, Body=b"x" * (MAX_ARTIFACT_BYTES + 1))
-    assert artifacts.last(series, JULY) is None
+    assert last(artifacts, series, AUGUST) is None
 
 
 @pytest.mark.parametrize("series", ["", "../sessions", "a/b"])
 def test_a_series_cannot_leave_the_history(artifacts: Artifacts, series: str) -> None:
-    for use in (lambda: artifacts.keep(series, JULY, "x"), lambda: artifacts.last(series, JULY)):
+    for use in (lambda: artifacts.keep(series, JULY, "x"), lambda: last(artifacts, series, JULY)):
         with pytest.raises(InvalidArtifact, match="artifact name must be"):
             use()

@@ -8,7 +8,7 @@ from typing import Any
 
 from vigil.costs import charts
 from vigil.costs.analysis import Analysis
-from vigil.costs.comparison import OLD_FORMAT, Comparison, compare
+from vigil.costs.comparison import Comparison, compare
 from vigil.costs.compute import Compute
 from vigil.costs.finding import Finding
 from vigil.costs.inventory import Function
@@ -42,14 +42,14 @@ def artifacts_of(
     order: Sequence[str],
     notes: Mapping[str, str],
     written_by: str,
-    previous: str | None,
+    previous: Iterable[str] = (),
 ) -> dict[str, str]:
     """Return the artifacts by name in the order in which they are to be saved, the report last.
 
-    ``previous``: findings.json of the last analysis of the same scope, None if there is none. Raises InvalidInput as
+    ``previous``: findings.json of earlier analyses of the same scope, the last one first. Raises InvalidInput as
     render_report does.
     """
-    comparison = None if previous is None else _compare(previous, analysis)
+    comparison = compare(previous, analysis)
     report = render_report(
         analysis, summary=summary, order=order, notes=notes, written_by=written_by, comparison=comparison
     )
@@ -57,13 +57,6 @@ def artifacts_of(
     drawn = {BY_FINDING: charts.by_kind(claims), BY_FUNCTION: charts.by_function(claims)}
     svgs = {name: svg for name, svg in drawn.items() if svg}
     return {FINDINGS: findings_json(analysis, comparison), **svgs, PAGE: render_page(report, svgs), REPORT: report}
-
-
-def _compare(previous: str, analysis: Analysis) -> Comparison | str:
-    try:
-        return compare(json.loads(previous), analysis)
-    except (ValueError, RecursionError):
-        return OLD_FORMAT
 
 
 def findings_json(analysis: Analysis, comparison: Comparison | str | None = None) -> str:

@@ -137,17 +137,11 @@ def _in_brief(comparison: Comparison | str | None) -> str:
         f"{len(comparison.new):,} new, {len(comparison.changed):,} changed, {len(comparison.gone):,} gone,"
         f" {len(comparison.realised):,} realised"
     )
-    saved = f", which saves {_realised_money(comparison)}" if comparison.realised else ""
-    return f"**Since {comparison.since}:** {counts}{saved}."
-
-
-def _realised_money(comparison: Comparison) -> str:
-    measured = fsum(item.dollars for item in comparison.realised if item.measured)
-    assumed = fsum(item.dollars for item in comparison.realised if not item.measured)
-    return (
-        f"**{money(comparison.saved)}** per {PERIOD_DAYS} days ({money(measured)} measured,"
-        f" {money(assumed)} as it was expected)"
-    )
+    measured = sum(item.measured for item in comparison.realised)
+    saved = f", which saves **{money(comparison.saved)}** per {PERIOD_DAYS} days as measured" if measured else ""
+    rest = len(comparison.realised) - measured
+    unknown = f" ({rest:,} of them not measured)" if rest else ""
+    return f"**Since {comparison.since}:** {counts}{unknown}{saved}."
 
 
 def _how_sure(analysis: Analysis, findings: Sorted) -> str:
@@ -228,6 +222,7 @@ def _since(analysis: Analysis, comparison: Comparison) -> Iterator[str]:
         f"Changed: another proposal, or expected savings that differ by more than {CHANGED_SHARE:.0%} and"
         f" {money(CHANGED_DOLLARS)}. Realised: what was proposed is in place. Its savings are measured as what an"
         " invocation costs less than then, times the invocations now; the window may include days before the change."
+        " What was only expected then is not in what was saved."
     )
     yield ""
 
@@ -252,7 +247,7 @@ def _changes(item: Realised) -> str:
 def _how_much(item: Realised) -> tuple[str, str]:
     if all(told.savings == NOTHING for told in item.then):
         return "", "claimed no money"
-    return money(item.dollars), "measured" if item.measured else "as expected then"
+    return money(item.dollars), "measured" if item.measured else "expected then, not measured"
 
 
 def _observations(analysis: Analysis, findings: Sorted, notes: Mapping[str, str], written_by: str) -> Iterator[str]:

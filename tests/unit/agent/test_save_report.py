@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from vigil.agent.session import AgentSession
 from vigil.agent.tools.lambda_costs import lambda_cost_tools
 from vigil.artifacts import Artifacts
 from vigil.costs.analysis import Analysis, Analyst
+from vigil.costs.document import findings_json
 from vigil.costs.request import CostRequest
+from vigil.costs.usage import Window
 from vigil.errors import InvalidInput, SessionEnded
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, REPORT
 from vigil.session import Status
@@ -56,6 +59,12 @@ def put(s3: Any) -> Iterator[list[str]]:
     s3.meta.events.unregister("provide-client-params.s3.PutObject", told)
 
 
+def next_day(found: Analysis) -> Analysis:
+    """Return the same analysis, of a window that ends a day later."""
+    window = Window(found.usage.window.start + timedelta(days=1), found.usage.window.end + timedelta(days=1))
+    return replace(found, usage=replace(found.usage, window=window))
+
+
 def test_the_report_is_saved_last(
     save: Callable[..., str], session: AgentSession, put: list[str], found: Analysis
 ) -> None:
@@ -83,10 +92,14 @@ def test_what_is_refused_leaves_nothing_behind(save: Callable[..., str], put: li
 def test_a_session_compares_with_the_last_one_of_the_same_functions_and_not_with_itself(
     save: Callable[..., str], session: AgentSession, other: AgentSession, found: Analysis
 ) -> None:
+    none = "there is none of the same functions on record"
     save(found)
     save(found)
-    assert "there is none of the same functions on record" in session.artifacts.read(REPORT)
+    assert none in session.artifacts.read(REPORT)
+    # Of the same day as the first, which is not earlier; the next day both are.
     save(found, other)
+    assert none in other.artifacts.read(REPORT)
+    save(next_day(found), other)
     assert "**Since 2026-07-01:** 0 new" in other.artifacts.read(REPORT)
     save(replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex)), other)
     assert "there is none of the same functions on record" in other.artifacts.read(REPORT)
@@ -102,5 +115,9 @@ def test_a_history_that_is_damaged_breaks_no_session(
         if item["Key"].endswith(put[0])
     )
     s3.put_object(Bucket="artifacts", Key=key, Body=b"\xff{")
-    save(found)
+    save(next_day(found))
     assert "no comparison" in session.artifacts.read(REPORT)
+    good, _, _ = key.rpartition("/")
+    s3.put_object(Bucket="artifacts", Key=f"{good}/2026-06-01_{uuid.uuid4()}.json", Body=findings_json(found).encode())
+    save(next_day(found))
+    assert "**Since 2026-07-01:** 0 new" in session.artifacts.read(REPORT)

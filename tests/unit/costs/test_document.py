@@ -9,10 +9,11 @@ from tests.unit.costs.analyses import analysis, finding, observation, used
 from tests.unit.costs.cases import function
 from vigil.artifacts import MAX_ARTIFACT_BYTES
 from vigil.costs.analysis import Analysis
-from vigil.costs.comparison import OLD_FORMAT, compare
+from vigil.costs.comparison import compare
 from vigil.costs.document import artifacts_of, findings_json, scope
 from vigil.costs.finding import Measure
 from vigil.costs.gaps import Gap
+from vigil.costs.history import OLD_FORMAT
 from vigil.costs.request import CostRequest
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT
 
@@ -29,7 +30,7 @@ ANALYSIS = analysis(
 )
 
 
-def saved(of: Analysis = ANALYSIS, previous: str | None = None) -> dict[str, str]:
+def saved(of: Analysis = ANALYSIS, *previous: str) -> dict[str, str]:
     return artifacts_of(of, summary="Look.", order=(), notes={}, written_by="x", previous=previous)
 
 
@@ -82,9 +83,9 @@ def test_what_no_encoding_carries_and_no_terminal_should_see_is_escaped() -> Non
 
 
 def test_the_next_session_compares_its_findings_with_these() -> None:
-    again = saved(previous=saved()[FINDINGS])
+    again = saved(ANALYSIS, saved()[FINDINGS])
     assert "**Since 2026-07-01:** 0 new, 0 changed, 0 gone, 0 realised." in again[REPORT]
-    later = saved(analysis([finding("new")]), previous=saved()[FINDINGS])
+    later = saved(analysis([finding("new")]), saved()[FINDINGS])
     comparison = json.loads(later[FINDINGS])["comparison"]
     assert comparison["since"] == "2026-07-01"
     assert comparison["counts"] == {"new": 1, "changed": 0, "realised": 0, "gone": 3}
@@ -94,7 +95,7 @@ def test_the_next_session_compares_its_findings_with_these() -> None:
 
 @pytest.mark.parametrize("previous", ["", "{", "[1]", "[" * 100_000, '{"functions": 5}', "\ufffd"])
 def test_what_cannot_be_compared_breaks_nothing_and_is_told(previous: str) -> None:
-    written = saved(previous=previous)
+    written = saved(ANALYSIS, previous)
     assert f"**Since the last analysis:** no comparison, {OLD_FORMAT}." in written[REPORT]
     assert json.loads(written[FINDINGS])["comparison"] == {"not_compared": OLD_FORMAT}
 
@@ -106,7 +107,7 @@ def test_an_account_that_is_too_large_keeps_what_saves_most_and_counts_the_rest(
         [finding(name, (4_000 - place, 4_000, 4_000), **text) for place, name in enumerate(names)],
         gaps=tuple(Gap(name, "why" * 20) for name in names),
     )
-    written = findings_json(large, compare(json.loads(findings_json(ANALYSIS)), large))
+    written = findings_json(large, compare([findings_json(ANALYSIS)], large))
     assert len(written.encode()) < MAX_ARTIFACT_BYTES
     document = json.loads(written)
     left_out, findings = document["left_out"], document["findings"]
@@ -117,7 +118,7 @@ def test_an_account_that_is_too_large_keeps_what_saves_most_and_counts_the_rest(
     assert ["evidence" in item for item in findings].count(False) == left_out["findings_in_brief"] > 100
     assert document["comparison"]["counts"]["new"] == 4_000
     # What was left out of it can still be compared with.
-    assert not isinstance(compare(document, ANALYSIS), str)
+    assert not isinstance(compare([written], ANALYSIS), str)
     assert max(len(text.encode()) for text in saved(large).values()) < MAX_ARTIFACT_BYTES
 
 

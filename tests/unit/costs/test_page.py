@@ -54,7 +54,7 @@ def page_of(name: str) -> str:
     """Return the page of an analysis in which a function is called ``name``, and so is all text about it."""
     texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
     about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
-    return artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name, previous=None)[PAGE]
+    return artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)[PAGE]
 
 
 def assert_harmless(html: str) -> Page:
@@ -89,7 +89,7 @@ def test_the_policy_allows_its_own_styles_and_nothing_else() -> None:
 
 
 def test_a_page_without_savings_has_no_chart() -> None:
-    html = artifacts_of(analysis(), summary="Look.", order=(), notes={}, written_by="x", previous=None)[PAGE]
+    html = artifacts_of(analysis(), summary="Look.", order=(), notes={}, written_by="x")[PAGE]
     assert "<svg" not in html
 
 

@@ -245,14 +245,14 @@ COMPARISON = Comparison(
 def test_what_has_changed_is_told_in_brief_and_in_full() -> None:
     report = render(comparison=COMPARISON)
     assert (
-        "- **Since 2026-06-01:** 1 new, 1 changed, 1 gone, 2 realised, which saves **$3.50** per 30 days"
-        " ($2.50 measured, $1.00 as it was expected)."
+        "- **Since 2026-06-01:** 1 new, 1 changed, 1 gone, 2 realised (1 of them not measured), which saves **$2.50**"
+        " per 30 days as measured."
     ) in section(report, "Summary")
     since = section(report, "Since 2026-06-01")
     assert "Then **$60.00** per 30 days could be expected to be saved ($50.00 to $70.00)." in since
     for row in (
         "| small | Follow arm64; Follow memory-too-high | $2.50 | measured |",
-        "| small | Follow log-retention-unset | $1.00 | as expected then |",
+        "| small | Follow log-retention-unset | $1.00 | expected then, not measured |",
         "| large | Follow arm64 | $20.00 expected |",
         "| large | Follow memory-too-high | $20.00 expected, $2.00 then |",
         "| deleted | Follow arm64 | gone, with its function |",

@@ -84,7 +84,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             order=order or (),
             notes=notes or {},
             written_by=written_by,
-            previous=session.artifacts.last(series, analysis.end),
+            previous=session.artifacts.kept_before(series, analysis.end),
         )
         # Refused once the session has ended: its report then stays as it is.
         session.note("saving the report")
