@@ -172,7 +172,7 @@ class LocalStack:
             self.session(),
             {
                 # The agent's role may invoke this model alone.
-                Parameter.MODEL_ID: agent_environment[Env.MODEL] or STAND_IN,
+                Parameter.MODEL_ID: self.secrets.agent_environment[Env.MODEL] or STAND_IN,
                 **parameters,
                 Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"],
             },
