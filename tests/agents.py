@@ -194,6 +194,21 @@ def reports_usage(session: AgentSession) -> Agent:
     return Agent(model=model, tools=tools, callback_handler=None)
 
 
+def hostile(session: AgentSession) -> Any:
+    """Puts the text of its detail wherever an agent can, and fails with it unless it is to save it as artifacts."""
+    text, saved = session.detail["text"], session.detail.get("artifacts", {})
+    session.note(text)
+    task = session.journal.start_task(session.session_id, "work")
+    session.journal.end_task(session.session_id, task, message=text)
+    for name, content in saved.items():
+        session.artifacts.write(name, content)
+    if saved:
+        session.complete()
+    else:
+        session.fail(text, text)
+    return lambda prompt: None
+
+
 def chosen(session: AgentSession) -> Agent:
     """The agent that the event's detail names, so that one deployed stack runs them all; the cost agent otherwise."""
     name = session.detail.get("agent")

@@ -22,7 +22,13 @@ TIMING = {
 }
 
 
-STACK_USERS = ("infra/test_one_template", "path/test_cli", "path/test_path", "workflow/test_workflow")
+STACK_USERS = (
+    "infra/test_one_template",
+    "path/test_cli",
+    "path/test_hostile_text",
+    "path/test_path",
+    "workflow/test_workflow",
+)
 LONG = (
     "chaos/test_faults",
     "stack",

@@ -55,14 +55,14 @@ class Artifacts:
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
 
     def read(self, name: str) -> str:
-        """Return the text of ``name``; raises InvalidArtifact if there is none."""
+        """Return the text of ``name``, bytes that are no text replaced; raises InvalidArtifact if there is none."""
         address = self.uri(name)
         with _translated(address):
             try:
                 body = self._s3.get_object(Bucket=self._bucket, Key=self._prefix + name)["Body"].read()
             except self._s3.exceptions.NoSuchKey as error:
                 raise InvalidArtifact(f"no artifact {name} in this session") from error
-        return body.decode()
+        return body.decode(errors="replace")
 
     def exists(self, name: str) -> bool:
         """Whether ``name`` has been saved."""

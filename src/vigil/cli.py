@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
+from typer.exceptions import TyperException
 
 from vigil.artifacts import Artifacts
 from vigil.deployment import Deployment
-from vigil.errors import AwsUnavailable, InvalidDetail, LocalStackError, VigilError
-from vigil.names import FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
+from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidDetail, LocalStackError, VigilError
+from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import require
+from vigil.terminal import Terminal, take_any_character
+from vigil.text import one_line, to_json, visible
 from vigil.watch import Moment, Outcome, await_end, watch
 
 HELP = "Start sessions, watch them and read their reports, on AWS or on a local stack."
@@ -33,8 +35,7 @@ HELP = "Start sessions, watch them and read their reports, on AWS or on a local 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, pretty_exceptions_enable=False)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")
 app.add_typer(local_app, name="local")
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console, errors = Terminal(), Terminal(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
@@ -124,7 +125,7 @@ def _watch(deployment: Deployment, session_id: str) -> Outcome:
                 return event
             begun = begun or event.at
             if event.kind == "progress":
-                progress = f": {event.text}"
+                progress = f": {one_line(event.text)}"
                 continue
             if event.kind == "workflow" and event.text in WAITING:
                 polls += event.text == "CheckStatus"
@@ -137,7 +138,7 @@ def _watch(deployment: Deployment, session_id: str) -> Outcome:
 
 def _line(moment: Moment, seconds: float) -> str:
     colour = {"workflow": "blue", "session": "bold magenta", "phase": "green"}[moment.kind]
-    return f"{max(seconds, 0):8.1f} s  [{colour}]{moment.kind:<9}[/] {escape(moment.text)}"
+    return f"{max(seconds, 0):8.1f} s  [{colour}]{moment.kind:<9}[/] {escape(one_line(moment.text))}"
 
 
 def _conclude(outcome: Outcome) -> None:
@@ -146,33 +147,61 @@ def _conclude(outcome: Outcome) -> None:
     if outcome.completed:
         console.print(f"[bold green]COMPLETED[/] after {outcome.seconds:.1f} s")
         return
-    errors.print(f"[bold red]FAILED[/] after {outcome.seconds:.1f} s  {outcome.code}: ", end="")
-    errors.print(outcome.message or "no cause was recorded", markup=False)
+    errors.print(f"[bold red]FAILED[/] after {outcome.seconds:.1f} s  ", end="")
+    errors.say(f"{outcome.code}: {outcome.message or 'no cause was recorded'}")
     raise typer.Exit(1)
 
 
 def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
+    from vigil.costs.page import readable_markdown, render_page
+
     artifacts = deployment.artifacts(session_id)
     report = artifacts.read(REPORT)
-    others = {name: artifacts.read(name) for name in RENDERED if name != REPORT and artifacts.exists(name)}
+    svgs = _charts(artifacts)
+    texts = {**svgs, PAGE: render_page(report, svgs), REPORT: readable_markdown(report)}
+    if artifacts.exists(FINDINGS):
+        try:
+            texts = {FINDINGS: _findings(artifacts), **texts}
+        except InvalidArtifact as error:
+            errors.say(f"left out: {error}", style="red")
     # Of the session before this one, nothing must stay beside this one's report.
     for name in RENDERED:
         (out / name).unlink(missing_ok=True)
-    for name, text in {**others, REPORT: report}.items():
+    for name, text in texts.items():
         _write(out / name, text)
     # The report's part before its second section is its summary.
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
-    console.print(head, markup=False)
+    console.write(f"{head}\n")
     console.rule()
-    console.print(f"full report: {out / REPORT}", markup=False)
-    if PAGE in others:
-        console.print(f"as a page with charts: {out / PAGE}", markup=False)
+    console.say(f"full report: {out / REPORT}")
+    console.say(f"as a page{' with charts' if svgs else ''}: {out / PAGE}")
+
+
+def _charts(artifacts: Artifacts) -> dict[str, str]:
+    """Return the session's charts by name, drawn anew from what it saved; says so of one that cannot be."""
+    from vigil.costs.svg import redrawn
+
+    svgs = {}
+    for name in filter(artifacts.exists, (BY_FINDING, BY_FUNCTION)):
+        try:
+            svgs[name] = redrawn(artifacts.read(name))
+        except InvalidArtifact as error:
+            errors.say(f"left out: {name}: {error}", style="red")
+    return svgs
+
+
+def _findings(artifacts: Artifacts) -> str:
+    """Return the session's findings as JSON; raises InvalidArtifact if what it saved is none."""
+    try:
+        return to_json(json.loads(artifacts.read(FINDINGS)), indent=2) + "\n"
+    except (ValueError, RecursionError) as error:
+        raise InvalidArtifact(f"{FINDINGS} of this session is not JSON: {error}") from error
 
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_suffix(".part")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_text(text, encoding="utf-8", newline="\n")
     partial.replace(path)
 
 
@@ -186,7 +215,10 @@ def trigger(
 ) -> None:
     """Publish the event that starts a session and print the session's id."""
     session_id = Deployment().trigger(_detail(detail, regions, days, functions))
-    print(json.dumps({"session_id": session_id}) if as_json else session_id)
+    if as_json:
+        console.write(to_json({"session_id": session_id}) + "\n")
+    else:
+        console.say(session_id)
 
 
 @app.command("watch")
@@ -203,12 +235,12 @@ def stop(
     """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
     deployment = Deployment()
     deployment.stop(session_id, reason)
-    console.print(f"stopped {session_id}")
+    console.say(f"stopped {session_id}")
     try:
         await_end(deployment, session_id)
     except AwsUnavailable as error:
         # The session has ended all the same.
-        errors.print(f"its workflow: {error}", markup=False)
+        errors.say(f"its workflow: {error}")
 
 
 @app.command()
@@ -222,7 +254,7 @@ def sessions(
     found = deployment.journal.recent(limit, parse_status(status.upper()) if status else None)
     _tell_dead_letters(deployment)
     if as_json:
-        print(json.dumps([dataclasses.asdict(session) for session in found]))
+        console.write(to_json([dataclasses.asdict(session) for session in found]) + "\n")
         return
     if not found:
         console.print("no sessions")
@@ -234,8 +266,8 @@ def sessions(
     for session in found:
         cause = f"{session.error.code}: {session.error.message}" if session.error else ""
         times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
-        cells = (session.session_id, session.status, *times, cause[:80])
-        table.add_row(*map(escape, cells))
+        cells = (session.session_id, session.status, *times, one_line(cause)[:80])
+        table.add_row(*(escape(one_line(cell)) for cell in cells))
     # A narrow terminal would leave the cause out.
     console.print(table, width=max(console.width, 120))
 
@@ -245,11 +277,10 @@ def _tell_dead_letters(deployment: Deployment) -> None:
     try:
         lost = deployment.dead_letters()
     except AwsUnavailable as error:
-        errors.print(f"the dead-letter queue cannot be read: {error}", markup=False)
+        errors.say(f"the dead-letter queue cannot be read: {error}")
         return
     for event in lost:
-        said = f"event {event.event_id} of {event.time} never became a session: {event.reason}"
-        errors.print(said, style="red", markup=False)
+        errors.say(f"event {event.event_id} of {event.time} never became a session: {event.reason}", style="red")
 
 
 @app.command()
@@ -259,7 +290,7 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     session, tasks = journal.get(session_id), journal.tasks(session_id)
     record = {**dataclasses.asdict(session), "phases": [dataclasses.asdict(task) for task in tasks]}
     if as_json:
-        print(json.dumps(record, default=float))
+        console.write(to_json(record) + "\n")
         return
     for name, value in dataclasses.asdict(session).items():
         if name == "error" and value:
@@ -267,11 +298,13 @@ def show(session_id: str, as_json: AsJson = False) -> None:
         if name == "usage" and value:
             value = f"{session.usage}, {value['model']}"
         if value is not None:
-            console.print(f"{name:<14} {value}", markup=False)
+            _field(name, value)
     for task in tasks:
-        console.print(
-            f"{'phase':<14} {task.number} {task.name}: {task.state.lower()} {task.message or ''}", markup=False
-        )
+        _field("phase", f"{task.number} {task.name}: {task.state.lower()} {task.message or ''}")
+
+
+def _field(name: str, value: object) -> None:
+    console.print(f"{name:<14} {one_line(str(value))}", markup=False)
 
 
 @app.command()
@@ -286,24 +319,27 @@ def report(
     deployment = Deployment()
     deployment.journal.get(session_id)
     form = Form.JSON if findings else form
-    text = _rendered(deployment.artifacts(session_id), form)
+    text = _rendered(deployment.artifacts(session_id), form, as_file=show_it)
     if not show_it:
-        print(text, end="")
+        console.write(text)
         return
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{session_id}.{form}"
     _write(path, text)
     opened = webbrowser.open(path.resolve().as_uri())
-    console.print(f"opened {path}" if opened else f"no browser was found to open {path} with", markup=False)
+    console.say(f"opened {path}" if opened else f"no browser was found to open {path} with")
 
 
-def _rendered(artifacts: Artifacts, form: Form) -> str:
-    if form == Form.HTML and not artifacts.exists(PAGE):
-        from vigil.costs.page import render_page
+def _rendered(artifacts: Artifacts, form: Form, *, as_file: bool) -> str:
+    from vigil.costs.page import readable_markdown, render_page
 
-        # An agent of one's own need not have saved a page.
-        return render_page(artifacts.read(REPORT), {})
-    return artifacts.read({Form.MD: REPORT, Form.HTML: PAGE, Form.JSON: FINDINGS}[form])
+    if form == Form.JSON:
+        return _findings(artifacts)
+    report = artifacts.read(REPORT)
+    if form == Form.HTML:
+        # The page that the agent saved is the agent's: it may hold a script.
+        return render_page(report, _charts(artifacts))
+    return readable_markdown(report) if as_file else visible(report)
 
 
 @local_app.command("up")
@@ -410,15 +446,21 @@ def _steps() -> Iterator[Callable[[str], None]]:
 
 
 def main() -> None:
-    """Run the command line; what a user can cause ends in one line and exit status 1, an interruption in 130."""
+    """Run the command line; what a user can cause ends in one line and status 1 or 2, an interruption in 130."""
     for ending in (signal.SIGTERM, signal.SIGHUP):
         # As Ctrl-C, so that a local stack is taken down whoever asks; but nohup keeps its word.
         if signal.getsignal(ending) != signal.SIG_IGN:
             signal.signal(ending, signal.default_int_handler)
+    take_any_character()
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        # What was typed is repeated in it; of a command without arguments, its help has been printed.
+        if said := error.format_message():
+            errors.say(f"vigil: {said}", style="red")
+        sys.exit(error.exit_code)
     except (VigilError, OSError) as error:
-        errors.print(f"vigil: {error}", style="red", markup=False)
+        errors.say(f"vigil: {error}", style="red")
         sys.exit(1)
 
 

@@ -213,7 +213,8 @@ def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, 
     for name in RENDERED:
         (tmp_path / name).write_text("{}")
     assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE}
+    assert "<h1>Hello</h1>" in (tmp_path / PAGE).read_text()
 
 
 def test_the_detail_that_the_agent_refuses_is_told_when_the_session_is_watched(stack: LocalStack) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from shlex import quote
 
 from vigil.costs.compute import MB_PER_GB, Compute
 from vigil.costs.finding import NOTHING, Finding, Interval, Measure, Scaling
@@ -11,6 +10,7 @@ from vigil.costs.gaps import Gap
 from vigil.costs.inventory import Function
 from vigil.costs.prices import Rates
 from vigil.costs.usage import FunctionUsage
+from vigil.text import quote
 
 
 @dataclass(frozen=True)

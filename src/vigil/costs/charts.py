@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 from vigil.costs.finding import PERIOD_DAYS, Finding, Interval, money
 from vigil.costs.kinds import title, together
-from vigil.costs.markdown import one_line
+from vigil.text import html, one_line
 
 MAX_BARS = 15
 """Functions that have a bar of their own; the rest share one."""
@@ -113,4 +112,4 @@ def _short(label: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(one_line(text), {'"': "&quot;"})
+    return html(one_line(text))

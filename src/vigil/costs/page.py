@@ -1,9 +1,9 @@
 """The report as one HTML page: no script, nothing from the network, and nothing that the browser would fetch."""
 
+import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from html import escape
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from vigil.costs import charts
+from vigil.text import fence, html, visible
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1f2328; --soft: #59636e; --line: #d8dee4; --back: #fff; --inset: #f6f8fa }
@@ -46,19 +47,43 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
 )
 
 
+MAX_LEVELS = 20
+"""Levels of nested blocks, and of nested emphasis, that the parser reads."""
+_LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
+"""How a link begins that a reader may follow: no other scheme starts a program, and none leads to a file."""
+_NAME = re.compile(r"[\w.-]+")
+"""A file beside the report."""
+
+
+class _Parser(MarkdownIt):
+    """CommonMark with tables; ``links`` says which addresses of links and images are taken for what they are."""
+
+    def __init__(self, links: Callable[[str], bool], *, html: bool, levels: int = MAX_LEVELS) -> None:
+        super().__init__("commonmark", {"html": html, "maxNesting": levels})
+        self.enable("table")
+        self._links = links
+
+    def validateLink(self, url: str) -> bool:
+        return self._links(url)
+
+
 def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
     """Return the HTML page of ``markdown``, in which an image that names one of ``svgs`` is that SVG.
 
-    HTML in ``markdown`` is shown as text, and so is what any other image is called.
+    HTML in ``markdown`` is shown as text, and so is any other image, and a link that leads elsewhere than to the web,
+    to a mail or within the page.
     """
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser = _Parser(lambda url: url in svgs or bool(_LINK.match(url)), html=False)
 
     def image(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-        return svgs.get(str(tokens[at].attrs["src"])) or escape(tokens[at].content)
+        return svgs.get(str(tokens[at].attrs["src"])) or html(tokens[at].content)
 
     parser.renderer.rules["image"] = image  # type: ignore[attr-defined]
     tokens = parser.parse(markdown)
-    for token in tokens:
+    for token in _all(tokens):
+        # Only now: an entity stands for any character too.
+        token.content = visible(token.content)
+        token.attrs = {name: visible(str(value)) for name, value in token.attrs.items()}
         # The policy refuses styles of single elements.
         if token.attrs.pop("style", None) == "text-align:right":
             token.attrs["class"] = "right"
@@ -71,6 +96,43 @@ def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(heading or 'Report')}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{html(heading or 'Report')}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"{body}</body>\n</html>\n"
     )
+
+
+def readable_markdown(markdown: str) -> str:
+    """Return ``markdown`` with visible characters, to be saved as a file that any viewer may open.
+
+    If it holds what a viewer may run or fetch, it is one block of text below a line that says why.
+    """
+    shown = visible(markdown)
+    # Behind just as many brackets as it reads levels, the parser overlooks a link.
+    parsers = (_Parser(lambda url: True, html=True, levels=levels) for levels in (MAX_LEVELS, MAX_LEVELS + 1))
+    held = next(filter(None, (_held(token) for parser in parsers for token in _all(parser.parse(shown)))), None)
+    if held is None:
+        return shown
+    return "\n".join([f"This report is shown as text, because it holds {held}.", "", *fence(shown, ""), ""])
+
+
+def _held(token: Token) -> str | None:
+    """Return what a viewer may run or fetch for ``token``, if anything."""
+    if token.type in ("html_block", "html_inline"):
+        return "HTML"
+    if token.type == "image" and not _NAME.fullmatch(str(token.attrs["src"])):
+        return "an image that is not a file beside it"
+    if token.type == "link_open":
+        url = str(token.attrs["href"])
+        if not (_LINK.match(url) or _NAME.fullmatch(url)):
+            return "a link that leads neither to the web nor to a mail"
+    if visible(token.content) != token.content:
+        return "hidden characters"
+    # Below this, the parser looks no further.
+    return "too many levels" if token.level >= MAX_LEVELS - 1 else None
+
+
+def _all(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Yield ``tokens`` and all that stand in them."""
+    for token in tokens:
+        yield token
+        yield from _all(token.children or ())

@@ -10,11 +10,11 @@ from vigil.costs.analysis import Analysis
 from vigil.costs.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised, Told
 from vigil.costs.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, money
 from vigil.costs.kinds import SMALL, URGENT, Sorted, sort_out, title
-from vigil.costs.markdown import code, escape, fence
 from vigil.costs.prices import FREE_GB_SECONDS
 from vigil.costs.prose import check_prose
 from vigil.errors import InvalidInput
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS
+from vigil.text import code, escape, fence
 
 SUMMARY_ROWS = 3
 """Findings that the summary names, and functions that it names for one urgent matter."""

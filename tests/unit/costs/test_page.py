@@ -8,14 +8,17 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+from tests.hostile import CONTROL, TEXT
 from tests.unit.costs.analyses import analysis, finding, observation
 from tests.unit.costs.test_report import EVIL
 from vigil.costs.charts import by_function
 from vigil.costs.document import artifacts_of
-from vigil.costs.markdown import escape
-from vigil.costs.page import render_page
-from vigil.names import BY_FINDING, BY_FUNCTION, PAGE
+from vigil.costs.page import readable_markdown, render_page
+from vigil.costs.svg import redrawn
+from vigil.names import BY_FINDING, BY_FUNCTION, PAGE, REPORT
+from vigil.text import escape, fence
 
 VOID = {"meta", "br", "hr", "img"}
 
@@ -128,12 +131,74 @@ def test_no_name_makes_anything_run_or_be_fetched(name: str) -> None:
 
 
 @settings(deadline=None)
-@given(HOSTILE)
-def test_markdown_of_an_agent_of_ones_own_runs_nothing_and_fetches_nothing(markdown: str) -> None:
-    page = Page(render_page(markdown, {}))
+@given(HOSTILE | TEXT)
+def test_markdown_of_a_custom_agent_runs_nothing_and_fetches_nothing(markdown: str) -> None:
+    html = render_page(markdown, {})
+    page = Page(html)
     assert not {tag for tag, _ in page.elements} & {"script", "img", "svg", "iframe"}
     for link in page.all("a"):
-        assert not str(link["href"]).startswith(("javascript:", "data:", "vbscript:", "file:"))
+        assert re.match("(?i)(https?|mailto):|#", str(link["href"]))
+    assert not CONTROL.search(html)
+
+
+LINKS = {
+    "https://example.com": True,
+    "HTTP://example.com": True,
+    "mailto:a@example.com": True,
+    "#summary": True,
+    **dict.fromkeys(["javascript:x", "data:text/html,x", "file:///etc", "ms-msdt:/id", "vscode://x", "smb://x"], False),
+    **dict.fromkeys(["//example.com", "/etc/passwd", "../x", "C:/x", "&#x6a;avascript:x", "%6aavascript:x"], False),
+}
+
+
+@pytest.mark.parametrize(("address", "leads"), LINKS.items())
+@pytest.mark.parametrize("form", ["[x]({})", "[x][y]\n\n[y]: {}", "| a |\n|---|\n| [x]({}) |"])
+def test_a_link_leads_to_the_web_to_a_mail_or_within_the_page(form: str, address: str, leads: bool) -> None:
+    markdown = form.format(address)
+    assert bool(Page(render_page(markdown, {})).all("a")) == leads
+    assert (readable_markdown(markdown) == markdown) == leads
+
+
+@pytest.mark.parametrize(
+    ("markdown", "held"),
+    [
+        ("a <b>c</b>", "HTML"),
+        ("<div>\n\n", "HTML"),
+        ("| a |\n|---|\n| <script> |", "HTML"),
+        ("![x](https://example.com/x.png)", "an image that is not a file beside it"),
+        ("![x](//example.com/x.png)", "an image that is not a file beside it"),
+        ("![x](\\\\\\\\example\\share\\x.png)", "an image that is not a file beside it"),
+        ("&#x202e;x", "hidden characters"),
+        ("> " * 30 + "<b>", "too many levels"),
+        *((f"{'[' * count}[x](javascript:x)", "a link that leads neither") for count in (19, 20, 21, 22)),
+        *((f"{'![' * count}[x](javascript:x){']' * count}", "a link that leads neither") for count in (19, 20, 21)),
+    ],
+)
+def test_markdown_that_a_viewer_may_run_or_fetch_is_saved_as_text(markdown: str, held: str) -> None:
+    text = f"# Hi\n\n```\n{markdown}\n```\n\n{markdown}\n\x1b[31m"
+    said, blank, *fenced = readable_markdown(text).splitlines()
+    assert said.startswith(f"This report is shown as text, because it holds {held}")
+    assert blank == ""
+    assert fenced == fence(text, "")
+    (block,) = (token for token in MarkdownIt().parse("\n".join(fenced)))
+    assert block.type == "fence"
+
+
+@pytest.mark.parametrize("markdown", ["# Hi\n\n`<b>`\n", "```\n<b>\n```\n", "![x](a.svg)\n\ta < b & c", "\\<b> &lt;b>"])
+def test_any_other_markdown_is_saved_as_it_is(markdown: str) -> None:
+    assert readable_markdown(markdown) == markdown
+    assert readable_markdown(f"{markdown}\x1b\r\n") == f"{markdown}<U+001B>\n"
+
+
+@settings(deadline=None, max_examples=50)
+@given(HOSTILE | TEXT)
+def test_our_own_report_is_saved_as_it_is_whatever_the_account_calls_things(name: str) -> None:
+    texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
+    about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
+    saved = artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name, previous=None)
+    assert readable_markdown(saved[REPORT]) == saved[REPORT]
+    svgs = {name: redrawn(saved[name]) for name in saved if name.endswith(".svg")}
+    assert render_page(saved[REPORT], svgs) == saved[PAGE]
 
 
 @pytest.mark.parametrize("name", [BY_FINDING, BY_FUNCTION])

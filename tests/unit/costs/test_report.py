@@ -16,10 +16,10 @@ from vigil.costs.comparison import Changed, Comparison, Gone, Realised, Told
 from vigil.costs.compute_optimizer import Recommendation
 from vigil.costs.finding import Interval, Measure
 from vigil.costs.gaps import Gap
-from vigil.costs.markdown import escape, fence
 from vigil.costs.report import MAX_GAP_NAMES, MAX_KIND_ROWS, MAX_ROWS, MAX_SECTIONS, render_report
 from vigil.costs.request import CostRequest
 from vigil.errors import InvalidInput
+from vigil.text import escape, fence
 
 MEMORY = finding("large", (10, 20, 30), "memory-too-high", cost=100.0, change="Set memory", proposed={"memory_mb": 256})
 ARM = finding("large", (0, 20, 40), "arm64", cost=100.0, change="Run it on arm64")

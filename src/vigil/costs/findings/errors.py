@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from shlex import quote
 
 from vigil.costs.case import Case
 from vigil.costs.finding import Finding, Measure, money
@@ -10,6 +9,7 @@ from vigil.costs.findings.time_outs import daily_shares
 from vigil.costs.gaps import Gap
 from vigil.costs.report_lines import Outcome
 from vigil.costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES
+from vigil.text import quote
 
 KIND = "errors"
 

@@ -4,13 +4,13 @@ Only what would expire is claimed, and only its storage: ingestion, which usuall
 """
 
 from collections.abc import Iterator
-from shlex import quote
 
 from vigil.costs.case import Case, as_code
 from vigil.costs.finding import Finding, Interval, Measure, money, rate
 from vigil.costs.gaps import Gap
 from vigil.costs.scan import BYTES_PER_GB
 from vigil.costs.thresholds import COMPRESSED, RETENTION_DAYS
+from vigil.text import quote
 
 KIND = "log-retention-unset"
 

@@ -5,7 +5,6 @@ p_pc / (p - p_pcduration) on, which is 60 % at the prices of 2025.
 """
 
 from collections.abc import Iterator
-from shlex import quote
 
 from vigil.costs.case import Case, as_code, compute_evidence
 from vigil.costs.finding import PERIOD_DAYS, Finding, Interval, Measure, money, rate
@@ -13,6 +12,7 @@ from vigil.costs.gaps import Gap
 from vigil.costs.metrics import DAY_SECONDS, Daily
 from vigil.costs.provisioned import Provisioned
 from vigil.costs.thresholds import MIN_DAYS, ON_PC_ERROR
+from vigil.text import quote
 
 KIND = "provisioned-concurrency-unused"
 

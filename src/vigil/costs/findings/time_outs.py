@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import date, timedelta
-from shlex import quote
 
 from vigil.costs.case import Case, compute_evidence
 from vigil.costs.compute import sampling_error
@@ -11,6 +10,7 @@ from vigil.costs.gaps import Gap
 from vigil.costs.report_lines import Outcome
 from vigil.costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES, MIN_INVOCATIONS
 from vigil.costs.usage import FunctionUsage
+from vigil.text import quote
 
 KIND = "time-outs"
 

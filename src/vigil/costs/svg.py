@@ -1,0 +1,89 @@
+"""Charts that somebody else saved: drawn anew with what our own charts are made of, and nothing else."""
+
+from xml.parsers import expat
+
+from vigil.costs import charts
+from vigil.errors import InvalidArtifact
+from vigil.text import html
+
+_NAMESPACE = "http://www.w3.org/2000/svg"
+_WITHIN = {
+    None: {"svg"},
+    "svg": {"title", "desc", "style", "rect", "text", "g", "path"},
+    "g": {"title", "rect", "text", "path"},
+}
+"""Elements by the one that they stand in; all others hold text or nothing."""
+_EMPTY = {"rect", "path"}
+_ATTRIBUTES = {
+    *("aria-labelledby", "class", "d", "font-weight", "height", "id", "role", "rx", "text-anchor"),
+    *("viewBox", "width", "x", "xmlns", "y"),
+}
+
+
+def redrawn(svg: str) -> str:
+    """Return ``svg`` with those of its elements and attributes that our charts have; a chart of ours stays as it is.
+
+    Raises InvalidArtifact if it is not well-formed SVG, or declares entities or a type.
+    """
+    drawing = _Drawing()
+    parser = expat.ParserCreate()
+    parser.ordered_attributes = True
+    parser.StartElementHandler = drawing.start
+    parser.EndElementHandler = drawing.end
+    parser.CharacterDataHandler = drawing.data
+    parser.StartDoctypeDeclHandler = drawing.doctype
+    try:
+        parser.Parse(svg.encode(errors="replace"), True)
+    except expat.ExpatError as error:
+        raise InvalidArtifact(f"not well-formed SVG: {error}") from error
+    return "".join(drawing.written) + "\n"
+
+
+class _Drawing:
+    """What is written while ``parser`` reads."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self._open: list[str] = []
+        self._skipped = 0
+        """How deep we are in an element that our charts do not have."""
+        self._style = ""
+
+    def start(self, tag: str, pairs: list[str]) -> None:
+        within = self._open[-1] if self._open else None
+        if self._skipped or tag not in _WITHIN.get(within, ()):
+            if within is None and not self._skipped:
+                raise InvalidArtifact("its root is not svg")
+            self._skipped += 1
+            return
+        attributes = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        if within is None and attributes.get("xmlns") != _NAMESPACE:
+            raise InvalidArtifact(f"its root is not of the namespace {_NAMESPACE}")
+        self._open.append(tag)
+        if tag != "style":
+            kept = "".join(f' {name}="{html(value)}"' for name, value in attributes.items() if name in _ATTRIBUTES)
+            self.written.append(f"<{tag}{kept}{'/' if tag in _EMPTY else ''}>")
+
+    def end(self, tag: str) -> None:
+        if self._skipped:
+            self._skipped -= 1
+            return
+        self._open.pop()
+        if tag == "style":
+            # Any other could fetch something.
+            self.written.append(f"<style>{charts.STYLE}</style>" if self._style == charts.STYLE else "")
+            self._style = ""
+        elif tag not in _EMPTY:
+            self.written.append(f"</{tag}>")
+
+    def data(self, text: str) -> None:
+        within = self._open[-1] if self._open else None
+        if self._skipped or within in _EMPTY:
+            return
+        if within == "style":
+            self._style += text
+        elif within not in _WITHIN or text.isspace():
+            self.written.append(html(text))
+
+    def doctype(self, *_: object) -> None:
+        raise InvalidArtifact("it declares a type, and perhaps entities")

@@ -1,0 +1,75 @@
+"""Text that an account, an event, an agent or a model wrote, made fit for each medium, where it is text and no more.
+
+One function for each medium: ``visible`` and ``one_line`` for the terminal, ``escape``, ``code`` and ``fence`` for
+Markdown, ``html`` for HTML and XML, ``quote`` for a shell, ``to_json`` for programs.
+"""
+
+import html as _html
+import json
+import re
+import unicodedata
+from shlex import quote
+
+__all__ = ["code", "escape", "fence", "html", "one_line", "quote", "to_json", "visible"]
+
+_KEPT = "\n\t"
+_PLAIN = re.compile(r"[\n\t -~]*")
+_MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")
+"""What Markdown may read as markup; an underscore within a word is none."""
+_ITEM = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
+"""What begins an item of a numbered list."""
+
+
+def visible(text: str) -> str:
+    """Return ``text`` with a code such as <U+202E> for each character that is not drawn or changes how others are.
+
+    These are Unicode's "other" characters: control, format (some turn the direction of writing), surrogates, private
+    and unassigned ones; and its separators of lines and paragraphs. Tabs and line breaks stay.
+    """
+    if _PLAIN.fullmatch(text):
+        return text
+    return "".join(map(_shown, text.replace("\r\n", "\n")))
+
+
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if character in _KEPT or (category[0] != "C" and category not in ("Zl", "Zp")):
+        return character
+    return f"<U+{ord(character):04X}>"
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one line of visible characters."""
+    return visible(" ".join(text.split()))
+
+
+def escape(text: str) -> str:
+    """Return ``text`` as one line in which Markdown and HTML mean nothing, fit for a table's cell."""
+    text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _ITEM.sub(r"\1\\\2", _MARK.sub(r"\\\g<0>", text))
+
+
+def code(text: str) -> str:
+    """Return ``text`` as a code span, for use outside of tables."""
+    # Backslashes and entities mean nothing inside a code span; only a backtick ends it.
+    inside = one_line(text).replace("`", "'")
+    return f"`{inside}`"
+
+
+def fence(text: str, language: str) -> list[str]:
+    """Return the lines of a fenced block that holds ``text``, whatever backticks are in it."""
+    ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return [f"{ticks}{language}", *visible(text).split("\n"), ticks]
+
+
+def html(text: str) -> str:
+    """Return ``text`` as text of HTML or XML, or as the value of an attribute in double quotes."""
+    return _html.escape(visible(text), quote=False).replace('"', "&quot;")
+
+
+def to_json(data: object, indent: int | None = None) -> str:
+    """Return ``data`` as JSON in ASCII, in which every other character is an escape; money becomes a number.
+
+    Raises ValueError for a number that JSON does not know, such as NaN.
+    """
+    return json.dumps(data, default=float, indent=indent, allow_nan=False)
