@@ -39,16 +39,23 @@ class DeadLetter:
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
         """Build it from a message of the rule's dead-letter queue: the event, and why it lies there as attributes."""
+        # Anybody with the permission may put anything here.
         try:
             event = json.loads(message["Body"])
-        except ValueError:
+        except (KeyError, TypeError, ValueError, RecursionError):
             event = None
-        if not isinstance(event, dict):
-            # Anybody with the permission may put anything here.
-            event = {}
-        told = message.get("MessageAttributes") or {}
-        said = (told.get(name, {}).get("StringValue") for name in ("ERROR_CODE", "ERROR_MESSAGE"))
-        return cls(str(event.get("id", "?")), str(event.get("time", "?")), ": ".join(filter(None, said)) or "unknown")
+        event_id, time = (_text_of(event, name) or "?" for name in ("id", "time"))
+        attributes = message.get("MessageAttributes")
+        said = (
+            _text_of(attributes.get(name) if isinstance(attributes, Mapping) else None, "StringValue")
+            for name in ("ERROR_CODE", "ERROR_MESSAGE")
+        )
+        return cls(event_id, time, ": ".join(filter(None, said)) or "unknown")
+
+
+def _text_of(data: object, name: str) -> str:
+    value = data.get(name) if isinstance(data, Mapping) else None
+    return value if isinstance(value, str) else ""
 
 
 class Deployment:

@@ -6,6 +6,7 @@ says so in an event, most of the time; the schedule finds what it did not say.
 
 import json
 import logging
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 logger = logging.getLogger("vigil.reconciler")
+
+_EXECUTION = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:execution:[^\s:]{1,80}:[^\s:]{1,80}")
 
 
 def handler(event: object, context: object) -> dict[str, list[str]]:
@@ -60,6 +63,10 @@ class Reconciler:
         for session_id, execution_arn in executions:
             try:
                 closed = self._close(session_id, execution_arn)
+            except InvalidSessionId as error:
+                # Not a record that a workflow wrote. No other look will find more.
+                logger.warning("a record that is no session's is left as it is: %s", error)
+                continue
             except (BotoCoreError, ClientError, VigilError) as error:
                 # The others must not wait for this one.
                 logger.exception("session %s could not be compared with its execution", session_id)
@@ -84,6 +91,9 @@ class Reconciler:
 
     def _how_it_ended(self, execution_arn: str) -> str | None:
         """Return how the execution ended in a few words, or None if it runs."""
+        if not _EXECUTION.fullmatch(execution_arn):
+            # IAM would deny to ask for it, like for the execution of another workflow.
+            return "its record names no execution"
         try:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
         except self._workflows.exceptions.ExecutionDoesNotExist:
@@ -110,6 +120,9 @@ def _told(event: object) -> list[tuple[str, str]] | None:
         return None
     try:
         return [(check_session_id(json.loads(given)["session_id"]), arn)]
+    except RecursionError:
+        # It may have a session, whose id we cannot read.
+        return None
     except (ValueError, TypeError, KeyError, InvalidSessionId):
         return []
 

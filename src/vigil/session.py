@@ -1,11 +1,12 @@
 """What a session is: its id, its status and the transitions that are legal. Pure; touches nothing."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from vigil.errors import InvalidSessionId, InvalidStatus
 
@@ -15,6 +16,9 @@ TTL_DAYS = 90
 
 # AgentCore wants at least 33 characters in a runtimeSessionId; '/' and '#' would leave the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
+
+
+_MAX_NUMBER = 10**15
 
 
 class Status(StrEnum):
@@ -62,12 +66,42 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return "" if value is None else str(value)
+    except (ValueError, RecursionError):
+        # A number of too many digits, or a list in a list in a list ...
+        return f"({type(value).__name__})"
+
+
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _is_number(value: object) -> TypeGuard[int | Decimal]:
+    """Whether ``value`` is a number that every program can show."""
+    return isinstance(value, int | Decimal) and Decimal(value).is_finite() and abs(Decimal(value)) < _MAX_NUMBER
+
+
+def _whole(value: object) -> int | None:
+    return int(value) if _is_number(value) else None
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a session failed: a code to match on and one line for a person."""
 
     code: str
     message: str
+
+    @classmethod
+    def from_item(cls, item: object) -> "Failure":
+        """Build the failure from its attribute of the session record; what is none becomes its message."""
+        if isinstance(item, Mapping):
+            return cls(_text(item.get("code")), _text(item.get("message")))
+        return cls("", _text(item))
 
 
 @dataclass(frozen=True)
@@ -83,9 +117,16 @@ class Task:
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Task":
-        """Build a Task from its table item."""
-        _, number, name = item["SK"].split("#", 2)
-        return cls(int(number), name, item["state"], item["started_at"], item.get("ended_at"), item.get("message"))
+        """Build a Task from its table item, whatever stands there; without a number in its key, its number is 0."""
+        number, _, name = _text(item.get("SK")).removeprefix(TASK_SK_PREFIX).partition("#")
+        return cls(
+            number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0,
+            name=name or number,
+            state=_text(item.get("state")),
+            started_at=_text(item.get("started_at")),
+            ended_at=_text_or_none(item.get("ended_at")),
+            message=_text_or_none(item.get("message")),
+        )
 
 
 @dataclass(frozen=True)
@@ -106,10 +147,15 @@ class Usage:
         return f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out, ${self.dollars:,.2f}{assumed}"
 
     @classmethod
-    def from_item(cls, item: dict[str, Any]) -> "Usage":
-        """Build the usage from its attribute of the session record."""
-        counts = (int(item["input_tokens"]), int(item["output_tokens"]))
-        return cls(item["model"], *counts, item["dollars"], item["price_assumed"])
+    def from_item(cls, item: object) -> "Usage | None":
+        """Build the usage from its attribute of the session record; None if that is no usage."""
+        if not isinstance(item, Mapping):
+            return None
+        tokens_in, tokens_out = (_whole(item.get(name)) for name in ("input_tokens", "output_tokens"))
+        dollars = item.get("dollars")
+        if tokens_in is None or tokens_out is None or not _is_number(dollars):
+            return None
+        return cls(_text(item.get("model")), tokens_in, tokens_out, Decimal(dollars), item.get("price_assumed") is True)
 
 
 @dataclass(frozen=True)
@@ -137,25 +183,23 @@ class Session:
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
-        """Build a Session from its table item."""
+        """Build a Session from its table item, whatever stands there: an agent's role may write to it."""
         error = item.get("error")
-        expires = item.get("expires_at")
-        usage = item.get("usage")
         return cls(
-            session_id=item["PK"],
-            status=item.get("status", ""),
-            start_time=item.get("start_time", ""),
-            created_at=item.get("created_at", ""),
-            updated_at=item.get("updated_at"),
-            ended_at=item.get("ended_at"),
-            error=Failure(error.get("code", ""), error.get("message", "")) if error else None,
-            deadline_at=item.get("deadline_at"),
-            heartbeat_at=item.get("heartbeat_at"),
-            execution_arn=item.get("execution_arn"),
-            report_uri=item.get("report_uri"),
-            progress=item.get("progress"),
-            expires_at=int(expires) if expires is not None else None,
-            usage=Usage.from_item(usage) if usage else None,
+            session_id=_text(item.get("PK")),
+            status=_text(item.get("status")),
+            start_time=_text(item.get("start_time")),
+            created_at=_text(item.get("created_at")),
+            updated_at=_text_or_none(item.get("updated_at")),
+            ended_at=_text_or_none(item.get("ended_at")),
+            error=Failure.from_item(error) if error else None,
+            deadline_at=_text_or_none(item.get("deadline_at")),
+            heartbeat_at=_text_or_none(item.get("heartbeat_at")),
+            execution_arn=_text_or_none(item.get("execution_arn")),
+            report_uri=_text_or_none(item.get("report_uri")),
+            progress=_text_or_none(item.get("progress")),
+            expires_at=_whole(item.get("expires_at")),
+            usage=Usage.from_item(item.get("usage")),
         )
 
     @property

@@ -47,7 +47,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
     """
     check_session_id(session_id)
     execution_arn, started = _await_execution(deployment, session_id, poll_seconds)
-    last_event, seen_tasks = 0, {}  # type: int, dict[int, str]
+    last_event, seen_tasks = 0, {}  # type: int, dict[tuple[int, str], str]
     status: str | None = None
     progress: str | None = None
     usage: Usage | None = None
@@ -66,13 +66,14 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
                 progress = session.progress
                 moments.append(Moment(_moment(session.updated_at or session.start_time), "progress", progress))
             for task in deployment.journal.tasks(session_id):
-                if seen_tasks.get(task.number) != task.state:
-                    if task.number not in seen_tasks:
+                key = (task.number, task.name)
+                if seen_tasks.get(key) != task.state:
+                    if key not in seen_tasks:
                         moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
                     if task.state != "RUNNING":
                         text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
                         moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
-                    seen_tasks[task.number] = task.state
+                    seen_tasks[key] = task.state
         except SessionNotFound:
             pass
         for event in _history_after(deployment, execution_arn, last_event):
@@ -118,7 +119,10 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             session = deployment.journal.get(session_id)
         except SessionNotFound:
             session = None
-        arn = session.execution_arn if session else _find_execution(deployment, session_id, others)
+        arn = session.execution_arn if session else None
+        if not arn or not arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
+            # Its record could not be written, or names something else.
+            arn = _find_execution(deployment, session_id, others)
         if arn:
             with aws_errors():
                 return arn, deployment.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
@@ -140,11 +144,19 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
         for arn in (execution["executionArn"] for execution in recent["executions"]):
             if arn in others:
                 continue
-            given = json.loads(sfn.describe_execution(executionArn=arn).get("input", "{}"))
-            if isinstance(given, dict) and given.get("session_id") == session_id:
+            if _session_of(sfn.describe_execution(executionArn=arn).get("input", "{}")) == session_id:
                 return arn
             others.add(arn)
     return None
+
+
+def _session_of(given: str) -> object:
+    """Return the session id in an execution's input, which anybody with the permission may have written."""
+    try:
+        data = json.loads(given)
+    except (ValueError, RecursionError):
+        return None
+    return data.get("session_id") if isinstance(data, dict) else None
 
 
 def _history_after(deployment: Deployment, execution_arn: str, last: int) -> list[Any]:
@@ -159,4 +171,8 @@ def _history_after(deployment: Deployment, execution_arn: str, last: int) -> lis
 
 
 def _moment(timestamp: str) -> datetime:
-    return datetime.fromisoformat(timestamp)
+    try:
+        return datetime.fromisoformat(timestamp).astimezone(UTC)
+    except (ValueError, OverflowError):
+        # An agent's role may write anything there.
+        return datetime.now(UTC)

@@ -166,6 +166,41 @@ def test_a_session_that_cannot_be_looked_at_does_not_keep_the_others(
         journal.fail(session_id, Failure("Done", ""))
 
 
+NO_EXECUTION = ("x", "\x1b[2J", "x" * 10_000, "arn:aws:s3:::bucket", "arn:aws:states:us-east-1:0:execution:a:b")
+
+
+def test_malformed_records_are_closed_where_they_can_be_and_keep_no_other(
+    executions: dict[str, str], new_session: NewSession, journal: Journal, table: Any
+) -> None:
+    handler(SCHEDULE, None)
+    broken: dict[str, Any] = {"error": "boom", "usage": ["x"], "expires_at": "never", "task_token": 7, "worker": []}
+    keys = ["x", "#" * 40, "\x1b]0;x\x07"]
+    for key in keys:
+        item = {"PK": key, "SK": "SESSION", "status": "BUSY", "start_time": "0", "execution_arn": executions["fails"]}
+        table.put_item(Item=item)
+    # What is not text names no execution, like none.
+    stay = [new_session(Status.BUSY, **broken, execution_arn=value) for value in (7, [], {"x": "y"}, True)]
+    closed = [new_session(Status.BUSY, start_time="0", **broken, execution_arn=value) for value in NO_EXECUTION]
+    closed += [new_session(Status.INITIATED, start_time="9", **broken, execution_arn=executions["fails"])]
+    assert set(handler(SCHEDULE, None)["closed"]) >= set(closed)
+    assert {journal.get(session_id).status for session_id in closed} == {Status.FAILED}
+    record = journal.get(closed[0])
+    assert record.error == Failure("WorkflowEnded", "its workflow ended without it: its record names no execution")
+    assert len(journal.recent(100)) == 100 or {*closed, *stay, *keys} <= {s.session_id for s in journal.recent(100)}
+    for session_id in stay:
+        journal.fail(session_id, Failure("Done", ""))
+    for key in keys:
+        table.delete_item(Key={"PK": key, "SK": "SESSION"})
+
+
+def test_an_event_that_is_nested_too_deeply_has_all_sessions_looked_at(
+    executions: dict[str, str], new_session: NewSession
+) -> None:
+    session_id = new_session(Status.BUSY, execution_arn=executions["fails"])
+    given = f'{{"session_id": "{session_id}", "detail": {"[" * 100_000}'
+    assert handler(event(None, executions["fails"], input=given), None) == {"closed": [session_id]}
+
+
 @pytest.mark.parametrize("given", ["no JSON", "[]", "{}", '"text"', '{"session_id": "short"}', '{"session_id": 7}'])
 def test_an_execution_that_had_no_session_has_none_closed(
     executions: dict[str, str], new_session: NewSession, given: str

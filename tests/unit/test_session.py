@@ -1,7 +1,16 @@
-import pytest
+import dataclasses
+import json
+from decimal import Decimal
+from typing import Any, get_args, get_type_hints
 
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.hostile import TEXT
 from vigil.errors import InvalidSessionId, InvalidStatus
-from vigil.session import ALLOWED_FROM, Status, check_session_id, parse_status
+from vigil.session import ALLOWED_FROM, Failure, Session, Status, Task, Usage, check_session_id, parse_status
+from vigil.text import to_json
 
 
 @pytest.mark.parametrize("good", ["0b5c1f6e-7a7b-4c7e-9a51-3d2f5b8f3c11", "a" * 33, "A-1" * 33 + "z"])
@@ -30,3 +39,58 @@ def test_busy_is_a_status_beside_completed_and_failed() -> None:
 def test_an_unknown_status_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InvalidStatus, match="INITIATED, BUSY, COMPLETED, FAILED, not 'DONE'"):
         parse_status("DONE")
+
+
+NUMBERS = [Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity"), Decimal("1E+999999"), Decimal("1E-9"), -1]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.decimals() | st.binary() | TEXT | st.sampled_from(NUMBERS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(TEXT, inner, max_size=3)
+        | st.sets(st.integers() | TEXT, max_size=3)
+        | st.fixed_dictionaries(dict.fromkeys(("code", "message"), inner))
+        | st.fixed_dictionaries(
+            dict.fromkeys(("model", "input_tokens", "output_tokens", "dollars", "price_assumed"), inner)
+        )
+    ),
+    max_leaves=8,
+)
+FIELDS = (*(field.name for field in dataclasses.fields(Session)), "PK", "SK", "state", "started_at", "message")
+ITEMS = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, ANYTHING))
+
+
+@settings(deadline=None)
+@given(ITEMS)
+@example({"SK": "TASK#x"})
+@example({"SK": "TASK#1"})
+@example({"error": "boom", "usage": {}, "expires_at": Decimal("Infinity")})
+def test_any_item_of_the_table_is_a_record_of_plain_types(item: dict[str, Any]) -> None:
+    for record in (Session.from_item(item), Task.from_item(item)):
+        for name, declared in get_type_hints(type(record)).items():
+            assert type(getattr(record, name)) in (get_args(declared) or (declared,))
+        text = to_json(dataclasses.asdict(record))
+        json.loads(text, parse_constant=pytest.fail)
+        str(getattr(record, "usage", None))
+
+
+def test_what_stands_in_place_of_a_cause_is_shown() -> None:
+    assert Session.from_item({"error": "boom"}).error == Failure("", "boom")
+    assert Session.from_item({"error": {"code": 5}}).error == Failure("5", "")
+    assert Session.from_item({"error": 10**5000, "expires_at": 10**5000}).error == Failure("", "(int)")
+
+
+@pytest.mark.parametrize("number", [None, "1", *NUMBERS[:4], {}])
+def test_usage_that_is_no_number_is_none(number: object) -> None:
+    usage = {"model": "m", "input_tokens": Decimal(1), "output_tokens": Decimal(2), "dollars": Decimal("0.5")}
+    assert Usage.from_item({**usage, "price_assumed": False}) == Usage("m", 1, 2, Decimal("0.5"))
+    for name in ("input_tokens", "output_tokens", "dollars"):
+        assert Usage.from_item({**usage, name: number}) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "name"),
+    [("TASK#007#a", 7, "a"), ("TASK#1#a#b", 1, "a#b"), ("TASK#x", 0, "x"), ("TASK#x#y", 0, "y"), ("TASK#²#y", 0, "y")],
+)
+def test_a_phase_has_the_name_and_the_number_of_its_key(key: str, number: int, name: str) -> None:
+    task = Task.from_item({"SK": key})
+    assert (task.number, task.name) == (number, name)
