@@ -157,5 +157,10 @@ def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:
     """Tell ``alive`` whenever the agent calls its model or a tool, or hears from it."""
     agent.add_hook(lambda event: alive("calling the model"), BeforeModelCallEvent)
     agent.add_hook(lambda event: alive("the model has answered"), AfterModelCallEvent)
-    agent.add_hook(lambda event: alive(f"tool {event.tool_use['name']}"), BeforeToolCallEvent)
-    agent.add_hook(lambda event: alive(f"tool {event.tool_use['name']} has answered"), AfterToolCallEvent)
+    agent.add_hook(lambda event: alive(_tool_name(event)), BeforeToolCallEvent)
+    agent.add_hook(lambda event: alive(f"{_tool_name(event)} has answered"), AfterToolCallEvent)
+
+
+def _tool_name(event: BeforeToolCallEvent | AfterToolCallEvent) -> str:
+    # A name that is no tool's is the model's own text, and the record may come to hold it.
+    return f"tool {event.selected_tool.tool_name}" if event.selected_tool else "an unknown tool"

@@ -18,8 +18,8 @@ AGENT_FAILED = "AgentFailed"
 def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> list[Any]:
     """Return the journal tools bound to ``session``.
 
-    With ``errors``, a session fails only of what a tool has failed at, and a phase's message says no more than that, or
-    plain words.
+    With ``errors``, a session fails only of what a tool has failed at, a phase's message says no more than that, or
+    plain words, and its name is plain words.
     """
     running: dict[str, Task] = {}
 
@@ -51,6 +51,8 @@ def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> 
         """
         if phase in running:
             raise InvalidStatus(f"phase {phase!r} is running already")
+        if errors:
+            errors.check_name(phase)
         running[phase] = session.journal.start_task(session.session_id, phase)
         return f"started {phase}"
 
