@@ -60,7 +60,11 @@ class Reconciler(Construct):
             handler="vigil.reconciler.handler",
             role=role,
             timeout=Duration.minutes(5),
-            environment={Env.TABLE: table.table_name, Env.AGENT_RUNTIME_ARN: agent_runtime_arn},
+            environment={
+                Env.TABLE: table.table_name,
+                Env.STATE_MACHINE_ARN: workflow.state_machine_arn,
+                Env.AGENT_RUNTIME_ARN: agent_runtime_arn,
+            },
         )
         # Two at once would do no harm, but the schedule need not pile up.
         target = targets.LambdaFunction(self.function, retry_attempts=2)

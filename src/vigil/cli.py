@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 import webbrowser
@@ -13,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +27,7 @@ from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPOR
 from vigil.session import parse_status
 from vigil.settings import require
 from vigil.terminal import Terminal, take_any_character
-from vigil.text import one_line, to_json, visible
+from vigil.text import one_line, quote, to_json, visible
 from vigil.watch import Moment, Outcome, await_end, watch
 
 HELP = "Start sessions, watch them and read their reports, on AWS or on a local stack."
@@ -200,9 +200,10 @@ def _findings(artifacts: Artifacts) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    partial = path.with_suffix(".part")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
+    # A new file of a name that nobody can foresee, in place of the one that stands there, even if that is a link.
+    with NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=path.parent, delete=False) as file:
+        file.write(text)
+    os.replace(file.name, path)
 
 
 @app.command()
@@ -375,8 +376,8 @@ def local_up(
         announce(stack)
         console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
         for name, value in stack.outputs.items():
-            console.print(f"  {name:<22} {value}")
-        console.print(f"  {'the agent logs to':<22} {stack.agent_log}")
+            _field(f"  {name:<22}", value)
+        _field(f"  {'the agent logs to':<22}", stack.agent_log)
         console.print("in another terminal: eval $(vigil local env) && vigil run")
         try:
             stack.process.wait()
@@ -392,7 +393,7 @@ def local_env() -> None:
     from vigil.local import running
 
     for name, value in running.require().environment.items():
-        print(f"export {name}={shlex.quote(value)};")
+        print(f"export {name}={quote(value)};")
     # These would win over the credentials. The semicolons are for an eval without quotes.
     print("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN;")
 
@@ -404,9 +405,11 @@ def local_status(as_json: AsJson = False) -> None:
 
     stack = running.require()
     if as_json:
-        print(json.dumps(dataclasses.asdict(stack)))
+        console.write(to_json(dataclasses.asdict(stack)) + "\n")
     else:
-        print(f"running at {stack.endpoint} since {stack.started}, process {stack.pid}; the agent logs to {stack.log}")
+        console.say(
+            f"running at {stack.endpoint} since {stack.started}, process {stack.pid}; the agent logs to {stack.log}"
+        )
 
 
 @local_app.command("down")
@@ -416,7 +419,7 @@ def local_down() -> None:
 
     stack = running.require()
     stack.stop()
-    print(f"stopped the local stack at {stack.endpoint}")
+    console.say(f"stopped the local stack at {stack.endpoint}")
 
 
 def _agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:

@@ -6,7 +6,6 @@ says so in an event, most of the time; the schedule finds what it did not say.
 
 import json
 import logging
-import re
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vigil.reconciler")
 
-_EXECUTION = re.compile(r"arn:[a-z-]+:states:[a-z0-9-]+:[0-9]{12}:execution:[^\s:]{1,80}:[^\s:]{1,80}")
-
 
 def handler(event: object, context: object) -> dict[str, list[str]]:
     """Close the session of the execution whose end ``event`` tells; for any other event, look at every open session.
@@ -43,11 +40,18 @@ class Reconciler:
     """Compares sessions with their executions."""
 
     def __init__(
-        self, journal: Journal, workflows: "SFNClient", agents: "BedrockAgentCoreClient", agent_runtime_arn: str
+        self,
+        journal: Journal,
+        workflows: "SFNClient",
+        agents: "BedrockAgentCoreClient",
+        *,
+        state_machine_arn: str,
+        agent_runtime_arn: str,
     ) -> None:
         self._journal = journal
         self._workflows = workflows
         self._agents = agents
+        self._executions = state_machine_arn.replace(":stateMachine:", ":execution:") + ":"
         self._agent_runtime_arn = agent_runtime_arn
 
     def open_executions(self) -> list[tuple[str, str]]:
@@ -91,9 +95,9 @@ class Reconciler:
 
     def _how_it_ended(self, execution_arn: str) -> str | None:
         """Return how the execution ended in a few words, or None if it runs."""
-        if not _EXECUTION.fullmatch(execution_arn):
-            # IAM would deny to ask for it, like for the execution of another workflow.
-            return "its record names no execution"
+        if not execution_arn.startswith(self._executions):
+            # An agent may write anything into its record. To ask for it would be denied.
+            return "its record names no execution of it"
         try:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
         except self._workflows.exceptions.ExecutionDoesNotExist:
@@ -135,5 +139,6 @@ def _reconciler() -> Reconciler:
         Journal.open(boto3.Session(), settings.table, attempts=5),
         boto3.client("stepfunctions", config=config),
         boto3.client("bedrock-agentcore", config=config),
-        settings.agent_runtime_arn,
+        state_machine_arn=settings.state_machine_arn,
+        agent_runtime_arn=settings.agent_runtime_arn,
     )

@@ -78,12 +78,13 @@ class ReconcilerSettings:
     """What the Lambda function that closes abandoned sessions needs."""
 
     table: str
+    state_machine_arn: str
     agent_runtime_arn: str
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "ReconcilerSettings":
         """Read the settings, or raise MissingSetting."""
-        return cls(table=require(environ, Env.TABLE), agent_runtime_arn=require(environ, Env.AGENT_RUNTIME_ARN))
+        return cls(*(require(environ, name) for name in (Env.TABLE, Env.STATE_MACHINE_ARN, Env.AGENT_RUNTIME_ARN)))
 
 
 @dataclass(frozen=True)

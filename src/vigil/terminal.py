@@ -15,7 +15,7 @@ class Terminal(Console):
     """A rich console that shows control characters as codes; a string is one line, whatever line breaks are in it."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, highlight=False, soft_wrap=True)
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return the Text of a string, which may hold our own markup."""

@@ -83,7 +83,7 @@ RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
             "Reconciler",
             "<ReconcilerReconcilerLogs>",
             "vigil.reconciler.handler",
-            {Env.TABLE: "<Sessions>", Env.AGENT_RUNTIME_ARN: RUNTIME},
+            {Env.TABLE: "<Sessions>", Env.STATE_MACHINE_ARN: "<AgentWorkflow>", Env.AGENT_RUNTIME_ARN: RUNTIME},
         ),
     ],
 )

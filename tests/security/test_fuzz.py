@@ -222,6 +222,7 @@ def reconciling(stack: LocalStack) -> Iterator[None]:
         for name, value in {
             **stack.environment(),
             Env.TABLE: stack.outputs[Output.TABLE],
+            Env.STATE_MACHINE_ARN: stack.outputs[Output.STATE_MACHINE],
             Env.AGENT_RUNTIME_ARN: stack.outputs[Output.AGENT_RUNTIME],
         }.items():
             patch.setenv(name, value)

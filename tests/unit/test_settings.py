@@ -17,7 +17,7 @@ from vigil.settings import (
 
 SESSION_ID = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
 INVOKER = {Env.TABLE: "table", Env.BUCKET: "bucket", Env.AGENT_RUNTIME_ARN: "arn"}
-RECONCILER = {Env.TABLE: "table", Env.AGENT_RUNTIME_ARN: "arn"}
+RECONCILER = {Env.TABLE: "table", Env.STATE_MACHINE_ARN: "machine", Env.AGENT_RUNTIME_ARN: "arn"}
 WORKER = {Env.SESSION_ID: SESSION_ID, Env.TABLE: "table", Env.BUCKET: "bucket", "AWS_DEFAULT_REGION": "us-east-1"}
 
 Settings = type[InvokerSettings] | type[ReconcilerSettings] | type[WorkerSettings]
@@ -27,7 +27,7 @@ def test_the_lambda_functions_read_their_environment() -> None:
     assert InvokerSettings.from_env(INVOKER) == InvokerSettings("table", "bucket", "arn", MAX_SESSION_SECONDS)
     bounded = InvokerSettings.from_env({**INVOKER, Env.MAX_SESSION_SECONDS: "3600"})
     assert bounded == InvokerSettings("table", "bucket", "arn", 3600)
-    assert ReconcilerSettings.from_env(RECONCILER) == ReconcilerSettings("table", "arn")
+    assert ReconcilerSettings.from_env(RECONCILER) == ReconcilerSettings("table", "machine", "arn")
 
 
 def test_the_runtime_reads_its_environment() -> None:

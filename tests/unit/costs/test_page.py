@@ -195,7 +195,7 @@ def test_any_other_markdown_is_saved_as_it_is(markdown: str) -> None:
 def test_our_own_report_is_saved_as_it_is_whatever_the_account_calls_things(name: str) -> None:
     texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
     about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
-    saved = artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name, previous=None)
+    saved = artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)
     assert readable_markdown(saved[REPORT]) == saved[REPORT]
     svgs = {name: redrawn(saved[name]) for name in saved if name.endswith(".svg")}
     assert render_page(saved[REPORT], svgs) == saved[PAGE]
