@@ -17,7 +17,7 @@ PIECES = (
 TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=8).map("".join)
 
 CONTROL = re.compile(
-    "[^\n\t\x20-\x7e\xa0-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069\ue000-\uf8ff\U000e0000-\U000e0fff]"
+    "[^\n\t\x20-\x7e\xa0-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069\ue000-\uf8ff\U000e0000-\U000e00ff]"
 )
 """Characters that nobody is to be shown as they are."""
 RICH = re.compile(r"\x1b\[[0-9;]*m|\r?\x1b\[2K|\x1b\[1A|\x1b\[\?25[lh]|\r(?=\x1b\[1A)")

@@ -83,6 +83,8 @@ def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
     for token in _all(tokens):
         # Only now: an entity stands for any character too.
         token.content = visible(token.content)
+        # The language of a block of code; it becomes a class.
+        token.info = token.info if token.info.isalnum() else ""
         token.attrs = {name: visible(str(value)) for name, value in token.attrs.items()}
         # The policy refuses styles of single elements.
         if token.attrs.pop("style", None) == "text-align:right":

@@ -141,6 +141,19 @@ def test_markdown_of_a_custom_agent_runs_nothing_and_fetches_nothing(markdown: s
     assert not CONTROL.search(html)
 
 
+def test_no_entity_hides_a_character_in_the_page() -> None:
+    for markdown in (
+        "&#27;[31m",
+        "```sh&#27;\nx\n```",
+        "[x](#a '&#x202e;')",
+        "![&#x202e;](x.svg)",
+        "# &#x9b;",
+        "`&#27;`",
+    ):
+        assert not CONTROL.search(render_page(markdown, {}))
+    assert '<code class="language-sh">' in render_page("```sh\nx\n```", {})
+
+
 LINKS = {
     "https://example.com": True,
     "HTTP://example.com": True,
