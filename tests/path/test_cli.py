@@ -16,7 +16,9 @@ from vigil.names import FINDINGS, PAGE, RENDERED, REPORT, Output
 HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
 
 
-def test_run_shows_a_session_live_and_saves_its_report(stack: LocalStack, tmp_path: Path) -> None:
+def test_run_shows_a_session_live_and_saves_its_report(
+    stack: LocalStack, deployment: Deployment, tmp_path: Path
+) -> None:
     done = command(stack, "vigil", "run", "--functions", "orders-*", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     for shown in (
@@ -36,6 +38,10 @@ def test_run_shows_a_session_live_and_saves_its_report(stack: LocalStack, tmp_pa
     assert {path.name for path in (tmp_path / "out").iterdir()} == {REPORT, FINDINGS, PAGE, *charts}
     assert f"as a page with charts: {tmp_path / 'out' / PAGE}" in done.stdout
     assert "<h2>Summary</h2>" in (tmp_path / "out" / PAGE).read_text()
+    # The cost agent's artifacts come through to the byte.
+    artifacts = deployment.artifacts(done.stdout.partition("session ")[2].split()[0])
+    for name in (REPORT, FINDINGS, PAGE, *charts):
+        assert (tmp_path / "out" / name).read_text() == artifacts.read(name)
     kept = stack.client("s3").list_objects_v2(Bucket=stack.outputs[Output.BUCKET], Prefix=HISTORY_PREFIX)["Contents"]
     assert done.stdout.partition("session ")[2].split()[0] in " ".join(item["Key"] for item in kept)
     assert json.loads((tmp_path / "out" / "findings.json").read_text())["request"]["functions"] == "orders-*"

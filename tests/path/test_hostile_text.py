@@ -218,12 +218,14 @@ def harmless(html: str) -> None:
     assert not CONTROL.search(html)
 
 
-@pytest.mark.parametrize("color", [{}, {"FORCE_COLOR": "1"}])
-def test_a_session_that_fails_with_hostile_text_forges_no_line(stack: LocalStack, color: dict[str, str]) -> None:
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_session_that_fails_with_hostile_text_forges_no_line(stack: LocalStack, environment: dict[str, str]) -> None:
     detail = json.dumps({"agent": "hostile", "text": EVERYTHING})
-    done = command(stack, "vigil", "run", "--detail", detail, **color)
+    done = command(stack, "vigil", "run", "--detail", detail, **environment)
     assert done.returncode == 1
-    assert not CONTROL.search(RICH.sub("", done.stdout + done.stderr) if color else done.stdout + done.stderr)
+    assert not CONTROL.search(
+        RICH.sub("", done.stdout + done.stderr) if "FORCE_COLOR" in environment else done.stdout + done.stderr
+    )
     lines = RICH.sub("", done.stdout).splitlines()
     assert not [line for line in lines if line.startswith("COMPLETED") or re.match(r"\s*[\d.]+ s +session +COMP", line)]
     assert len(done.stderr.splitlines()) == 1
