@@ -197,6 +197,7 @@ def reports_usage(session: AgentSession) -> Agent:
 def hostile(session: AgentSession) -> Any:
     """Puts the text of its detail wherever an agent can, and fails with it unless it is to save it as artifacts."""
     text, saved = session.detail["text"], session.detail.get("artifacts", {})
+    print(text)
     session.note(text)
     task = session.journal.start_task(session.session_id, "work")
     session.journal.end_task(session.session_id, task, message=text)

@@ -229,6 +229,10 @@ def test_a_session_that_fails_with_hostile_text_forges_no_line(stack: LocalStack
     lines = RICH.sub("", done.stdout).splitlines()
     assert not [line for line in lines if line.startswith("COMPLETED") or re.match(r"\s*[\d.]+ s +session +COMP", line)]
     assert len(done.stderr.splitlines()) == 1
+    # Read with a pager or `tail`, it must do as little.
+    log = stack.agent_log.read_bytes().decode()
+    assert "<U+001B>" in log
+    assert not CONTROL.search(log)
 
 
 def test_a_run_saves_what_a_custom_agent_saved_as_text(stack: LocalStack, tmp_path: Path) -> None:

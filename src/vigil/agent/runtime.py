@@ -42,6 +42,7 @@ from vigil.journal import Journal
 from vigil.names import STOP_PATH, Env
 from vigil.session import Failure
 from vigil.settings import RuntimeSettings, WorkerSettings
+from vigil.text import visible
 
 logger = logging.getLogger("vigil.runtime")
 
@@ -221,8 +222,8 @@ def _how(code: int | None) -> str:
 
 def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> None:
     with open(output.fileno(), errors="replace", closefd=False) as lines, output:
-        # In pieces: a line may be as long as the memory is.
-        for line in iter(partial(lines.readline, MAX_LINE), ""):
+        # In pieces, since a line may be as long as the memory is; and visible, since a log is read in a terminal.
+        for line in map(visible, iter(partial(lines.readline, MAX_LINE), "")):
             sys.stderr.write(line)
             said.append(" ".join(line.split()))
 
