@@ -373,13 +373,13 @@ def local_up(
                     progress=progress,
                 )
             )
-        announce(stack)
-        console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
-        for name, value in stack.outputs.items():
-            _field(f"  {name:<22}", value)
-        _field(f"  {'the agent logs to':<22}", stack.agent_log)
-        console.print("in another terminal: eval $(vigil local env) && vigil run")
         try:
+            announce(stack)
+            console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
+            for name, value in stack.outputs.items():
+                _field(f"  {name:<22}", value)
+            _field(f"  {'the agent logs to':<22}", stack.agent_log)
+            console.print("in another terminal: eval $(vigil local env) && vigil run")
             stack.process.wait()
         except KeyboardInterrupt:
             console.print("stopping")
