@@ -27,7 +27,12 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     def up(*options: str) -> "subprocess.Popen[str]":
         words = [str(BIN / "vigil"), "local", "up", "--port", "0", "--no-sample-account", *options]
         pipe = subprocess.PIPE
-        started.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True))
+        # A shell lets what it starts in the background ignore Ctrl-C, and these tests with it.
+        heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            started.append(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True))
+        finally:
+            signal.signal(signal.SIGINT, heeded)
         return started[-1]
 
     yield up
