@@ -42,6 +42,9 @@ lock: install ## Lock the dependencies anew, with hashes
 	@# Without the addresses of the registry that this machine uses.
 	rm -f requirements/package-lock.json
 	$(BIN)/npm install --prefix requirements --silent --package-lock-only --omit-lockfile-registry-resolved
+	@# Nor those at which packages ask for money.
+	$(BIN)/python -c 'import json, pathlib; lock = pathlib.Path("requirements/package-lock.json"); data = json.loads(lock.read_text()); \
+	  [package.pop("funding", None) for package in data["packages"].values()]; lock.write_text(json.dumps(data, indent=2) + "\n")'
 
 .PHONY: run
 run: install ## Take an event through the whole chain on this machine, and show it live (ARGS="--days 14")

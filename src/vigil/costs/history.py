@@ -1,7 +1,7 @@
-"""The findings.json of an earlier analysis, as the next one reads it: input that nobody vouches for.
+"""The findings.json of an earlier analysis, as the next one reads it: untrusted input.
 
-Whoever may write into the bucket may write it, so it is taken for what it is only if it can be: its text names
-settings, kinds and functions and nothing else, and its amounts are within what Lambda costs and fit each other.
+Everybody who may write into the bucket may have written it. A document is used only if it is plausible: its text names
+settings, kinds and functions and nothing else, and its amounts fit each other and what Lambda can cost.
 """
 
 import json
