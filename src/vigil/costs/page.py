@@ -47,8 +47,11 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
 )
 
 
+MAX_PARSED = 256 * 1024
+"""Characters of Markdown that are parsed, several times what our own reports have: the parser takes quadratic time."""
 MAX_LEVELS = 20
 """Levels of nested blocks, and of nested emphasis, that the parser reads."""
+TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
 _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
 """How a link begins that a reader may follow: no other scheme starts a program, and none leads to a file."""
 _NAME = re.compile(r"[\w.-]+")
@@ -70,13 +73,16 @@ class _Parser(MarkdownIt):
 def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
     """Return the HTML page of ``markdown``, in which an image that names one of ``svgs`` is that SVG.
 
-    HTML in ``markdown`` is shown as text, and so is any other image, and a link that leads elsewhere than to the web,
-    to a mail or within the page.
+    HTML in ``markdown`` is shown as text, and so is any other image, an image that was there before, and a link that
+    leads elsewhere than to the web, to a mail or within the page. All of it is text if it is too long.
     """
+    if len(markdown) > MAX_PARSED:
+        markdown = _as_text(markdown, TOO_LONG)
+    left = dict(svgs)
     parser = _Parser(lambda url: url in svgs or bool(_LINK.match(url)), html=False)
 
     def image(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
-        return svgs.get(str(tokens[at].attrs["src"])) or html(tokens[at].content)
+        return left.pop(str(tokens[at].attrs["src"]), None) or html(tokens[at].content)
 
     parser.renderer.rules["image"] = image  # type: ignore[attr-defined]
     tokens = parser.parse(markdown)
@@ -109,12 +115,18 @@ def readable_markdown(markdown: str) -> str:
     If it holds what a viewer may run or fetch, it is one block of text below a line that says why.
     """
     shown = visible(markdown)
+    if len(shown) > MAX_PARSED:
+        return _as_text(shown, TOO_LONG)
     # Behind just as many brackets as it reads levels, the parser overlooks a link.
     parsers = (_Parser(lambda url: True, html=True, levels=levels) for levels in (MAX_LEVELS, MAX_LEVELS + 1))
     held = next(filter(None, (_held(token) for parser in parsers for token in _all(parser.parse(shown)))), None)
     if held is None:
         return shown
-    return "\n".join([f"This report is shown as text, because it holds {held}.", "", *fence(shown, ""), ""])
+    return _as_text(shown, f"it holds {held}")
+
+
+def _as_text(markdown: str, why: str) -> str:
+    return "\n".join([f"This report is shown as text, because {why}.", "", *fence(markdown, ""), ""])
 
 
 def _held(token: Token) -> str | None:

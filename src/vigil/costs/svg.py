@@ -6,6 +6,8 @@ from vigil.costs import charts
 from vigil.errors import InvalidArtifact
 from vigil.text import html
 
+MAX_CHARACTERS = 256 * 1024
+"""Many times what a chart of ours has."""
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _WITHIN = {
     None: {"svg"},
@@ -23,8 +25,10 @@ _ATTRIBUTES = {
 def redrawn(svg: str) -> str:
     """Return ``svg`` with those of its elements and attributes that our charts have; a chart of ours stays as it is.
 
-    Raises InvalidArtifact if it is not well-formed SVG, or declares entities or a type.
+    Raises InvalidArtifact if it is too long, not well-formed SVG, or declares entities or a type.
     """
+    if len(svg) > MAX_CHARACTERS:
+        raise InvalidArtifact(f"it has more than {MAX_CHARACTERS:,} characters")
     drawing = _Drawing()
     parser = expat.ParserCreate()
     parser.ordered_attributes = True

@@ -15,7 +15,7 @@ from tests.unit.costs.analyses import analysis, finding, observation
 from tests.unit.costs.test_report import EVIL
 from vigil.costs.charts import by_function
 from vigil.costs.document import artifacts_of
-from vigil.costs.page import readable_markdown, render_page
+from vigil.costs.page import MAX_PARSED, readable_markdown, render_page
 from vigil.costs.svg import redrawn
 from vigil.names import BY_FINDING, BY_FUNCTION, PAGE, REPORT
 from vigil.text import escape, fence
@@ -227,3 +227,18 @@ def test_only_an_image_that_is_a_chart_of_the_report_becomes_one(name: str) -> N
 def test_a_heading_with_markup_is_the_title_as_text() -> None:
     for markdown in ("# <b>Hi</b> *there*", f"# {escape('<b>Hi</b>')} there"):
         assert "<title>&lt;b&gt;Hi&lt;/b&gt; there</title>" in render_page(markdown, {})
+
+
+def test_a_report_that_would_take_long_to_parse_is_shown_as_text() -> None:
+    long = "[" * (MAX_PARSED + 1)
+    page = render_page(long, {})
+    assert f"it has more than {MAX_PARSED:,} characters" in page
+    assert f"<pre><code>{long}\n</code></pre>" in page
+    assert f"\n```\n{long}\n```\n" in readable_markdown(long)
+    assert "shown as text" not in render_page("a" * MAX_PARSED, {})
+
+
+def test_a_chart_is_in_the_page_once_however_often_the_report_names_it() -> None:
+    page = render_page("![one](a.svg)\n\n![two](a.svg)\n", {"a.svg": "<svg></svg>"})
+    assert page.count("<svg>") == 1
+    assert "<p>two</p>" in page

@@ -42,7 +42,7 @@ def test_a_chart_of_any_name_stays_as_it_is(name: str) -> None:
          f"{ROOT}><desc>&lt;b&gt;</desc></svg>\n"),
         (f"{ROOT}><title><g><rect/></g>a</title></svg>", f"{ROOT}><title>a</title></svg>\n"),
         (f"{ROOT}><text>&#x202e;&lt;b&gt;</text></svg>", f"{ROOT}><text>&lt;U+202E&gt;&lt;b&gt;</text></svg>\n"),
-        (f"{ROOT}>{'<g>' * 100_000}{'</g>' * 100_000}</svg>", f"{ROOT}><g></g></svg>\n"),
+        (f"{ROOT}>{'<g>' * 30_000}{'</g>' * 30_000}</svg>", f"{ROOT}><g></g></svg>\n"),
     ],
 )  # fmt: skip
 def test_only_what_our_charts_are_made_of_is_drawn(given: str, left: str) -> None:
@@ -65,6 +65,7 @@ BOMB = "".join(f'<!ENTITY a{n + 1} "&a{n};&a{n};&a{n};&a{n};">' for n in range(3
         (f'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>{ROOT}><text>&x;</text></svg>', "declares a type"),
         ("<html><body/></html>", "its root is not svg"),
         ("<svg/>", "its root is not of the namespace"),
+        (f"{ROOT}><text>{'x' * 262_144}</text></svg>", "more than 262,144 characters"),
         ("<x:svg xmlns:x='http://www.w3.org/2000/svg'/>", "its root is not svg"),
     ],
 )
