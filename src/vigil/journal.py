@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Key
-from boto3.dynamodb.types import TypeDeserializer
+from boto3.dynamodb.types import DYNAMODB_CONTEXT, TypeDeserializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,6 +35,9 @@ from vigil.wakeup import waker
 if TYPE_CHECKING:
     from boto3 import Session as AwsSession
     from mypy_boto3_dynamodb.service_resource import Table
+
+# An agent may write a number of more digits than boto3 takes: read it rounded, and do not raise.
+DYNAMODB_CONTEXT.clear_traps()
 
 MAX_MESSAGE = 1000
 MAX_PHASE_NAME = 60

@@ -71,8 +71,8 @@ def _text(value: object) -> str:
         return value
     try:
         return "" if value is None else str(value)
-    except (ValueError, RecursionError):
-        # A number of too many digits, or a list in a list in a list ...
+    except (TypeError, ValueError, RecursionError):
+        # Bytes, a number of too many digits, or a list in a list in a list ...
         return f"({type(value).__name__})"
 
 

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import boto3
@@ -175,13 +176,21 @@ def test_malformed_records_are_closed_where_they_can_be_and_keep_no_other(
     executions: dict[str, str], new_session: NewSession, journal: Journal, table: Any
 ) -> None:
     handler(SCHEDULE, None)
-    broken: dict[str, Any] = {"error": "boom", "usage": ["x"], "expires_at": "never", "task_token": 7, "worker": []}
+    broken: dict[str, Any] = {
+        "progress": b"\x00",
+        "any": Decimal("1E125"),
+        "error": "boom",
+        "usage": ["x"],
+        "expires_at": "never",
+        "task_token": 7,
+        "worker": [],
+    }
     keys = ["x", "#" * 40, "\x1b]0;x\x07"]
     for key in keys:
         item = {"PK": key, "SK": "SESSION", "status": "BUSY", "start_time": "0", "execution_arn": executions["fails"]}
         table.put_item(Item=item)
     # What is not text names no execution, like none.
-    stay = [new_session(Status.BUSY, **broken, execution_arn=value) for value in (7, [], {"x": "y"}, True)]
+    stay = [new_session(Status.BUSY, **broken, execution_arn=value) for value in (7, [], {"x": "y"}, True, b"x")]
     closed = [new_session(Status.BUSY, start_time="0", **broken, execution_arn=value) for value in NO_EXECUTION]
     closed += [new_session(Status.INITIATED, start_time="9", **broken, execution_arn=executions["fails"])]
     assert set(handler(SCHEDULE, None)["closed"]) >= set(closed)

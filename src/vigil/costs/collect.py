@@ -250,7 +250,7 @@ class _Region:
                 used[function] = replace(used[function], reports=reports)
                 if reports is None or reports.days_dropped:
                     self.gaps.append(Gap(self.label(function), DOUBTED))
-        return queried if tallies else 0
+        return queried
 
     def _fits(self, function: Function, lines: int, start: datetime, end: datetime) -> bool:
         metric = lambda_metric("Invocations", function.name)

@@ -234,7 +234,7 @@ def _measure(
 def _multiply(shares: list[tuple[float, float]]) -> float:
     """Return what changes that each save an amount of one cost save together."""
     cost = shares[0][1]
-    return cost * (1 - prod(1 - amount / of for amount, of in shares))
+    return cost * (1 - prod(1 - min(1.0, amount / of) for amount, of in shares))
 
 
 def _why_gone(then: FindingThen, functions: Mapping[str, Function], analysis: Analysis) -> str:

@@ -6,7 +6,7 @@ settings, kinds and functions and nothing else, and its amounts fit each other a
 
 import json
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -28,8 +28,17 @@ DEARER = MAX_MEMORY_MB / MIN_MEMORY_MB
 """Factor by which a change can make compute dearer: more memory makes nothing slower."""
 
 _Dollars = Annotated[FiniteFloat, Field(ge=-MOST_DOLLARS, le=MOST_DOLLARS)]
-_Setting = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
-_Value = Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,40}$")]
+_Setting = Literal[
+    "architecture",
+    "ephemeral_mb",
+    "memory_mb",
+    "provisioned_concurrency",
+    "recursive_loop",
+    "retention_days",
+    "snapstart",
+    "timeout_seconds",
+]
+_Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", "Terminate"]
 
 
 class _Then(BaseModel):

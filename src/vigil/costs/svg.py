@@ -30,7 +30,7 @@ def redrawn(svg: str) -> str:
     if len(svg) > MAX_CHARACTERS:
         raise InvalidArtifact(f"it has more than {MAX_CHARACTERS:,} characters")
     drawing = _Drawing()
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.ordered_attributes = True
     parser.StartElementHandler = drawing.start
     parser.EndElementHandler = drawing.end

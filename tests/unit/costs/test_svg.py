@@ -40,6 +40,7 @@ def test_a_chart_of_any_name_stays_as_it_is(name: str) -> None:
         (f"{ROOT}><style>{STYLE} x{{}}</style></svg>", f"{ROOT}></svg>\n"),
         (f"{ROOT}><!-- a --><?b c?><![CDATA[<script>]]><desc><![CDATA[<b>]]></desc></svg>",
          f"{ROOT}><desc>&lt;b&gt;</desc></svg>\n"),
+        (f'<?xml version="1.0" encoding="evil"?>{ROOT}/>', f"{ROOT}></svg>\n"),
         (f"{ROOT}><title><g><rect/></g>a</title></svg>", f"{ROOT}><title>a</title></svg>\n"),
         (f"{ROOT}><text>&#x202e;&lt;b&gt;</text></svg>", f"{ROOT}><text>&lt;U+202E&gt;&lt;b&gt;</text></svg>\n"),
         (f"{ROOT}>{'<g>' * 30_000}{'</g>' * 30_000}</svg>", f"{ROOT}><g></g></svg>\n"),
