@@ -308,6 +308,17 @@ def test_what_a_presigned_address_is_for_cannot_be_changed(stack: LocalStack) ->
         assert send(stack, "GET", late)[0] == 403
 
 
+@pytest.mark.parametrize("name", ["X-Amz-Credential", "x-amz-credential", "X-AMZ-CREDENTIAL", "x-amz-copy-source"])
+def test_a_presigned_address_takes_no_parameter_that_it_does_not_sign(stack: LocalStack, name: str) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
+    client = stack.session().client("s3", config=boto3.session.Config(signature_version="s3"))
+    address = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "presigned"})
+    target = address.removeprefix(stack.endpoint)
+    assert send(stack, "GET", target)[0] == 200
+    assert send(stack, "GET", f"{target}&{name}=test")[0] == 403
+
+
 OTHER_USER = """
 import json, os, pathlib, socket, sys
 told = json.load(sys.stdin)
