@@ -164,6 +164,8 @@ def test_a_query_that_fails_is_told_and_read_otherwise(clients: Clients, some: A
         f"a query of Logs Insights ended as {ended}; REPORT lines were read one by one"
     }
     assert found.findings == some.findings
+    # It is paid for, whatever it answers.
+    assert found.scan.queried_bytes == some.scan.queried_bytes > 0
 
 
 def test_regions_that_cannot_be_read_leave_the_others_as_they_are(clients: Clients, some: Analysis) -> None:

@@ -11,17 +11,21 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import boto3
 import pytest
-from botocore.auth import S3SigV4QueryAuth, SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from botocore.loaders import Loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -272,25 +276,30 @@ def test_a_signed_request_that_was_changed_anywhere_is_refused(stack: LocalStack
     assert send(stack, "POST", target, body.encode(), **headers)[0] in (400, 403)
 
 
-def test_a_role_cannot_pass_for_the_root(stack: LocalStack) -> None:
-    """Signed with the key of somebody who may do nothing, and naming another key where ministack looks for one."""
+@pytest.fixture(scope="module")
+def nobody(stack: LocalStack) -> Iterator[Credentials]:
+    """The key of somebody who may do nothing."""
     iam = stack.client("iam")
     iam.create_user(UserName="nobody")
-    body = b"Action=ListUsers&Version=2010-05-08"
     key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    own = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    yield Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    iam.delete_access_key(UserName="nobody", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user(UserName="nobody")
+
+
+def test_a_role_cannot_pass_for_the_root(stack: LocalStack, nobody: Credentials) -> None:
+    """Signed with the key of somebody who may do nothing, and naming another key where ministack looks for one."""
+    body = b"Action=ListUsers&Version=2010-05-08"
     for name in ("test", stack.secrets.access_key_id):
         for target in (f"/?X-Amz-Credential={name}/20260101/us-east-1/iam/aws4_request", f"/?AWSAccessKeyId={name}"):
             request = AWSRequest("POST", stack.endpoint + target, data=body)
-            SigV4Auth(own, "iam", REGION).add_auth(request)
+            SigV4Auth(nobody, "iam", REGION).add_auth(request)
             headers = {**dict(request.headers), "Content-Type": "application/x-www-form-urlencoded"}
             before = headers["Authorization"]
             claims = before.replace("Credential=", f"Credential={name}/a/b/c/d, Credential=")
             for authorization in (before, claims):
                 told = {**headers, "Authorization": authorization}
                 assert send(stack, "POST", target, body, **told)[0] in (400, 403)
-    iam.delete_access_key(UserName="nobody", AccessKeyId=key["AccessKeyId"])
-    iam.delete_user(UserName="nobody")
 
 
 def test_what_a_presigned_address_is_for_cannot_be_changed(stack: LocalStack) -> None:
@@ -317,6 +326,193 @@ def test_a_presigned_address_takes_no_parameter_that_it_does_not_sign(stack: Loc
     target = address.removeprefix(stack.endpoint)
     assert send(stack, "GET", target)[0] == 200
     assert send(stack, "GET", f"{target}&{name}=test")[0] == 403
+
+
+# What a role of the stack can send
+
+MAY = {
+    "lambda": "ListFunctions",
+    "dynamodb": "GetItem",
+    "s3": "PutObject",
+    "states": "SendTaskSuccess",
+    "logs": "DescribeLogGroups",
+    "sqs": "SendMessage",
+    "iam": "ListUsers",
+    "cloudformation": "ListStacks",
+    "cloudwatch": "GetMetricData",
+}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+JSON = {"Content-Type": "application/x-amz-json-1.0"}
+
+
+@pytest.fixture(scope="module")
+def guest(stack: LocalStack) -> Iterator[Credentials]:
+    """The key of somebody who may do one thing with each of some services."""
+    iam = stack.client("iam")
+    iam.create_user(UserName="guest")
+    actions = [f"{service}:{action}" for service, action in MAY.items()]
+    document = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    iam.put_user_policy(UserName="guest", PolicyName="some", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName="guest")["AccessKey"]
+    yield Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    iam.delete_access_key(UserName="guest", AccessKeyId=key["AccessKeyId"])
+    iam.delete_user_policy(UserName="guest", PolicyName="some")
+    iam.delete_user(UserName="guest")
+
+
+def send_as(
+    stack: LocalStack, who: Credentials, service: str, method: str, target: str, body: bytes = b"", **headers: str
+) -> tuple[int, bytes]:
+    request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
+    (S3SigV4Auth if service == "s3" else SigV4Auth)(who, service, REGION).add_auth(request)
+    return send(stack, method, target, body, **dict(request.headers))[:2]
+
+
+def confused(stack: LocalStack) -> list[tuple[Any, ...]]:
+    """Requests that name an operation that the guest may do, and would carry out another."""
+    function, bucket = stack.outputs[Output.INVOKER], stack.outputs[Output.BUCKET]
+    table = json.dumps({"TableName": stack.outputs[Output.TABLE]}).encode()
+    machine = json.dumps({"stateMachineArn": stack.outputs[Output.STATE_MACHINE]}).encode()
+    group = json.dumps({"logGroupName": "/aws/lambda/any"}).encode()
+    user = b"Action=CreateUser&Version=2010-05-08&UserName=made"
+    allowed = b"Action=ListUsers&Version=2010-05-08"
+    purge = b"Action=PurgeQueue&QueueUrl=" + stack.outputs[Output.DEAD_LETTERS].encode()
+    scan, rpc = {"X-Amz-Target": "DynamoDB_20120810.Scan"}, "/service/GraniteServiceVersion20100801/operation/"
+    run = f"/2015-03-31/functions/{function}"
+    return [
+        ("lambda", "POST", f"{run}/invocations?Action=ListFunctions", b"{}"),
+        ("lambda", "POST", f"{run}/invocations", b"Action=ListFunctions", FORM),
+        ("lambda", "POST", f"{run}/invocations", b"{}", {"X-Amz-Target": "AWSLambda.ListFunctions"}),
+        ("lambda", "POST", "/2015-03-31/functions?Action=ListFunctions", b"{}"),
+        ("lambda", "POST", f"/2021-11-15/functions/{function}/response-streaming-invocations", b"{}"),
+        ("lambda", "DELETE", "/2015-03-31/event-source-mappings/any", b""),
+        ("lambda", "DELETE", f"{run}?Action=ListFunctions", b""),
+        ("lambda", "GET", f"/2015-03-31/functions/..%2F{function}", b""),
+        ("lambda", "GET", f"//2015-03-31/functions/{function}/", b""),
+        ("dynamodb", "POST", "/?Action=GetItem", table, {**JSON, **scan}),
+        ("dynamodb", "POST", "/", b"Action=GetItem", {**FORM, **scan}),
+        ("dynamodb", "POST", "/", table, {**JSON, "X-Amz-Target": "DynamoDB_20120810.Scan.GetItem"}),
+        ("dynamodb", "POST", "/", table, {**JSON, "X-Amz-Target": "DynamoDB_20120810.GetItem,x.Scan"}),
+        ("s3", "POST", "/", table, {**JSON, **scan}),
+        ("s3", "DELETE", f"/{bucket}/any?Action=PutObject", b""),
+        ("s3", "PUT", f"/{bucket}?policy&Action=PutObject", b"{}"),
+        ("s3", "PUT", f"/{bucket}/any?acl&uploadId=1", b"{}"),
+        ("s3", "GET", "/?Action=PutObject", b""),
+        ("states", "POST", "/?Action=SendTaskSuccess", machine, {"X-Amz-Target": "AWSStepFunctions.StartExecution"}),
+        ("logs", "POST", "/?Action=DescribeLogGroups", group, {"X-Amz-Target": "Logs_20140328.DeleteLogGroup"}),
+        ("iam", "POST", "/?Action=ListUsers", user, FORM),
+        ("iam", "POST", "/", allowed + b"&" + user, FORM),
+        ("iam", "POST", "/?Action=ListUsers&Action=CreateUser&UserName=made", b"", FORM),
+        ("iam", "POST", "/", user, {"Content-Type": "Application/X-WWW-Form-urlencoded"}),
+        ("iam", "POST", "/", user, {"Content-Type": "text/plain"}),
+        ("iam", "POST", "/", user, {**FORM, "Content-Encoding": "identity"}),
+        ("iam", "POST", "/", user, {**FORM, "X-Amz-Target": "IAM.ListUsers"}),
+        ("sqs", "POST", "/?Action=SendMessage", purge, FORM),
+        ("sqs", "POST", "/?Action=SendMessage", purge, {"Content-Type": "text/plain"}),
+        ("sqs", "POST", "/", purge, {**FORM, "X-Amz-Target": "AmazonSQS.SendMessage"}),
+        ("cloudformation", "POST", "/?Action=ListStacks", b"Action=DeleteStack&StackName=Vigil", FORM),
+        ("monitoring", "POST", f"{rpc}PutMetricData", b"\xa0", {"Smithy-Protocol": "rpc-v2-cbor"}),
+        ("monitoring", "POST", f"{rpc}PutMetricData?Action=GetMetricData", b"\xa0", {"Smithy-Protocol": "rpc-v2-cbor"}),
+        ("monitoring", "POST", f"{rpc}GetMetricData/operation/PutMetricData", b"{}", JSON),
+        ("bedrock-agentcore", "POST", "/runtimes/", b"{}"),
+        ("bedrock-agentcore", "GET", "/runtimes/any/", b""),
+        ("bedrock-agentcore", "PUT", "/runtimes/any/?Action=GetItem", b"{}"),
+        ("kinesisanalytics", "POST", "/", b"{}", {"X-Amz-Target": "KinesisAnalytics_20180523.ListApplications"}),
+        ("rds", "POST", "/", b"Action=DescribeDBClusters&Engine=docdb", FORM),
+        ("s3", "GET", "/_ministack/health", b""),
+        ("s3", "POST", "/_ministack/reset", b""),
+        ("any", "POST", "/_ministack/reset", b""),
+        ("sts", "POST", "/_ministack/config", b"{}"),
+        ("s3", "GET", f"/_ministack/lambda-code/000000000000/{REGION}/{function}", b""),
+        ("s3", "GET", "/_localstack/health", b""),
+        ("s3", "GET", "/v2/credentials/any", b""),
+        ("ec2", "GET", "/latest/meta-data/iam/security-credentials/any", b""),
+        ("glue", "GET", "/iceberg/v1/config", b""),
+    ]
+
+
+def test_a_role_cannot_choose_which_operation_iam_is_asked_about(stack: LocalStack, guest: Credentials) -> None:
+    before = stack.client("lambda").get_function(FunctionName=stack.outputs[Output.INVOKER])["Configuration"]
+    for service, method, target, body, *headers in confused(stack):
+        status, told = send_as(stack, guest, service, method, target, body, **(headers[0] if headers else {}))
+        assert status in (400, 403), (service, method, target, status, told)
+    after = stack.client("lambda").get_function(FunctionName=stack.outputs[Output.INVOKER])["Configuration"]
+    assert before == after
+    assert "made" not in {user["UserName"] for user in stack.client("iam").list_users()["Users"]}
+
+
+def test_a_role_may_do_what_it_is_allowed(stack: LocalStack, guest: Credentials) -> None:
+    session = boto3.Session(guest.access_key, guest.secret_key, region_name=REGION)
+
+    def client(service: str) -> Any:
+        return session.client(service, endpoint_url=stack.endpoint)
+
+    bucket, table = stack.outputs[Output.BUCKET], stack.outputs[Output.TABLE]
+    assert client("lambda").list_functions()["Functions"]
+    client("dynamodb").get_item(TableName=table, Key={"PK": {"S": "any"}, "SK": {"S": "any"}})
+    client("s3").put_object(Bucket=bucket, Key="of a guest/+ %2F", Body=b"any", Metadata={"any": "thing"})
+    client("logs").describe_log_groups()
+    client("iam").list_users()
+    client("cloudformation").list_stacks()
+    client("cloudwatch").get_metric_data(MetricDataQueries=[], StartTime=0, EndTime=60)
+    root = stack.client("sqs")
+    queue = root.create_queue(QueueName="of-a-guest")["QueueUrl"]
+    client("sqs").send_message(QueueUrl=queue, MessageBody="of a guest")
+    assert [item["Body"] for item in root.receive_message(QueueUrl=queue)["Messages"]] == ["of a guest"]
+    root.delete_queue(QueueUrl=queue)
+    with pytest.raises(ClientError, match="not authorized to perform: cloudwatch:ListMetrics"):
+        client("cloudwatch").list_metrics()
+    with pytest.raises(ClientError, match="not authorized to perform: bedrock-agentcore:ListAgentRuntimes"):
+        client("bedrock-agentcore-control").list_agent_runtimes()
+
+
+@cache
+def known_paths() -> tuple[tuple[str, str, str], ...]:
+    """(service of the signature, method, path) of every REST operation of services that share this port."""
+    loader, found = Loader(), []
+    for name in ("lambda", "s3", "bedrock-runtime", "bedrock-agentcore", "bedrock-agentcore-control", "apigatewayv2"):
+        model = loader.load_service_model(name, "service-2")
+        signs = model["metadata"].get("signingName", model["metadata"]["endpointPrefix"])
+        for operation in model["operations"].values():
+            path = re.sub(r"\{[^}]+\}", "any", operation["http"]["requestUri"])
+            found.append((signs, operation["http"]["method"], path))
+    return tuple(found)
+
+
+@settings(max_examples=250, deadline=None)
+@given(data=st.data())
+def test_who_may_do_nothing_gets_nothing(stack: LocalStack, nobody: Credentials, data: st.DataObject) -> None:
+    service, method, target = data.draw(st.sampled_from(known_paths()))
+    service = data.draw(st.sampled_from([service, service, *MAY, "sts", "ec2", "any"]))
+    target = data.draw(st.sampled_from([target, target, "/", *PATHS]))
+    target = target.replace("any", data.draw(st.sampled_from(["any", *stack.outputs.values()])))
+    target = "/" + "/".join(quote(part, safe="?=&%") for part in target.lstrip("/").split("/"))
+    names = st.sampled_from([*MAY.values(), "ListTables", "DeleteStack", "CreateUser", "AssumeRole", "ListQueues"])
+    if data.draw(st.booleans()):
+        target += ("&" if "?" in target else "?") + f"Action={data.draw(names)}"
+    headers, body = {}, b""
+    if data.draw(st.booleans()):
+        prefix = data.draw(st.sampled_from(["DynamoDB_20120810", "Logs_20140328", "AmazonSSM", "AWSStepFunctions"]))
+        headers["X-Amz-Target"] = f"{prefix}.{data.draw(names)}"
+    if data.draw(st.booleans()):
+        headers |= data.draw(st.sampled_from([FORM, JSON, {"Content-Type": "application/cbor"}]))
+        body = data.draw(st.sampled_from([b"{}", b"\xa0", f"Action={data.draw(names)}&UserName=x".encode()]))
+    status, told = send_as(stack, nobody, service, method, target, body, **headers)
+    assert 400 <= status < 500, (service, method, target, headers, body, status, told)
+
+
+def test_an_address_to_hand_out_is_for_one_object_only(stack: LocalStack) -> None:
+    """Whoever holds the address of an object may choose the body and its type, which no address signs."""
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
+    for version in ("s3v4", "s3"):
+        client = stack.session().client("s3", config=boto3.session.Config(signature_version=version))
+        for operation, method in (("get_object", "GET"), ("put_object", "PUT"), ("delete_object", "DELETE")):
+            address = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "presigned"})
+            target = address.removeprefix(stack.endpoint)
+            for body in (b"Action=CreateUser&UserName=made", b"Action=ListQueues", b"Action=GetSessionToken"):
+                assert send(stack, method, target, body, **FORM)[0] in (400, 403)
+    assert s3.get_object(Bucket=bucket, Key="presigned")["Body"].read() == b"text"
 
 
 OTHER_USER = """
@@ -462,9 +658,80 @@ def test_the_file_that_says_what_runs_is_the_users_own(tmp_path: Path, monkeypat
             up.terminate()
             up.wait(30)
     assert not (tmp_path / "ran").exists()
-    files[0].unlink()
-    files[0].symlink_to(tmp_path / "another")
-    told = command(None, "vigil", "local", "status")
-    assert told.returncode == 1
-    assert told.stderr.startswith("vigil: [Errno")
-    assert "Traceback" not in told.stderr
+    kept = files[0].read_text()
+    (tmp_path / "another").write_text(kept)
+
+    def link() -> None:
+        files[0].symlink_to(tmp_path / "another")
+
+    def hard_link() -> None:
+        files[0].hardlink_to(tmp_path / "another")
+
+    def open_to_all() -> None:
+        files[0].write_text(kept)
+        files[0].chmod(0o666)
+
+    for make, why in ((link, "cannot be used"), (hard_link, "is open to other"), (open_to_all, "is open to other")):
+        files[0].unlink()
+        make()
+        for words in (("status",), ("env",), ("down",), ("up", "--port", "0")):
+            told = command(None, "vigil", "local", *words)
+            assert (told.returncode, told.stdout) == (1, "")
+            assert told.stderr.startswith(f"vigil: {files[0]} {why}")
+            assert told.stderr.count("\n") == 1
+    assert (tmp_path / "another").read_text() == kept
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_whatever_an_unsigned_request_says_it_is_refused_and_nothing_breaks(
+    stack: LocalStack, data: st.DataObject
+) -> None:
+    odd = st.one_of(
+        st.sampled_from(
+            ["", "²", "9" * 5000, "-1", "99991231T235959Z", "00010101T000000Z", "20261128T000000Z", "UNSIGNED"]
+        ),
+        st.sampled_from(
+            [f"{stack.secrets.access_key_id}/99991231/us-east-1/s3/aws4_request", "a/b/c/d/e/f", "host;host"]
+        ),
+        st.text(max_size=20),
+    )
+    four = (
+        "Algorithm",
+        "Credential",
+        "Date",
+        "Expires",
+        "SignedHeaders",
+        "Signature",
+        "Security-Token",
+        "Content-Sha256",
+    )
+    given = {f"X-Amz-{name}": data.draw(odd) for name in four}
+    given |= {"X-Amz-Algorithm": "AWS4-HMAC-SHA256"} if data.draw(st.booleans()) else {}
+    given |= {"X-Amz-SignedHeaders": "host"} if data.draw(st.booleans()) else {}
+    if data.draw(st.booleans()):
+        given |= {"X-Amz-Credential": f"{stack.secrets.access_key_id}/99991231/us-east-1/s3/aws4_request"}
+    two = {"AWSAccessKeyId": data.draw(st.sampled_from([stack.secrets.access_key_id, "a"]))}
+    two |= {name: data.draw(odd) for name in ("Signature", "Expires")}
+    query = data.draw(st.sampled_from([given, two, given | two]))
+    headers = {}
+    if data.draw(st.booleans()):
+        told = ", ".join(f"{name}={data.draw(odd)}" for name in ("Credential", "SignedHeaders", "Signature"))
+        headers["Authorization"] = f"AWS4-HMAC-SHA256 {told}".encode().decode("latin-1")
+        headers = {name: re.sub(r"[\x00-\x1f\x7f]", "", value) for name, value in headers.items()}
+    status, _, _ = send(stack, "GET", f"/any/any?{urlencode(query)}", **headers)
+    assert status in (400, 403)
+
+
+def test_a_body_is_read_only_of_who_has_the_secret(stack: LocalStack) -> None:
+    """The id of a key is in every address that is handed out."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    credential = f"{stack.secrets.access_key_id}/{now[:8]}/{REGION}/s3/aws4_request"
+    claimed = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, "
+        f"SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={'0' * 64}",
+        "X-Amz-Date": now,
+        "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD",
+    }
+    # It waits for no body.
+    assert send(stack, "PUT", "/any/any", **{"Content-Length": str(1 << 40), **claimed})[0] == 403

@@ -87,7 +87,7 @@ def findings_json(analysis: Analysis, comparison: Comparison | str | None = None
         "comparison": _comparison(comparison),
     }
     # ASCII: what a terminal would take for a control character, or no encoding can carry, stands as an escape.
-    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+    return json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def _brief(finding: Finding) -> dict[str, Any]:

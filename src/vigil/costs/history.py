@@ -6,6 +6,7 @@ settings, kinds and functions and nothing else, and its amounts fit each other a
 
 import json
 from datetime import date
+from math import fsum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
@@ -20,6 +21,10 @@ DEAREST_GB_SECOND = 3e-5
 """US dollars; no region's on-demand price is higher ("AWS Lambda Pricing")."""
 MOST_DOLLARS = 1_000 * MAX_MEMORY_MB / 1024 * DEAREST_GB_SECOND * 30 * 86_400
 """US dollars per 30 days: of a function of the largest size that fills a region's default concurrency all the time."""
+MOST_ALTOGETHER = 10 * MOST_DOLLARS
+"""US dollars per 30 days that all findings save: no account known spends so much on Lambda."""
+FIRST_DAY = date(2014, 11, 13)
+"""When AWS announced Lambda."""
 MOST_INVOCATIONS = 1e12
 """Per 30 days: nearly 400,000 a second."""
 CENT = 0.01
@@ -117,7 +122,7 @@ class FunctionThen(_Then):
 
 
 class _Window(_Then):
-    end: date
+    end: Annotated[date, Field(ge=FIRST_DAY)]
 
 
 class Document(_Then):
@@ -131,6 +136,8 @@ class Document(_Then):
     def _fits_together(self) -> Self:
         if len({finding.id for finding in self.findings}) < len(self.findings):
             raise ValueError("a finding stands twice")
+        if fsum(max(abs(it.savings.low), abs(it.savings.high)) for it in self.findings) > MOST_ALTOGETHER:
+            raise ValueError("no account costs so much")
         scaling = [(finding.arn, finding.kind) for finding in self.findings if finding.scaling]
         if len(set(scaling)) < len(scaling):
             raise ValueError("a share of one cost is saved twice")

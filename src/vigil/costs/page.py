@@ -118,8 +118,7 @@ def readable_markdown(markdown: str) -> str:
     if len(shown) > MAX_PARSED:
         return _as_text(shown, TOO_LONG)
     # Behind just as many brackets as it reads levels, the parser overlooks a link.
-    parsers = (_Parser(lambda url: True, html=True, levels=levels) for levels in (MAX_LEVELS, MAX_LEVELS + 1))
-    held = next(filter(None, (_held(token) for parser in parsers for token in _all(parser.parse(shown)))), None)
+    held = next((held for levels in (MAX_LEVELS, MAX_LEVELS + 1) if (held := _holds(shown, levels))), None)
     if held is None:
         return shown
     return _as_text(shown, f"it holds {held}")
@@ -127,6 +126,17 @@ def readable_markdown(markdown: str) -> str:
 
 def _as_text(markdown: str, why: str) -> str:
     return "\n".join([f"This report is shown as text, because {why}.", "", *fence(markdown, ""), ""])
+
+
+def _holds(markdown: str, levels: int) -> str | None:
+    """Return what a viewer may run or fetch for ``markdown``, if anything."""
+    env: dict[str, Any] = {}
+    for token in _all(_Parser(lambda url: True, html=True, levels=levels).parse(markdown, env)):
+        # Within a footnote or a list, another parser than this one may not count the indentation of code as such.
+        held = _holds(token.content, levels - 1) if token.type == "code_block" and levels else _held(token)
+        if held:
+            return held
+    return "a footnote" if any(label.startswith("^") for label in env.get("references", ())) else None
 
 
 def _held(token: Token) -> str | None:

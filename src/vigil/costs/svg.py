@@ -1,5 +1,6 @@
-"""Charts that somebody else saved: drawn anew with what our own charts are made of, and nothing else."""
+"""Charts that somebody else saved: drawn anew with shapes and text, and nothing else."""
 
+import re
 from xml.parsers import expat
 
 from vigil.costs import charts
@@ -9,21 +10,29 @@ from vigil.text import html
 MAX_CHARACTERS = 256 * 1024
 """Many times what a chart of ours has."""
 _NAMESPACE = "http://www.w3.org/2000/svg"
+_SHAPES = {"circle", "ellipse", "line", "path", "polygon", "polyline", "rect"}
 _WITHIN = {
     None: {"svg"},
-    "svg": {"title", "desc", "style", "rect", "text", "g", "path"},
-    "g": {"title", "rect", "text", "path"},
+    "svg": {"title", "desc", "style", "text", "g", *_SHAPES},
+    "g": {"title", "desc", "text", "g", *_SHAPES},
+    "text": {"tspan"},
 }
 """Elements by the one that they stand in; all others hold text or nothing."""
-_EMPTY = {"rect", "path"}
+_WORDS = {"text", "tspan", "title", "desc"}
+"""Elements that hold text."""
 _ATTRIBUTES = {
-    *("aria-labelledby", "class", "d", "font-weight", "height", "id", "role", "rx", "text-anchor"),
-    *("viewBox", "width", "x", "xmlns", "y"),
+    *("aria-labelledby", "class", "cx", "cy", "d", "dx", "dy", "fill", "fill-opacity", "font-size", "font-weight"),
+    *("height", "id", "opacity", "points", "r", "role", "rx", "ry", "stroke", "stroke-dasharray", "stroke-linecap"),
+    *("stroke-opacity", "stroke-width", "text-anchor", "transform", "viewBox", "width", "x", "x1", "x2", "xmlns"),
+    *("y", "y1", "y2"),
 }
+_NAMES = {"aria-labelledby", "class", "id", "role", "xmlns"}
+_FETCHES = re.compile(r"url|\\", re.IGNORECASE)
+"""What stands in a value that names something elsewhere, as a gradient does, perhaps by an escape of CSS."""
 
 
 def redrawn(svg: str) -> str:
-    """Return ``svg`` with those of its elements and attributes that our charts have; a chart of ours stays as it is.
+    """Return the shapes and the text of ``svg``, with their plain attributes; a chart of ours stays as it is.
 
     Raises InvalidArtifact if it is too long, not well-formed SVG, or declares entities or a type.
     """
@@ -50,7 +59,7 @@ class _Drawing:
         self.written: list[str] = []
         self._open: list[str] = []
         self._skipped = 0
-        """How deep we are in an element that our charts do not have."""
+        """How deep we are in an element that is left out."""
         self._style = ""
 
     def start(self, tag: str, pairs: list[str]) -> None:
@@ -65,8 +74,12 @@ class _Drawing:
             raise InvalidArtifact(f"its root is not of the namespace {_NAMESPACE}")
         self._open.append(tag)
         if tag != "style":
-            kept = "".join(f' {name}="{html(value)}"' for name, value in attributes.items() if name in _ATTRIBUTES)
-            self.written.append(f"<{tag}{kept}{'/' if tag in _EMPTY else ''}>")
+            kept = "".join(
+                f' {name}="{html(value)}"'
+                for name, value in attributes.items()
+                if name in _ATTRIBUTES and (name in _NAMES or not _FETCHES.search(value))
+            )
+            self.written.append(f"<{tag}{kept}{'/' if tag in _SHAPES else ''}>")
 
     def end(self, tag: str) -> None:
         if self._skipped:
@@ -77,16 +90,16 @@ class _Drawing:
             # Any other could fetch something.
             self.written.append(f"<style>{charts.STYLE}</style>" if self._style == charts.STYLE else "")
             self._style = ""
-        elif tag not in _EMPTY:
+        elif tag not in _SHAPES:
             self.written.append(f"</{tag}>")
 
     def data(self, text: str) -> None:
         within = self._open[-1] if self._open else None
-        if self._skipped or within in _EMPTY:
+        if self._skipped or within in _SHAPES:
             return
         if within == "style":
             self._style += text
-        elif within not in _WITHIN or text.isspace():
+        elif within in _WORDS or text.isspace():
             self.written.append(html(text))
 
     def doctype(self, *_: object) -> None:

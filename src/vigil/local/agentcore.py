@@ -84,6 +84,8 @@ class AgentHost:
         # A clean environment: nothing of the host's but what a process needs to run; credentials come as on AWS,
         # from an endpoint that gives out those of the agent's role and no others.
         environment = {
+            # Who may change a runtime must not choose what runs as the user, nor which stack is asked.
+            **runtime.get("environmentVariables", {}),
             **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
             "AWS_REGION": self._region,
             "AWS_ENDPOINT_URL": self._endpoint,
@@ -91,7 +93,6 @@ class AgentHost:
             "AWS_CONTAINER_CREDENTIALS_FULL_URI": self._endpoint + CREDENTIALS_PATH,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
-            **runtime.get("environmentVariables", {}),
         }
         log: BinaryIO
         with self._log.open("ab") as log:

@@ -4,7 +4,10 @@ Every page in a browser and every user of the machine can reach a port on the lo
 well-known keys, checks no signature of the account's root, and has paths that want no signature at all.
 """
 
+import contextvars
 import hashlib
+import math
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -12,13 +15,20 @@ from urllib.parse import parse_qs
 
 from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
 
+from vigil.local import operations
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
+MAX_BODY = 128 * 1024 * 1024  # of a request whose signature covers the body; S3 has its own way for large objects
 UNKNOWN_KEY = "the access key is not one of this stack: set the variables that `vigil local env` prints"
+
+
+by_root: contextvars.ContextVar[bool] = contextvars.ContextVar("by_root", default=False)
+"""Whether the root signed the request that is served, other than as an address to hand out."""
 
 
 class Refused(Exception):
@@ -80,19 +90,36 @@ class Gate:
         return None
 
     async def _authenticated(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> bytes:
-        """Return the body of a request that is signed with a key of this stack, or raise Refused."""
+        """Return the body of a request that is signed with a key of this stack and asks one thing, or raise Refused."""
         try:
             query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
         except ValueError:
             raise Refused("IncompleteSignature", "the query is not UTF-8") from None
-        if "authorization" not in headers and "AWSAccessKeyId" in query:
-            return await self._check_old_presigned(scope, headers, query, receive)
         presigned = "authorization" not in headers
+        if presigned and "AWSAccessKeyId" in query:
+            service, body = "s3", await self._check_old_presigned(scope, headers, query, receive)
+        else:
+            service, body = await self._check_signature(scope, headers, query, receive, presigned)
+        root = not presigned and router.extract_access_key_id(dict(headers), query) == self._root
+        if not root:
+            raw_path = scope["raw_path"].decode("latin-1")
+            reason = operations.refusal(service, scope["method"], raw_path, scope["path"], query, headers, body)
+            if reason:
+                raise Refused("AccessDenied", f"the request is refused: {reason}")
+        by_root.set(root)
+        return body
+
+    async def _check_signature(
+        self, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]], receive: Receive, presigned: bool
+    ) -> tuple[str, bytes]:
+        """Return (service, body) of a request that Signature Version 4 signs, or raise Refused."""
         parsed = sigv4.parse_query_signature(query) if presigned else sigv4.parse_header_signature(headers)
         if isinstance(parsed, tuple):
             raise Refused(*parsed)
         if parsed.region_set is not None or not parsed.signature.isascii():
             raise Refused("IncompleteSignature", "the signature must be AWS4-HMAC-SHA256")
+        if presigned and parsed.service != "s3":
+            raise Refused("AccessDenied", "only S3 takes presigned addresses here")
         _check_time(parsed, query if presigned else None)
         signed = set(parsed.signed_headers.split(";"))
         if "host" not in signed or any(name.startswith("x-amz-") for name in headers.keys() - signed):
@@ -103,29 +130,37 @@ class Gate:
             raise Refused("IncompleteSignature", "the request names two access keys")
         tokens = query.get("X-Amz-Security-Token", [""]) if presigned else [headers.get("x-amz-security-token", "")]
         secret = self._credential(parsed.access_key_id, tokens[0]).secret_access_key
-        # Only of a caller whose key is known.
-        body = await _body(receive)
         declared = headers.get("x-amz-content-sha256", "")
-        if len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
-            raise Refused("SignatureDoesNotMatch", "x-amz-content-sha256 is not the hash of the body")
         if declared and len(declared) != 64 and parsed.service != "s3":
             raise Refused("SignatureDoesNotMatch", "only S3 takes a body that is not signed")
         path = scope["raw_path"].decode("latin-1")
-        failure = sigv4.header_signature_failure(
-            parsed, secret, scope["method"], path, query, headers, body, presigned=presigned
-        )
-        if failure:
-            raise Refused(*failure)
-        return body
+
+        def check(body: bytes) -> None:
+            failure = sigv4.header_signature_failure(
+                parsed, secret, scope["method"], path, query, headers, body, presigned=presigned
+            )
+            if failure:
+                raise Refused(*failure)
+
+        # The id of a key is no secret: without the secret, nobody fills the memory.
+        if presigned or (declared and not declared.startswith("STREAMING-AWS4-HMAC-SHA256")):
+            check(b"")
+            body = await _body(receive)
+        else:
+            body = await _body(receive, MAX_BODY)
+            check(body)
+        if len(declared) == 64 and declared != hashlib.sha256(body).hexdigest():
+            raise Refused("SignatureDoesNotMatch", "x-amz-content-sha256 is not the hash of the body")
+        return parsed.service, body
 
     async def _check_old_presigned(
         self, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]], receive: Receive
     ) -> bytes:
         """Return the body of a request to S3 by a presigned address of Signature Version 2, boto3's default."""
         key, path = query["AWSAccessKeyId"][0], scope["raw_path"].decode("latin-1")
-        service = router.detect_service(scope["method"], scope["path"], dict(headers), query)
-        if service != "s3" or not query.get("Signature", [""])[0].isascii():
-            raise Refused("SignatureDoesNotMatch", "only S3 takes Signature Version 2")
+        expires = query.get("Expires", [""])[0]
+        if not (query.get("Signature", [""])[0].isascii() and _is_number(expires, 12)):
+            raise Refused("AccessDenied", "Signature and Expires must be those of Signature Version 2")
         # This signature covers no x-amz- parameter, and ministack reads such a one in any case of its letters.
         if any(name.lower().startswith("x-amz-") and name != "x-amz-security-token" for name in query):
             raise Refused("SignatureDoesNotMatch", "every x-amz- parameter must be signed")
@@ -168,23 +203,32 @@ def _check_time(parsed: Any, presigned: Mapping[str, list[str]] | None) -> None:
     if sigv4._amz_datetime(parsed.amz_date) is None:
         raise Refused("IncompleteSignature", "X-Amz-Date must be like 20260102T030405Z")
     failure = sigv4.request_time_failure(parsed)
+    if presigned is not None and failure and failure[1].startswith("Signature expired"):
+        failure = None
+    if failure:
+        raise Refused(*failure)
     if presigned is not None:
         expires = presigned.get("X-Amz-Expires", [""])[0]
-        if not (expires.isascii() and expires.isdigit() and int(expires) <= 7 * 86_400):
+        if not (_is_number(expires, 6) and int(expires) <= 7 * 86_400):
             raise Refused("AuthorizationQueryParametersError", "X-Amz-Expires must be 0 to 604800 seconds")
         if sigv4.presigned_request_is_expired(parsed.amz_date, expires):
             raise Refused("AccessDenied", "Request has expired")
-        if failure and failure[1].startswith("Signature expired"):
-            failure = None
-    if failure:
-        raise Refused(*failure)
 
 
-async def _body(receive: Receive) -> bytes:
-    parts, more = [], True
+def _is_number(text: str, digits: int) -> bool:
+    return re.fullmatch(f"[0-9]{{1,{digits}}}", text) is not None
+
+
+async def _body(receive: Receive, most: float = math.inf) -> bytes:
+    parts, size, more = [], 0, True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused("IncompleteBody", "the connection ended before the body")
         parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            raise Refused("EntityTooLarge", f"the body has more than {most} bytes")
         more = message.get("more_body", False)
     return b"".join(parts)
 

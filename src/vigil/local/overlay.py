@@ -24,6 +24,7 @@ from ministack.services import bedrock_agentcore, cloudwatch, dynamodb, eventbri
 from vigil.errors import LocalStackError
 from vigil.local import model
 from vigil.local.agentcore import AgentHost
+from vigil.local.gate import by_root
 
 MENDED_VERSION = "1.5.33"
 EXPRESSION_MILLISECONDS = 60_000
@@ -41,6 +42,8 @@ def install(agents: AgentHost) -> None:
     _name_lambda_errors()
     _name_lambda_throttling()
     _draw_function_credentials()
+    _name_more_actions()
+    _keep_control_paths_for_the_root()
     _enforce_state_machine_role()
     _end_aborted_executions()
     _space_retries()
@@ -50,7 +53,6 @@ def install(agents: AgentHost) -> None:
     _serve_agentcore(agents)
     _serve_bedrock()
     _list_provisioned_concurrency()
-    _read_recursion()
     _write_one_item_at_a_time()
     _keep_metrics()
     _look_metrics_up()
@@ -132,6 +134,34 @@ def _draw_function_credentials() -> None:
         return keys
 
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = draw
+
+
+def _name_more_actions() -> None:
+    """ministack guesses Lambda's actions from parts of a path, and knows none of AgentCore's control plane."""
+    iam_actions._lambda_action = lambda method, path: None
+    iam_actions._BOTOCORE_SERVICE_MAP.update(
+        {"lambda": ["lambda"], "bedrock-agentcore": ["bedrock-agentcore-control", "bedrock-agentcore"]}
+    )
+    extract = iam_actions.extract_iam_action
+
+    def extract_named(*request: Any) -> Any:
+        action = extract(*request)
+        return "lambda:InvokeFunction" if action == "lambda:Invoke" else action
+
+    iam_actions.extract_iam_action = extract_named
+
+
+def _keep_control_paths_for_the_root() -> None:
+    """Paths of ministack's own and data planes without a signature do not ask IAM as a request to a service does."""
+
+    def for_the_root(handle: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def handled(*request: Any, **more: Any) -> Any:
+            return await handle(*request, **more) if by_root.get() else None
+
+        return handled
+
+    for name in ("_handle_pre_body_request", "_handle_post_body_shortcuts", "_handle_special_data_plane_request"):
+        setattr(ministack_app, name, for_the_root(getattr(ministack_app, name)))
 
 
 def _enforce_state_machine_role() -> None:
@@ -414,18 +444,6 @@ def _list_provisioned_concurrency() -> None:
     _serve("lambda", "GET", route, ("List",), "lambda:ListProvisionedConcurrencyConfigs", answer)
 
 
-def _read_recursion() -> None:
-    """GetFunctionRecursionConfig wants lambda:GetFunction."""
-    handle = ministack_app.SERVICE_HANDLERS["lambda"]
-    route = r"/2024-08-31/functions/[^/]+/recursion-config"
-
-    async def answer(path: str, headers: Mapping[str, str], body: bytes) -> Response:
-        status, answered, content = await handle("GET", path, headers, body, {})
-        return status, answered, content
-
-    _serve("lambda", "GET", route, (), "lambda:GetFunctionRecursionConfig", answer)
-
-
 def _write_one_item_at_a_time() -> None:
     """A write of DynamoDB is atomic; ministack reads, changes and stores an item, in the threads of many executions."""
     lock = threading.RLock()
@@ -482,9 +500,10 @@ def _give_expressions_time() -> None:
 
 def _refuse_what_is_missing() -> None:
     """A service that it lacks ministack looks up in all that botocore describes, for seconds, and asks IAM nothing."""
-    missing = {"pricing", "compute-optimizer"}
+    missing = {"pricing": "AWSPriceListService", "compute-optimizer": "ComputeOptimizerService"}
     exists = router._is_aws_service_name
     router._is_aws_service_name = lambda name: name in missing or exists(name)
+    router.SERVICE_PATTERNS.update({name: {"target_prefixes": [prefix]} for name, prefix in missing.items()})
     iam_actions.SERVICE_TO_IAM_NAMESPACE.update({name: name for name in missing})
 
 

@@ -78,17 +78,34 @@ def _open(flags: int) -> TextIO:
     # As the XDG specification has it, which ignores a relative path.
     named = Path(os.environ.get("XDG_STATE_HOME") or "")
     folder = (named if named.is_absolute() else Path.home() / ".local" / "state") / "vigil"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The folder of another user could be changed under us; one that has been opened cannot be another.
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        if os.fstat(held).st_uid != os.getuid():
-            raise LocalStackError(f"{folder} belongs to another user: set XDG_STATE_HOME to a folder of yours")
-        os.fchmod(held, 0o700)
-        name = f"{hashlib.sha256(os.fsencode(Path.cwd())).hexdigest()[:32]}.json"
-        return os.fdopen(os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=held), "r+")
-    finally:
-        os.close(held)
+        here = os.fsencode(Path.cwd())
+    except FileNotFoundError:
+        raise LocalStackError("the current folder does not exist any more") from None
+    name = f"{hashlib.sha256(here).hexdigest()[:32]}.json"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The folder of another user could be changed under us; one that has been opened cannot be another.
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(held).st_uid != os.getuid():
+                raise LocalStackError(f"{folder} belongs to another user: set XDG_STATE_HOME to a folder of yours")
+            os.fchmod(held, 0o700)
+            file = os.fdopen(os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=held), "r+")
+        finally:
+            os.close(held)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LocalStackError(
+            f"{folder / name} cannot be used: {error.strerror}; delete it, or set XDG_STATE_HOME to a folder of yours"
+        ) from None
+    found = os.fstat(file.fileno())
+    if found.st_uid != os.getuid() or found.st_nlink != 1 or found.st_mode & 0o077:
+        # Left from a time when others could enter the folder.
+        file.close()
+        raise LocalStackError(f"{folder / name} is open to other users: delete it")
+    return file
 
 
 def find() -> Running | None:

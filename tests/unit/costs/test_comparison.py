@@ -179,6 +179,13 @@ def test_what_cannot_be_measured_is_what_was_expected_together(then: dict[str, A
     assert (realised.dollars, realised.measured) == (pytest.approx(3.6), False)
 
 
+def test_what_saves_more_than_all_by_less_than_a_cent_saves_all() -> None:
+    then = before(MEMORY, ARM, cost={ARN: 0.001}, compute={ARN: used(1)})
+    for it in then["findings"]:
+        it.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
+    assert compared(then, now(MEMORY)).total_then == Interval(0.0, 0.001, 0.001)
+
+
 def test_what_lambda_has_not_changed_since_was_in_place_then_already() -> None:
     untouched = now(of=orders(memory_mb=256, last_modified=END.date() - timedelta(days=61)))
     comparison = compared(before(MEMORY), untouched)
@@ -214,6 +221,7 @@ def test_what_claims_no_money_is_compared_as_well() -> None:
 
 DOCUMENT = before(MEMORY, LOGS, cost={ARN: 10.0}, compute={ARN: used(1000)})
 DOCUMENT["findings"].sort(key=lambda item: item["id"] != MEMORY.id)
+LOGS_THEN = DOCUMENT["findings"][1]
 
 
 def changed(**fields: Any) -> Any:
@@ -271,6 +279,22 @@ DAMAGED = [
     cost(-1, 0),
     cost(1e308, 1e308),
     cost(5e-324, 10),
+    {**DOCUMENT, "window": {"end": "1970-01-01"}},
+    {**DOCUMENT, "window": {"end": 0}},
+    # Each is plausible by itself.
+    {
+        **DOCUMENT,
+        "findings": [
+            {
+                **LOGS_THEN,
+                "id": f"{LOGS_THEN['kind']}:of{number}",
+                "function": f"of{number}",
+                "arn": f"{ARN.rpartition(':')[0]}:of{number}",
+                "savings": savings(0, MOST_DOLLARS, MOST_DOLLARS),
+            }
+            for number in range(11)
+        ],
+    },
 ]
 
 
