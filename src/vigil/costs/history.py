@@ -21,7 +21,7 @@ DEAREST_GB_SECOND = 3e-5
 """US dollars; no region's on-demand price is higher ("AWS Lambda Pricing")."""
 MOST_DOLLARS = 1_000 * MAX_MEMORY_MB / 1024 * DEAREST_GB_SECOND * 30 * 86_400
 """US dollars per 30 days: of a function of the largest size that fills a region's default concurrency all the time."""
-MOST_ALTOGETHER = 10 * MOST_DOLLARS
+MOST_ALTOGETHER = 20 * MOST_DOLLARS
 """US dollars per 30 days that all findings save: no account known spends so much on Lambda."""
 FIRST_DAY = date(2014, 11, 13)
 """When AWS announced Lambda."""

@@ -292,7 +292,7 @@ DAMAGED = [
                 "arn": f"{ARN.rpartition(':')[0]}:of{number}",
                 "savings": savings(0, MOST_DOLLARS, MOST_DOLLARS),
             }
-            for number in range(11)
+            for number in range(21)
         ],
     },
 ]
