@@ -377,6 +377,8 @@ def confused(stack: LocalStack) -> list[tuple[Any, ...]]:
     user = b"Action=CreateUser&Version=2010-05-08&UserName=made"
     allowed = b"Action=ListUsers&Version=2010-05-08"
     purge = b"Action=PurgeQueue&QueueUrl=" + stack.outputs[Output.DEAD_LETTERS].encode()
+    role = b"Action=AssumeRole&RoleSessionName=x&RoleArn=" + stack.outputs[Output.AGENT_ROLE].encode()
+    item, chunked = {"X-Amz-Target": "DynamoDB_20120810.GetItem"}, b"2\r\n{}\r\n0\r\n\r\n"
     scan, rpc = {"X-Amz-Target": "DynamoDB_20120810.Scan"}, "/service/GraniteServiceVersion20100801/operation/"
     run = f"/2015-03-31/functions/{function}"
     return [
@@ -417,6 +419,29 @@ def confused(stack: LocalStack) -> list[tuple[Any, ...]]:
         ("bedrock-agentcore", "POST", "/runtimes/", b"{}"),
         ("bedrock-agentcore", "GET", "/runtimes/any/", b""),
         ("bedrock-agentcore", "PUT", "/runtimes/any/?Action=GetItem", b"{}"),
+        # Members of other operations, of which IAM would take the resource.
+        ("dynamodb", "POST", "/", table[:-1] + b', "Statement": "SELECT"}', {**JSON, **item}),
+        ("dynamodb", "POST", "/", b"[]", {**JSON, **item}),
+        ("dynamodb", "POST", "/", b"[" * 100_000, {**JSON, **item}),
+        ("iam", "POST", "/", allowed + b"&UserName=x&RoleName=y", FORM),
+        ("iam", "POST", "/", b"Action=ListUsers&PathPrefix=/a/&PathPrefix=/b/&Version=2010-05-08", FORM),
+        # Services of which only one way to ask is known.
+        ("sns", "POST", "/", b"Action=DeleteTopic&TopicArn=x", {"X-Amz-Target": "AmazonSNS.ListTopics"}),
+        ("sts", "POST", "/", role, {"X-Amz-Target": "AWSSecurityTokenService.GetCallerIdentity"}),
+        ("sqs", "POST", "/", purge.replace(b"Purge", b"Send"), FORM),
+        ("sqs", "POST", "/_ministack/eks-auth/x", b"Action=SendMessage", FORM),
+        # Subresources of another level.
+        ("s3", "PUT", f"/{bucket}/any?versioning", b"text"),
+        ("s3", "PUT", f"/{bucket}/any", b"tagging=1", FORM),
+        ("s3", "PUT", f"/{bucket}//any", b"text"),
+        # What acts for the caller.
+        ("cloudformation", "POST", "/", b"Action=CreateStack&StackName=x&TemplateBody={}&Version=2010-05-15", FORM),
+        ("states", "POST", "/", b"{}", {**JSON, "X-Amz-Target": "AWSStepFunctions.CreateStateMachine"}),
+        # Chunks that are decoded after the request was checked.
+        ("dynamodb", "POST", "/", chunked, {**FORM, **scan, "X-Amz-Decoded-Content-Length": "9"}),
+        ("dynamodb", "POST", "/", chunked, {**JSON, **item, "Content-Encoding": "aws-chunked"}),
+        ("s3", "PUT", f"/{bucket}/any", b"text", {"X-Forwarded-For": "10.1.1.1"}),
+        ("s3", "PUT", f"/{bucket}/any", b"text", {"X-Forwarded-Proto": "http"}),
         ("kinesisanalytics", "POST", "/", b"{}", {"X-Amz-Target": "KinesisAnalytics_20180523.ListApplications"}),
         ("rds", "POST", "/", b"Action=DescribeDBClusters&Engine=docdb", FORM),
         ("s3", "GET", "/_ministack/health", b""),
@@ -499,6 +524,82 @@ def test_who_may_do_nothing_gets_nothing(stack: LocalStack, nobody: Credentials,
         body = data.draw(st.sampled_from([b"{}", b"\xa0", f"Action={data.draw(names)}&UserName=x".encode()]))
     status, told = send_as(stack, nobody, service, method, target, body, **headers)
     assert 400 <= status < 500, (service, method, target, headers, body, status, told)
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+@pytest.mark.parametrize("whose", ["root", "nobody"])
+def test_what_follows_a_chunked_body_is_no_header(
+    stack: LocalStack, nobody: Credentials, version: str, whose: str
+) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
+    keys = () if whose == "root" else (nobody.access_key, nobody.secret_key)
+    config = boto3.session.Config(signature_version=version)
+    session = boto3.Session(*keys, region_name=REGION) if keys else stack.session()
+    client = session.client("s3", endpoint_url=stack.endpoint, config=config)
+    form = "content-type: application/x-www-form-urlencoded"
+    key = stack.secrets.access_key_id
+    for operation, method in (("get_object", "GET"), ("put_object", "PUT")):
+        address = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "presigned"})
+        for data, *trailers in (
+            ("Action=CreateUser&UserName=made&Version=2010-05-08", f"{form}\r\nauthorization: {claim('test', 'iam')}"),
+            ("Action=CreateUser&UserName=made&Version=2010-05-08", f"{form}\r\nauthorization: {claim(key, 'iam')}"),
+            ('{"TableName": "made"}', "x-amz-target: DynamoDB_20120810.ListTables"),
+            ('{"Name": "made", "Value": "x", "Type": "String"}', "x-amz-target: AmazonSSM.PutParameter"),
+            ("", f"x-amz-copy-source: /{bucket}/other"),
+        ):
+            body = f"{len(data):x}\r\n{data}\r\n" if data else ""
+            body += "0\r\n" + "\r\n".join(trailers) + "\r\n\r\n"
+            target = address.removeprefix(stack.endpoint)
+            status, told, _ = send(stack, method, target, body.encode(), **{"Content-Encoding": "aws-chunked"})
+            allowed = whose == "root" and (method, told) in (("GET", b"text"), ("PUT", b""))
+            assert allowed or status in (400, 403), (operation, trailers, status, told)
+            s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
+    assert "made" not in {user["UserName"] for user in stack.client("iam").list_users()["Users"]}
+    assert "made" not in {item["Name"] for item in stack.client("ssm").describe_parameters()["Parameters"]}
+
+
+def claim(key: str, service: str) -> str:
+    return (
+        f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+
+
+@pytest.mark.parametrize("added", ["annotation&annotationName=x", "attributes", "legal-hold", "publicAccessBlock"])
+def test_a_presigned_address_of_the_old_signature_takes_no_subresource_that_it_does_not_sign(
+    stack: LocalStack, added: str
+) -> None:
+    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
+    s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
+    client = stack.session().client("s3", config=boto3.session.Config(signature_version="s3"))
+    for operation, method in (("get_object", "GET"), ("put_object", "PUT")):
+        address = client.generate_presigned_url(operation, Params={"Bucket": bucket, "Key": "presigned"})
+        assert send(stack, method, f"{address.removeprefix(stack.endpoint)}&{added}")[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers"),
+    [
+        ("GET", "/", {"Date": "Fri, 31 Dec 9999 23:59:59 -2359", "Authorization": claim("a", "s3")}),
+        ("GET", "@[?AWSAccessKeyId={key}&Signature=x&Expires=99999999999", {}),
+        ("GET", "/[?AWSAccessKeyId={key}&Signature=x&Expires=99999999999", {}),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused(
+    stack: LocalStack, method: str, target: str, headers: dict[str, str]
+) -> None:
+    assert send(stack, method, target.format(key=stack.secrets.access_key_id), **headers)[0] in (400, 403)
+
+
+def test_what_the_embedded_aws_trips_over_is_an_error_of_the_service_and_one_line_in_its_log(stack: LocalStack) -> None:
+    log = stack.folder / "server.log"
+    before = len(log.read_text())
+    odd = {**JSON, "X-Amz-Target": "AWSStepFunctions.SendTaskSuccess"}
+    status, told = send_as(stack, stack.session().get_credentials(), "states", "POST", "/", b'{"taskToken": []}', **odd)
+    assert (status, json.loads(told)["__type"]) == (500, "InternalFailure")
+    written = log.read_text()[before:]
+    assert written.count("\n") == 1
+    assert "POST /: TypeError" in written
 
 
 def test_an_address_to_hand_out_is_for_one_object_only(stack: LocalStack) -> None:

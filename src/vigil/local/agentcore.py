@@ -18,8 +18,9 @@ import httpx
 from ministack.services import sts
 
 from vigil.local.gate import CREDENTIALS_PATH
-from vigil.names import STOP_PATH
+from vigil.names import STOP_PATH, Env
 
+_PASSED = {*Env, "AWS_DEFAULT_REGION"}
 START_TIMEOUT = 30.0  # less than the invoker waits for an answer
 SESSIONS_PER_SECOND = 25
 """How many new sessions AgentCore takes in a second, by its default quota."""
@@ -84,8 +85,8 @@ class AgentHost:
         # A clean environment: nothing of the host's but what a process needs to run; credentials come as on AWS,
         # from an endpoint that gives out those of the agent's role and no others.
         environment = {
-            # Who may change a runtime must not choose what runs as the user, nor which stack is asked.
-            **runtime.get("environmentVariables", {}),
+            # Of its runtime, what an agent reads: LD_PRELOAD, PYTHONPATH and others would run as the user.
+            **{name: value for name, value in runtime.get("environmentVariables", {}).items() if name in _PASSED},
             **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
             "AWS_REGION": self._region,
             "AWS_ENDPOINT_URL": self._endpoint,

@@ -6,6 +6,7 @@ well-known keys, checks no signature of the account's root, and has paths that w
 
 import contextvars
 import hashlib
+import logging
 import math
 import re
 import uuid
@@ -13,9 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
+from botocore.auth import HmacV1Auth
 from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
 
 from vigil.local import operations
+
+logger = logging.getLogger("vigil.gate")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -70,7 +74,9 @@ class Gate:
             return
         try:
             body = await self._authenticated(scope, headers, receive)
-        except Refused as refused:
+        except (Refused, ArithmeticError, ValueError) as error:
+            # Some of ministack's parsing takes no date or address that is out of range.
+            refused = error if isinstance(error, Refused) else Refused("IncompleteSignature", "it cannot be read")
             query = parse_qs(scope["query_string"].decode(errors="replace"))
             await _answer(send, *_refusal(refused, scope, headers, query))
             return
@@ -79,12 +85,23 @@ class Gate:
         async def again() -> MutableMapping[str, Any]:
             return next(given, None) or await receive()
 
-        await self._app(scope, again, _closed_to_pages(send))
+        answering = _Answering(send)
+        try:
+            await self._app(scope, again, answering)
+        except Exception as error:
+            if answering.begun:
+                raise
+            logger.warning("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+            internal = Refused("InternalFailure", f"the embedded AWS cannot do this: {type(error).__name__}")
+            status, told, text = _refusal(internal, scope, headers, {})
+            await _answer(answering, 500, told, text)
 
     def _of_a_browser(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request is refused that a page may have sent; Host may be a name that leads to loopback."""
         if headers.get("host") not in self._hosts:
             return f"Host must be one of {', '.join(sorted(self._hosts))}"
+        if any(name.startswith("x-forwarded-") for name in headers):
+            return "there is no proxy before this server: X-Forwarded headers are refused"
         if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
             return "no web page may use this server: Origin and Sec-Fetch-Site are refused"
         return None
@@ -130,9 +147,11 @@ class Gate:
             raise Refused("IncompleteSignature", "the request names two access keys")
         tokens = query.get("X-Amz-Security-Token", [""]) if presigned else [headers.get("x-amz-security-token", "")]
         secret = self._credential(parsed.access_key_id, tokens[0]).secret_access_key
-        declared = headers.get("x-amz-content-sha256", "")
-        if declared and len(declared) != 64 and parsed.service != "s3":
-            raise Refused("SignatureDoesNotMatch", "only S3 takes a body that is not signed")
+        declared, encoding = headers.get("x-amz-content-sha256", ""), headers.get("content-encoding", "")
+        if parsed.service != "s3" and (
+            (declared and len(declared) != 64) or "x-amz-decoded-content-length" in headers or "aws-chunked" in encoding
+        ):
+            raise Refused("SignatureDoesNotMatch", "only S3 takes a body that is not signed as it is")
         path = scope["raw_path"].decode("latin-1")
 
         def check(body: bytes) -> None:
@@ -161,6 +180,8 @@ class Gate:
         expires = query.get("Expires", [""])[0]
         if not (query.get("Signature", [""])[0].isascii() and _is_number(expires, 12)):
             raise Refused("AccessDenied", "Signature and Expires must be those of Signature Version 2")
+        if operations.S3_SUBRESOURCES & query.keys() - set(HmacV1Auth.QSAOfInterest):
+            raise Refused("SignatureDoesNotMatch", "Signature Version 2 does not sign every parameter")
         # This signature covers no x-amz- parameter, and ministack reads such a one in any case of its letters.
         if any(name.lower().startswith("x-amz-") and name != "x-amz-security-token" for name in query):
             raise Refused("SignatureDoesNotMatch", "every x-amz- parameter must be signed")
@@ -244,18 +265,21 @@ def _refusal(
     return status, told, body
 
 
-def _closed_to_pages(send: Send) -> Send:
-    """Return ``send`` without what would let a page of another origin read an answer, or an answer be a page."""
+class _Answering:
+    """``send`` without what would let a page of another origin read an answer, or an answer be a page."""
 
-    async def closed(message: MutableMapping[str, Any]) -> None:
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+
+    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+        self.begun = True
         if message["type"] == "http.response.start":
             headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
             # An artifact that is opened by a presigned address may be HTML of an agent.
             headers += [(b"content-security-policy", b"sandbox; default-src 'none'; style-src 'unsafe-inline'")]
             message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
-        await send(message)
-
-    return closed
+        await self._send(message)
 
 
 async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -44,6 +44,7 @@ def install(agents: AgentHost) -> None:
     _draw_function_credentials()
     _name_more_actions()
     _keep_control_paths_for_the_root()
+    _take_checksums_only_from_trailers()
     _enforce_state_machine_role()
     _end_aborted_executions()
     _space_retries()
@@ -162,6 +163,21 @@ def _keep_control_paths_for_the_root() -> None:
 
     for name in ("_handle_pre_body_request", "_handle_post_body_shortcuts", "_handle_special_data_plane_request"):
         setattr(ministack_app, name, for_the_root(getattr(ministack_app, name)))
+
+
+def _take_checksums_only_from_trailers() -> None:
+    """What follows a chunked body becomes headers in ministack, even Authorization, long after they were checked."""
+    decode = ministack_app._decode_aws_chunked_body
+
+    def decode_without(body: bytes, headers: dict[str, str]) -> bytes:
+        before = set(headers)
+        decoded: bytes = decode(body, headers)
+        for name in headers.keys() - before:
+            if not name.startswith("x-amz-checksum-"):
+                del headers[name]
+        return decoded
+
+    ministack_app._decode_aws_chunked_body = decode_without
 
 
 def _enforce_state_machine_role() -> None:

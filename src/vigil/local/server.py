@@ -122,6 +122,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
         timeout_graceful_shutdown=2,
         # ministack sends a date of its own, and the JavaScript SDK cannot read two.
         date_header=False,
+        proxy_headers=False,
     )
     server = Server(config)
     for ending in (signal.SIGTERM, signal.SIGINT):
