@@ -435,7 +435,7 @@ def confused(stack: LocalStack) -> list[tuple[Any, ...]]:
         ("s3", "PUT", f"/{bucket}/any", b"tagging=1", FORM),
         ("s3", "PUT", f"/{bucket}//any", b"text"),
         # What acts for the caller.
-        ("cloudformation", "POST", "/", b"Action=CreateStack&StackName=x&TemplateBody={}&Version=2010-05-15", FORM),
+        ("lambda", "PUT", f"{run}/configuration", b"{}"),
         ("states", "POST", "/", b"{}", {**JSON, "X-Amz-Target": "AWSStepFunctions.CreateStateMachine"}),
         # Chunks that are decoded after the request was checked.
         ("dynamodb", "POST", "/", chunked, {**FORM, **scan, "X-Amz-Decoded-Content-Length": "9"}),

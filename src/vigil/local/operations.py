@@ -23,11 +23,10 @@ MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions"}
 """Names of services in botocore, where they are other ones."""
 
 FOR_THE_CALLER = re.compile(
-    r"(cloudformation|cloudcontrol|pipes|scheduler):(?!List|Describe|Get).*"
-    r"|states:(Create|Update)StateMachine|states:TestState|lambda:(CreateFunction|UpdateFunctionConfiguration)"
-    r"|events:PutTargets|bedrock-agentcore:(Create|Update)AgentRuntime"
+    r"(pipes|scheduler):(Create|Update)\w+|states:(Create|Update)StateMachine|states:TestState|events:PutTargets"
+    r"|lambda:(CreateFunction|UpdateFunctionConfiguration)|bedrock-agentcore:(Create|Update)AgentRuntime"
 )
-"""Actions of services that then act with a role, or without asking IAM: ministack asks for no iam:PassRole."""
+"""Actions that pass a role on to a service, which then acts with it: ministack asks for no iam:PassRole."""
 
 _LEVELS = (iam_actions._S3_BUCKET_QUERY_ACTIONS, iam_actions._S3_OBJECT_QUERY_ACTIONS)
 _OF_ANY = iam_actions._S3_QUERY_ACTIONS.keys()
