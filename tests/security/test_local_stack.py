@@ -603,7 +603,7 @@ def test_what_the_embedded_aws_trips_over_is_an_error_of_the_service_and_one_lin
 
 
 def test_an_address_to_hand_out_is_for_one_object_only(stack: LocalStack) -> None:
-    """Whoever holds the address of an object may choose the body and its type, which no address signs."""
+    """Anybody who holds the address of an object chooses the body and its type, which no address signs."""
     s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
     s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")
     for version in ("s3v4", "s3"):
