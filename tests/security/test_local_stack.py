@@ -595,11 +595,14 @@ def test_what_the_embedded_aws_trips_over_is_an_error_of_the_service_and_one_lin
     log = stack.folder / "server.log"
     before = len(log.read_text())
     odd = {**JSON, "X-Amz-Target": "AWSStepFunctions.SendTaskSuccess"}
-    status, told = send_as(stack, stack.session().get_credentials(), "states", "POST", "/", b'{"taskToken": []}', **odd)
+    status, told = send_as(
+        stack, stack.session().get_credentials(), "states", "POST", "/%0A%1B[31m", b'{"taskToken": []}', **odd
+    )
     assert (status, json.loads(told)["__type"]) == (500, "InternalFailure")
     written = log.read_text()[before:]
     assert written.count("\n") == 1
-    assert "POST /: TypeError" in written
+    # The path is what somebody sent.
+    assert "POST / <U+001B>[31m: TypeError" in written
 
 
 def test_an_address_to_hand_out_is_for_one_object_only(stack: LocalStack) -> None:

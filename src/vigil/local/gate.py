@@ -18,6 +18,7 @@ from botocore.auth import HmacV1Auth
 from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
 
 from vigil.local import operations
+from vigil.text import one_line
 
 logger = logging.getLogger("vigil.gate")
 
@@ -91,9 +92,10 @@ class Gate:
         except Exception as error:
             if answering.begun:
                 raise
-            logger.warning("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+            # The path and the error hold what the request said.
+            logger.warning("%s", one_line(f"{scope['method']} {scope['path']}: {type(error).__name__}: {error}"))
             internal = Refused("InternalFailure", f"the embedded AWS cannot do this: {type(error).__name__}")
-            status, told, text = _refusal(internal, scope, headers, {})
+            _, told, text = _refusal(internal, scope, headers, {})
             await _answer(answering, 500, told, text)
 
     def _of_a_browser(self, headers: Mapping[str, str]) -> str | None:

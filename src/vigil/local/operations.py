@@ -82,7 +82,7 @@ def _fits_json(service: str, target: str, body: bytes) -> bool:
     Of members that belong to other operations, ministack takes the resource about which it asks IAM.
     """
     prefix, _, operation = target.rpartition(".")
-    model = _model(MODELS.get(service, service))
+    model = _model(service)
     if not prefix or model.get("metadata", {}).get("targetPrefix") != prefix:
         return False
     try:
@@ -97,7 +97,7 @@ def _fits_query(service: str, operation: str, given: Mapping[str, list[str]]) ->
     """Whether ``operation`` is one of a service of the query protocol, and all parameters are its members."""
     if iam_actions._SERVICE_PROTOCOL.get(service) != "query-xml":
         return False
-    members = _members(_model(MODELS.get(service, service)), operation)
+    members = _members(_model(service), operation)
     return members is not None and {name.partition(".")[0] for name in given} <= members | {"Action", "Version"}
 
 
@@ -111,10 +111,10 @@ def _members(model: Mapping[str, Any], operation: str) -> frozenset[str] | None:
 
 
 @cache
-def _model(name: str) -> Mapping[str, Any]:
+def _model(service: str) -> Mapping[str, Any]:
     """Return AWS's own model of a service; nothing if botocore has none of that name."""
     try:
-        model: Mapping[str, Any] = Loader().load_service_model(name, "service-2")
+        model: Mapping[str, Any] = Loader().load_service_model(MODELS.get(service, service), "service-2")
     except UnknownServiceError:
         return {}
     return model

@@ -441,7 +441,7 @@ def _serve_bedrock() -> None:
 
 
 def _list_provisioned_concurrency() -> None:
-    """ListProvisionedConcurrencyConfigs is taken for a Get without a qualifier, and wants lambda:GetFunction."""
+    """ListProvisionedConcurrencyConfigs is taken for a Get without a qualifier."""
     route = r"/2019-09-30/functions/[^/]+/provisioned-concurrency"
 
     async def answer(path: str, given: Mapping[str, str], body: bytes) -> Response:
