@@ -1,7 +1,9 @@
-"""AgentCore's data plane on a laptop: what it refuses."""
+"""AgentCore's data plane on a laptop: what it refuses, and what it passes on."""
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 # In a process of its own: ministack sets the process up that imports it.
 QUOTA = """
@@ -22,3 +24,40 @@ print(first.count(500), first[-1], again, invoke("later"))
 def test_it_takes_25_new_sessions_in_a_second_as_aws_does() -> None:
     done = subprocess.run([sys.executable, "-c", QUOTA], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "25 429 500 500", done.stderr
+
+
+# The process that is started says what its environment holds of these.
+STARTED = """
+import json, os, pathlib, sys
+from vigil.local import agentcore
+pathlib.Path("python").write_text('#!/bin/sh\\nenv >told.tmp; mv told.tmp told; sleep 9\\n')
+os.chmod("python", 0o700)
+sys.executable = os.path.abspath("python")
+host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("log"), {"PYTHONPATH": "/mine"})
+agentcore.START_TIMEOUT = 0.5
+given = json.loads(sys.argv[1])
+process, _ = host._start({"agentRuntimeArn": "arn", "environmentVariables": given})
+process.kill()
+print(json.dumps(dict(line.split("=", 1) for line in pathlib.Path("told").read_text().splitlines())))
+"""
+
+
+def test_a_runtime_says_what_its_agent_reads_and_not_what_runs_or_which_stack_is_asked(tmp_path: Path) -> None:
+    given = {
+        "LD_PRELOAD": "/tmp/evil.so",
+        "PYTHONPATH": "/tmp",
+        "PYTHONSTARTUP": "/tmp/evil.py",
+        "PATH": "/tmp",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:2",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "of another",
+        "DDB_TABLE_NAME": "sessions",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", STARTED, json.dumps(given)], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    taken = {name for name, value in given.items() if found.get(name) == value}
+    assert taken == {"DDB_TABLE_NAME", "AWS_DEFAULT_REGION"}
+    assert found["PYTHONPATH"] == "/mine"
