@@ -96,9 +96,9 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 	$(BIN)/python requirements/audit.py requirements/dev.txt requirements/agent.txt
 
 .PHONY: test
-test: install ## Run all tests
+test: install ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
 	@# Three on two cores: many tests wait for time to pass.
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
 .PHONY: requirements
 requirements: install ## Write into docs/requirements.md which tests prove which criterion

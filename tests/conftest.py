@@ -1,8 +1,15 @@
-"""Fixtures that several folders of tests use: real parts, started once a test process."""
+"""Fixtures that several folders of tests use: real parts, started once a test process.
 
+Each run draws the order of the tests, a time zone and what Hypothesis tries from one seed, and says which.
+"""
+
+import os
+import random
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis.core
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -38,6 +45,35 @@ LONG = (
     "docs/test_readme",
 )
 """What takes longest, and so starts first."""
+
+
+def draw_zone(seed: int) -> str:
+    """Return a time zone as POSIX writes it, half of them with daylight saving time: no list of zones is needed."""
+    drawn = random.Random(seed)
+
+    def name(minutes: int) -> str:
+        hours, rest = divmod(abs(minutes), 60)
+        # The name counts to the east, and the offset of POSIX to the west.
+        return f"<{'-' if minutes < 0 else '+'}{hours:02}{rest:02}>{'+' if minutes < 0 else '-'}{hours:02}:{rest:02}"
+
+    offset = 15 * drawn.randint(-12 * 4, 13 * 4)
+    if drawn.random() < 0.5:
+        return name(offset)
+    begins, ends = drawn.sample(range(1, 13), 2)
+    return f"{name(offset)}{name(offset + 60)},M{begins}.{drawn.randint(1, 5)}.0,M{ends}.{drawn.randint(1, 5)}.0"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    seed = config.getoption("randomly_seed")
+    os.environ["TZ"] = draw_zone(seed)
+    time.tzset()
+    hypothesis.core.global_force_seed = seed
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    seed = config.getoption("randomly_seed")
+    terminalreporter.write_line(f"seed {seed}, time zone {draw_zone(seed)}: make test SEED={seed} runs the same again")
 
 
 def part(nodeid: str) -> str:

@@ -76,7 +76,7 @@ def _detail(detail: str | None, regions: list[str] | None, days: int | None, fun
         raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(given)}")
     try:
         return json.loads(detail)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidDetail(f"--detail is not JSON: {error}") from error
 
 
@@ -269,8 +269,7 @@ def sessions(
         times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
         cells = (session.session_id, session.status, *times, one_line(cause)[:80])
         table.add_row(*(escape(one_line(cell)) for cell in cells))
-    # A narrow terminal would leave the cause out.
-    console.print(table, width=max(console.width, 120))
+    console.print_table(table)
 
 
 def _tell_dead_letters(deployment: Deployment) -> None:

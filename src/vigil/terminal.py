@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from vigil.text import one_line, visible
@@ -30,6 +31,14 @@ class Terminal(Console):
     def say(self, text: str, style: str | None = None) -> None:
         """Print text that somebody else wrote as one line."""
         self.print(one_line(text), style=style, markup=False)
+
+    def print_table(self, table: Table) -> None:
+        """Print a table whole: a terminal wraps lines that are too long for it, and elsewhere every row is one line."""
+        before, self.width = self.width, max(self.width, 120) if self.is_terminal else 10_000
+        try:
+            self.print(table)
+        finally:
+            self.width = before
 
     def write(self, text: str) -> None:
         """Print text of several lines as it is, but for control characters."""

@@ -108,7 +108,7 @@ def run(blocks: list[Block], folder: Path) -> tuple[dict[int, str], int]:
     """Run the blocks in ``folder``; returns what each printed, by its line, and the exit status of the shell."""
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "COLUMNS": "120", "LANG": "C.UTF-8"}
+    environment = {name: os.environ[name] for name in ("PATH", "TZ")} | {"HOME": str(home), "LANG": "C.UTF-8"}
     # A file, not an argument or standard input: the blocks may read theirs, which is empty.
     source = folder.parent / "blocks.sh"
     source.write_text(script(blocks), encoding="utf-8")
@@ -133,6 +133,7 @@ def run(blocks: list[Block], folder: Path) -> tuple[dict[int, str], int]:
 
 
 MASKS = [
+    (r"^seed \d+, time zone .*: make test SEED=\d+ ", "seed <seed> "),
     (r"^installing into \.venv \.\.\.$", ""),  # make finds a file newer than the installation
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<id>"),
     (r"\d{4}-\d\d-\d\dT[0-9:.]+(Z|\+00:00)?", "<time>"),
@@ -142,6 +143,7 @@ MASKS = [
     # What CloudFormation appends to names: the construct's hash and the resource's.
     (r"(Vigil-[A-Za-z]+?|vigil-[a-z]+?|Logs)[0-9A-Fa-f]{8}(-[0-9A-Za-z]{12,})?\b", r"\1<hash>"),
     (r"runtime/vigil-\w{10}", "runtime/vigil-<hash>"),
+    (r"\b[0-9a-f]{16}/", "<hash>/"),
     (r"\bprocess \d+", "process <pid>"),
     (r"/[^ ]*/vigil-\w{8}/", "<folder>/"),
     (r"\d+\.\d+ ?s\b", "<n> s"),
@@ -150,6 +152,7 @@ MASKS = [
     (r"\$[\d,]+(\.\d+)?", "<money>"),
     (r"\d+ findings in \d+ of \d+ functions", "<findings>"),
     (r"\b\d+ passed", "<n> passed"),
+    (r"\b\d+ deselected", "<n> deselected"),
     (r"\s+", " "),
 ]
 

@@ -21,6 +21,7 @@ from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, REPORT, Output
+from vigil.session import ARTIFACT_SK_PREFIX
 from vigil.terminal import Terminal
 
 Vigil = Callable[..., tuple[int, str, str]]
@@ -77,7 +78,6 @@ def ended(workflow: Workflow) -> tuple[str, str]:
 
 fuzz = settings(
     max_examples=25,
-    derandomize=True,
     database=None,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
@@ -158,10 +158,11 @@ def test_what_is_typed_is_repeated_as_text_in_one_line(vigil: Vigil, text: str) 
         assert err.count("\n") == 1
 
 
-def saved(stack: LocalStack, session_id: str, artifacts: dict[str, bytes]) -> None:
+def saved(stack: LocalStack, workflow: Workflow, session_id: str, artifacts: dict[str, bytes]) -> None:
     for name, content in artifacts.items():
-        key = f"{PREFIX}{session_id}/{name}"
+        key = f"{PREFIX}{session_id}/any/{name}"
         stack.client("s3").put_object(Bucket=stack.outputs[Output.BUCKET], Key=key, Body=content)
+        workflow.table.put_item(Item={"PK": session_id, "SK": f"{ARTIFACT_SK_PREFIX}{name}", "key": key})
 
 
 def test_no_artifact_is_more_than_text_in_any_view(
@@ -177,8 +178,10 @@ def test_no_artifact_is_more_than_text_in_any_view(
         drawn = (
             f"{ROOT} onload='x()'><text>{json.dumps(text)[1:-1].replace('<', '&lt;').replace('&#', '')}</text></svg>"
         )
-        saved(stack, session_id, {REPORT: report, PAGE: report, FINDINGS: findings, BY_FINDING: name.encode()})
-        saved(stack, session_id, {BY_FUNCTION: drawn.encode()})
+        saved(
+            stack, workflow, session_id, {REPORT: report, PAGE: report, FINDINGS: findings, BY_FINDING: name.encode()}
+        )
+        saved(stack, workflow, session_id, {BY_FUNCTION: drawn.encode()})
         status, out, _ = vigil("report", session_id)
         assert status == 0
         status, out, _ = vigil("report", session_id, "--format", "html")
@@ -191,7 +194,7 @@ def test_no_artifact_is_more_than_text_in_any_view(
         harmless((tmp_path / f"{session_id}.html").read_text())
         assert not CONTROL.search((tmp_path / f"{session_id}.md").read_text())
         data = json.dumps({text: [name]}, ensure_ascii=False)
-        saved(stack, session_id, {FINDINGS: data.encode()})
+        saved(stack, workflow, session_id, {FINDINGS: data.encode()})
         assert json.loads(vigil("report", session_id, "--json")[1]) == {text: [name]}
 
     check()

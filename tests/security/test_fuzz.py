@@ -34,7 +34,6 @@ from vigil.session import SESSION_ID_PATTERN, Status
 def fuzz(examples: int) -> Callable[[Any], Any]:
     return settings(
         max_examples=examples,
-        derandomize=True,
         database=None,
         deadline=None,
         phases=(Phase.explicit, Phase.generate),

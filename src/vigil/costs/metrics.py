@@ -96,7 +96,8 @@ def _read(
     ):
         for result in page["MetricDataResults"]:
             status[result["Id"]] = result.get("StatusCode", "Complete")
-            days = (moment.date() for moment in result["Timestamps"])
+            # botocore gives local time where CloudWatch answers in JSON.
+            days = (moment.astimezone(UTC).date() for moment in result["Timestamps"])
             values[result["Id"]].update(zip(days, result["Values"], strict=True))
     partial = {identifier for identifier in named if status.get(identifier) != "Complete"}
     return (
