@@ -19,7 +19,7 @@ from infra.acknowledge import acknowledge, wildcard
 from infra.invoker import SOURCES
 from infra.parameters import Timing
 from infra.trust import trusted
-from vigil.artifacts import HISTORY_PREFIX, PREFIX
+from vigil.artifacts import PREFIX
 from vigil.costs import READ_ACTIONS
 from vigil.names import Env, Parameter
 
@@ -117,8 +117,7 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id
         "Role",
         assumed_by=trusted(stack, "bedrock-agentcore", stack.format_arn(service="bedrock-agentcore", resource="*")),
     )
-    prefixes = [f"{prefix}*" for prefix in (PREFIX, HISTORY_PREFIX)]
-    artifacts = [bucket.arn_for_objects(prefix) for prefix in prefixes]
+    artifacts = [bucket.arn_for_objects(f"{PREFIX}*")]
 
     def reads(service: str) -> list[str]:
         return [action for action in READ_ACTIONS if action.startswith(f"{service}:")]
@@ -126,7 +125,9 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id
     for sid, actions, resources in (
         ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
         ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
-        ("AgentJournalTask", ["dynamodb:PutItem"], [table.table_arn]),
+        ("AgentJournalItem", ["dynamodb:PutItem"], [table.table_arn]),
+        ("AgentJournalCheck", ["dynamodb:ConditionCheckItem"], [table.table_arn]),
+        ("AgentHistoryRead", ["dynamodb:Query"], [table.table_arn]),
         ("AgentArtifactWrite", ["s3:PutObject"], artifacts),
         ("AgentArtifactRead", ["s3:GetObject"], artifacts),
         # The analysis covers the account: most of these APIs take no resource, functions and log groups have any name.
@@ -137,22 +138,12 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id
         ("AgentReadRecommendations", reads("compute-optimizer"), ["*"]),
     ):
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
-    role.add_to_policy(
-        iam.PolicyStatement(
-            # Without it S3 answers "denied" for an artifact that is not there, and not "not found".
-            sid="AgentArtifactList",
-            actions=["s3:ListBucket"],
-            resources=[bucket.bucket_arn],
-            conditions={"StringLike": {"s3:prefix": prefixes}},
-        )
-    )
     bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
     acknowledge(
         role,
         {
             wildcard("*"): "Most of these APIs take no resource, and the analysis covers the whole account.",
             wildcard(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
-            wildcard(f"<{bucket_id}.Arn>/{HISTORY_PREFIX}*"): "What sessions compare their findings with.",
         },
     )
     _let_it_invoke(role, model_id)

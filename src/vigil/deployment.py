@@ -14,11 +14,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vigil.artifacts import Artifacts
-from vigil.errors import AwsUnavailable, InvalidDetail, SessionEnded, StackNotDeployed, StoppedByOperator
+from vigil.errors import AwsUnavailable, SessionEnded, StackNotDeployed, StoppedByOperator
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
-from vigil.session import Failure
-from vigil.settings import MAX_DETAIL_BYTES
+from vigil.session import Failure, check_detail
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -118,7 +117,7 @@ class Deployment:
         """Return the artifacts of a session."""
         bucket = self._output(Output.BUCKET)
         with aws_errors():
-            return Artifacts(self._client("s3"), bucket, session_id)
+            return Artifacts(self._client("s3"), bucket, self.journal, session_id)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return events that could not start a workflow, at most ten; they stay where they are."""
@@ -152,11 +151,7 @@ class Deployment:
 
     def trigger(self, detail: object) -> str:
         """Publish the event that starts a session and return the session's id, which is the event's."""
-        if not isinstance(detail, dict):
-            raise InvalidDetail(f"detail must be a JSON object, not {type(detail).__name__}")
-        body = json.dumps(detail)
-        if len(body.encode()) > MAX_DETAIL_BYTES:
-            raise InvalidDetail(f"detail is {len(body.encode())} bytes; at most {MAX_DETAIL_BYTES} are allowed")
+        body = json.dumps(check_detail(detail), ensure_ascii=False)
         # The event would vanish without a word if there were no stack whose rule takes it.
         self._output(Output.RULE)
         with aws_errors():

@@ -20,8 +20,8 @@ from vigil.errors import (
     VigilError,
 )
 from vigil.names import DEADLINE_KEY, Env
-from vigil.session import check_session_id
-from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
+from vigil.session import check_detail, check_session_id
+from vigil.settings import InvokerSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_agentcore import BedrockAgentCoreClient
@@ -74,15 +74,12 @@ def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]
         raise InvalidInput(f"the invocation must be an object with session_id, not {type(event).__name__}")
     session_id = check_session_id(event.get("session_id"))
     detail = event.get("detail")
-    detail = {} if detail is None else detail
-    if not isinstance(detail, dict):
-        raise InvalidDetail(f"detail must be an object, not {type(detail).__name__}")
-    size = len(json.dumps(detail).encode())
-    if size > MAX_DETAIL_BYTES:
-        raise InvalidDetail(f"detail is {size} bytes; at most {MAX_DETAIL_BYTES} are allowed")
+    detail = check_detail({} if detail is None else detail)
     # The deadline is the workflow's, which takes its own for one that is none; here is where that is said.
     deadline = detail.get(DEADLINE_KEY, max_session_seconds)
-    if type(deadline) is not int or not 1 <= deadline <= max_session_seconds:
+    # JSON knows no difference between 5 and 5.0.
+    whole = type(deadline) in (int, float) and deadline % 1 == 0
+    if not whole or not 1 <= deadline <= max_session_seconds:
         shown = repr(deadline)[:80]
         raise InvalidDetail(f"{DEADLINE_KEY} must be a whole number from 1 to {max_session_seconds}, not {shown}")
     return session_id, {name: value for name, value in detail.items() if name != DEADLINE_KEY}
@@ -135,7 +132,7 @@ def _line(reason: object) -> str:
 @cache
 def _client() -> "BedrockAgentCoreClient":
     # One attempt: the workflow repeats the call, with a longer breath than a Lambda function should have.
-    # The Lambda function's timeout is 60 s, so an agent that never answers is an error with a name, not a time-out.
+    # The Lambda function's timeout is 60 s, so an agent that never answers is an error with a name, not a timeout.
     return boto3.client(
         "bedrock-agentcore",
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45),

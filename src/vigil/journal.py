@@ -3,10 +3,12 @@
 Transitions are condition expressions, so that two writers cannot both win; nothing is decided by reading first.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded, SessionNot
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
 from vigil.session import (
     ALLOWED_FROM,
+    ARTIFACT_SK_PREFIX,
+    HISTORY_PK_PREFIX,
     RECORD_SK,
     TASK_SK_PREFIX,
     TTL_DAYS,
@@ -41,6 +45,8 @@ DYNAMODB_CONTEXT.clear_traps()
 
 MAX_MESSAGE = 1000
 MAX_PHASE_NAME = 60
+PAGE = 10
+"""Items of history that are read at once: most analyses compare with the first."""
 _OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
 
 
@@ -70,8 +76,16 @@ class Journal:
         config = Config(
             connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": attempts}
         )
-        wake = waker(aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5}))))
-        return cls(aws.resource("dynamodb", config=config).Table(table), wake)
+
+        @cache
+        def connected() -> Callable[[str], None]:
+            return waker(aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5}))))
+
+        opened = aws.resource("dynamodb", config=config).Table(table)
+        retry: Callable[..., Any] = partial(_retry_conflict, attempts)
+        opened.meta.client.meta.events.register("needs-retry.dynamodb", retry)
+        # A client costs time, and most who open a journal end no session that a workflow waits for.
+        return cls(opened, lambda token: connected()(token))
 
     def get(self, session_id: str) -> Session:
         """Return the session as it is now (a consistent read), or raise SessionNotFound."""
@@ -92,11 +106,39 @@ class Journal:
             return [Session.from_item(item) for item in islice(items, limit)]
 
     def tasks(self, session_id: str) -> list[Task]:
-        """Return the session's work phases in the order they began."""
-        condition = Key("PK").eq(session_id) & Key("SK").begins_with(TASK_SK_PREFIX)
+        """Return the session's work phases in the order they began; one that ran when it ended has ended with it."""
         with _translated(session_id):
-            tasks = map(Task.from_item, self._query(KeyConditionExpression=condition, ConsistentRead=True))
-            return sorted(tasks, key=lambda task: task.number)
+            items = list(self._query(KeyConditionExpression=Key("PK").eq(session_id), ConsistentRead=True))
+        record = next((Session.from_item(item) for item in items if item["SK"] == RECORD_SK), None)
+        tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
+        if record is not None and record.terminal:
+            tasks = [task.ended_with(record) for task in tasks]
+        return sorted(tasks, key=lambda task: task.number)
+
+    def artifact(self, session_id: str, name: str) -> str | None:
+        """Return the key of the object that is the session's artifact ``name``, or None."""
+        with _translated(session_id):
+            key = _key(check_session_id(session_id), ARTIFACT_SK_PREFIX + name)
+            found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}).get("key")
+        return found if isinstance(found, str) else None
+
+    def save_artifact(self, session_id: str, name: str, key: str) -> None:
+        """Make the object ``key`` the session's artifact ``name``; raises SessionEnded unless the session is BUSY."""
+        self._while_busy(session_id, put={**_key(session_id, ARTIFACT_SK_PREFIX + name), "key": key})
+
+    def keep(self, session_id: str, series: str, day: str, key: str) -> None:
+        """Make the object ``key`` what this session kept of ``series`` on ``day``; raises as save_artifact."""
+        self._while_busy(session_id, put={**_key(HISTORY_PK_PREFIX + series, f"{day}#{session_id}"), "key": key})
+
+    def kept_before(self, series: str, day: str) -> Iterator[str]:
+        """Yield the keys of what sessions that are COMPLETED kept of ``series`` before ``day``, the last day first."""
+        condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
+        with _translated():
+            for item in self._query(KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE):
+                session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
+                record = self._table.get_item(Key=_key(session_id)).get("Item", {}) if session_id else {}
+                if record.get("status") == Status.COMPLETED and isinstance(key, str):
+                    yield key
 
     def busy(self, session_id: str, worker: str = "") -> bool:
         """Set BUSY for ``worker``. Returns False if it had done so already.
@@ -191,14 +233,14 @@ class Journal:
                 ExpressionAttributeValues={":one": 1, ":now": now, ":busy": Status.BUSY},
                 ReturnValues="UPDATED_NEW",
             )
-            number = int(str(answer["Attributes"]["task_count"]))
-            item = {**_task_key(session_id, number, name), "state": "RUNNING", "started_at": now}
-            self._table.put_item(Item=item)
+        number = int(str(answer["Attributes"]["task_count"]))
+        item = {**_task_key(session_id, number, name), "state": "RUNNING", "started_at": now}
+        self._while_busy(session_id, put=item)
         return Task.from_item(item)
 
     def note(self, session_id: str, progress: str) -> None:
         """Say how far the running phase is; raises SessionEnded unless the session is BUSY."""
-        self._set(session_id, "progress", progress[:MAX_MESSAGE])
+        self._set(session_id, "progress", _storable(progress))
 
     def spent(self, session_id: str, usage: Usage) -> None:
         """Record what the model calls have used so far; raises SessionEnded unless the session is BUSY."""
@@ -209,16 +251,51 @@ class Journal:
         values = {":state": "FAILED" if failed else "COMPLETED", ":now": iso(self._now()), ":running": "RUNNING"}
         update = "SET #state = :state, ended_at = :now"
         if message:
-            values[":message"] = message[:MAX_MESSAGE]
+            values[":message"] = _storable(message)
             update += ", message = :message"
-        with _translated(session_id, f"work phase {task.name!r} is not running"):
-            self._table.update_item(
-                Key=_task_key(session_id, task.number, task.name),
-                UpdateExpression=update,
-                ConditionExpression="#state = :running",
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues=values,
-            )
+        self._while_busy(
+            session_id,
+            f"work phase {task.name!r} is not running",
+            Key=_task_key(session_id, task.number, task.name),
+            UpdateExpression=update,
+            ConditionExpression="#state = :running",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues=values,
+        )
+
+    def _while_busy(
+        self, session_id: str, refused: str = "", *, put: dict[str, Any] | None = None, **update: Any
+    ) -> None:
+        """Put an item beside a BUSY session's record, or update one, in one transaction with a look at the record.
+
+        Raises SessionEnded if the session is not BUSY, or, for the reason ``refused``, if the update's condition fails.
+        """
+        table = self._table.name
+        busy: dict[str, Any] = {
+            "TableName": table,
+            "Key": _key(session_id),
+            "ConditionExpression": "#status = :busy",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":busy": Status.BUSY},
+        }
+        write: dict[str, Any]
+        if put is None:
+            write = {"Update": {"TableName": table, **update}}
+        else:
+            expires = int(self._now().timestamp()) + TTL_DAYS * 86400
+            write = {"Put": {"TableName": table, "Item": {**put, "expires_at": expires}}}
+        items: Any = [{"ConditionCheck": busy}, write]
+        try:
+            with _translated(session_id):
+                self._table.meta.client.transact_write_items(TransactItems=items)
+        except AwsUnavailable as error:
+            cause = error.__cause__
+            reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
+            failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
+            if any(failed):
+                about = "the session is not BUSY" if failed[0] else refused
+                raise SessionEnded(f"session {session_id}: {about}") from error
+            raise
 
     def _set(self, session_id: str, name: str, value: str | dict[str, Any]) -> None:
         """Set an attribute of a BUSY session's record."""
@@ -242,7 +319,9 @@ class Journal:
 
     def _transition(self, session_id: str, status: Status, fields: dict[str, Any], worker: str | None = None) -> None:
         now = iso(self._now())
-        fields = {"status": status, "updated_at": now, **({"ended_at": now} if status.terminal else {}), **fields}
+        # Who sets BUSY lives, which is as good as a heartbeat.
+        moment = "ended_at" if status.terminal else "heartbeat_at"
+        fields = {"status": status, "updated_at": now, moment: now, **fields}
         allowed = _from(status)
         condition, owner = f"#status IN ({', '.join(allowed)})", {}
         if worker is not None:
@@ -277,6 +356,20 @@ class Journal:
             self._wake(item["task_token"])
 
 
+def _retry_conflict(
+    most: int, attempts: int, response: tuple[Any, dict[str, Any]] | None = None, **_: Any
+) -> float | None:
+    """Return the seconds until a write is tried again that met a transaction on the same item; botocore tries none."""
+    answer = response[1] if response else {}
+    reasons = answer.get("CancellationReasons", ())
+    if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+        return None
+    codes = {answer.get("Error", {}).get("Code"), *(reason.get("Code") for reason in reasons)}
+    if attempts >= most or codes.isdisjoint({"TransactionConflict", "TransactionConflictException"}):
+        return None
+    return random.uniform(0, min(2.0, 0.05 * 2**attempts))
+
+
 def check_phase_name(name: object) -> str:
     """Return ``name`` if it can name a work phase, else raise InvalidStatus."""
     if isinstance(name, str) and 0 < len(name) <= MAX_PHASE_NAME and "#" not in name and name.isprintable():
@@ -290,16 +383,21 @@ def _from(status: Status) -> dict[str, str]:
 
 
 def _error(failure: Failure) -> dict[str, str]:
-    return {"code": failure.code, "message": failure.message[:MAX_MESSAGE]}
+    return {"code": _storable(failure.code), "message": _storable(failure.message)}
 
 
-def _key(session_id: str) -> dict[str, str]:
-    return {"PK": session_id, "SK": RECORD_SK}
+def _storable(text: str) -> str:
+    """Return ``text`` as DynamoDB takes it: bounded, and without surrogates, as in file names that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()[:MAX_MESSAGE]
+
+
+def _key(partition: str, sort: str = RECORD_SK) -> dict[str, str]:
+    return {"PK": partition, "SK": sort}
 
 
 def _task_key(session_id: str, number: int, name: str) -> dict[str, str]:
     # Three digits keep the order of the sort key the order of the phases.
-    return {"PK": session_id, "SK": f"{TASK_SK_PREFIX}{number:03}#{name}"}
+    return _key(session_id, f"{TASK_SK_PREFIX}{number:03}#{name}")
 
 
 @contextmanager

@@ -1,22 +1,32 @@
 """What a session is: its id, its status and the transitions that are legal. Pure; touches nothing."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from math import isfinite
 from typing import Any, TypeGuard
 
-from vigil.errors import InvalidSessionId, InvalidStatus
+from vigil.errors import InvalidDetail, InvalidSessionId, InvalidStatus
 
 RECORD_SK = "SESSION"
 TASK_SK_PREFIX = "TASK#"
+ARTIFACT_SK_PREFIX = "ARTIFACT#"
+HISTORY_PK_PREFIX = "HISTORY#"
+"""Items beside a session's record, under its key, and what sessions keep for those after them, under a series."""
 TTL_DAYS = 90
 
 # AgentCore wants at least 33 characters in a runtimeSessionId; '/' and '#' would leave the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
 
+
+MAX_DETAIL_BYTES = 64 * 1024
+"""Largest event detail that a session takes, in UTF-8: far above any sensible input, far below every limit on the way
+(EventBridge entry and Step Functions state 256 KiB)."""
+MAX_DETAIL_DEPTH = 200
 
 _MAX_NUMBER = 10**15
 
@@ -51,6 +61,35 @@ def check_session_id(value: object) -> str:
         return value
     shown = repr(value) if len(repr(value)) <= 120 else repr(value)[:117] + "..."
     raise InvalidSessionId(f"session_id must be 33 to 100 letters, digits or '-', not {shown}")
+
+
+def check_detail(value: object) -> dict[str, Any]:
+    """Return ``value`` if it can be an event's detail, an object of JSON that is neither long nor deep.
+
+    Raises InvalidDetail.
+    """
+    if not isinstance(value, dict):
+        raise InvalidDetail(f"detail must be a JSON object, not {type(value).__name__}")
+    # Level by level: a walk that calls itself could not tell how deep it is.
+    level: list[Any] = [value]
+    for _ in range(MAX_DETAIL_DEPTH):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, dict | list)
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+        if any(isinstance(item, float) and not isfinite(item) for item in level):
+            raise InvalidDetail("detail must be JSON, which has no NaN and no Infinity")
+    if level:
+        raise InvalidDetail(f"detail is nested deeper than {MAX_DETAIL_DEPTH} levels")
+    try:
+        size = len(json.dumps(value, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        raise InvalidDetail("detail must be text of Unicode, and half a surrogate pair is none") from error
+    if size > MAX_DETAIL_BYTES:
+        raise InvalidDetail(f"detail is {size} bytes; at most {MAX_DETAIL_BYTES} are allowed")
+    return value
 
 
 def parse_status(value: object) -> Status:
@@ -127,6 +166,12 @@ class Task:
             ended_at=_text_or_none(item.get("ended_at")),
             message=_text_or_none(item.get("message")),
         )
+
+    def ended_with(self, session: "Session") -> "Task":
+        """Return the phase as it is once ``session`` has ended, which ends what ran."""
+        if self.state != "RUNNING":
+            return self
+        return replace(self, state=session.status, ended_at=session.ended_at, message="ended with its session")
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,6 @@ from vigil.errors import MissingSetting
 from vigil.names import Env
 from vigil.session import check_session_id
 
-MAX_DETAIL_BYTES = 64 * 1024
-"""Largest event detail that a session takes: far above any sensible input, far below every limit on the way
-(EventBridge entry and Step Functions state 256 KiB)."""
-
 DEFAULT_AGENT = "vigil.agent.agent:cost_agent"
 BUDGET_DOLLARS = 5
 """What the model calls of a session may cost."""
@@ -89,12 +85,10 @@ class ReconcilerSettings:
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """What the runtime needs to supervise sessions."""
+    """What the runtime needs to supervise its session."""
 
     heartbeat_seconds: int
     progress_seconds: int
-    max_workers: int
-    """How many sessions work at once; the others wait their turn. On AgentCore each has a machine of its own."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "RuntimeSettings":
@@ -102,7 +96,6 @@ class RuntimeSettings:
         return cls(
             heartbeat_seconds=whole_number(environ, Env.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS),
             progress_seconds=whole_number(environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS),
-            max_workers=whole_number(environ, Env.MAX_WORKERS, 8),
         )
 
 

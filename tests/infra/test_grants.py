@@ -30,18 +30,17 @@ RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
 STOP = Grant(["bedrock-agentcore:StopRuntimeSession"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"])
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<AgentWorkflow.Name>:*"
 
-ARTIFACTS = ["<Artifacts.Arn>/sessions/*", "<Artifacts.Arn>/history/*"]
+ARTIFACTS = ["<Artifacts.Arn>/sessions/*"]
 
 GRANTS = {
     "AgentRole": {
         "AgentJournalRead": Grant(["dynamodb:GetItem"], ["<Sessions.Arn>"]),
         "AgentJournalUpdate": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
-        "AgentJournalTask": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),
+        "AgentJournalItem": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),
+        "AgentJournalCheck": Grant(["dynamodb:ConditionCheckItem"], ["<Sessions.Arn>"]),
+        "AgentHistoryRead": Grant(["dynamodb:Query"], ["<Sessions.Arn>"]),
         "AgentArtifactWrite": Grant(["s3:PutObject"], ARTIFACTS),
         "AgentArtifactRead": Grant(["s3:GetObject"], ARTIFACTS),
-        "AgentArtifactList": Grant(
-            ["s3:ListBucket"], ["<Artifacts.Arn>"], {"StringLike": {"s3:prefix": ["sessions/*", "history/*"]}}
-        ),
         "AgentModelInvoke": Grant(
             ["bedrock:InvokeModel"],
             [f"arn:<AWS::Partition>:bedrock:<AWS::Region>::foundation-model/{MODEL}", *PROFILES],

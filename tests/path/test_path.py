@@ -7,13 +7,11 @@ import sys
 import pytest
 
 from tests.support import Workflow, command, until
-from vigil.artifacts import HISTORY_PREFIX
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT
 from vigil.local.sample_account import build
 from vigil.local.stack import LocalStack
-from vigil.names import Output
-from vigil.session import Failure, Session, Status
+from vigil.session import HISTORY_PK_PREFIX, Failure, Session, Status
 
 
 def put_event(stack: LocalStack, detail: object) -> str:
@@ -43,7 +41,8 @@ def test_the_id_of_an_event_from_the_aws_cli_is_the_session_id_all_the_way_to_th
     session = workflow.session(event_id)
     assert session is not None
     assert (session.status, session.error) == (Status.COMPLETED, None)
-    assert session.report_uri == f"s3://{stack.outputs['BucketName']}/sessions/{event_id}/report.md"
+    assert session.report_uri == deployment.artifacts(event_id).uri("report.md")
+    assert session.report_uri.startswith(f"s3://{stack.outputs['BucketName']}/sessions/{event_id}/")
     assert session.execution_arn is not None
     execution = workflow.ended(session.execution_arn)
     assert execution["status"] == "SUCCEEDED"
@@ -116,11 +115,12 @@ def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflo
     }
     assert findings["comparison"] is None
     # The same on another day: it is compared with the last one.
-    s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
-    listed = s3.list_objects_v2(Bucket=bucket, Prefix=HISTORY_PREFIX)["Contents"]
-    (kept,) = [item["Key"] for item in listed if event_id in item["Key"]]
-    earlier = kept.replace(findings["window"]["end"], "2026-01-01")
-    s3.copy_object(Bucket=bucket, Key=earlier, CopySource={"Bucket": bucket, "Key": kept})
+    (kept,) = [
+        item
+        for item in workflow.table.scan()["Items"]
+        if item["PK"].startswith(HISTORY_PK_PREFIX) and item["SK"].endswith(event_id)
+    ]
+    workflow.table.put_item(Item={**kept, "SK": kept["SK"].replace(findings["window"]["end"], "2026-01-01")})
     event_id = put_event(stack, detail)
     ended(workflow, event_id)
     compared = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))["comparison"]

@@ -159,6 +159,10 @@ GRANTED = [
     _row("dynamodb:Query", "the index by status", (RECONCILER,), "dynamodb", "query", TableName=_table,
          IndexName=INDEX_BY_STATUS, KeyConditionExpression="#s = :s",
          ExpressionAttributeNames={"#s": "status"}, ExpressionAttributeValues={":s": {"S": "BUSY"}}),
+    _row("dynamodb:Query", "the table", (AGENT,), "dynamodb", "query", TableName=_table,
+         KeyConditionExpression="PK = :p", ExpressionAttributeValues={":p": {"S": "x"}}),
+    _row("dynamodb:ConditionCheckItem", "the table", (AGENT,), "dynamodb", "transact_write_items",
+         TransactItems=lambda world: [{"ConditionCheck": {"TableName": world.table, "Key": KEY, **NOWHERE}}]),
     _row("lambda:InvokeFunction", "the invoker", (WORKFLOW,), "lambda", "invoke",
          FunctionName=lambda world: world.invoker, Payload=b"{}"),
     _row("bedrock-agentcore:InvokeAgentRuntime", "the agent's runtime", (INVOKER,), "bedrock-agentcore",
@@ -166,18 +170,10 @@ GRANTED = [
          runtimeSessionId=SESSION_ID, payload=b"{}"),
     _row("bedrock-agentcore:StopRuntimeSession", "the agent's runtime", (WORKFLOW, RECONCILER), "bedrock-agentcore",
          "stop_runtime_session", agentRuntimeArn=lambda world: world.agent_runtime, runtimeSessionId=SESSION_ID),
-    *(
-        row
-        for prefix in ("sessions/", "history/")
-        for row in (
-            _row("s3:PutObject", f"`{prefix}*` in the bucket", (AGENT,), "s3", "put_object",
-                 Bucket=_bucket, Key=f"{prefix}x/y", Body=b""),
-            _row("s3:GetObject", f"`{prefix}*` in the bucket", (AGENT,), "s3", "get_object",
-                 Bucket=_bucket, Key=f"{prefix}x/y"),
-            _row("s3:ListBucket", f"the bucket, prefix `{prefix}`", (AGENT,), "s3", "list_objects_v2",
-                 Bucket=_bucket, Prefix=f"{prefix}x"),
-        )
-    ),
+    _row("s3:PutObject", "`sessions/*` in the bucket", (AGENT,), "s3", "put_object",
+         Bucket=_bucket, Key="sessions/x/y", Body=b""),
+    _row("s3:GetObject", "`sessions/*` in the bucket", (AGENT,), "s3", "get_object",
+         Bucket=_bucket, Key="sessions/x/y"),
     _row("bedrock:InvokeModel", "the stack's model", (AGENT,), "bedrock-runtime", "converse",
          **_conversation(STAND_IN)),
     Row("bedrock:InvokeModel", "the stack's model as an inference profile", (AGENT,),
@@ -226,14 +222,11 @@ BEYOND = [
     _row("dynamodb:GetItem", "another table", (), "dynamodb", "get_item", **OTHER_TABLE, Key=KEY),
     _row("dynamodb:PutItem", "another table", (), "dynamodb", "put_item", **OTHER_TABLE, Item=KEY),
     _row("dynamodb:UpdateItem", "another table", (), "dynamodb", "update_item", **OTHER_TABLE, Key=KEY),
-    *(
-        _row("dynamodb:Query", on, (), "dynamodb", "query", TableName=_table, KeyConditionExpression="PK = :p",
-             ExpressionAttributeValues={":p": {"S": "x"}}, **index)
-        for on, index in (("the table", {}), ("the index by start", {"IndexName": INDEX_BY_START}))
-    ),
+    _row("dynamodb:Query", "the index by start", (), "dynamodb", "query", TableName=_table, IndexName=INDEX_BY_START,
+         KeyConditionExpression="SK = :s", ExpressionAttributeValues={":s": {"S": "SESSION"}}),
     _row("s3:PutObject", "the bucket outside of these", (), "s3", "put_object", Bucket=_bucket, Key="x", Body=b""),
     _row("s3:GetObject", "the bucket outside of these", (), "s3", "get_object", Bucket=_bucket, Key="x"),
-    _row("s3:ListBucket", "the whole bucket", (), "s3", "list_objects_v2", Bucket=_bucket),
+    _row("s3:ListBucket", "the bucket", (), "s3", "list_objects_v2", Bucket=_bucket, Prefix="sessions/"),
     _row("s3:PutObject", "another bucket", (), "s3", "put_object", Bucket="other", Key="sessions/x", Body=b""),
     _row("s3:GetObject", "another bucket", (), "s3", "get_object", Bucket="other", Key="sessions/x"),
     _row("bedrock:InvokeModel", "another model", (), "bedrock-runtime", "converse",

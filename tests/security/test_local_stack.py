@@ -646,10 +646,10 @@ for process in filter(str.isdigit, os.listdir("/proc")):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_another_user_reaches_no_file_no_socket_and_no_secret(stack: LocalStack, tmp_path: Path) -> None:
+def test_another_user_reaches_no_file_no_socket_and_no_secret(stack: LocalStack) -> None:
     # With the agent's processes running.
-    command(stack, "vigil", "run", "--detail", '{"agent": "hello_agent"}', "--out", str(tmp_path))
-    assert list(stack.folder.glob("agent-*.sock"))
+    session_id = command(stack, "vigil", "trigger", "--detail", '{"agent": "waits"}').stdout.strip()
+    until(lambda: list(stack.folder.glob("agent-*.sock")))
     told = {
         "paths": [str(stack.folder), *(str(path) for path in stack.folder.rglob("*"))],
         "sockets": [str(path) for path in stack.folder.glob("*.sock")],
@@ -658,6 +658,7 @@ def test_another_user_reaches_no_file_no_socket_and_no_secret(stack: LocalStack,
     done = subprocess.run(
         [sys.executable, "-c", OTHER_USER], input=json.dumps(told), capture_output=True, text=True, cwd="/", timeout=60
     )
+    command(stack, "vigil", "stop", session_id)
     assert (done.stdout, done.stderr) == ("", "")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.security.principals import GRANTED, ROLES, ROWS, Caller, Row, World
-from tests.support import Workflow, until
+from tests.support import Workflow, let_go, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 
@@ -23,7 +23,7 @@ def world(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Iter
         return record.get("Item", {}).get("task_token")
 
     yield World(stack, lambda: str(until(token)))
-    deployment.artifacts(session_id).write("go", "")
+    let_go(workflow.table, session_id)
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
 

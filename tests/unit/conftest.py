@@ -75,5 +75,12 @@ def s3(embedded: LocalStack) -> Iterator[Any]:
 
 
 @pytest.fixture
-def artifacts(s3: Any) -> Artifacts:
-    return Artifacts(s3, BUCKET, str(uuid.uuid4()))
+def artifacts_of(s3: Any, journal: Journal) -> Callable[[str], Artifacts]:
+    """Make the artifacts of a session."""
+    return lambda session_id: Artifacts(s3, BUCKET, journal, session_id)
+
+
+@pytest.fixture
+def artifacts(artifacts_of: Callable[[str], Artifacts], new_session: Callable[..., str]) -> Artifacts:
+    """The artifacts of a session that is BUSY."""
+    return artifacts_of(new_session(Status.BUSY))

@@ -4,10 +4,12 @@ from datetime import date
 from typing import Any
 
 import pytest
+from boto3.dynamodb.conditions import Key
 
-from tests.support import until
-from vigil.artifacts import HISTORY_PREFIX, MAX_ARTIFACT_BYTES, Artifacts
-from vigil.errors import InvalidArtifact
+from vigil.artifacts import MAX_ARTIFACT_BYTES, Artifacts
+from vigil.errors import InvalidArtifact, SessionEnded
+from vigil.journal import PAGE, Journal
+from vigil.session import Failure, Status
 
 
 def test_what_was_written_is_read(artifacts: Artifacts) -> None:
@@ -49,13 +51,58 @@ def test_a_browser_is_told_what_an_artifact_is(artifacts: Artifacts, s3: Any, na
     assert s3.head_object(Bucket=bucket, Key=key)["ContentType"] == content_type
 
 
+def test_an_artifact_may_be_saved_anew_and_each_session_has_its_own(
+    artifacts: Artifacts, artifacts_of: Callable[[str], Artifacts], new_session: Callable[..., str]
+) -> None:
+    other = artifacts_of(new_session(Status.BUSY))
+    addresses = [artifacts.write("a.txt", "one"), artifacts.write("a.txt", "two"), other.write("a.txt", "two")]
+    assert len(set(addresses)) == 3
+    assert (artifacts.read("a.txt"), artifacts.uri("a.txt"), other.read("a.txt")) == ("two", addresses[1], "two")
+
+
+def test_text_that_no_encoding_can_carry_is_saved_with_escapes(artifacts: Artifacts) -> None:
+    artifacts.write("a.txt", "caf\udce9")
+    assert artifacts.read("a.txt") == "caf\\udce9"
+
+
+@pytest.mark.parametrize("status", [Status.INITIATED, Status.COMPLETED, Status.FAILED, None])
+def test_nothing_becomes_an_artifact_unless_the_session_is_busy(
+    artifacts_of: Callable[[str], Artifacts],
+    new_session: Callable[..., str],
+    journal: Journal,
+    table: Any,
+    status: Status | None,
+) -> None:
+    session_id, series = new_session(Status.BUSY), uuid.uuid4().hex
+    artifacts = artifacts_of(session_id)
+    artifacts.write("report.md", "# Draft")
+    task = journal.start_task(session_id, "reading")
+    key = {"PK": session_id, "SK": "SESSION"}
+    if status is None:
+        table.delete_item(Key=key)
+    else:
+        update: Any = {"UpdateExpression": "SET #s = :s", "ExpressionAttributeNames": {"#s": "status"}}
+        table.update_item(Key=key, ExpressionAttributeValues={":s": status}, **update)
+    before = table.query(KeyConditionExpression=Key("PK").eq(session_id))["Items"]
+    for use in (
+        lambda: artifacts.write("report.md", "# Of a zombie"),
+        lambda: artifacts.write("other.md", "# Of a zombie"),
+        lambda: artifacts.keep(series, JULY, "{}"),
+        lambda: journal.end_task(session_id, task, message="by a zombie"),
+        lambda: journal.start_task(session_id, "more"),
+        lambda: journal.note(session_id, "by a zombie"),
+    ):
+        with pytest.raises(SessionEnded, match="the session is not BUSY"):
+            use()
+    assert table.query(KeyConditionExpression=Key("PK").eq(session_id))["Items"] == before
+    assert artifacts.read("report.md") == "# Draft"
+    assert not artifacts.exists("other.md")
+    assert list(artifacts.kept_before(series, AUGUST)) == []
+
+
 # What sessions keep for the ones after them.
 
 JUNE, JULY, AUGUST = (date(2026, month, 1) for month in (6, 7, 8))
-
-
-def last(artifacts: Artifacts, series: str, day: date) -> str | None:
-    return next(artifacts.kept_before(series, day), None)
 
 
 @pytest.fixture
@@ -63,74 +110,77 @@ def series() -> str:
     return uuid.uuid4().hex
 
 
+Kept = Callable[..., str]
+
+
 @pytest.fixture
-def another(s3: Any) -> Callable[[], Artifacts]:
-    """Make the artifacts of another session."""
-    return lambda: Artifacts(s3, "artifacts", str(uuid.uuid4()))
+def kept(
+    artifacts_of: Callable[[str], Artifacts], new_session: Callable[..., str], journal: Journal, series: str
+) -> Kept:
+    """Keep a text of a day, and end the session."""
+
+    def keep(day: date, text: str, ends: Status = Status.COMPLETED, of: str = series) -> str:
+        session_id = new_session(Status.BUSY)
+        artifacts_of(session_id).keep(of, day, text)
+        if ends is Status.COMPLETED:
+            journal.complete(session_id, "s3://any")
+        elif ends is Status.FAILED:
+            journal.fail(session_id, Failure("Any", "any"))
+        return session_id
+
+    return keep
 
 
-def test_a_session_finds_what_another_kept_last_and_never_its_own(
-    artifacts: Artifacts, another: Callable[[], Artifacts], series: str
-) -> None:
-    assert last(artifacts, series, AUGUST) is None
-    artifacts.keep(series, JULY, "own")
-    assert last(artifacts, series, AUGUST) is None
-    another().keep(series, JULY, "July")
-    another().keep(series, JUNE, "June")
-    another().keep(series, AUGUST, "August")
-    another().keep(uuid.uuid4().hex, JULY, "of another series")
-    assert [list(artifacts.kept_before(series, day)) for day in (JUNE, JULY, AUGUST)] == [
-        [],
-        ["June"],
-        ["July", "June"],
-    ]
+def test_a_session_finds_what_completed_ones_kept_of_days_before(artifacts: Artifacts, kept: Kept, series: str) -> None:
+    assert list(artifacts.kept_before(series, AUGUST)) == []
+    artifacts.keep(series, JUNE, "own, which is not complete")
+    kept(JULY, "July")
+    kept(JUNE, "June")
+    kept(AUGUST, "August")
+    kept(JULY, "of another series", of=uuid.uuid4().hex)
+    kept(JULY, "of a session that failed", ends=Status.FAILED)
+    kept(JULY, "of a session that is not over", ends=Status.BUSY)
+    found = [list(artifacts.kept_before(series, day)) for day in (JUNE, JULY, AUGUST)]
+    assert found == [[], ["June"], ["July", "June"]]
 
 
 def test_another_session_of_the_same_day_does_not_take_the_one_of_an_earlier_day_away(
-    artifacts: Artifacts, another: Callable[[], Artifacts], series: str
+    artifacts: Artifacts, kept: Kept, series: str
 ) -> None:
-    another().keep(series, JUNE, "June")
-    for _ in range(3):
-        another().keep(series, JULY, "July")
+    kept(JUNE, "June")
+    for number in range(2 * PAGE + 1):
+        kept(JULY, f"July {number}", ends=Status.FAILED if number % 2 else Status.COMPLETED)
     assert list(artifacts.kept_before(series, JULY)) == ["June"]
+    assert len(list(artifacts.kept_before(series, AUGUST))) == PAGE + 2
 
 
-def test_of_one_day_the_session_that_ended_last_counts(
-    artifacts: Artifacts, another: Callable[[], Artifacts], s3: Any, series: str
+def test_what_a_session_keeps_again_replaces_its_own(
+    artifacts_of: Callable[[str], Artifacts], new_session: Callable[..., str], journal: Journal, series: str
 ) -> None:
-    first, second = sorted((another() for _ in range(2)), key=lambda item: item.uri("x"), reverse=True)
-    first.keep(series, JULY, "first")
-
-    def later() -> bool:
-        # S3 tells the time in seconds.
-        second.keep(series, JULY, "second")
-        listed = s3.list_objects_v2(Bucket="artifacts", Prefix=f"{HISTORY_PREFIX}{series}/")["Contents"]
-        return len({item["LastModified"] for item in listed}) == 2
-
-    assert until(later)
-    assert list(artifacts.kept_before(series, AUGUST)) == ["second", "first"]
+    session_id = new_session(Status.BUSY)
+    for text in ("one", "two"):
+        artifacts_of(session_id).keep(series, JULY, text)
+    journal.complete(session_id, "s3://any")
+    assert list(artifacts_of(session_id).kept_before(series, AUGUST)) == ["two"]
 
 
-def test_keeping_twice_replaces_ones_own_and_nothing_else(
-    artifacts: Artifacts, another: Callable[[], Artifacts], s3: Any, series: str
+def test_what_is_gone_or_too_large_or_damaged_is_passed_over(
+    artifacts: Artifacts, kept: Kept, s3: Any, table: Any, series: str
 ) -> None:
-    other = another()
-    for kept, text in ((artifacts, "one"), (other, "two"), (artifacts, "three")):
-        kept.keep(series, JULY, text)
-    assert (last(artifacts, series, AUGUST), last(other, series, AUGUST)) == ("two", "three")
-    assert s3.list_objects_v2(Bucket="artifacts", Prefix=f"{HISTORY_PREFIX}{series}/")["KeyCount"] == 2
-
-
-def test_what_is_too_large_is_neither_kept_nor_read(artifacts: Artifacts, s3: Any, series: str) -> None:
     with pytest.raises(InvalidArtifact, match="at most"):
         artifacts.keep(series, JULY, "x" * (MAX_ARTIFACT_BYTES + 1))
-    key = f"{HISTORY_PREFIX}{series}/{JULY}_{uuid.uuid4()}.json"
-    s3.put_object(Bucket="artifacts", Key=key, Body=b"x" * (MAX_ARTIFACT_BYTES + 1))
-    assert last(artifacts, series, AUGUST) is None
+    kept(JUNE, "June")
+    items = {"PK": f"HISTORY#{series}"}
+    for number, key in enumerate(["sessions/gone", 5, None, "sessions/large", ""]):
+        session_id = kept(JULY, "July")
+        table.put_item(Item={**items, "SK": f"2026-07-01#{session_id}", "key": key, "number": number})
+    table.put_item(Item={**items, "SK": "2026-07-02", "key": "sessions/large"})
+    s3.put_object(Bucket="artifacts", Key="sessions/large", Body=b"x" * (MAX_ARTIFACT_BYTES + 1))
+    assert list(artifacts.kept_before(series, AUGUST)) == ["June"]
 
 
 @pytest.mark.parametrize("series", ["", "../sessions", "a/b"])
-def test_a_series_cannot_leave_the_history(artifacts: Artifacts, series: str) -> None:
-    for use in (lambda: artifacts.keep(series, JULY, "x"), lambda: last(artifacts, series, JULY)):
+def test_a_series_is_a_name(artifacts: Artifacts, series: str) -> None:
+    for use in (lambda: artifacts.keep(series, JULY, "x"), lambda: next(artifacts.kept_before(series, JULY), None)):
         with pytest.raises(InvalidArtifact, match="artifact name must be"):
             use()

@@ -27,7 +27,8 @@ from vigil.errors import (
     VigilError,
 )
 from vigil.names import Env
-from vigil.settings import MAX_DETAIL_BYTES, InvokerSettings
+from vigil.session import MAX_DETAIL_BYTES
+from vigil.settings import InvokerSettings
 
 RUNTIME = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/vigil-abc"
 
@@ -284,7 +285,7 @@ GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
         ({"session_id": GOOD, "detail": {"note": "x" * (MAX_DETAIL_BYTES - 11)}}, InvalidDetail),
         *(
             ({"session_id": GOOD, "detail": {"deadline_seconds": deadline}}, InvalidDetail)
-            for deadline in (0, -1, 3601, 1.0, "60", True, None, [60])
+            for deadline in (0, -1, 3601, 5.5, "60", True, None, [60])
         ),
     ],
     ids=[
@@ -308,9 +309,9 @@ def test_a_bad_event_is_refused_before_anything_is_called(
     assert line["session_id"] == (None if given is None else str(given))
 
 
-@pytest.mark.parametrize("deadline", [1, 3600])
+@pytest.mark.parametrize("deadline", [1, 3600, 5.0])
 def test_a_deadline_is_for_the_workflow_and_not_for_the_agent(
-    agentcore: AgentCore, session_id: str, deadline: int
+    agentcore: AgentCore, session_id: str, deadline: float
 ) -> None:
     invoker.handler({"session_id": session_id, "detail": {"days": 7, "deadline_seconds": deadline}}, None)
     ((_, _, payload),) = agentcore.requests

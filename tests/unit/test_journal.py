@@ -3,15 +3,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ReadTimeoutError
 
 from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.journal import Journal
-from vigil.session import Failure, Status, Usage
+from vigil.session import TTL_DAYS, Failure, Status, Usage
 
 NewSession = Callable[..., str]
 USAGE = Usage("a.model", 12_345, 678, Decimal("0.047205"), price_assumed=True)
@@ -283,6 +285,37 @@ def test_phases_are_items_of_their_own(journal: Journal, new_session: NewSession
     assert told == [(1, "inventory", "COMPLETED", None), (2, "usage", "FAILED", "no metrics")]
     with pytest.raises(SessionEnded, match="work phase 'usage' is not running"):
         journal.end_task(session_id, usage)
+
+
+@pytest.mark.parametrize("end", [Status.COMPLETED, Status.FAILED])
+def test_a_phase_that_runs_ends_with_its_session(
+    journal: Journal, table: Any, new_session: NewSession, end: Status
+) -> None:
+    session_id = new_session(Status.BUSY)
+    journal.end_task(session_id, journal.start_task(session_id, "inventory"))
+    journal.start_task(session_id, "usage")
+    if end is Status.FAILED:
+        journal.fail(session_id, Failure("Any", "any"))
+    else:
+        journal.complete(session_id, "s3://any")
+    done, cut_off = journal.tasks(session_id)
+    assert (done.state, done.message) == ("COMPLETED", None)
+    assert (cut_off.state, cut_off.message) == (end, "ended with its session")
+    assert cut_off.ended_at == journal.get(session_id).ended_at
+    phases = table.query(KeyConditionExpression=Key("PK").eq(session_id) & Key("SK").begins_with("TASK#"))["Items"]
+    begun = [datetime.fromisoformat(phase["started_at"]).timestamp() for phase in phases]
+    in_days = [(int(phase["expires_at"]) - at) / 86_400 for phase, at in zip(phases, begun, strict=True)]
+    assert in_days == pytest.approx([TTL_DAYS] * 2, abs=0.1)
+
+
+def test_text_that_dynamodb_cannot_hold_is_stored_with_escapes(journal: Journal, new_session: NewSession) -> None:
+    session_id, odd = new_session(Status.BUSY), "open /data/\udcff.csv"
+    journal.note(session_id, odd)
+    assert journal.get(session_id).progress == "open /data/\\udcff.csv"
+    journal.end_task(session_id, journal.start_task(session_id, "reading"), message="\ud83d" * 1000)
+    assert journal.tasks(session_id)[0].message == ("\\ud83d" * 1000)[:1000]
+    journal.fail(session_id, Failure("FileNotFoundError", odd))
+    assert journal.get(session_id).error == Failure("FileNotFoundError", "open /data/\\udcff.csv")
 
 
 def test_phases_that_begin_at_once_get_distinct_numbers(journal: Journal, new_session: NewSession) -> None:

@@ -69,7 +69,11 @@ class Writers(RuleBasedStateMachine):
     def __init__(self, table: Any, client: Any) -> None:
         super().__init__()
         self._table, self._client = table, client
-        self._refusals = [c.exceptions.ConditionalCheckFailedException for c in (client, table.meta.client)]
+        clients = (client, table.meta.client)
+        self._refusals = [c.exceptions.ConditionalCheckFailedException for c in clients]
+        self._refusals += [c.exceptions.TransactionCanceledException for c in clients]
+        self.name = table.name
+        self.meta = SimpleNamespace(client=SimpleNamespace(transact_write_items=self.transact_write_items))
         self.session_id = str(uuid.uuid4())
         self.record: dict[str, Any] = {}
         self.tokens: list[str] = []
@@ -85,6 +89,9 @@ class Writers(RuleBasedStateMachine):
 
     def put_item(self, **request: Any) -> Any:
         return self._write(partial(self._table.put_item, **request))
+
+    def transact_write_items(self, **request: Any) -> Any:
+        return self._write(partial(self._table.meta.client.transact_write_items, **request))
 
     def _write(self, call: Callable[[], Any]) -> Any:
         if self.meanwhile is not None:

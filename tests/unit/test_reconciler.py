@@ -210,7 +210,8 @@ def test_an_event_that_is_nested_too_deeply_has_all_sessions_looked_at(
 ) -> None:
     session_id = new_session(Status.BUSY, execution_arn=executions["fails"])
     given = f'{{"session_id": "{session_id}", "detail": {"[" * 100_000}'
-    assert handler(event(None, executions["fails"], input=given), None) == {"closed": [session_id]}
+    # Others that no workflow runs may be left from elsewhere.
+    assert session_id in handler(event(None, executions["fails"], input=given), None)["closed"]
 
 
 @pytest.mark.parametrize("given", ["no JSON", "[]", "{}", '"text"', '{"session_id": "short"}', '{"session_id": 7}'])

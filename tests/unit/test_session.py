@@ -8,8 +8,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import TEXT
-from vigil.errors import InvalidSessionId, InvalidStatus
-from vigil.session import ALLOWED_FROM, Failure, Session, Status, Task, Usage, check_session_id, parse_status
+from vigil.errors import InvalidDetail, InvalidSessionId, InvalidStatus
+from vigil.session import (
+    ALLOWED_FROM,
+    MAX_DETAIL_BYTES,
+    MAX_DETAIL_DEPTH,
+    Failure,
+    Session,
+    Status,
+    Task,
+    Usage,
+    check_detail,
+    check_session_id,
+    parse_status,
+)
 from vigil.text import to_json
 
 
@@ -23,6 +35,43 @@ def test_anything_else_is_refused_with_what_is_allowed(bad: object) -> None:
     with pytest.raises(InvalidSessionId, match="33 to 100 letters, digits or '-'") as refused:
         check_session_id(bad)
     assert "\n" not in str(refused.value)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: Any = 1
+    for number in range(depth - 1):
+        value = [value] if number % 2 else {"x": value}
+    return {"x": value}
+
+
+LONGEST = {"x": "é" * (MAX_DETAIL_BYTES // 2 - 5)}
+
+
+@pytest.mark.parametrize("good", [{}, {"days": 3, "x": [None, 1e308, "é😀"]}, nested(MAX_DETAIL_DEPTH - 1), LONGEST])
+def test_a_detail_is_an_object_of_json(good: dict[str, Any]) -> None:
+    assert check_detail(good) is good
+    assert json.loads(json.dumps(good, allow_nan=False)) == good
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ([], "a JSON object, not list"),
+        ("text", "a JSON object, not str"),
+        (None, "a JSON object, not NoneType"),
+        ({"x": float("nan")}, "no NaN and no Infinity"),
+        ({"x": [{"y": float("-inf")}]}, "no NaN and no Infinity"),
+        ({"x": ["\ud83d"]}, "half a surrogate pair"),
+        ({"\udcff": 1}, "half a surrogate pair"),
+        (nested(MAX_DETAIL_DEPTH + 1), f"deeper than {MAX_DETAIL_DEPTH} levels"),
+        (nested(100_000), f"deeper than {MAX_DETAIL_DEPTH} levels"),
+        ({"x": LONGEST["x"] + "yy"}, f"{MAX_DETAIL_BYTES + 1} bytes; at most {MAX_DETAIL_BYTES} are allowed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_any_other_detail_is_refused_with_what_is_allowed(bad: object, said: str) -> None:
+    with pytest.raises(InvalidDetail, match=f"^detail [^\n]*{said}"):
+        check_detail(bad)
 
 
 def test_a_terminal_status_has_no_successor() -> None:

@@ -31,15 +31,15 @@ def test_the_lambda_functions_read_their_environment() -> None:
 
 
 def test_the_runtime_reads_its_environment() -> None:
-    assert RuntimeSettings.from_env({}) == RuntimeSettings(HEARTBEAT_SECONDS, PROGRESS_SECONDS, 8)
-    given = {Env.HEARTBEAT_SECONDS: "1.5", Env.PROGRESS_SECONDS: " 20 ", Env.MAX_WORKERS: "300"}
-    assert RuntimeSettings.from_env(given) == RuntimeSettings(1, 20, 300)
+    assert RuntimeSettings.from_env({}) == RuntimeSettings(HEARTBEAT_SECONDS, PROGRESS_SECONDS)
+    given = {Env.HEARTBEAT_SECONDS: "1.5", Env.PROGRESS_SECONDS: " 20 "}
+    assert RuntimeSettings.from_env(given) == RuntimeSettings(1, 20)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "0.9", "1e3", "ten", "٣"])
 @pytest.mark.parametrize(
     ("settings", "complete", "name"),
-    [(RuntimeSettings, {}, name) for name in (Env.HEARTBEAT_SECONDS, Env.PROGRESS_SECONDS, Env.MAX_WORKERS)]
+    [(RuntimeSettings, {}, name) for name in (Env.HEARTBEAT_SECONDS, Env.PROGRESS_SECONDS)]
     + [(InvokerSettings, INVOKER, Env.MAX_SESSION_SECONDS)],
 )
 def test_a_number_that_is_none_is_named(

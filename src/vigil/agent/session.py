@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.loaders import create_loader
 
 from vigil.artifacts import Artifacts
-from vigil.errors import ReportMissing
+from vigil.errors import InvalidArtifact, ReportMissing
 from vigil.journal import Journal
 from vigil.names import REPORT
 from vigil.session import Failure
@@ -63,6 +63,7 @@ class AgentSession:
     ) -> "AgentSession":
         """Connect the session that ``settings`` name to the table and the bucket."""
         aws = aws_session(settings.region)
+        journal = Journal.open(aws, settings.table)
         return cls(
             session_id=settings.session_id,
             detail=detail,
@@ -72,8 +73,8 @@ class AgentSession:
             budget_dollars=settings.budget_dollars,
             max_scan_dollars=settings.max_scan_dollars,
             worker=settings.worker,
-            journal=Journal.open(aws, settings.table),
-            artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, settings.session_id),
+            journal=journal,
+            artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, journal, settings.session_id),
             client=lambda service, region: aws.client(  # type: ignore[call-overload]
                 service, region_name=region, config=_BRIEF if service in _OPTIONAL else _ADAPTIVE
             ),
@@ -91,9 +92,11 @@ class AgentSession:
 
     def complete(self) -> None:
         """Set COMPLETED; raises ReportMissing while no report is saved."""
-        if not self.artifacts.exists(REPORT):
-            raise ReportMissing(f"session {self.session_id}: save {REPORT} before COMPLETED")
-        self.journal.complete(self.session_id, self.artifacts.uri(REPORT))
+        try:
+            report = self.artifacts.uri(REPORT)
+        except InvalidArtifact as error:
+            raise ReportMissing(f"session {self.session_id}: save {REPORT} before COMPLETED") from error
+        self.journal.complete(self.session_id, report)
 
     def fail(self, code: str, message: str) -> None:
         """Set FAILED with its cause."""

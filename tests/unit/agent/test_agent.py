@@ -3,7 +3,6 @@
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -15,7 +14,6 @@ from tests.agents import Scripted
 from vigil.agent.agent import PROMPT
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import run
-from vigil.artifacts import Artifacts
 from vigil.local.model import procedure
 from vigil.local.sample_account import SampleAccount, seed_account
 from vigil.local.sample_account.drawing import Choices, draw
@@ -79,20 +77,11 @@ def account(opened: AgentSession) -> None:
 
 
 @pytest.fixture
-def ask(
-    account: None, opened: AgentSession, s3: Any, new_session: Callable[..., str], monkeypatch: pytest.MonkeyPatch
-) -> Ask:
+def ask(account: None, begun: Callable[..., AgentSession], monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Run a session about them with a model."""
 
     def session(model: Scripted) -> AgentSession:
-        session_id = new_session(Status.BUSY, worker=opened.worker)
-        asked = replace(
-            opened,
-            session_id=session_id,
-            artifacts=Artifacts(s3, "artifacts", session_id),
-            agent="vigil.agent.agent:cost_agent",
-            detail={"functions": "please-*"},
-        )
+        asked = begun(agent="vigil.agent.agent:cost_agent", detail={"functions": "please-*"})
         monkeypatch.setattr("vigil.agent.agent.make_model", lambda *_: model)
         run(asked)
         return asked

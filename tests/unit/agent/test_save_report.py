@@ -11,14 +11,12 @@ import pytest
 from tests.unit.costs.analyses import analysis, finding
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.lambda_costs import lambda_cost_tools
-from vigil.artifacts import Artifacts
 from vigil.costs.analysis import Analysis, Analyst
-from vigil.costs.document import findings_json
+from vigil.costs.document import findings_json, scope
 from vigil.costs.request import CostRequest
 from vigil.costs.usage import Window
 from vigil.errors import InvalidInput, SessionEnded
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, REPORT
-from vigil.session import Status
 
 
 @pytest.fixture
@@ -37,13 +35,6 @@ def save(session: AgentSession, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         return str(tools["save_report"](summary=summary))
 
     return call
-
-
-@pytest.fixture
-def other(session: AgentSession, s3: Any, new_session: Callable[..., str]) -> AgentSession:
-    """Another session that a worker has begun."""
-    session_id = new_session(Status.BUSY, worker=session.worker)
-    return replace(session, session_id=session_id, artifacts=Artifacts(s3, "artifacts", session_id))
 
 
 @pytest.fixture
@@ -70,17 +61,19 @@ def test_the_report_is_saved_last(
 ) -> None:
     assert save(found) == session.artifacts.uri(REPORT)
     kept, *names = put
-    assert kept == f"2026-07-01_{session.session_id}.json"
+    assert kept.startswith("history-")
     assert names == [FINDINGS, BY_FINDING, BY_FUNCTION, PAGE, REPORT]
 
 
 def test_a_session_that_has_ended_keeps_the_report_that_it_has(
-    save: Callable[..., str], session: AgentSession, put: list[str], found: Analysis
+    save: Callable[..., str], session: AgentSession, found: Analysis
 ) -> None:
+    save(found)
+    report = session.artifacts.read(REPORT)
     session.fail("AgentFailed", "enough")
     with pytest.raises(SessionEnded):
-        save(found)
-    assert put == []
+        save(found, summary="Something else.")
+    assert session.artifacts.read(REPORT) == report
 
 
 def test_what_is_refused_leaves_nothing_behind(save: Callable[..., str], put: list[str], found: Analysis) -> None:
@@ -89,35 +82,33 @@ def test_what_is_refused_leaves_nothing_behind(save: Callable[..., str], put: li
     assert put == []
 
 
-def test_a_session_compares_with_the_last_one_of_the_same_functions_and_not_with_itself(
-    save: Callable[..., str], session: AgentSession, other: AgentSession, found: Analysis
+def test_a_session_compares_with_the_last_one_of_the_same_functions_that_completed(
+    save: Callable[..., str], begun: Callable[..., AgentSession], found: Analysis
 ) -> None:
     none = "there is none of the same functions on record"
-    save(found)
-    save(found)
-    assert none in session.artifacts.read(REPORT)
-    # Of the same day as the first, which is not earlier; the next day both are.
-    save(found, other)
-    assert none in other.artifacts.read(REPORT)
-    save(next_day(found), other)
-    assert "**Since 2026-07-01:** 0 new" in other.artifacts.read(REPORT)
-    save(replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex)), other)
-    assert "there is none of the same functions on record" in other.artifacts.read(REPORT)
+    first, second, third = begun(), begun(), begun()
+    save(found, first)
+    save(next_day(found), second)
+    assert none in second.artifacts.read(REPORT)
+    first.complete()
+    # Of the same day as the first, which is not earlier; the next day it is.
+    save(found, second)
+    assert none in second.artifacts.read(REPORT)
+    save(next_day(found), second)
+    assert "**Since 2026-07-01:** 0 new" in second.artifacts.read(REPORT)
+    save(replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex)), third)
+    assert none in third.artifacts.read(REPORT)
 
 
 def test_a_history_that_is_damaged_breaks_no_session(
-    save: Callable[..., str], session: AgentSession, other: AgentSession, s3: Any, put: list[str], found: Analysis
+    save: Callable[..., str], begun: Callable[..., AgentSession], s3: Any, found: Analysis
 ) -> None:
-    save(found, other)
-    key = next(
-        item["Key"]
-        for item in s3.list_objects_v2(Bucket="artifacts", Prefix="history/")["Contents"]
-        if item["Key"].endswith(put[0])
-    )
-    s3.put_object(Bucket="artifacts", Key=key, Body=b"\xff{")
-    save(next_day(found))
-    assert "no comparison" in session.artifacts.read(REPORT)
-    good, _, _ = key.rpartition("/")
-    s3.put_object(Bucket="artifacts", Key=f"{good}/2026-06-01_{uuid.uuid4()}.json", Body=findings_json(found).encode())
-    save(next_day(found))
-    assert "**Since 2026-07-01:** 0 new" in session.artifacts.read(REPORT)
+    found = replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex))
+    damaged, good, last = begun(), begun(), begun()
+    series = scope(found.request)
+    for session, text in ((good, findings_json(found)), (damaged, "{")):
+        session.artifacts.keep(series, found.end, text)
+        session.artifacts.write(REPORT, "# Done")
+        session.complete()
+        save(next_day(found), last)
+        assert "**Since 2026-07-01:** 0 new" in last.artifacts.read(REPORT)

@@ -86,7 +86,6 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             written_by=written_by,
             previous=session.artifacts.kept_before(series, analysis.end),
         )
-        # Refused once the session has ended: its report then stays as it is.
         session.note("saving the report")
         session.artifacts.keep(series, analysis.end, texts[FINDINGS])
         # The report comes last: whoever sees it, sees all.
