@@ -24,6 +24,12 @@ FIRST_CHECK_BEATS = 2
 """An agent that has not beaten once, so many beats after its invocation, was never started."""
 LOST_BEATS = 4
 """An agent whose heartbeat has stood still for so many beats is lost."""
+DYNAMODB_SECONDS = 20
+"""What answers in milliseconds and has not after this long is asked again."""
+INVOKE_SECONDS = 75
+"""The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
+STOP_SECONDS = 10
+"""The session has ended by then, and its execution waits no longer: its worker finds out at its next heartbeat."""
 
 
 def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing: Timing) -> dict[str, Any]:
@@ -59,6 +65,8 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "InternalServerError",
             "InternalServerErrorException",
             "SdkClientException",
+            # A transaction of the agent on the same record.
+            "TransactionConflictException",
         )
     ]
     transient_lambda_errors = [
@@ -70,7 +78,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "AgentUnavailable",
     ]
     # The function died or hung, and nobody knows how far it came.
-    lambda_deaths = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout"]
+    lambda_deaths = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"]
     transient_agentcore_errors = [
         f"BedrockAgentCore.{error}"
         for error in (
@@ -93,6 +101,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
 
     # With the jitter, two minutes on average, and more than half a minute for all but one in a thousand.
     retry_dynamodb = [retry(transient_dynamodb_errors, 15)]
+    retry_hanging_dynamodb = [retry([*transient_dynamodb_errors, "States.Timeout"], 15)]
     deadline = (
         f"($asked := $states.input.detail.{DEADLINE_KEY};"
         f" $given := $type($asked) = 'number' and $asked >= 1 and $asked <= {session};"
@@ -101,35 +110,38 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     expires = {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"}
     begun = {
         "session_id": "{% $states.input.session_id %}",
-        "detail": "{% $exists($states.input.detail) ? $states.input.detail : {} %}",
         "deadline": f"{{% {deadline} %}}",
         "status": Status.INITIATED,
         # The agent's last sign of life, and when this workflow saw it first. No clock is compared with another's.
-        "seen": "{% {'sign': '', 'at': $millis()} %}",
+        "seen": "{% {'sign': '', 'at': $millis(), 'looked': $millis()} %}",
     }
+    # Undefined for anything that is no session id. The whole string must be the match: /$/ would let a line break pass
+    # at the end.
+    session_id = (
+        "$type($states.input.session_id) = 'string'"
+        f" ? $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $]"
+    )
     duplicate = {
         "code": "DuplicateSession",
         "message": "the session exists already: this event was delivered before",
     }
+    unreadable = {"code": "InvalidDetail", "message": "the event's detail is nested too deeply to be read"}
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
+    asleep = f"($max([{safety}, {shortest}, {FIRST_CHECK_BEATS} * {heartbeat}]) + {LOST_BEATS} * {heartbeat})"
     patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {heartbeat})"
 
     states: dict[str, Any] = {
         "InitializeSession": {
             "Type": "Task",
+            "TimeoutSeconds": DYNAMODB_SECONDS,
             "Resource": "arn:aws:states:::dynamodb:putItem",
-            "Assign": begun,
+            # The detail here alone: it may be more than can be evaluated, and what fails in a Catch is not caught.
+            "Assign": {**begun, "detail": "{% $exists($states.input.detail) ? $states.input.detail : {} %}"},
             "Arguments": {
                 "TableName": table_name,
                 "Item": {
-                    # Undefined, and so a States.QueryEvaluationError, for anything that is no session id. The whole
-                    # string must be the match: /$/ would let a line break at the end pass.
-                    "PK": {
-                        "S": (
-                            "{% $type($states.input.session_id) = 'string'"
-                            f" ? $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $] %}}"
-                        )
-                    },
+                    # Undefined is a States.QueryEvaluationError.
+                    "PK": {"S": f"{{% {session_id} %}}"},
                     "SK": {"S": RECORD_SK},
                     "status": {"S": Status.INITIATED},
                     "start_time": {"S": "{% $states.context.Execution.StartTime %}"},
@@ -148,18 +160,22 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     ":initiated": {"S": Status.INITIATED},
                 },
             },
-            "Retry": retry_dynamodb,
+            "Retry": retry_hanging_dynamodb,
             "Catch": [
                 {
                     "ErrorEquals": ["States.QueryEvaluationError"],
                     "Assign": {
-                        "session_id": "{% $string([$states.input.session_id, ''][0]) %}",
-                        "error": {
-                            "code": "InvalidSessionId",
-                            "message": "session_id must be 33 to 100 letters, digits or '-'",
-                        },
+                        # Only told in the cause, which holds no more than 32,768 characters and no half of a pair.
+                        "session_id": (
+                            "{% $type($states.input.session_id) = 'string'"
+                            " ? $replace($substring($states.input.session_id, 0, 100), /[^!-~]/, '?') : '' %}"
+                        ),
+                        "valid": f"{{% $exists({session_id}) %}}",
+                        "status": "",
+                        "seen": begun["seen"],
+                        "deadline": "{% $millis() %}",
                     },
-                    "Next": "SessionFailed",
+                    "Next": "EvaluateInput",
                 },
                 {
                     # EventBridge delivers at least once: then the record is another execution's, and stays as it is. Or
@@ -172,25 +188,49 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             ],
             "Next": "InvokeAgent",
         },
+        "EvaluateInput": {
+            "Type": "Choice",
+            "Choices": [
+                {
+                    # Then it is the detail that is too deep or too odd, and the record may exist already.
+                    "Condition": "{% $valid %}",
+                    "Assign": {"error": unreadable},
+                    "Next": "MarkFailed",
+                }
+            ],
+            "Assign": {
+                "error": {
+                    "code": "InvalidSessionId",
+                    "message": "session_id must be 33 to 100 letters, digits or '-'",
+                }
+            },
+            "Default": "SessionFailed",
+        },
         "InvokeAgent": {
             "Type": "Task",
             "Resource": "arn:aws:states:::lambda:invoke",
+            "TimeoutSeconds": INVOKE_SECONDS,
             "Arguments": {
                 "FunctionName": invoker_arn,
                 "Payload": {"session_id": "{% $session_id %}", "detail": "{% $detail %}"},
             },
             # Safe to repeat: the runtime starts one worker a session and answers a second invocation so.
             "Retry": [retry(transient_lambda_errors, 10), retry(lambda_deaths, 2)],
-            "Catch": fail,
+            # What Lambda's runtime cannot read, its function never sees.
+            "Catch": [
+                {"ErrorEquals": ["Runtime.UnmarshalError"], "Assign": {"error": unreadable}, "Next": "MarkFailed"},
+                *fail,
+            ],
             # It may have been tried for minutes: the agent's first sign of life is awaited from now on.
             "Assign": {"seen": begun["seen"]},
             "Next": "CheckStatus",
         },
         "CheckStatus": {
             "Type": "Task",
+            "TimeoutSeconds": DYNAMODB_SECONDS,
             "Resource": "arn:aws:states:::dynamodb:getItem",
             "Arguments": {"TableName": table_name, "Key": session_key, "ConsistentRead": True},
-            "Retry": retry_dynamodb,
+            "Retry": retry_hanging_dynamodb,
             "Catch": fail,
             "Assign": {
                 # '' while there is no record; a record without a status is another matter.
@@ -206,9 +246,10 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "seen": (
                     "{% ($sign := $exists($states.result.Item) ? ($exists($states.result.Item.heartbeat_at.S)"
                     " ? $states.result.Item.heartbeat_at.S : '') : 'no record';"
-                    " $at := $sign = $seen.sign ? $seen.at : $millis();"
+                    # Who has not looked for so long has slept, as a laptop does, and the agent perhaps as well.
+                    f" $at := $sign = $seen.sign and $millis() - $seen.looked < 1000 * {asleep} ? $seen.at : $millis();"
                     # For how long it had stood still when we looked, whenever that is evaluated.
-                    " {'sign': $sign, 'at': $at, 'still': $millis() - $at}) %}"
+                    " {'sign': $sign, 'at': $at, 'looked': $millis(), 'still': $millis() - $at}) %}"
                 ),
                 "error": {
                     "code": (
@@ -292,6 +333,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "WaitBriefly": {"Type": "Wait", "Seconds": f"{{% $max([{heartbeat}, {shortest}]) %}}", "Next": "CheckStatus"},
         "MarkFailed": {
             "Type": "Task",
+            "TimeoutSeconds": DYNAMODB_SECONDS,
             "Resource": "arn:aws:states:::dynamodb:updateItem",
             "Arguments": {
                 "TableName": table_name,
@@ -318,7 +360,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     ":expires": expires,
                 },
             },
-            "Retry": retry_dynamodb,
+            "Retry": retry_hanging_dynamodb,
             "Catch": [
                 {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "Next": "CheckStatus"},
                 # The record cannot be written, and may be another execution's. This one still ends with the first
@@ -329,6 +371,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         },
         "StopAgent": {
             "Type": "Task",
+            "TimeoutSeconds": STOP_SECONDS,
             "Resource": "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
             "Arguments": {"AgentRuntimeArn": agent_runtime_arn, "RuntimeSessionId": "{% $session_id %}"},
             "Retry": [retry(transient_agentcore_errors, 5)],

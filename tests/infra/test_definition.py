@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 from jsonata import jsonata
 
+from benchmarks.walk import START, evaluated
+from tests.infra.template import Template
 from tests.support import command
 from vigil.local.deploy import PROJECT
+from vigil.names import Parameter
 
 Definition = dict[str, Any]
 
@@ -49,6 +52,7 @@ def test_it_has_these_states(definition: Definition) -> None:
     assert definition["StartAt"] == "InitializeSession"
     assert {name: state["Type"] for name, state in definition["States"].items()} == {
         "InitializeSession": "Task",
+        "EvaluateInput": "Choice",
         "InvokeAgent": "Task",
         "CheckStatus": "Task",
         "EvaluateStatus": "Choice",
@@ -124,9 +128,46 @@ def test_tries_are_bounded_and_spread_out(definition: Definition) -> None:
         assert 1 <= retry["MaxAttempts"] <= 15, name
 
 
+def longest(state: Any) -> float:
+    """Return how long all tries of a task may take if every one of them hangs."""
+    again = [retry for retry in state["Retry"] if "States.Timeout" in retry["ErrorEquals"]]
+    tries = sum(retry["MaxAttempts"] for retry in again)
+    pauses = sum(retry["MaxAttempts"] * retry["MaxDelaySeconds"] for retry in again)
+    return float((1 + tries) * state["TimeoutSeconds"] + pauses)
+
+
+def test_every_task_times_out_later_than_what_it_calls_and_long_before_the_deadline(
+    definition: Definition, template: Template
+) -> None:
+    tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
+    assert [name for name, state in tasks.items() if "TimeoutSeconds" not in state] == []
+    # It computes for how long it waits.
+    del tasks["WaitForChange"]
+    # Lambda may take ten seconds to start a function, and DynamoDB a few to answer when it is not well.
+    least = {"InvokeAgent": template.named("AgentInvoker")["Timeout"] + 10, "StopAgent": 5}
+    deadline = template.body["Parameters"][Parameter.MAX_SESSION_SECONDS]["Default"]
+    for name, state in tasks.items():
+        assert state["TimeoutSeconds"] >= least.get(name, 10), name
+        assert longest(state) <= deadline / 10, name
+    # What hangs once is asked again, but for what nobody waits for any more.
+    assert {name for name, state in tasks.items() if longest(state) == state["TimeoutSeconds"]} == {"StopAgent"}
+    assert tasks["StopAgent"]["TimeoutSeconds"] <= 15
+
+
+@pytest.mark.parametrize(
+    ("sign", "left", "seconds"), [("", 9999, 60), ("a beat", 9999, 300), ("a beat", 100, 100), ("a beat", -0.1, 1)]
+)
+def test_a_wait_ends_at_the_next_look_and_never_beyond_the_deadline(
+    definition: Definition, sign: str, left: float, seconds: int
+) -> None:
+    timeout = resolved(definition)["States"]["WaitForChange"]["TimeoutSeconds"]
+    variables = {"seen": {"sign": sign}, "deadline": START + 1000 * left}
+    assert evaluated(timeout, {}, variables, lambda: START) == seconds
+
+
 # What is invalid, denied or not there; and what the integrations call whatever they have no name of its own for.
 LASTING = (
-    r"States\.|[Vv]alid|Denied|Auth|Condition|NotFound|NotAccepted|Missing"
+    r"States\.(?!Timeout)|[Vv]alid|Denied|Auth|Condition|NotFound|NotAccepted|Missing"
     r"|AWSLambdaException|AmazonDynamoDBException|DynamoDbException|BedrockAgentCoreException"
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
-from tests.support import Workflow, is_alive, until
+from tests.support import Workflow, is_alive, let_go, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
@@ -24,10 +24,6 @@ HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
 WAIT_FOR_CHANGE = "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken"
 STOP_AGENT = "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession"
-
-
-def let_go(deployment: Deployment, session_id: str) -> None:
-    deployment.artifacts(session_id).write("go", "")
 
 
 def process_of(deployment: Deployment, session_id: str) -> int:
@@ -128,7 +124,7 @@ def test_the_agent_wakes_the_workflow_when_it_ends_the_session(workflow: Workflo
         session_id, arn = workflow.start(detail=WAITS)
         until(lambda: "WaitForChange" in workflow.states(arn))
         process_of(deployment, session_id)
-        let_go(deployment, session_id)
+        let_go(workflow.table, session_id)
         assert workflow.ended(arn)["status"] == "SUCCEEDED"
         return WAIT_FOR_CHANGE in succeeded(workflow, arn)
 
@@ -216,7 +212,7 @@ def test_a_duplicate_event_fails_its_own_execution_and_leaves_the_session_alone(
     assert now.pop("heartbeat_at") >= before.pop("heartbeat_at")
     assert {**now, "task_token": ""} == {**before, "task_token": ""}
     assert is_alive(process)
-    let_go(deployment, session_id)
+    let_go(workflow.table, session_id)
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
 
@@ -256,32 +252,43 @@ NO_IDS = [
     ["a" * 40],
     None,
     "x" * 40 + "\n",
+    # What cannot be told as it is: half of a surrogate pair, and more than a cause may hold.
+    "x" * 40 + "\ud800",
+    "x" * 150_000,
 ]
+
+
+def nested(levels: int, opening: str = "[", closing: str = "]") -> str:
+    """Return JSON that is so deep, from text: neither Python nor anybody else writes it."""
+    return opening * levels + "1" + closing * levels
 
 
 def test_an_id_that_is_none_is_refused_before_anything_is_written(workflow: Workflow) -> None:
     def sessions() -> set[str]:
         return {item["PK"] for item in workflow.table.scan(ProjectionExpression="PK")["Items"]}
 
-    before, machine = sessions(), workflow.outputs[Output.STATE_MACHINE]
+    before = sessions()
 
-    def refused(given: dict[str, object]) -> None:
-        started = workflow.sfn.start_execution(stateMachineArn=machine, input=json.dumps(given))
-        execution = workflow.ended(started["executionArn"])
-        assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId"), given
-        assert "33 to 100 letters, digits or '-'" in execution["cause"]
+    def refused(given: str) -> None:
+        execution = workflow.ended(workflow.begin(given))
+        assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId"), given[:200]
+        assert re.fullmatch(
+            r"session [!-~]{0,100}: session_id must be 33 to 100 letters, digits or '-'", execution["cause"]
+        )
 
+    ids = [*map(json.dumps, NO_IDS), nested(3_000), f'"good", "detail": {nested(5_000)}, "session_id": "bad"']
+    inputs = ["null", "[]", "7", '"text"', "{}", *(f'{{"session_id": {bad}}}' for bad in ids)]
     # Not all at once: each end is told to an instance of the reconciler.
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(refused, [{}, *({"session_id": bad} for bad in NO_IDS)]))
+        list(pool.map(refused, inputs))
     # Sessions of other tests on this stack may still begin: theirs have an id that is one.
     assert all(re.fullmatch(SESSION_ID_PATTERN, begun) for begun in sessions() - before)
 
 
 A_DEADLINE = f"deadline_seconds must be a whole number from 1 to {MAX_SESSION_SECONDS}, not"
 BAD_DETAILS: list[tuple[object, str]] = [
-    ([{"deadline_seconds": 5}], "detail must be an object, not list"),
-    ("text", "detail must be an object, not str"),
+    ([{"deadline_seconds": 5}], "detail must be a JSON object, not list"),
+    ("text", "detail must be a JSON object, not str"),
     ({"functions": "x" * 200_000}, "at most 65536 are allowed"),
     ({"deadline_seconds": 0}, f"{A_DEADLINE} 0"),
     ({"deadline_seconds": "60"}, f"{A_DEADLINE} '60'"),
@@ -305,6 +312,72 @@ def test_a_detail_that_cannot_be_taken_fails_the_session_with_its_reason(workflo
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda bad: refused(*bad), BAD_DETAILS))
+
+
+NOT_STARTED = "InvalidExecutionInput"
+DEEP = {"InvalidDetail", NOT_STARTED}
+"""What becomes of a detail that is deeper than some part of the way can read, of which AWS has others than we."""
+GREETS = '"agent": "hello_agent"'
+ODD_DETAILS: dict[str, set[str]] = {
+    f'{{{GREETS}, "x": {nested(198)}}}': {"SUCCEEDED"},
+    f'{{{GREETS}, "x": {nested(199)}}}': {"InvalidDetail"},
+    **{f'{{"x": {nested(levels)}}}': DEEP for levels in (1_000, 3_000, 5_000, 9_000, 9_900, 10_000, 100_000)},
+    **{nested(levels, '{"x": ', "}"): DEEP for levels in (1_000, 5_000, 10_000)},
+    f'{{"deadline_seconds": {nested(5_000)}}}': DEEP,
+    nested(5_000): DEEP,
+    f'{{{GREETS}, "x": [{"1, " * 20_000} 1]}}': {"SUCCEEDED"},
+    f'{{"x": [{"1, " * 80_000} 1]}}': {"InvalidDetail"},
+    **{f'{{"x": {token}}}': {NOT_STARTED} for token in ("NaN", "Infinity", "-Infinity", "9" * 5_000)},
+    # JSON, and no number of a double's.
+    **{f'{{"{name}": {sign}1e400}}': {"InvalidDetail"} for name in ("x", "deadline_seconds") for sign in ("", "-")},
+    f'{{"deadline_seconds": {"9" * 400}}}': {"InvalidDetail"},
+    f'{{{GREETS}, "x": {"9" * 400}}}': {"SUCCEEDED"},
+    r'{"x": "\ud800"}': {"InvalidDetail"},
+    r'{"\udc00": 1}': {"InvalidDetail"},
+    r'{"agent": "hello_agent", "x": "\ud83d\ude00"}': {"SUCCEEDED"},
+    f'{{"agent": "nobody", {GREETS}, "deadline_seconds": "x", "deadline_seconds": 60}}': {"SUCCEEDED"},
+    f'{{{GREETS}, "deadline_seconds": 60, "deadline_seconds": "x"}}': {"InvalidDetail"},
+}
+"""By the event's detail as it is written: how its execution ends, or that it is not begun."""
+RECORDED = {
+    NOT_STARTED: [None, None],
+    "SUCCEEDED": [Status.COMPLETED, None],
+    "InvalidDetail": [Status.FAILED, "InvalidDetail"],
+}
+
+
+def test_a_detail_that_can_hardly_be_read_ends_its_session_with_its_reason_and_no_other(
+    workflow: Workflow, deployment: Deployment
+) -> None:
+    other, other_arn = workflow.start(detail=WAITS)
+    process_of(deployment, other)
+    until(lambda: "task_token" in record(workflow, other))
+    before = record(workflow, other)
+
+    def end(detail: str, session_id: str) -> str:
+        try:
+            arn = workflow.begin(f'{{"session_id": "{session_id}", "detail": {detail}}}')
+        except workflow.sfn.exceptions.InvalidExecutionInput:
+            return NOT_STARTED
+        execution = workflow.ended(arn)
+        assert execution["stopDate"] - execution["startDate"] < timedelta(seconds=30)
+        return str(execution.get("error", execution["status"]))
+
+    def end_one(detail: str) -> tuple[str, Status | None, str | None]:
+        session_id = str(uuid.uuid4())
+        ended, session = end(detail, session_id), workflow.session(session_id)
+        return ended, session and Status(session.status), session and session.error and session.error.code
+
+    with ThreadPoolExecutor(2) as pool:
+        ends = dict(zip(ODD_DETAILS, pool.map(end_one, ODD_DETAILS), strict=True))
+    for detail, (ended, *recorded) in ends.items():
+        assert ended in ODD_DETAILS[detail], detail[:100]
+        assert recorded == RECORDED[ended], detail[:100]
+    assert end(nested(5_000), other) in {"DuplicateSession", NOT_STARTED}
+    changing = dict.fromkeys(("heartbeat_at", "task_token"))
+    assert {**record(workflow, other), **changing} == {**before, **changing}
+    let_go(workflow.table, other)
+    assert workflow.ended(other_arn)["status"] == "SUCCEEDED"
 
 
 def test_a_deadline_from_the_event_is_the_sessions_and_hidden_from_the_agent(
@@ -354,7 +427,7 @@ class Middle:
         self.role = deployed["roleArn"]
         self.definition: dict[str, Any] = json.loads(deployed["definition"])
         self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
-        variables = ("session_id", "detail", "deadline", "status", "foreign", "seen", "error")
+        variables = ("session_id", "valid", "detail", "deadline", "status", "foreign", "seen", "error")
         into = {
             "Type": "Choice",
             "Choices": [
@@ -398,11 +471,16 @@ class Middle:
         hours_ago = 1000 * (time.time() - 7200)
         given = {
             "session_id": session_id,
+            "valid": True,
             "detail": HELLO,
             "deadline": 1000 * (time.time() + 3600),
             "status": Status.BUSY,
             "foreign": False,
-            "seen": {"sign": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)), "at": hours_ago, "still": 0},
+            "seen": {
+                "sign": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
+                **dict.fromkeys(("at", "looked"), hours_ago),
+                "still": 0,
+            },
             "error": {"code": "", "message": ""},
             **variables,
         }
@@ -427,7 +505,7 @@ def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
     iam.delete_role_policy(RoleName=role, PolicyName="middle")
 
 
-NEVER_SEEN = {"sign": "", "at": 0, "still": 0}
+NEVER_SEEN = {"sign": "", "at": 0, "looked": 0, "still": 0}
 GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by its deadline"}
 
 
@@ -465,7 +543,7 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
         runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
     for session_id, arn in (runs[name] for name in watching if name != "MarkFailed"):
         until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
-        let_go(deployment, session_id)
+        let_go(workflow.table, session_id)
     gave_up = runs.pop("MarkFailed")
     for name, (session_id, arn) in runs.items():
         execution, found = workflow.ended(arn), workflow.session(session_id)
@@ -473,7 +551,9 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
         assert (execution["status"], found.status, found.error) == ("SUCCEEDED", Status.COMPLETED, None), name
     assert failed(workflow, gave_up[1], gave_up[0]) == Failure(**GAVE_UP)
     until(lambda: not is_alive(process_of(deployment, gave_up[0])))
-    assert {name.partition(",")[0] for name in runs} | {"MarkFailed", "SessionFailed"} == set(middle.states)
+    # What has no input that it can take does not go on.
+    others = {"EvaluateInput", "MarkFailed", "SessionFailed"}
+    assert {name.partition(",")[0] for name in runs} | others == set(middle.states)
 
 
 def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_and_changes_nothing(
@@ -558,7 +638,7 @@ def test_a_busy_session_is_looked_at_again_until_it_is_completed(
     assert session is not None
     assert session.status == Status.BUSY
     assert workflow.states(arn)[2:6] == ["CheckStatus", "EvaluateStatus", "WaitForChange", "CheckStatus"]
-    let_go(deployment, session_id)
+    let_go(workflow.table, session_id)
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
 

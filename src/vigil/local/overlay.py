@@ -10,6 +10,7 @@ import json
 import random
 import re
 import secrets
+import sys
 import threading
 import time
 import types
@@ -50,6 +51,7 @@ def install(agents: AgentHost) -> None:
     _space_retries()
     _compute_task_timeouts()
     _find_task_tokens()
+    _refuse_what_is_not_json()
     _start_workflows_as_the_rule()
     _serve_agentcore(agents)
     _serve_bedrock()
@@ -61,17 +63,30 @@ def install(agents: AgentHost) -> None:
     _refuse_what_is_missing()
 
 
+_READ_EVENT = """\
+        try:
+            _ms_msg = json.loads(line)
+        except RecursionError as e:
+            _ms_error = {"raised": "Runtime.UnmarshalError", "error": f"Unable to unmarshal input: {e}"}
+            _real_stdout.write(json.dumps({"status": "ok", **_ms_error}) + "\\n")
+            _real_stdout.flush()
+            continue
+"""
+
+
 def _name_lambda_errors() -> None:
     """AWS names a failed Lambda task by the exception's class, or by the function's death; to ministack all are one.
 
-    And a function that raised goes on in its environment; ministack starts another.
+    And a function that raised, or whose event is too deep to be read, goes on in its environment; ministack starts
+    another.
     """
     plain = '"status": "error", "error": str(e), "trace"'
     named = '"status": "ok", "raised": type(e).__name__, "error": str(e), "trace"'
+    read = "        _ms_msg = json.loads(line)\n"
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    if plain not in script:
-        raise LocalStackError("the embedded AWS changed: its Lambda worker reports errors in another way")
-    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(plain, named)
+    if plain not in script or read not in script:
+        raise LocalStackError("the embedded AWS changed: its Lambda worker reads or reports in another way")
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(plain, named).replace(read, _READ_EVENT)
     last_type: contextvars.ContextVar[str | None] = contextvars.ContextVar("last_type", default=None)
     invoke, execute = lambda_runtime.Worker.invoke, lambda_svc._execute_function_warm
 
@@ -343,6 +358,59 @@ def _find_task_tokens() -> None:
     iam_actions.extract_resource_arn = extract_known
 
 
+def _refuse_what_is_not_json() -> None:
+    """AWS takes events whose Detail is a JSON object, and executions whose input is JSON; ministack takes any text."""
+    # As jsonata does with its first expression: what is too deep does not depend on what came before.
+    sys.setrecursionlimit(10_000)
+    put, start = eventbridge._put_events, stepfunctions._start_execution
+
+    def put_well_formed(data: dict[str, Any], *args: Any, **kwargs: Any) -> Response:
+        entries: list[Any] = data.get("Entries", [])
+        refused = {
+            number: {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
+            for number, entry in enumerate(entries)
+            if not isinstance(_json(entry.get("Detail")), dict)
+        }
+        taken = [entry for number, entry in enumerate(entries) if number not in refused]
+        status, headers, body = put({**data, "Entries": taken}, *args, **kwargs)
+        if not refused or status != 200:
+            return status, headers, body
+        answer = json.loads(body)
+        for number, error in refused.items():
+            answer["Entries"].insert(number, error)
+        answer["FailedEntryCount"] += len(refused)
+        return status, headers, json.dumps(answer).encode()
+
+    def start_well_formed(data: dict[str, Any]) -> Response:
+        if _json(data.get("input", "{}")) is _NO_JSON:
+            error = {
+                "__type": "InvalidExecutionInput",
+                "message": "Invalid State Machine Execution Input: it is not JSON, or too deep",
+            }
+            return 400, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(error).encode()
+        answer: Response = start(data)
+        return answer
+
+    eventbridge._put_events, stepfunctions._start_execution = put_well_formed, start_well_formed
+
+
+_NO_JSON = object()
+
+
+def _json(text: object) -> object:
+    """Return what ``text`` is in JSON, which has no NaN and no Infinity, or ``_NO_JSON``."""
+
+    def refuse(constant: str) -> object:
+        raise ValueError(constant)
+
+    try:
+        return json.loads(text, parse_constant=refuse) if isinstance(text, str) else _NO_JSON
+    except (ValueError, RecursionError):
+        # Deeper than Python reads at once is too deep: an execution would neither begin nor end. EventBridge takes
+        # 1,000 levels (PutEvents, EventBridge API Reference); how many Step Functions takes, nobody says.
+        return _NO_JSON
+
+
 def _start_workflows_as_the_rule() -> None:
     """AWS starts a rule's execution with the rule's role, and what it cannot start goes to the dead-letter queue.
 
@@ -419,6 +487,14 @@ def _serve_agentcore(agents: AgentHost) -> None:
         error = {"Content-Type": "application/json", "x-amzn-errortype": "ResourceNotFoundException"}
         return 404, error, json.dumps({"message": NO_SUCH_SESSION}).encode()
 
+    create = bedrock_agentcore._create_agent_runtime
+
+    def create_and_prepare(body: bytes) -> Response:
+        agents.prepare()
+        created: Response = create(body)
+        return created
+
+    bedrock_agentcore._create_agent_runtime = create_and_prepare
     bedrock_agentcore._invoke_agent_runtime_in_owner = invoke
     task = "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession"
     stepfunctions._SERVICE_DISPATCH[task] = stop_task

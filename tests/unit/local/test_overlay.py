@@ -196,6 +196,21 @@ def test_a_function_that_dies_has_the_name_that_lambda_gives_it(
     assert caught["Error"] == "Runtime.ExitError"
 
 
+def test_a_function_whose_event_is_too_deep_has_the_name_that_lambda_gives_it_and_goes_on(
+    embedded: LocalStack, function: str
+) -> None:
+    def invoke(levels: int) -> Any:
+        payload = '{"a": ' * levels + "1" + "}" * levels
+        return json.load(embedded.client("lambda").invoke(FunctionName=function, Payload=payload)["Payload"])
+
+    answer = invoke(4_000)
+    assert (answer["errorType"], answer["errorMessage"][:26]) == (
+        "Runtime.UnmarshalError",
+        "Unable to unmarshal input:",
+    )
+    assert invoke(1) == {"a": 1}
+
+
 def test_a_throttled_function_has_the_name_that_lambda_gives_it(
     embedded: LocalStack, run: Callable[..., Any], role: Callable[..., str]
 ) -> None:
@@ -381,6 +396,36 @@ def test_who_wakes_a_workflow_needs_the_grant_on_its_state_machine(
     machines.sfn.stop_execution(executionArn=other)
 
 
+# What is not JSON
+
+TOO_DEEP = '{"a": ' * 100_000 + "1" + "}" * 100_000
+NOT_JSON = ["nojson", "", "{", '{"a": NaN}', '{"a": -Infinity}', TOO_DEEP]
+
+
+def test_an_event_whose_detail_is_no_object_is_refused_alone(embedded: LocalStack) -> None:
+    details = ["{}", *NOT_JSON, "[1]", "7", "null", '{"a": {"b": [1.5, "\\ud83d\\ude00"]}}']
+    entries: Any = [{"Source": "here", "DetailType": "any", "Detail": detail} for detail in details]
+    answer = embedded.client("events").put_events(Entries=entries)
+    assert [entry.get("ErrorCode", "taken") for entry in answer["Entries"]] == [
+        "taken",
+        *["MalformedDetail"] * (len(details) - 2),
+        "taken",
+    ]
+    assert answer["FailedEntryCount"] == len(details) - 2
+
+
+def test_an_execution_with_an_input_that_is_not_json_is_refused(machines: Machines, role: Callable[..., str]) -> None:
+    definition = json.dumps({"StartAt": "Only", "States": {"Only": {"Type": "Succeed"}}})
+    machine = machines.sfn.create_state_machine(name=f"json-{uuid.uuid4()}", roleArn=role(), definition=definition)
+    for given in NOT_JSON:
+        with pytest.raises(machines.sfn.exceptions.InvalidExecutionInput):
+            machines.sfn.start_execution(stateMachineArn=machine["stateMachineArn"], input=given)
+    for given in ("7", "[1]", "null", '"text"', "{}"):
+        machines.sfn.start_execution(stateMachineArn=machine["stateMachineArn"], input=given)
+    found = machines.sfn.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
+    assert len(found) == 5
+
+
 # A rule that starts executions
 
 
@@ -446,9 +491,10 @@ def runtime(embedded: LocalStack, role: Callable[..., str], table: Any, s3: Any)
 INVOKE = "bedrock-agentcore:InvokeAgentRuntime"
 
 
-def invoke(client: Any, runtime: str, payload: object) -> Any:
+def invoke(client: Any, runtime: str, payload: object, session_id: str | None = None) -> Any:
+    session_id = session_id or str(uuid.uuid4())
     return client.invoke_agent_runtime(
-        agentRuntimeArn=runtime, runtimeSessionId=str(uuid.uuid4()), payload=json.dumps(payload).encode()
+        agentRuntimeArn=runtime, runtimeSessionId=session_id, payload=json.dumps(payload).encode()
     )
 
 
@@ -471,9 +517,9 @@ def invoker(caller: Callable[..., Any], runtime: str) -> Any:
 def test_the_agent_itself_answers(invoker: Any, runtime: str) -> None:
     session_id = str(uuid.uuid4())
     environment = {"SESSION_ID": session_id, "S3_BUCKET_NAME": "none", "DDB_TABLE_NAME": "none"}
-    answer = invoke(invoker, runtime, {"environment": environment, "detail": {}})
+    answer = invoke(invoker, runtime, {"environment": environment, "detail": {}}, session_id)
     assert json.load(answer["response"]) == {"status": "accepted"}
-    repeated = invoke(invoker, runtime, {"environment": environment, "detail": {}})
+    repeated = invoke(invoker, runtime, {"environment": environment, "detail": {}}, session_id)
     assert json.load(repeated["response"])["status"] in {"already running", "already ended"}
 
 
@@ -488,13 +534,15 @@ STOP = "bedrock-agentcore:StopRuntimeSession"
 
 
 @pytest.fixture
-def working(invoker: Any, runtime: str, new_session: Callable[..., str], s3: Any) -> str:
+def working(
+    invoker: Any, runtime: str, new_session: Callable[..., str], artifacts_of: Callable[[str], Artifacts]
+) -> str:
     """The id of a session whose agent works."""
     session_id = new_session()
     environment = {"SESSION_ID": session_id, "S3_BUCKET_NAME": "artifacts", "DDB_TABLE_NAME": "sessions"}
     payload = json.dumps({"environment": environment, "detail": {"agent": "waits"}}).encode()
     invoker.invoke_agent_runtime(agentRuntimeArn=runtime, runtimeSessionId=session_id, payload=payload)
-    artifacts = Artifacts(s3, "artifacts", session_id)
+    artifacts = artifacts_of(session_id)
     until(lambda: artifacts.exists("pid"))
     return session_id
 
@@ -511,8 +559,7 @@ def test_a_session_is_stopped_with_a_grant_on_runtime_and_endpoint_only(
     assert journal.get(working).status == Status.BUSY
     stopper = caller("bedrock-agentcore", (STOP, runtime), (STOP, endpoint))
     assert stopper.stop_runtime_session(**asked)["runtimeSessionId"] == working
-    error = journal.get(working).error
-    assert error is not None
+    error = until(lambda: journal.get(working).error)
     assert error.code == "AgentStopped"
     with pytest.raises(ClientError) as raised:
         stopper.stop_runtime_session(**{**asked, "runtimeSessionId": str(uuid.uuid4())})
@@ -534,7 +581,7 @@ def test_a_task_stops_a_session_with_the_grant_of_its_state_machines_role(
     assert journal.get(working).status == Status.BUSY
     stopper = role((STOP, runtime))
     assert run(stopper, stop(working))["status"] == "SUCCEEDED"
-    assert journal.get(working).status == Status.FAILED
+    until(lambda: journal.get(working).status == Status.FAILED)
     assert run(stopper, stop(str(uuid.uuid4())))["error"] == "BedrockAgentCore.ResourceNotFoundException"
 
 
@@ -704,6 +751,8 @@ def test_ministack_alone_still_needs_every_patch() -> None:
     told = {"x-amz-target": "AWSStepFunctions.SendTaskSuccess"}
     assert iam_actions.extract_resource_arn("states", "POST", "/", told, b"{}", {}, REGION, ACCOUNT) == "*"
     assert "bedrockagentcore" not in inspect.getsource(stepfunctions)
+    assert "Malformed" not in inspect.getsource(eventbridge._put_events)
+    assert "json.loads" not in inspect.getsource(stepfunctions._start_execution)
     assert "RoleArn" not in inspect.getsource(eventbridge._dispatch_to_stepfunctions)
     assert "DeadLetterConfig" not in inspect.getsource(eventbridge._invoke_target)
     assert "in _metrics.items()" in inspect.getsource(cloudwatch._get_metric_data)
