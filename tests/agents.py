@@ -26,6 +26,9 @@ from vigil.agent.tools.storage import storage_tools
 class Scripted(Model):
     """A model that calls the tools of a script, each with its input, and reports ``usage`` for every call of itself."""
 
+    stops = "end_turn"
+    """Why it stops at the end of the script."""
+
     def __init__(self, model_id: str, script: Iterable[tuple[str, dict[str, Any]]], **usage: int) -> None:
         self.model_id = model_id
         self.script = iter(script)
@@ -43,7 +46,7 @@ class Scripted(Model):
         else:
             yield {"contentBlockDelta": {"delta": {"text": "Done."}}}
         yield {"contentBlockStop": {}}
-        yield {"messageStop": {"stopReason": "tool_use" if step else "end_turn"}}
+        yield {"messageStop": {"stopReason": "tool_use" if step else self.stops}}
         usage = {**self.usage, "totalTokens": sum(self.usage.values())}
         yield {"metadata": {"usage": usage, "metrics": {"latencyMs": 0}}}
 
@@ -136,10 +139,10 @@ def tells_environment(session: AgentSession) -> Agent:
     return hello_agent(session)
 
 
-def lists(session: AgentSession) -> Agent:
-    """Lists its own artifacts: what S3 asks for before it says of an artifact that there is none."""
-    bucket, _, key = session.artifacts.uri("x").removeprefix("s3://").partition("/")
-    session.client("s3", session.region).list_objects_v2(Bucket=bucket, Prefix=key)
+def reads(session: AgentSession) -> Agent:
+    """Reads what it has saved, and greets."""
+    session.artifacts.write("x", "text")
+    assert session.artifacts.read("x") == "text"
     return hello_agent(session)
 
 

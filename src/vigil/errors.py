@@ -17,6 +17,8 @@
     │   ├── AgentThrottled      AgentCore takes no more sessions at the moment
     │   ├── AgentUnavailable    AgentCore failed or could not be reached
     │   ├── AgentIncomplete     the agent stopped without a result
+    │   ├── AgentCutOff         something stopped the agent before its turn ended; its code says what
+    │   ├── AgentUnsupported    what the factory returned is no agent that can be followed
     │   ├── AgentCrashed        the worker process died
     │   ├── AgentLost           the agent gives no sign of life, or makes no progress
     │   ├── BudgetExceeded      the agent's model calls have cost what the session may spend
@@ -28,8 +30,9 @@
         ├── AwsUnavailable
         └── LocalStackError
 
-The class name is the error code that a person finds in the session record, the execution and the log. Codes that the
-workflow itself sets, and so have no class: DuplicateSession, UnknownStatus, RecordMissing, DeadlineExceeded.
+The class name is the error code that a person finds in the session record, the execution and the log. The workflow
+sets codes that have no class: DuplicateSession, UnknownStatus, RecordMissing, DeadlineExceeded. docs/errors.md says
+what each code means and what to do.
 """
 
 from collections.abc import Mapping
@@ -112,6 +115,23 @@ class AgentUnavailable(AgentError):
 
 class AgentIncomplete(AgentError):
     """The agent stopped without a result."""
+
+
+class AgentCutOff(AgentError):
+    """Something stopped the agent before its turn ended; ``code`` says what."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self._code = code
+
+    @property
+    def code(self) -> str:
+        """The error code that belongs to the agent's stop reason."""
+        return self._code
+
+
+class AgentUnsupported(AgentError):
+    """What the factory returned is no agent whose model calls can be counted."""
 
 
 class AgentCrashed(AgentError):

@@ -5,7 +5,7 @@ from importlib.resources import files
 from strands import Agent
 from strands.tools.executors import SequentialToolExecutor
 
-from vigil.agent.models import STAND_IN, make_model
+from vigil.agent.models import STAND_IN, make_model, retry_strategy
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.errors import ToolErrors
 from vigil.agent.tools.journal import journal_tools
@@ -29,6 +29,7 @@ def cost_agent(session: AgentSession) -> Agent:
         # None that writes an artifact: what a reader is shown is rendered by code, or has passed a check.
         tools=[*journal_tools(session, errors), *lambda_cost_tools(session, written_by)],
         hooks=[errors],
+        retry_strategy=retry_strategy(),
         # Phases, analysis and report build on each other; two calls in one answer run in their order.
         tool_executor=SequentialToolExecutor(),
         callback_handler=None,

@@ -1,5 +1,7 @@
 """The model behind an agent: Bedrock, or another provider that Strands supports."""
 
+import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -8,37 +10,48 @@ from botocore.config import Config
 from vigil.agent.session import aws_session
 from vigil.errors import MissingSetting
 from vigil.names import Env
+from vigil.settings import PROGRESS_SECONDS, whole_number
 
 if TYPE_CHECKING:
+    from strands import ModelRetryStrategy
     from strands.models import Model
 
 STAND_IN = "vigil.stand-in"
 """Model id that the local stack answers with code instead of a language model."""
 
-_PROVIDERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "anthropic": ("AnthropicModel", {"max_tokens": 8192}),
-    "ollama": ("OllamaModel", {"host": None}),  # the address is OLLAMA_HOST, or Ollama's default
-    "openai": ("OpenAIModel", {}),
-}
-"""Providers beside Bedrock: the class in strands.models.<provider>, and what it needs beside the model's id."""
+MAX_TOKENS = 8192
+"""Tokens of one answer. Without it, Bedrock reserves the model's own maximum of the account's quota for each call."""
+ATTEMPTS = 3
+CALL_SECONDS = 300.0
+"""The longest that one attempt of a call may take."""
+BACKOFF_SECONDS = 3.0
+"""The longest that the waits between the attempts take together: 1 s and 2 s."""
+WAITING = 0.9
+"""The part of ProgressSeconds that waiting may take; the rest is left for the work around it."""
 
 
 def make_model(spec: str, region: str) -> "Model":
     """Return the model that ``spec`` names: a Bedrock model id or ARN, or ``provider/model-id``.
 
-    Raises MissingSetting if the provider's package is not installed.
+    All attempts of a call end within the environment's ProgressSeconds. Raises MissingSetting if the provider's package
+    is not installed.
     """
-    # Not at the top: the command line and the embedded AWS need no more than the stand-in's name.
-    from strands.models import BedrockModel
-
     provider, _, model_id = spec.partition("/")
+    attempts, connect, answer = call_limits(_progress_seconds())
     if provider not in _PROVIDERS or not model_id:
+        # Not at the top: the command line and the embedded AWS need no more than the stand-in's name.
+        from strands.models import BedrockModel
+
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=connect, read_timeout=answer
+        )
         # Not streamed: a session has no reader, and one answer a call is one thing to retry.
         return BedrockModel(
             model_id=spec,
+            max_tokens=MAX_TOKENS,
             boto_session=aws_session(region),
             streaming=False,
-            boto_client_config=Config(retries={"mode": "standard", "total_max_attempts": 5}, read_timeout=300),
+            boto_client_config=config,
         )
     try:
         module = import_module(f"strands.models.{provider}")
@@ -47,5 +60,55 @@ def make_model(spec: str, region: str) -> "Model":
             f"{Env.MODEL}={spec} needs the package strands-agents[{provider}] in the agent's environment"
         ) from error
     name, arguments = _PROVIDERS[provider]
-    model: Model = getattr(module, name)(model_id=model_id, **arguments)
+    model: Model = getattr(module, name)(model_id=model_id, **arguments(attempts, connect + answer))
     return model
+
+
+def retry_strategy() -> "ModelRetryStrategy":
+    """Return how an agent waits for a model that is throttled: as Strands does, but never for ProgressSeconds.
+
+    Strands itself waits up to 64 s between two calls.
+    """
+    from strands import ModelRetryStrategy
+
+    return ModelRetryStrategy(max_delay=int(WAITING * _progress_seconds()))
+
+
+def call_limits(progress_seconds: int) -> tuple[int, float, float]:
+    """Return (attempts, seconds to connect, seconds to answer) of a call that ends in less than ``progress_seconds``.
+
+    Where the waits between the attempts would take most of them, there is one attempt.
+    """
+    attempts, backoff = (ATTEMPTS, BACKOFF_SECONDS) if progress_seconds >= 5 else (1, 0.0)
+    attempt = (WAITING * progress_seconds - backoff) / attempts
+    connect = min(5.0, attempt / 5)
+    return attempts, connect, min(CALL_SECONDS, attempt - connect)
+
+
+def _progress_seconds() -> int:
+    return whole_number(os.environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS)
+
+
+_PROVIDERS: dict[str, tuple[str, Callable[[int, float], dict[str, Any]]]] = {
+    "anthropic": (
+        "AnthropicModel",
+        lambda attempts, seconds: {
+            "max_tokens": MAX_TOKENS,
+            "client_args": {"timeout": seconds, "max_retries": attempts - 1},
+        },
+    ),
+    # The address is OLLAMA_HOST, or Ollama's default. Its client tries once.
+    "ollama": (
+        "OllamaModel",
+        lambda attempts, seconds: {"host": None, "max_tokens": MAX_TOKENS, "ollama_client_args": {"timeout": seconds}},
+    ),
+    "openai": (
+        "OpenAIModel",
+        lambda attempts, seconds: {
+            "params": {"max_completion_tokens": MAX_TOKENS},
+            "client_args": {"timeout": seconds, "max_retries": attempts - 1},
+        },
+    ),
+}
+"""Providers beside Bedrock: the class in strands.models.<provider>, and what it needs beside the model's id for so many
+attempts, each of so many seconds."""

@@ -4,6 +4,8 @@ The environment names the session (SESSION_ID, S3_BUCKET_NAME, DDB_TABLE_NAME). 
 undone, the session is BUSY before it starts and COMPLETED or FAILED after it.
 """
 
+import asyncio
+import inspect
 import json
 import logging
 import os
@@ -11,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import connection, parent_process
@@ -21,48 +23,62 @@ from typing import Any
 from botocore.exceptions import ClientError
 from strands import Agent
 from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
+from strands.multiagent.graph import Graph
+from strands.multiagent.swarm import Swarm
 
 from vigil.agent.budget import Budget
+from vigil.agent.outcome import RAISED, check_finished, cut_off
 from vigil.agent.session import AgentSession
-from vigil.errors import AgentIncomplete, AwsUnavailable, MissingSetting, SessionEnded, VigilError
+from vigil.errors import AgentIncomplete, AgentUnsupported, AwsUnavailable, MissingSetting, SessionEnded, VigilError
 from vigil.names import REPORT, Env
 from vigil.session import Usage
 from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
+DONE = b"done"
+"""What the worker tells its runtime once its session has its end on record."""
+
 
 def work(
-    environment: dict[str, str],
-    detail: dict[str, Any],
+    orders: "connection.Connection[Any, Any]",
     output: "connection.Connection[Any, Any]",
     progress: "connection.Connection[Any, Any]",
+    inherited: Iterable[int],
 ) -> None:
-    """Be the worker process: run the session, write to ``output``, and tell ``progress`` what is being done."""
+    """Be the worker process: take (environment, detail) of a session, and run it.
+
+    It prints to ``output`` and tells ``progress`` what is being done. ``inherited`` are descriptors of its parent.
+    """
     # A group of its own: whoever ends us ends what we started.
     os.setpgid(0, 0)
+    for descriptor in inherited:
+        os.close(descriptor)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
         os.dup2(output.fileno(), stream.fileno())
     output.close()
     # What is printed is seen even if we are killed.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    os.environ.update(environment)
     threading.Thread(target=_end_with_runtime, daemon=True).start()
+    try:
+        environment, detail = orders.recv()
+    except EOFError:
+        return
+    os.environ.update(environment)
     os.set_blocking(progress.fileno(), False)
 
     def alive(doing: str) -> None:
         # It may be full because nobody has listened for a while, or closed: then another line is not what is missing.
         with suppress(OSError):
-            os.write(progress.fileno(), doing.encode()[:500] + b"\n")
+            os.write(progress.fileno(), doing.encode(errors="backslashreplace")[:500] + b"\n")
 
-    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("vigil").setLevel(logging.INFO)
     try:
         run(AgentSession.open(WorkerSettings.from_env(), detail, alive))
     except VigilError as error:
         logger.error("%s: %s", error.code, error)
         sys.exit(1)
+    orders.send_bytes(DONE)
 
 
 def _end_with_runtime() -> None:
@@ -78,18 +94,21 @@ def run(session: AgentSession) -> None:
     session.busy()
     try:
         agent = load_agent(session.agent)(session)
-        if isinstance(agent, Agent):
-            _tell_progress(agent, session.alive)
-            agent.hooks.add_hook(Budget(session.budget_dollars, lambda usage: _record(session, usage)))
-        agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
-        _conclude(session)
+        budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
+        for part in agents_of(agent):
+            _tell_progress(part, session.alive)
+            part.hooks.add_hook(budget)
+        result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
+        if inspect.isawaitable(result):
+            result = asyncio.run(_awaited(result))
+        _conclude(session, result)
     except SessionEnded:
         logger.info("session %s had ended already", session.session_id)
-    except (Exception, SystemExit) as error:
+    # Whatever it is, such as a cancellation or an exit: the session must end with it.
+    except BaseException as error:
         logger.exception("session %s failed", session.session_id)
-        cause = _cause(error)
         try:
-            session.fail(_code(cause), _one_line(cause))
+            session.fail(*_failure(error))
         except SessionEnded:
             # The agent had ended the session before this happened; the first end stands.
             logger.info("session %s had ended already", session.session_id)
@@ -109,38 +128,99 @@ def load_agent(path: str) -> Callable[[AgentSession], Agent]:
     return factory  # type: ignore[no-any-return]
 
 
-def _conclude(session: AgentSession) -> None:
+def agents_of(agent: object) -> list[Agent]:
+    """Return the Strands agents that ``agent`` consists of, those that are tools included; none if it is a function.
+
+    Raises AgentUnsupported for anything else, and for a part that runs elsewhere: nobody could count its model calls.
+    """
+    found: list[Agent] = []
+
+    def look(part: object) -> None:
+        if isinstance(part, Agent):
+            if part not in found:
+                found.append(part)
+                for tool in part.tool_registry.registry.values():
+                    if isinstance(inner := getattr(tool, "agent", None), Agent):
+                        look(inner)
+        elif isinstance(part, Graph | Swarm):
+            for node in part.nodes.values():
+                look(node.executor)
+        elif hasattr(part, "invoke_async") or not callable(part):
+            raise AgentUnsupported(
+                f"{type(part).__name__} is no agent that a session can run:"
+                " a factory returns an Agent, a Graph or a Swarm of Strands, or a function of the prompt"
+            )
+
+    look(agent)
+    return found
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result
+
+
+def _conclude(session: AgentSession, result: object) -> None:
     """Give the session the terminal status that the agent was asked to set and did not."""
     if session.journal.get(session.session_id).terminal:
         return
+    check_finished(result)
     if not session.artifacts.exists(REPORT):
         raise AgentIncomplete(f"the agent stopped without saving {REPORT} and without a final status")
     session.complete()
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Return what Strands wrapped in its EventLoopException, or ``error``; an exit becomes an error of ours."""
-    while type(error).__name__ == "EventLoopException" and error.__cause__ is not None:
-        error = error.__cause__
-    return AgentIncomplete(f"the agent called exit({error.code})") if isinstance(error, SystemExit) else error
+def _failure(error: BaseException) -> tuple[str, str]:
+    """Return (code, message) of the root cause of ``error``; what it was wrapped in is told behind it."""
+    root = _root(error)
+    for raised, reason in RAISED.items():
+        if isinstance(root, raised):
+            root = cut_off(reason)
+    if isinstance(root, SystemExit):
+        root = AgentIncomplete(f"the agent called exit({'' if root.code is None else _one_line(root)})")
+    line = _one_line(root)
+    if isinstance(root, VigilError):
+        return root.code, line
+    # An error that was being handled is told, but it is no cause, because nobody named it one with "from": it may be
+    # as harmless as a miss in a cache.
+    handled = None if root.__suppress_context__ or root.__context__ is None else _root(root.__context__)
+    beside, how = (handled, "while handling") if root is error else (error, "in")
+    if beside is None or (outer := _one_line(beside)) in line:
+        return _code(root), line
+    return _code(root), f"{line} ({how} {type(beside).__name__}: {outer})"
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what ``error`` was raised for, as far as it says so: its cause, or the first of a group.
+
+    An error that has a code of ours is not looked into.
+    """
+    seen: set[int] = set()
+    while id(error) not in seen and not isinstance(error, (VigilError, *RAISED)):
+        seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        elif error.__cause__ is not None:
+            error = error.__cause__
+    return error
 
 
 def _code(error: BaseException) -> str:
-    """Return the error's code: ours, AWS's, or the class name."""
-    if isinstance(error, VigilError):
-        return error.code
-    if isinstance(error, ClientError):
-        return str(error.response["Error"].get("Code") or type(error).__name__)
-    return type(error).__name__
+    """Return AWS's code of the error, or the name of its class."""
+    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+    return str(code or type(error).__name__)
 
 
 def _one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "the agent ran out of memory"
-    line = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, KeyError):
+    try:
+        line = " ".join(str(error).split())
+    except Exception:  # an agent's own class may be unable to say what it is
+        line = ""
+    line = line or type(error).__name__
+    if isinstance(error, KeyError) and (frames := traceback.extract_tb(error.__traceback__)):
         # It says no more than the key.
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        where = frames[-1]
         return f"{line} is missing ({Path(where.filename).name}, line {where.lineno}: {where.line})"
     return line
 

@@ -1,15 +1,28 @@
+import asyncio
 import json
+import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
+from hypothesis import given
+from hypothesis import strategies as st
 from strands import Agent
+from strands.types.exceptions import ModelThrottledException
+from strands.types.streaming import StreamEvent
 
-from vigil.agent.models import make_model
+from tests.agents import Scripted
+from vigil.agent.agent import cost_agent
+from vigil.agent.models import ATTEMPTS, BACKOFF_SECONDS, MAX_TOKENS, call_limits, make_model
 from vigil.errors import MissingSetting
+from vigil.names import Env
+from vigil.session import Failure, Session
 
 
 class Silent(BaseHTTPRequestHandler):
@@ -39,12 +52,12 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 def test_any_bedrock_model_is_called_at_the_endpoint_and_with_the_key_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[tuple[str, str | None]] = []
+    seen: list[tuple[str, str | None, int]] = []
 
     class Bedrock(Silent):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, self.headers["Authorization"]))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((self.path, self.headers["Authorization"], body["inferenceConfig"]["maxTokens"]))
             self.answer(
                 200,
                 {
@@ -60,26 +73,27 @@ def test_any_bedrock_model_is_called_at_the_endpoint_and_with_the_key_of_the_env
         monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-bedrock-api-key")
         answer = Agent(model=make_model("vendor.model-v1:0", "eu-west-1"), callback_handler=None)("Hi")
     assert str(answer).strip() == "Hello."
-    assert seen == [("/model/vendor.model-v1%3A0/converse", "Bearer a-bedrock-api-key")]
+    assert seen == [("/model/vendor.model-v1%3A0/converse", "Bearer a-bedrock-api-key", MAX_TOKENS)]
 
 
 @pytest.mark.parametrize(
-    ("spec", "base", "path"),
+    ("spec", "base", "path", "limit"),
     [
-        ("anthropic/claude-x", "ANTHROPIC_BASE_URL", "/v1/messages"),
-        ("ollama/llama3", "OLLAMA_HOST", "/api/chat"),
-        ("openai/gpt-x", "OPENAI_BASE_URL", "/chat/completions"),
+        ("anthropic/claude-x", "ANTHROPIC_BASE_URL", "/v1/messages", lambda body: body["max_tokens"]),
+        ("ollama/llama3", "OLLAMA_HOST", "/api/chat", lambda body: body["options"]["num_predict"]),
+        ("openai/gpt-x", "OPENAI_BASE_URL", "/chat/completions", lambda body: body["max_completion_tokens"]),
     ],
+    ids=["anthropic", "ollama", "openai"],
 )
-def test_another_provider_is_asked_for_the_model(
-    monkeypatch: pytest.MonkeyPatch, spec: str, base: str, path: str
+def test_another_provider_is_asked_for_the_model_and_a_bounded_answer(
+    monkeypatch: pytest.MonkeyPatch, spec: str, base: str, path: str, limit: Callable[[Any], int]
 ) -> None:
-    seen: list[tuple[str, str]] = []
+    seen: list[tuple[str, str, int]] = []
 
     class Provider(Silent):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((self.path, body["model"]))
+            seen.append((self.path, body["model"], limit(body)))
             self.answer(400, {"error": {"message": "enough", "type": "invalid_request_error"}})
 
     with served(Provider) as address:
@@ -87,7 +101,7 @@ def test_another_provider_is_asked_for_the_model(
         monkeypatch.setenv(f"{spec.partition('/')[0].upper()}_API_KEY", "a-key")
         with pytest.raises(Exception, match="enough"):
             Agent(model=make_model(spec, "us-east-1"), callback_handler=None)("Hi")
-    assert seen == [(path, spec.partition("/")[2])]
+    assert seen == [(path, spec.partition("/")[2], MAX_TOKENS)]
 
 
 def test_a_provider_whose_package_is_missing_is_named_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +110,69 @@ def test_a_provider_whose_package_is_missing_is_named_with_the_package(monkeypat
     monkeypatch.delitem(sys.modules, "strands.models.ollama", raising=False)
     with pytest.raises(MissingSetting, match=r"VIGIL_MODEL=ollama/llama3 needs the package strands-agents\[ollama\]"):
         make_model("ollama/llama3", "us-east-1")
+
+
+@given(st.integers(1, 28_800))
+def test_all_attempts_of_a_call_end_before_the_agent_seems_to_hang(progress_seconds: int) -> None:
+    attempts, connect, answer = call_limits(progress_seconds)
+    assert connect > 0
+    assert answer > 0
+    assert attempts == (ATTEMPTS if progress_seconds >= 5 else 1)
+    assert attempts * (connect + answer) + (attempts > 1) * BACKOFF_SECONDS < progress_seconds
+
+
+@pytest.mark.parametrize(("progress_seconds", "attempts"), [(2, 1), (5, ATTEMPTS)])
+def test_a_bedrock_that_never_answers_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch, progress_seconds: int, attempts: int
+) -> None:
+    # The system accepts the connections; nobody reads from them.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-bedrock-api-key")
+        monkeypatch.setenv(Env.PROGRESS_SECONDS, str(progress_seconds))
+        agent = Agent(model=make_model("vendor.model-v1:0", "eu-west-1"), callback_handler=None)
+        begin = time.monotonic()
+        with pytest.raises(ReadTimeoutError):
+            agent("Hi")
+        assert time.monotonic() - begin < progress_seconds
+        server.settimeout(0)
+        connections = 0
+        with suppress(BlockingIOError):
+            while True:
+                server.accept()[0].close()
+                connections += 1
+    assert connections == attempts
+
+
+class Throttled(Scripted):
+    """Takes no call."""
+
+    async def stream(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+        raise ModelThrottledException("not now")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("progress_seconds", "expected"),
+    [("1", [0] * 5), ("20", [4, 8, 16, 18, 18]), ("900", [4, 8, 16, 32, 64])],
+)
+def test_a_throttled_agent_waits_without_seeming_to_hang(
+    end_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, progress_seconds: str, expected: list[int]
+) -> None:
+    waits: list[float] = []
+    told: list[str] = []
+    sleep = asyncio.sleep
+
+    async def wait(seconds: float) -> None:
+        # The supervisor has heard before each wait, and hears after it.
+        assert told[-1] == "the model has answered"
+        waits.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setenv(Env.PROGRESS_SECONDS, progress_seconds)
+    monkeypatch.setattr("vigil.agent.agent.make_model", lambda *_: Throttled("throttled", []))
+    monkeypatch.setattr("strands.event_loop._retry.asyncio.sleep", wait)
+    record = end_of(cost_agent, alive=told.append)
+    assert record.error == Failure("ModelThrottledException", "not now")
+    assert waits == expected
+    assert told == ["calling the model", "the model has answered"] * 6

@@ -1,17 +1,25 @@
 """A session's run, in the test's own process: what it tells its supervisor, and whose session it leaves alone."""
 
+import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
+from typing import NoReturn
 
 import pytest
+from botocore.exceptions import ClientError
+from strands.types.exceptions import ContextWindowOverflowException
 
+from vigil.agent.outcome import STOPPED
 from vigil.agent.session import AgentSession
-from vigil.agent.worker import load_agent, run
-from vigil.errors import MissingSetting, SessionEnded, SessionTaken
-from vigil.session import Status, Usage
+from vigil.agent.worker import load_agent, logger, run
+from vigil.errors import MissingSetting, SessionEnded, SessionNotFound, SessionTaken
+from vigil.session import Failure, Session, Status, Usage
 
 NewSession = Callable[..., str]
+EndOf = Callable[..., Session]
 HELLO = "examples.hello_agent:hello_agent"
 
 
@@ -78,3 +86,141 @@ def test_a_factory_that_cannot_be_found_is_named(path: str, said: str) -> None:
 def test_a_factory_must_be_callable() -> None:
     with pytest.raises(MissingSetting, match=r"VIGIL_AGENT=vigil\.settings:DEFAULT_AGENT is not callable"):
         load_agent("vigil.settings:DEFAULT_AGENT")
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Void(Exception):
+    """Is false, as whatever has no members is."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def denied() -> ClientError:
+    return ClientError({"Error": {"Code": "AccessDenied", "Message": "not for you"}}, "ListFunctions")
+
+
+def chain(*errors: BaseException) -> BaseException:
+    """Return the first error, raised from the second, and so on."""
+    for error, cause in pairwise(errors):
+        error.__cause__ = cause
+    return errors[0]
+
+
+def in_a_circle() -> BaseException:
+    first = ValueError("first")
+    return chain(first, ValueError("second"), first)
+
+
+def while_handling(cause: BaseException, suppress: bool = False) -> NoReturn:
+    """Raise an error in an ``except`` block without saying what it comes from, or that it comes ``from None``."""
+    try:
+        raise cause
+    except type(cause):
+        error = LookupError("no rates")
+        error.__suppress_context__ = suppress
+        raise error  # noqa: B904
+
+
+def stopped(reason: str) -> str:
+    return f"the agent stopped before its turn ended, with stop reason {reason}: {STOPPED[reason][1]}"
+
+
+DENIED = "An error occurred (AccessDenied) when calling the ListFunctions operation: not for you"
+CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
+    # Wrapped
+    (lambda: chain(RuntimeError("phase 2"), denied()), "AccessDenied", f"{DENIED} (in RuntimeError: phase 2)"),
+    (lambda: chain(RuntimeError("a"), OSError("b"), EOFError("c")), "EOFError", "c (in RuntimeError: a)"),
+    (lambda: chain(RuntimeError("b"), ValueError("a, b")), "ValueError", "a, b"),
+    (lambda: chain(RuntimeError("a"), Void("b")), "Void", "b (in RuntimeError: a)"),
+    (lambda: chain(RuntimeError("a"), KeyError("b")), "KeyError", "'b' (in RuntimeError: a)"),
+    (lambda: chain(RuntimeError("a"), SessionNotFound("b"), KeyError("c")), "SessionNotFound", "b"),
+    (
+        lambda: chain(RuntimeError("a"), ContextWindowOverflowException("b"), denied()),
+        "ContextOverflow",
+        stopped("model_context_window_exceeded"),
+    ),
+    (in_a_circle, "ValueError", "first"),
+    # In a group
+    (
+        lambda: ExceptionGroup("two", [ExceptionGroup("one", [chain(OSError("a"), EOFError("b"))]), OSError("c")]),
+        "EOFError",
+        "b (in ExceptionGroup: two (2 sub-exceptions))",
+    ),
+    (
+        lambda: BaseExceptionGroup("one", [KeyboardInterrupt()]),
+        "KeyboardInterrupt",
+        "KeyboardInterrupt (in BaseExceptionGroup: one (1 sub-exception))",
+    ),
+    # Raised while another was handled, which nobody named as the cause
+    (
+        lambda: while_handling(chain(RuntimeError("a"), denied())),
+        "LookupError",
+        f"no rates (while handling ClientError: {DENIED})",
+    ),
+    (lambda: while_handling(denied(), suppress=True), "LookupError", "no rates"),
+    # No Exception
+    (lambda: asyncio.CancelledError("scope"), "CancelledError", "scope"),
+    (KeyboardInterrupt, "KeyboardInterrupt", "KeyboardInterrupt"),
+    (GeneratorExit, "GeneratorExit", "GeneratorExit"),
+    (lambda: SystemExit(3), "AgentIncomplete", "the agent called exit(3)"),
+    (lambda: SystemExit("bye\nbye"), "AgentIncomplete", "the agent called exit(bye bye)"),
+    (SystemExit, "AgentIncomplete", "the agent called exit()"),
+    # Without a text that can be stored
+    (lambda: ValueError(" \n"), "ValueError", "ValueError"),
+    (lambda: Mute("a"), "Mute", "Mute"),
+    (lambda: chain(Mute("a"), ValueError("b")), "ValueError", "b (in Mute: Mute)"),
+    (lambda: SystemExit(Mute("a")), "AgentIncomplete", "the agent called exit(SystemExit)"),
+    (lambda: ValueError("half of a pair \ud835"), "ValueError", "half of a pair \\ud835"),
+    (
+        lambda: FileNotFoundError(2, "No such file", os.fsdecode(b"caf\xe9")),
+        "FileNotFoundError",
+        "[Errno 2] No such file: 'caf\\udce9'",
+    ),
+    (
+        lambda: ClientError({}, "ListFunctions"),
+        "ClientError",
+        "An error occurred (Unknown) when calling the ListFunctions operation: Unknown",
+    ),
+]
+
+
+def in_factory(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
+    def factory(session: AgentSession) -> object:
+        raise make()
+
+    return factory
+
+
+def in_function(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
+    def agent(prompt: str) -> object:
+        raise make()
+
+    return lambda session: agent
+
+
+def in_coroutine(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
+    async def agent(prompt: str) -> object:
+        raise make()
+
+    return lambda session: agent
+
+
+@pytest.mark.parametrize("place", [in_factory, in_function, in_coroutine])
+@pytest.mark.parametrize(("make", "code", "message"), CAUSES)
+def test_the_root_cause_is_recorded(
+    end_of: EndOf,
+    monkeypatch: pytest.MonkeyPatch,
+    place: Callable[[Callable[[], BaseException]], Callable[[AgentSession], object]],
+    make: Callable[[], BaseException],
+    code: str,
+    message: str,
+) -> None:
+    # It goes to standard error: xdist cannot send a log that has half of a surrogate pair.
+    monkeypatch.setattr(logger, "propagate", False)
+    record = end_of(place(make))
+    assert (record.status, record.error) == (Status.FAILED, Failure(code, message))

@@ -1,0 +1,65 @@
+"""How a run of an agent ended: only the end of its turn is one; whatever else stopped it is why the session failed."""
+
+import re
+
+from strands.agent import AgentResult
+from strands.multiagent.base import MultiAgentResult, Status
+from strands.multiagent.graph import GraphResult
+from strands.types.exceptions import ContextWindowOverflowException, MaxTokensReachedException
+
+from vigil.errors import AgentCutOff, AgentIncomplete
+
+STOPPED = {
+    "cancelled": ("AgentCancelled", "it was cancelled"),
+    "checkpoint": ("AgentPaused", "it paused at a checkpoint, and nobody resumes it within a session"),
+    "content_filtered": ("ContentFiltered", "the provider's filter stopped the model"),
+    "guardrail_intervened": ("GuardrailIntervened", "a guardrail stopped the model"),
+    "interrupt": ("AgentInterrupted", "it waits for a person, and nobody answers within a session"),
+    "limit_output_tokens": ("LimitReached", "it reached a limit that it was given"),
+    "limit_total_tokens": ("LimitReached", "it reached a limit that it was given"),
+    "limit_turns": ("LimitReached", "it reached a limit that it was given"),
+    "max_tokens": ("MaxTokens", "the model's answer was longer than max_tokens allows"),
+    "model_context_window_exceeded": ("ContextOverflow", "the conversation is longer than the model's context"),
+    "refusal": ("ModelRefused", "the model refused to go on"),
+    "stop_sequence": ("StopSequence", "the model wrote a text at which it was told to stop"),
+    "tool_use": ("StoppedByTool", "a tool ended it, or the answer was structured output"),
+}
+"""Error code and meaning of each stop reason but ``end_turn``; any other becomes a code of its own words."""
+
+RAISED = {
+    ContextWindowOverflowException: "model_context_window_exceeded",
+    MaxTokensReachedException: "max_tokens",
+}
+"""Stop reasons that Strands raises instead of returning them."""
+
+
+def check_finished(result: object) -> None:
+    """Raise AgentCutOff, or what stopped a part of the agent, unless ``result`` is that of a finished run.
+
+    A function that is an agent may return anything else.
+    """
+    if isinstance(result, AgentResult):
+        if result.stop_reason != "end_turn":
+            raise cut_off(result.stop_reason)
+    elif isinstance(result, MultiAgentResult):
+        for node in result.results.values():
+            if isinstance(node.result, Exception):
+                raise node.result
+            check_finished(node.result)
+        if result.status is Status.INTERRUPTED:
+            raise cut_off("interrupt")
+        if isinstance(result, GraphResult):
+            nodes = {*result.entry_points, *(node for edge in result.edges for node in edge)}
+            # Strands takes a graph for completed although a node of it was cancelled, which then has no result.
+            if any(node.execution_status is Status.EXECUTING for node in nodes):
+                raise cut_off("cancelled")
+        if result.status is not Status.COMPLETED:
+            raise AgentIncomplete(f"the agents stopped with the status {result.status.value}")
+
+
+def cut_off(reason: str) -> AgentCutOff:
+    """Return the error for a stop reason, which the model's provider may have worded."""
+    words = re.findall("[A-Za-z0-9]+", reason)[:6]
+    own = "".join(word[:20].capitalize() for word in words) or AgentIncomplete.__name__
+    code, meaning = STOPPED.get(reason, (own, "nothing more is known"))
+    return AgentCutOff(code, f"the agent stopped before its turn ended, with stop reason {reason[:80]}: {meaning}")

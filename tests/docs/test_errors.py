@@ -1,0 +1,44 @@
+"""docs/errors.md has every error code, and no other."""
+
+import json
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from infra import workflow
+from vigil import errors
+from vigil.agent.outcome import STOPPED
+from vigil.agent.tools.journal import AGENT_FAILED
+from vigil.errors import AgentCutOff, AgentError, EnvironmentProblem, SessionError, VigilError
+from vigil.local.deploy import PROJECT
+
+# They have no meaning of their own: one of their subclasses, or a code that it is given, is what is told.
+ABSTRACT = {VigilError, SessionError, AgentError, EnvironmentProblem, AgentCutOff}
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, list[str]]:
+    """Meaning and remedy of each code."""
+    text = (PROJECT / "docs" / "errors.md").read_text()
+    found = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    assert len(found) == text.count("\n| `"), "a row has not three cells"
+    assert [code for code, *_ in found] == sorted({code for code, *_ in found})
+    return {code: cells for code, *cells in found}
+
+
+def test_the_table_has_every_code_and_no_other(rows: dict[str, list[str]]) -> None:
+    classes = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VigilError)}
+    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
+    definition = json.dumps(workflow.definition("sessions", "invoker", "runtime", timing))
+    # Where the workflow itself names a code, in plain text or in an expression.
+    given = re.findall(r'"code": "((?:[^"\\]|\\.)*)"', definition)
+    of_the_workflow = {"".join(found) for text in given for found in re.findall(r"^(\w+)$|'(\w+)'", text)}
+    assert len(of_the_workflow) == 7
+    codes = {kind.__name__ for kind in classes - ABSTRACT} | {code for code, _ in STOPPED.values()}
+    assert set(rows) == codes | of_the_workflow | {AGENT_FAILED}
+
+
+def test_every_row_says_what_it_means_and_what_to_do(rows: dict[str, list[str]]) -> None:
+    assert [code for code, cells in rows.items() if not all(re.match(r"[A-Z].*\.$", cell) for cell in cells)] == []

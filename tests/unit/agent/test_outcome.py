@@ -1,0 +1,302 @@
+"""How a session ends by what its agent, or one of the agents that it consists of, did last."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from strands import Agent, AgentBase, ToolContext, tool
+from strands.multiagent import GraphBuilder, Swarm
+from strands.multiagent.base import MultiAgentBase
+from strands.types.event_loop import StopReason
+from strands.types.exceptions import ContextWindowOverflowException
+from strands.types.streaming import StreamEvent
+
+from tests.agents import SONNET, Scripted
+from vigil.agent.outcome import RAISED, STOPPED
+from vigil.agent.session import AgentSession
+from vigil.agent.tools.journal import journal_tools
+from vigil.agent.tools.storage import storage_tools
+from vigil.session import Session, Status
+
+Call = tuple[str, dict[str, Any]]
+EndOf = Callable[..., Session]
+Make = Callable[[AgentSession], object]
+
+DRAFT: Call = ("storage_write", {"name": "report.md", "text": "# Draft"})
+COMPLETED: Call = ("journal_set_status", {"status": "COMPLETED"})
+ASK: Call = ("ask", {})
+CANCEL: Call = ("cancel", {})
+
+
+@tool(context=True)
+def ask(tool_context: ToolContext) -> str:
+    """Ask a person."""
+    return str(tool_context.interrupt("approval"))
+
+
+@tool(context=True)
+def cancel(tool_context: ToolContext) -> None:
+    """Give up."""
+    tool_context.agent.cancel()
+
+
+def bare(model: Scripted, name: str = "first", *tools: Any) -> Agent:
+    return Agent(model=model, name=name, tools=[ask, cancel, *tools], callback_handler=None)
+
+
+def equipped(session: AgentSession, model: Scripted, **more: Any) -> Agent:
+    tools = [ask, cancel, *journal_tools(session), *storage_tools(session)]
+    return Agent(model=model, tools=tools, callback_handler=None, **more)
+
+
+def scripted(*script: Call, stops: str = "end_turn", **usage: int) -> Scripted:
+    model = Scripted(SONNET, script, **usage)
+    model.stops = stops
+    return model
+
+
+class Raising(Scripted):
+    """Raises an error when it is called."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__("raising", [])
+        self.error = error
+
+    async def stream(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+        raise self.error
+        yield
+
+
+def overflowing() -> Raising:
+    """Finds the conversation too long, and says so as a provider's model does."""
+    error = ContextWindowOverflowException("too long")
+    error.__cause__ = ValueError("ValidationException")
+    return Raising(error)
+
+
+def reported(agent: object) -> Make:
+    """Return a factory of the agent that has saved a report."""
+
+    def make(session: AgentSession) -> object:
+        session.artifacts.write("report.md", "# Draft")
+        return agent
+
+    return make
+
+
+def said(record: Session) -> str:
+    """Return what the record of a session that failed says of it."""
+    assert record.status == Status.FAILED
+    assert record.error is not None
+    return f"{record.error.code}: {record.error.message}"
+
+
+def test_every_stop_reason_of_strands_has_a_meaning() -> None:
+    assert set(get_args(StopReason)) - {"end_turn"} <= set(STOPPED)
+    assert set(RAISED.values()) <= set(STOPPED)
+
+
+# Strands lets a model that says "tool_use" and names no tool answer again.
+@pytest.mark.parametrize("reason", sorted({*get_args(StopReason), *STOPPED, "pause_turn"} - {"end_turn", "tool_use"}))
+@pytest.mark.parametrize("draft", [[DRAFT], []], ids=["draft", "no draft"])
+def test_an_agent_that_is_cut_off_fails_with_the_stop_reason(end_of: EndOf, reason: str, draft: list[Call]) -> None:
+    code, meaning = STOPPED.get(reason, ("PauseTurn", "nothing more is known"))
+    error = said(end_of(lambda session: equipped(session, scripted(*draft, stops=reason))))
+    assert error == f"{code}: the agent stopped before its turn ended, with stop reason {reason}: {meaning}"
+
+
+class Answer(BaseModel):
+    text: str
+
+
+def limited(limit: str) -> Make:
+    return lambda session: lambda prompt: equipped(session, scripted(DRAFT, outputTokens=9))(prompt, limits={limit: 1})
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda session: equipped(session, scripted(DRAFT, ASK)), "interrupt"),
+        (lambda session: equipped(session, scripted(DRAFT, CANCEL)), "cancelled"),
+        (lambda session: equipped(session, scripted(DRAFT), checkpointing=True), "checkpoint"),
+        (
+            lambda session: equipped(
+                session, scripted(DRAFT, ("Answer", {"text": "Yes."})), structured_output_model=Answer
+            ),
+            "tool_use",
+        ),
+        (lambda session: bare(overflowing()), "model_context_window_exceeded"),
+        (limited("turns"), "limit_turns"),
+        (limited("total_tokens"), "limit_total_tokens"),
+        (limited("output_tokens"), "limit_output_tokens"),
+    ],
+)
+def test_what_cuts_an_agent_off_is_the_cause(end_of: EndOf, make: Make, reason: str) -> None:
+    code, meaning = STOPPED[reason]
+    error = said(end_of(make))
+    assert error == f"{code}: the agent stopped before its turn ended, with stop reason {reason}: {meaning}"
+
+
+def test_an_agent_that_set_completed_is_completed_whatever_stops_it(end_of: EndOf) -> None:
+    model = scripted(DRAFT, COMPLETED, stops="content_filtered")
+    assert end_of(lambda session: equipped(session, model)).status == Status.COMPLETED
+
+
+async def awaited(session: AgentSession) -> None:
+    await asyncio.sleep(0)
+    session.artifacts.write("report.md", "# Done")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda session: equipped(session, scripted(DRAFT)),
+        lambda session: lambda prompt: session.artifacts.write("report.md", "# Done"),
+        lambda session: lambda prompt: awaited(session),
+    ],
+    ids=["agent", "function", "async function"],
+)
+def test_an_agent_that_ends_its_turn_with_a_report_is_completed(end_of: EndOf, make: Make) -> None:
+    assert end_of(make).status == Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    "make", [lambda session: bare(scripted()), lambda session: lambda prompt: None], ids=["agent", "function"]
+)
+def test_an_agent_that_ends_its_turn_without_a_report_fails(end_of: EndOf, make: Make) -> None:
+    error = said(end_of(make))
+    assert error == "AgentIncomplete: the agent stopped without saving report.md and without a final status"
+
+
+def graph(*parts: Any) -> Any:
+    """The parts one after another."""
+    builder = GraphBuilder().set_max_node_executions(9)
+    nodes = [builder.add_node(part, f"node {number}") for number, part in enumerate(parts)]
+    for before, after in pairwise(nodes):
+        builder.add_edge(before, after)
+    return builder.build()
+
+
+Shape = Callable[..., Any]
+ALONE: dict[str, tuple[list[Call], Shape]] = {
+    "graph": ([], lambda first, second: graph(bare(first), bare(second))),
+    "swarm": (
+        [("handoff_to_agent", {"agent_name": "second", "message": "Go on."})],
+        lambda first, second: Swarm([bare(first), bare(second, "second")]),
+    ),
+    "nested": ([], lambda first, second: graph(graph(bare(first)), Swarm([bare(second)]))),
+}
+"""Two models: what the first has to call so that the second's turn comes, and the agents that are made of them."""
+CALL: Call = ("second", {"input": "Go on."})
+AS_TOOL: dict[str, tuple[list[Call], Shape]] = {
+    "tool": ([CALL], lambda first, second: bare(first, "first", bare(second, "second"))),
+    "delegate": ([CALL], lambda first, second: bare(first, "first", bare(second, "second").as_tool(delegate=True))),
+    "tool of a node": ([CALL], lambda first, second: graph(bare(first, "first", bare(second, "second")))),
+}
+
+
+@pytest.mark.parametrize(("script", "make"), [*ALONE.values(), *AS_TOOL.values()], ids=[*ALONE, *AS_TOOL])
+class TestModelCalls:
+    """A model call costs $1.50."""
+
+    def test_all_are_counted_and_told(self, end_of: EndOf, script: list[Call], make: Shape) -> None:
+        told: list[str] = []
+        first, second = scripted(*script, outputTokens=100_000), scripted(outputTokens=100_000)
+        record = end_of(reported(make(first, second)), alive=told.append)
+        calls = first.calls + second.calls
+        assert (record.status, second.calls) == (Status.COMPLETED, 1)
+        assert record.usage is not None
+        assert record.usage.dollars == Decimal("1.5") * calls
+        assert told.count("calling the model") == told.count("the model has answered") == calls
+
+    def test_what_one_has_spent_no_other_may_spend(self, end_of: EndOf, script: list[Call], make: Shape) -> None:
+        first, second = scripted(*script, outputTokens=100_000), scripted(outputTokens=100_000)
+        error = said(end_of(reported(make(first, second)), budget_dollars=Decimal("1.5")))
+        assert error.startswith("BudgetExceeded: the model calls have cost $1.50 of a budget of $1.50: 1 calls")
+        assert (first.calls, second.calls) == (1, 0)
+
+
+@pytest.mark.parametrize(("script", "make"), ALONE.values(), ids=ALONE)
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        (lambda: Raising(ValueError("no such region")), "ValueError"),
+        (lambda: Raising(SystemExit(3)), "AgentIncomplete"),
+        (lambda: Raising(KeyboardInterrupt()), "KeyboardInterrupt"),
+        # A graph swallows it.
+        (lambda: Raising(asyncio.CancelledError()), "AgentCancelled|CancelledError"),
+        (overflowing, "ContextOverflow"),
+        (lambda: scripted(stops="max_tokens"), "MaxTokens"),
+        (lambda: scripted(stops="guardrail_intervened"), "GuardrailIntervened"),
+        (lambda: scripted(ASK), "AgentInterrupted"),
+        (lambda: scripted(CANCEL), "AgentCancelled"),
+    ],
+)
+def test_what_stops_a_node_is_the_cause(
+    end_of: EndOf, script: list[Call], make: Shape, model: Callable[[], Scripted], code: str
+) -> None:
+    error = said(end_of(reported(make(scripted(*script), model()))))
+    assert re.match(f"({code}): ", error)
+
+
+@pytest.mark.parametrize(("script", "make"), ALONE.values(), ids=ALONE)
+def test_a_node_that_is_cut_off_fails_the_session_though_others_finish(
+    end_of: EndOf, script: list[Call], make: Shape
+) -> None:
+    second = scripted()
+    error = said(end_of(reported(make(scripted(*script, stops="content_filtered"), second))))
+    assert error.startswith("ContentFiltered: ")
+    assert second.calls == 1
+
+
+def test_a_graph_that_reaches_its_limit_fails(end_of: EndOf) -> None:
+    agents = graph(bare(scripted()), bare(scripted()))
+    agents.max_node_executions = 1
+    assert said(end_of(reported(agents))) == "AgentIncomplete: the agents stopped with the status failed"
+
+
+class Remote(AgentBase):
+    """An agent that runs elsewhere, such as Strands' A2AAgent."""
+
+    def __call__(self, prompt: Any = None, **_: Any) -> Any:
+        raise AssertionError
+
+    async def invoke_async(self, prompt: Any = None, **_: Any) -> Any:
+        raise AssertionError
+
+    async def stream_async(self, prompt: Any = None, **_: Any) -> Any:
+        raise AssertionError
+        yield
+
+
+class Team(MultiAgentBase):
+    """Agents of which Vigil does not know how to find them."""
+
+    async def invoke_async(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("made", "name"),
+    [
+        (Remote(), "Remote"),
+        (Team(), "Team"),
+        (object(), "object"),
+        ("agent", "str"),
+        (None, "NoneType"),
+    ],
+)
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_what_is_no_agent_is_refused_by_name_before_a_model_call(
+    end_of: EndOf, made: Any, name: str, in_graph: bool
+) -> None:
+    model, told = scripted(), list[str]()
+    agents = graph(bare(model), made) if in_graph else made
+    error = said(end_of(reported(agents), alive=told.append))
+    assert error.startswith(f"AgentUnsupported: {name} is no agent that a session can run: a factory returns an Agent")
+    assert (model.calls, told) == (0, [])
