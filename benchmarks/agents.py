@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from strands import Agent
@@ -10,7 +9,6 @@ from strands import Agent
 from examples.hello_agent import hello_agent
 from vigil.agent.session import AgentSession
 from vigil.names import REPORT
-from vigil.session import iso
 
 
 def works(session: AgentSession) -> Callable[[str], Any]:
@@ -25,6 +23,6 @@ def works(session: AgentSession) -> Callable[[str], Any]:
 
 
 def greets(session: AgentSession) -> Agent:
-    """The agent of the examples; its session's progress says when it was BUSY."""
-    session.note(iso(datetime.now(UTC)))
+    """The agent of the examples; the start of a phase says when its session was BUSY."""
+    session.journal.start_task(session.session_id, "greeting")
     return hello_agent(session)

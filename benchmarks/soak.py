@@ -37,6 +37,8 @@ class Soak:
     seconds: float
     executions: list[dict[str, Any]]
     sessions: dict[str, Session]
+    busy_at: dict[str, str]
+    """When the agent of each session began its phase."""
     peak: int
     """Most memory that all processes had together, in bytes."""
 
@@ -55,9 +57,8 @@ class Soak:
 
     @property
     def busy_after(self) -> list[float]:
-        """Seconds from each event until its session was BUSY, which the agent notes as its progress."""
-        noted = {i: session.progress for i, session in self.sessions.items() if session.progress}
-        return [datetime.fromisoformat(at).timestamp() - self.triggered[i] for i, at in noted.items()]
+        """Seconds from each event until its session was BUSY."""
+        return [datetime.fromisoformat(at).timestamp() - self.triggered[i] for i, at in self.busy_at.items()]
 
 
 class Bench:
@@ -88,7 +89,10 @@ class Bench:
         executions = [self._sfn.describe_execution(executionArn=arn) for arn in self._executions() - before]
         ids = {_session_id(execution) for execution in executions} | set(triggered)
         sessions = {i: session for i in ids if (session := self._session(i))}
-        return Soak(name, triggered, seconds, executions, sessions, peak[0])
+        busy_at = {
+            i: task.started_at for i in sessions for task in self._deployment.journal.tasks(i) if task.started_at
+        }
+        return Soak(name, triggered, seconds, executions, sessions, busy_at, peak[0])
 
     def _until(self, condition: Callable[[], object], pause: float) -> None:
         """Wait until ``condition`` is true; what is not so after a long time is lost, and counted so."""

@@ -9,7 +9,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,9 +20,10 @@ from botocore.awsrequest import AWSRequest
 
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
+from vigil.local.processes import ForkServer
 from vigil.local.stack import REGION, LocalStack
-from vigil.names import STOP_PATH, Env, Output
-from vigil.session import Session
+from vigil.names import Env, Output
+from vigil.session import ARTIFACT_SK_PREFIX, Session
 
 T = TypeVar("T")
 BIN = Path(sys.executable).parent
@@ -29,7 +31,7 @@ BIN = Path(sys.executable).parent
 
 def command(stack: LocalStack | None, *words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of the virtual environment as a user would whose environment leads to ``stack``."""
-    base = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": "/nonexistent", "COLUMNS": "200"}
+    base = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": "/nonexistent", "TZ": os.environ["TZ"]}
     base |= {name: os.environ[name] for name in ("XDG_STATE_HOME",) if name in os.environ}
     given = {**base, **(stack.environment() if stack else {}), **environment}
     return subprocess.run([str(BIN / words[0]), *words[1:]], env=given, capture_output=True, text=True, timeout=120)
@@ -46,12 +48,22 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     return value
 
 
+def let_go(table: Any, session_id: str) -> None:
+    """Let an agent go on that waits for the artifact "go", also when its session has ended and nobody may save one."""
+    table.put_item(Item={"PK": session_id, "SK": f"{ARTIFACT_SK_PREFIX}go", "key": "none"})
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that has ended and whose parent has not asked how does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process that lives."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def ask(
@@ -71,36 +83,10 @@ def ask(
 
 
 class Runtime:
-    """A process of the agent's runtime, which Python starts with ``words``, and its client."""
+    """The client of an agent's runtime, at a port of loopback or at a Unix socket."""
 
-    _socket: str | None
-
-    def __init__(self, environment: dict[str, str], *words: str, folder: Path | None = None) -> None:
-        if folder:
-            # As the local stack runs it, for many sessions.
-            address = str(folder / f"{uuid.uuid4()}.sock")
-            self._socket, self._host, options = address, "localhost", ["--uds", address]
-        else:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = str(free.getsockname()[1])
-            self._socket, self._host, options = None, f"127.0.0.1:{port}", ["--host", "127.0.0.1", "--port", port]
-        # It ends when the process that holds the other end does.
-        given, self.stdin = os.pipe()
-        self.process = subprocess.Popen([sys.executable, *words, *options], env=environment, stdin=given)
-        os.close(given)
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        assert self.process.poll() is None
-        if self._socket:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(self._socket):
-                    return False
-        try:
-            return self.call("/ping")[0] == 200
-        except httpx.TransportError:
-            return False
+    def __init__(self, host: str, socket: str | None = None) -> None:
+        self._host, self._socket = host, socket
 
     def call(self, path: str, payload: object = None) -> tuple[int, dict[str, Any]]:
         transport = httpx.HTTPTransport(uds=self._socket, trust_env=False)
@@ -120,12 +106,44 @@ class Runtime:
         environment = {Env.SESSION_ID: session_id, Env.BUCKET: bucket, Env.TABLE: table}
         return self.call("/invocations", {"environment": environment, "detail": {"agent": agent}, **changes})
 
-    def stop(self, session_id: str) -> bool:
-        return bool(self.call(STOP_PATH, {"session_id": session_id})[1]["stopped"])
-
     @property
     def status(self) -> str:
         return str(self.call("/ping")[1]["status"])
+
+
+@contextmanager
+def runtime_process(environment: dict[str, str], *words: str) -> Iterator[Runtime]:
+    """Start a runtime as AgentCore does, Python with ``words``, until it is left."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    process = subprocess.Popen([sys.executable, *words, "--host", "127.0.0.1", "--port", port], env=environment)
+    runtime = Runtime(f"127.0.0.1:{port}")
+
+    def answers() -> bool:
+        assert process.poll() is None
+        with suppress(httpx.TransportError):
+            return runtime.call("/ping")[0] == 200
+        return False
+
+    try:
+        until(answers)
+        yield runtime
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class ForkedRuntime(Runtime):
+    """The runtime of one session, as the local stack starts it."""
+
+    def __init__(self, server: ForkServer, folder: Path, environment: dict[str, str]) -> None:
+        self.server, address = server, str(folder / f"{uuid.uuid4().hex[:8]}.sock")
+        self.pid = server.start(address, environment)
+        super().__init__("localhost", address)
+
+    def stop(self) -> None:
+        self.server.stop(self.pid)
 
 
 class Workflow:
@@ -140,11 +158,12 @@ class Workflow:
     def start(self, session_id: object = None, **given: object) -> tuple[str, str]:
         """Start an execution as the rule does; returns (session id, execution ARN)."""
         session_id = str(uuid.uuid4()) if session_id is None else session_id
+        return str(session_id), self.begin(json.dumps({"session_id": session_id, **given}))
+
+    def begin(self, text: str) -> str:
+        """Start an execution with an input that need not be well formed; returns its ARN."""
         machine = self.outputs[Output.STATE_MACHINE]
-        answer = self.sfn.start_execution(
-            stateMachineArn=machine, input=json.dumps({"session_id": session_id, **given})
-        )
-        return str(session_id), answer["executionArn"]
+        return str(self.sfn.start_execution(stateMachineArn=machine, input=text)["executionArn"])
 
     def ended(self, arn: str) -> Any:
         """Wait until the execution has ended and return its description."""

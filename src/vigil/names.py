@@ -15,9 +15,6 @@ INDEX_BY_START = "sessions-by-start"
 INDEX_BY_STATUS = "sessions-by-status"
 """Index of session records by status: partition ``status``, sort ``start_time``."""
 
-STOP_PATH = "/stop"
-"""Where a runtime that many sessions share takes the order to stop one."""
-
 REPORT = "report.md"
 FINDINGS = "findings.json"
 PAGE = "report.html"

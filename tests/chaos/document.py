@@ -16,7 +16,7 @@ _TEXT = """\
 # Faults, and how each of them ends
 
 Whatever goes wrong, a session has one record, which ends COMPLETED or FAILED with a code and a message; its execution
-ends with it; and nothing is left of its worker process. The table below says for each fault how the session must end,
+ends with it; and nothing is left of its processes. The table below says for each fault how the session must end,
 and within how long. `make faults` lets sessions meet the faults and writes down how they did end; a test does the same
 and holds each to its row.
 
@@ -28,9 +28,11 @@ ProgressSeconds (P). In production, with their defaults of {safety}, {heartbeat}
 {bounds}
 
 Where AWS itself fails, the workflow tries again: a call to DynamoDB 15 times, with pauses of 231 s at most in all, the
-invocation of the agent 10 times, with 131 s. Above all stands the deadline of at most MaxSessionSeconds, {session} s:
-at it the workflow looks at the session and ends it, once an invocation that is under way has ended, which takes 13
-minutes at most, if AgentCore never answers; should AWS fail just then, the tries of three states come on top, 493 s.
+invocation of the agent 10 times, with 131 s. A call that hangs is given up: one to DynamoDB after 20 s, one of the
+function after 75 s, the stop of the agent's machine after 10 s. Above all stands the deadline of at most
+MaxSessionSeconds, {session} s: at it the workflow looks at the session and ends it, once an invocation under way has
+ended, which takes 13 minutes at most, if AgentCore never answers; should AWS fail just then, the tries of three states
+come on top: 493 s if it refuses, 19 minutes if it hangs.
 If the workflow is gone, or cannot write, the reconciler closes the session: at the event that Step Functions sends, or
 within 5 minutes by its schedule.
 

@@ -19,7 +19,7 @@ from tests.chaos.matrix import (
     Item,
     Run,
 )
-from tests.support import is_alive
+from tests.support import is_alive, parent_of
 from vigil.errors import SessionEnded
 from vigil.names import Output
 
@@ -184,7 +184,7 @@ def ten_at_once(run: Run) -> None:
 
 def kill_runtime(how: signal.Signals) -> Callable[[Run], None]:
     def send(run: Run) -> None:
-        (runtime,) = run.stage.runtimes()
+        runtime = parent_of(run.worker)
         os.kill(runtime, how)
         run.until(lambda: not is_alive(runtime))
 

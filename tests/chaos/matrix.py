@@ -9,14 +9,14 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from tests.chaos import agents, server
-from tests.support import Workflow, ask, is_alive, until
+from tests.support import Workflow, ask, is_alive, let_go, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, synthesize
 from vigil.local.stack import STATE, LocalStack
@@ -126,8 +126,9 @@ class Stage:
             return json.load(answer)
 
     def runtimes(self) -> list[int]:
-        """Return the runtime's processes."""
-        return [pid for pid in _children(self.stack.process.pid) if "vigil.agent" in _command(pid)]
+        """Return the processes of the sessions' runtimes: what the fork server started, which the keeper did."""
+        keepers = [pid for pid in _children(self.stack.process.pid) if "vigil.local.processes" in _command(pid)]
+        return [pid for keeper in keepers for server in _children(keeper) for pid in _children(server)]
 
     def leftovers(self) -> list[str]:
         """Return what is still there that no session needs any more."""
@@ -135,8 +136,10 @@ class Stage:
         records, executions = self.look()
         left = [f"{arn} is RUNNING" for arn, status in executions.items() if status == "RUNNING"]
         left += [f"session {strange} was never started" for strange in records.keys() - self.sessions]
-        servers = [pid for runtime in self.runtimes() for pid in _children(runtime) if "forkserver" in _command(pid)]
-        return left + [f"worker {pid} of {_command(pid)}" for server in servers for pid in _children(server)]
+        # A runtime answers for a moment after its session.
+        with suppress(AssertionError):
+            until(lambda: not self.runtimes(), MARGIN)
+        return left + [f"runtime {pid}" for pid in self.runtimes()]
 
 
 class Run:
@@ -176,8 +179,7 @@ class Run:
 
     def go(self) -> None:
         """Let an agent that works come to its end."""
-        key = f"sessions/{self.session_id}/go"
-        self.stage.s3.put_object(Bucket=self.stage.workflow.outputs[Output.BUCKET], Key=key)
+        let_go(self.stage.workflow.table, self.session_id)
 
     def arm(self, rule: Item) -> None:
         """Have the session's calls go wrong."""
@@ -195,6 +197,11 @@ class Run:
     def record(self) -> Item:
         """The session's record as it was a moment ago; empty if there was none."""
         return self.stage.look()[0].get(self.session_id, {})
+
+    @property
+    def worker(self) -> int:
+        """The process of the session's worker."""
+        return int((self.stage.stack.folder / agents.WORKERS / self.session_id).read_text())
 
     @property
     def ended(self) -> bool:

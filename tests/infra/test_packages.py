@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Runtime, Workflow, until
+from tests.support import Workflow, runtime_process, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, _zipped
 from vigil.local.stack import LocalStack
@@ -78,13 +78,9 @@ def test_the_agents_package_runs_a_session_with_nothing_else_of_vigil(
     session_id = str(uuid.uuid4())
     workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.INITIATED})
     environment = {**stack.environment(), "PATH": os.environ["PATH"], Env.AGENT: "probe:agent"}
-    runtime = Runtime(environment, "-B", str(tmp_path / "main.py"))
-    try:
+    with runtime_process(environment, "-B", str(tmp_path / "main.py")) as runtime:
         runtime.invoke(session_id, table=stack.outputs[Output.TABLE], bucket=stack.outputs[Output.BUCKET])
         session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
-    finally:
-        runtime.process.terminate()
-        runtime.process.wait()
     assert (session.status, session.error) == (Status.COMPLETED, None)
     files = deployment.artifacts(session_id).read("report.md").splitlines()
     assert str(tmp_path / "vigil" / "agent" / "worker.py") in files

@@ -32,15 +32,12 @@ def rests(session: AgentSession) -> None:
 
 @pytest.fixture(scope="module")
 def patient() -> Iterator[LocalStack]:
-    """A stack that looks at a session each hour if nothing wakes it, and whose only worker is taken."""
+    """A stack that looks at a session each hour if nothing wakes it, and whose agents do nothing."""
     with LocalStack.start(
-        agent_environment={Env.AGENT: f"{__name__}:rests", Env.MAX_WORKERS: "1"},
+        agent_environment={Env.AGENT: f"{__name__}:rests"},
         parameters={Parameter.SAFETY_SECONDS: "3600", Parameter.HEARTBEAT_SECONDS: "300"},
         sample_account=False,
     ) as started:
-        workflow = Workflow(started)
-        rests_for_ever, _ = workflow.start()
-        until(lambda: (session := workflow.session(rests_for_ever)) and session.status == Status.BUSY)
         yield started
 
 
@@ -67,8 +64,7 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
         completes = number % 2 == 0
         session_id, arn = workflow.start()
         first = token(session_id)
-        if completes:
-            journal.busy(session_id, "worker")
+        until(lambda: journal.get(session_id).status == Status.BUSY)
         wake(first)
         second = token(session_id, first)
         moment = aim[0] * random.uniform(0.5, 1.5)

@@ -1,7 +1,6 @@
 """The AgentCore contract: take an invocation at once, run the session in a worker process, answer pings.
 
-Start with ``python -m vigil.agent``. On AWS AgentCore runs one such process a session; the local stack runs one for all
-of them.
+Start with ``python -m vigil.agent``. There is one such process a session, on AWS and on the local stack.
 """
 
 import argparse
@@ -14,12 +13,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
-from multiprocessing import connection, forkserver
-from multiprocessing.context import ForkServerProcess
+from importlib import import_module
+from multiprocessing import connection
 from typing import Any
 
 from bedrock_agentcore import BedrockAgentCoreApp
@@ -28,19 +26,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from vigil.agent.session import aws_session
-from vigil.agent.worker import work
+from vigil.agent.worker import DONE, work
 from vigil.errors import (
     AgentCrashed,
     AgentLost,
     AgentStopped,
-    InvalidDetail,
     InvalidInput,
     SessionEnded,
     VigilError,
 )
 from vigil.journal import Journal
-from vigil.names import STOP_PATH, Env
-from vigil.session import Failure
+from vigil.names import Env
+from vigil.session import Failure, check_detail
 from vigil.settings import RuntimeSettings, WorkerSettings
 from vigil.text import visible
 
@@ -55,145 +52,131 @@ END_ATTEMPTS = 12
 GRACE_SECONDS = 10.0
 """How long a worker may live on after its session has ended."""
 
-# Workers are forked from a server that has imported everything: a session does not wait for imports, and shares their
-# memory. Only this server is forked, which has one thread.
-_processes = multiprocessing.get_context("forkserver")
-_UNKNOWN_EXIT = 255
-"""What multiprocessing says of a process whose fork server died."""
-_journals = threading.Lock()
+# Forked while this process has one thread, with all that it has imported: a session waits for no import.
+_processes = multiprocessing.get_context("fork")
 
 
-@dataclass
-class _Session:
-    """A session that this runtime was given."""
+class Worker:
+    """The process that will run the session, and the pipes between it and its runtime."""
 
-    settings: WorkerSettings
-    environment: dict[str, str]
-    detail: dict[str, Any]
-    process: ForkServerProcess | None = None
-    stopped: bool = False
-    ended: bool = False
-    said: deque[str] = field(default_factory=lambda: deque(maxlen=STDERR_LINES))
+    def __init__(self, *inherited: int) -> None:
+        """Fork it, to wait for its session; call this while there is one thread. It closes what it ``inherited``."""
+        orders, self._orders = _processes.Pipe()
+        output, given_output = _processes.Pipe(duplex=False)
+        self.progress, given_progress = _processes.Pipe(duplex=False)
+        ours = (self._orders.fileno(), output.fileno(), self.progress.fileno())
+        self.process = _processes.Process(target=work, args=(orders, given_output, given_progress, (*ours, *inherited)))
+        self.process.start()
+        for given in (orders, given_output, given_progress):
+            given.close()
+        self._said: deque[str] = deque(maxlen=STDERR_LINES)
+        self._reader = threading.Thread(target=_pass_on, args=(output, self._said), daemon=True)
+
+    def run(self, environment: dict[str, str], detail: dict[str, Any]) -> None:
+        """Have it run the session."""
+        self._reader.start()
+        with suppress(OSError):
+            # It may have been killed meanwhile, which who waits for it will see.
+            self._orders.send((environment, detail))
 
     def kill(self) -> None:
-        """End the worker and whatever it has started."""
-        if self.process is None or self.process.pid is None:
-            return
+        """End it and whatever it has started."""
+        assert self.process.pid is not None
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             # It has ended with all that it started; or it has not come to be the leader of its group yet.
             self.process.kill()
 
+    @property
+    def done(self) -> bool:
+        """Whether it said that its session has its end on record."""
+        with suppress(OSError, EOFError):
+            return self._orders.poll() and self._orders.recv_bytes(MAX_LINE) == DONE
+        return False
+
+    def how_it_ended(self) -> str:
+        """Return its exit code or signal, and what it said last."""
+        self.process.join()
+        self._reader.join(STDERR_SECONDS)
+        said = " ".join(list(self._said)).strip()[-600:]
+        return f"{_how(self.process.exitcode)} and no result" + (f": {said}" if said else "")
+
 
 class Supervisor:
-    """Runs one worker process a session, says that it lives, and sees how it ends."""
+    """Has a worker run the one session of this runtime, says that it lives, and sees how it ends."""
 
-    def __init__(self, settings: RuntimeSettings) -> None:
+    def __init__(self, settings: RuntimeSettings, worker: Worker) -> None:
         self._settings = settings
+        self._worker = worker
         self._lock = threading.Lock()
-        self._places = threading.Semaphore(settings.max_workers)
-        self._sessions: dict[str, _Session] = {}
+        self._session: WorkerSettings | None = None
+        self._stopped = False
+        self.ended = threading.Event()
+        """Set once the session has ended."""
 
     @property
     def busy(self) -> bool:
-        """Whether a session has not ended."""
-        return bool(self._open())
+        """Whether there is a session that has not ended."""
+        return self._session is not None and not self.ended.is_set()
 
     def start(self, payload: object) -> str:
-        """Start the session unless it was started before; return "accepted" or why nothing was started."""
+        """Start the session unless it was started before; return "accepted" or why nothing was started.
+
+        Raises InvalidInput, also for another session than the first: AgentCore gives each a machine of its own.
+        """
         environment, detail = _parse(payload)
         settings = WorkerSettings.from_env({**os.environ, **environment})
         with self._lock:
-            known = self._sessions.get(settings.session_id)
-            if known is not None:
-                return "already ended" if known.ended else "already running"
-            session = _Session(settings, {**environment, Env.WORKER: settings.worker}, detail)
-            self._sessions[settings.session_id] = session
-        threading.Thread(target=self._run, args=(session,), daemon=True).start()
+            if self._session is not None:
+                if self._session.session_id != settings.session_id:
+                    raise InvalidInput(f"this runtime is that of session {self._session.session_id}")
+                return "already ended" if self.ended.is_set() else "already running"
+            self._session = settings
+        environment[Env.WORKER] = settings.worker
+        threading.Thread(target=self._run, args=(settings, environment, detail), daemon=True).start()
         return "accepted"
 
-    def stop(self, session_id: str | None = None) -> bool:
-        """Fail a session, or all that run, as AgentStopped, and end the workers. False if there is none."""
-        stopping = [s for s in self._open() if session_id in (None, s.settings.session_id)]
-        for session in stopping:
-            # Ended first: to record it may take long, and whoever stops us may not wait for either.
-            session.stopped = True
-            session.kill()
-        for session in stopping:
-            error = AgentStopped("the agent's environment was shut down before the session ended")
-            # Who stops one session has recorded its end, if that can be done, and waits for our answer.
-            _fail(session.settings, error, END_ATTEMPTS if session_id is None else BEAT_ATTEMPTS)
-        return bool(stopping)
+    def stop(self) -> None:
+        """End the worker, and fail the session as AgentStopped unless it has ended."""
+        # Ended first: to record it may take long, and whoever stops us may not wait for either.
+        self._stopped = True
+        self._worker.kill()
+        if self._session is not None and not self.ended.is_set():
+            _fail(self._session, AgentStopped("the agent's environment was shut down before the session ended"))
 
-    def _open(self) -> list[_Session]:
-        with self._lock:
-            return [session for session in self._sessions.values() if not session.ended]
-
-    def _run(self, session: _Session) -> None:
-        session_id = session.settings.session_id
+    def _run(self, session: WorkerSettings, environment: dict[str, str], detail: dict[str, Any]) -> None:
         try:
-            while not self._places.acquire(timeout=self._settings.heartbeat_seconds):
-                if session.stopped or not _beat(session.settings):
-                    return
-            try:
-                # Said before there is a worker, which the first session of a runtime waits for.
-                if not session.stopped and _beat(session.settings):
-                    self._supervise(session)
-            finally:
-                self._places.release()
+            self._worker.run(environment, detail)
+            self._supervise(session)
         except Exception as error:
-            logger.exception("session %s could not be supervised", session_id)
-            _fail(session.settings, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
+            logger.exception("session %s could not be supervised", session.session_id)
+            _fail(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
         finally:
-            session.kill()
-            with self._lock:
-                session.ended = True
-                session.process = None
+            self._worker.kill()
+            self.ended.set()
 
-    def _supervise(self, session: _Session) -> None:
-        """Run the session's worker to its end, and see to it that the session has one."""
-        output, worker_output = _processes.Pipe(duplex=False)
-        progress, worker_progress = _processes.Pipe(duplex=False)
-        process = _processes.Process(
-            target=work, args=(session.environment, session.detail, worker_output, worker_progress)
-        )
-        process.start()
-        session.process = process
-        worker_output.close()
-        worker_progress.close()
-        reader = threading.Thread(target=_pass_on, args=(output, session.said), daemon=True)
-        reader.start()
-        # Made now, while there is time: whoever stops the session waits for it.
-        _journal(session.settings.region, session.settings.table, END_ATTEMPTS)
-        with progress:
-            error = self._await_end(session, process, progress)
-            # First, so that it has no word in what follows; and what it left behind holds the pipe open.
-            session.kill()
-        process.join()
-        reader.join(STDERR_SECONDS)
-        if error is None:
-            said = " ".join(list(session.said)).strip()[-600:]
-            how = f"{_how(process.exitcode)} and no result" + (f": {said}" if said else "")
-            error = AgentCrashed(f"the agent's process ended with {how}")
-        if not session.stopped:
-            _fail(session.settings, error)
+    def _supervise(self, session: WorkerSettings) -> None:
+        """See the session's worker to its end, and see to it that the session has one."""
+        error = self._await_end(session)
+        # First, so that it has no word in what follows; and what it left behind holds the pipe open.
+        self._worker.kill()
+        how = self._worker.how_it_ended()
+        if not self._stopped and not self._worker.done:
+            _fail(session, error or AgentCrashed(f"the agent's process ended with {how}"))
 
-    def _await_end(
-        self, session: _Session, process: ForkServerProcess, progress: "connection.Connection[Any, Any]"
-    ) -> VigilError | None:
+    def _await_end(self, session: WorkerSettings) -> VigilError | None:
         """Beat while the worker lives and makes progress; return why it must end, or None when it has ended."""
+        process, progress = self._worker.process, self._worker.progress
         last, doing = time.monotonic(), "starting"
         beat_at = last + self._settings.heartbeat_seconds
         listening: list[Any] = [process.sentinel, progress]
         while True:
-            if session.stopped:
-                session.kill()
-            elif time.monotonic() >= beat_at:
-                if not _beat(session.settings):
+            if time.monotonic() >= beat_at:
+                if not _beat(session):
                     # Whoever ended the session, there is nothing left to do for its worker.
                     process.join(GRACE_SECONDS)
-                    session.kill()
+                    self._worker.kill()
                 beat_at = time.monotonic() + self._settings.heartbeat_seconds
             ready = connection.wait(listening, timeout=max(0.0, beat_at - time.monotonic()))
             if process.sentinel in ready:
@@ -210,8 +193,6 @@ class Supervisor:
 
 
 def _how(code: int | None) -> str:
-    if code == _UNKNOWN_EXIT:
-        return "an exit code that nobody knows, since the process that it was forked from has ended"
     if code is None or code >= 0:
         return f"exit code {code}"
     try:
@@ -228,14 +209,8 @@ def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> Non
             said.append(" ".join(line.split()))
 
 
-def _journal(region: str, table: str, attempts: int) -> Journal:
-    # One at a time: many sessions that start at once would each make their own.
-    with _journals:
-        return _open_journal(region, table, attempts)
-
-
 @cache
-def _open_journal(region: str, table: str, attempts: int) -> Journal:
+def _journal(region: str, table: str, attempts: int) -> Journal:
     return Journal.open(aws_session(region), table, attempts)
 
 
@@ -271,10 +246,7 @@ def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
     if set(environment) != allowed or not all(isinstance(value, str) for value in environment.values()):
         # Nothing else may be set from outside: PYTHONPATH or AWS_ENDPOINT_URL would take the worker over.
         raise InvalidInput(f"environment must hold exactly {', '.join(sorted(allowed))}, all strings")
-    detail = payload.get("detail", {})
-    if not isinstance(detail, dict):
-        raise InvalidDetail(f"detail must be an object, not {type(detail).__name__}")
-    return environment, detail
+    return environment, check_detail(payload.get("detail", {}))
 
 
 def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
@@ -309,10 +281,23 @@ def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
     return app
 
 
-def _end_with_host() -> None:
-    """End with whoever started us and holds our standard input, which can be killed."""
-    sys.stdin.buffer.read()
-    os.kill(os.getpid(), signal.SIGKILL)
+def serve(ended: Callable[[], None] = lambda: None, **where: Any) -> None:
+    """Be a runtime, on a socket as uvicorn is told of one; call ``ended`` in a thread once its session has ended."""
+    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("vigil").setLevel(logging.INFO)
+    settings = RuntimeSettings.from_env()
+    worker = Worker(*filter(None, [where.get("fd")]))
+    supervisor = Supervisor(settings, worker)
+
+    def await_end() -> None:
+        supervisor.ended.wait()
+        ended()
+
+    threading.Thread(target=await_end, daemon=True).start()
+    try:
+        build(supervisor).run(**where)
+    finally:
+        worker.kill()
 
 
 def main() -> None:
@@ -321,23 +306,6 @@ def main() -> None:
     # AgentCore calls the container from outside it, on port 8080.
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
-    parser.add_argument("--uds", help="serve many sessions on this Unix socket: also take orders to stop one")
     arguments = parser.parse_args()
-    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("vigil").setLevel(logging.INFO)
-    supervisor = Supervisor(RuntimeSettings.from_env())
-    app = build(supervisor)
-    if arguments.uds:
-        threading.Thread(target=_end_with_host, daemon=True).start()
-
-        # StopRuntimeSession ends the machine of a session; where sessions share one, it can only ask.
-        async def stop(request: Request) -> JSONResponse:
-            session_id = (await request.json())["session_id"]
-            return JSONResponse({"stopped": await asyncio.to_thread(supervisor.stop, session_id)})
-
-        app.add_route(STOP_PATH, stop, methods=["POST"])
-    # It imports what we import, wherever the platform started us.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-    _processes.set_forkserver_preload(["vigil.agent.preload"])
-    forkserver.ensure_running()
-    app.run(port=arguments.port, host=arguments.host, uds=arguments.uds)
+    import_module("vigil.agent.preload")
+    serve(host=arguments.host, port=arguments.port)

@@ -3,31 +3,44 @@
 import json
 import os
 import secrets
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import httpx
 from ministack.services import sts
 
+from vigil.errors import LocalStackError
 from vigil.local.gate import CREDENTIALS_PATH
-from vigil.names import STOP_PATH, Env
+from vigil.local.processes import ForkServer
+from vigil.names import Env
+from vigil.settings import whole_number
 
 _PASSED = {*Env, "AWS_DEFAULT_REGION"}
-START_TIMEOUT = 30.0  # less than the invoker waits for an answer
+PLACES = 8
+"""How many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number."""
+PLACE_SECONDS = 10.0
+"""How long an invocation waits for a place; with the start of a runtime, less than the invoker waits for an answer."""
 SESSIONS_PER_SECOND = 25
 """How many new sessions AgentCore takes in a second, by its default quota."""
 
 
+@dataclass(frozen=True)
+class _Running:
+    """The runtime of a session: its process, its socket, and the token by which it asks for credentials."""
+
+    pid: int
+    address: str
+    token: str
+
+
 class AgentHost:
-    """Runs one runtime process for each AgentCore runtime that is invoked.
+    """Runs one runtime process for each session, as AgentCore does.
 
     Each serves on a Unix socket in the current folder, which no other user may enter: its contract has no credentials.
     ``environment`` holds variables of every process, beside those of its runtime.
@@ -38,56 +51,79 @@ class AgentHost:
         self._region = region
         self._log = log
         self._environment = environment
+        self._base = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG", "TZ") if name in os.environ}
         self._lock = threading.Lock()
-        self._processes: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
+        self._server: ForkServer | None = None
+        self._places = threading.Semaphore(whole_number(environment, Env.MAX_WORKERS, PLACES))
+        self._running: dict[int, _Running] = {}
+        self._sessions: dict[tuple[str, str], _Running] = {}
         self._tokens: dict[str, dict[str, Any]] = {}
-        self._known: set[str] = set()
         self._begun: deque[float] = deque(maxlen=SESSIONS_PER_SECOND)
+
+    def prepare(self) -> None:
+        """Begin to import what agents need, before the first session waits for it."""
+        with self._lock:
+            if self._server is None:
+                given = {**self._base, "PYTHONPATH": self._environment.get("PYTHONPATH", "")}
+                self._server = ForkServer(self._log, given, self._ended)
 
     def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
         """Pass an invocation on and return the agent's HTTP status and body.
 
-        429 if too many sessions begin at once, 500 if the agent cannot be reached.
+        429 if too many sessions begin or run at once, 500 if the agent cannot be reached.
         """
-        with self._lock:
-            if session_id not in self._known:
-                if len(self._begun) == SESSIONS_PER_SECOND and self._begun[0] > time.monotonic() - 1:
-                    return 429, b"too many new sessions"
-                self._begun.append(time.monotonic())
-                self._known.add(session_id)
-            process, address = self._processes.get(runtime["agentRuntimeArn"], (None, ""))
-            if process is None or process.poll() is not None:
-                process, address = self._start(runtime)
-                self._processes[runtime["agentRuntimeArn"]] = (process, address)
+        try:
+            running = self._find_or_start(runtime, session_id)
+        except LocalStackError as error:
+            return 500, str(error).encode()
+        if running is None:
+            return 429, b"too many sessions"
         headers = {"X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
         try:
-            return _post(address, "/invocations", body, headers)
+            return _post(running.address, "/invocations", body, headers)
         except httpx.TransportError as error:
-            ended = "" if process.poll() is None else f"; it ended with exit code {process.returncode}"
-            return 500, f"the agent's runtime process cannot be reached: {error}{ended}".encode()
+            return 500, f"the agent's runtime process cannot be reached: {error}".encode()
 
     def stop_session(self, agent_runtime_arn: str, session_id: str) -> bool:
-        """End a session's worker; False if no such session runs."""
-        process, address = self._processes.get(agent_runtime_arn, (None, ""))
-        if process is None:
-            return False
-        try:
-            status, body = _post(address, STOP_PATH, json.dumps({"session_id": session_id}).encode(), {})
-        except httpx.TransportError:
-            return False
-        return status == 200 and json.loads(body)["stopped"] is True
+        """Have the session's runtime end; False if there is none."""
+        with self._lock:
+            running = self._sessions.pop((agent_runtime_arn, session_id), None)
+            if running is None or self._server is None:
+                return False
+            self._server.stop(running.pid)
+            return True
 
-    def _start(self, runtime: dict[str, Any]) -> "tuple[subprocess.Popen[bytes], str]":
+    def _find_or_start(self, runtime: dict[str, Any], session_id: str) -> _Running | None:
+        """Return the session's runtime; None if there is none, and no place for one."""
+        key = runtime["agentRuntimeArn"], session_id
+        if (running := self._sessions.get(key)) is not None:
+            return running
+        self.prepare()
+        if not self._places.acquire(timeout=PLACE_SECONDS):
+            return None
+        with self._lock:
+            running = self._sessions.get(key)
+            full = len(self._begun) == SESSIONS_PER_SECOND and self._begun[0] > time.monotonic() - 1
+            if running is not None or full:
+                self._places.release()
+                return running
+            self._begun.append(time.monotonic())
+            try:
+                self._sessions[key] = self._start(runtime)
+            except LocalStackError:
+                self._places.release()
+                raise
+            return self._sessions[key]
+
+    def _start(self, runtime: dict[str, Any]) -> _Running:
         # Relative, since the address of a Unix socket has at most 107 bytes.
-        address = f"agent-{len(self._tokens)}.sock"
-        token = secrets.token_urlsafe(32)
-        self._tokens[token] = runtime
+        token, address = secrets.token_urlsafe(32), f"agent-{secrets.token_hex(8)}.sock"
         # A clean environment: nothing of the host's but what a process needs to run; credentials come as on AWS,
         # from an endpoint that gives out those of the agent's role and no others.
         environment = {
             # Of its runtime, what an agent reads: LD_PRELOAD, PYTHONPATH and others would run as the user.
             **{name: value for name, value in runtime.get("environmentVariables", {}).items() if name in _PASSED},
-            **{name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ},
+            **self._base,
             "AWS_REGION": self._region,
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -95,23 +131,28 @@ class AgentHost:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
         }
-        log: BinaryIO
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "vigil.agent", "--uds", address],
-                env=environment,
-                # Never written to: it ends when we do, however we do.
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + START_TIMEOUT
-        while process.poll() is None and time.monotonic() < deadline:
-            with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(address) == 0:
-                    break
-            time.sleep(0.02)
-        return process, address
+        assert self._server is not None
+        try:
+            running = _Running(self._server.start(address, environment), address, token)
+        except LocalStackError:
+            # Another one, for the next invocation.
+            self._server = None
+            raise
+        self._running[running.pid] = running
+        self._tokens[token] = runtime
+        return running
+
+    def _ended(self, pid: int) -> None:
+        """Forget a runtime that has ended."""
+        with self._lock:
+            running = self._running.pop(pid, None)
+            if running is None:
+                # It started after we had given up.
+                return
+            self._sessions = {key: other for key, other in self._sessions.items() if other is not running}
+            del self._tokens[running.token]
+        Path(running.address).unlink(missing_ok=True)
+        self._places.release()
 
     def credentials(self, token: str) -> tuple[int, bytes]:
         """Answer a request for the credentials of the role whose runtime ``token`` was given to."""
@@ -142,14 +183,14 @@ class AgentHost:
         return 200, json.dumps(answer).encode()
 
     def stop(self) -> None:
-        """End every runtime process, and with it its workers. Not gently: there is no AWS left to record it in."""
+        """End every session's processes. Not gently: there is no AWS left to record it in."""
         with self._lock:
-            for process, _ in self._processes.values():
-                process.kill()
+            if self._server is not None:
+                self._server.close()
 
 
 def _post(address: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=address), timeout=40, trust_env=False) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(uds=address, verify=False), timeout=15, trust_env=False) as client:
         given = {"Content-Type": "application/json", **headers}
         answer = client.post(f"http://localhost{path}", content=body, headers=given)
     return answer.status_code, answer.content

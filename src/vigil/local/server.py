@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from vigil.errors import LocalStackError
+from vigil.errors import VigilError
 from vigil.local import AGENT_LOG, Secrets
 
 HOST = "127.0.0.1"
@@ -79,15 +79,15 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
     from vigil.local import overlay
     from vigil.local.agentcore import AgentHost
 
-    agents = AgentHost(
-        f"http://{HOST}:{port}",
-        arguments.region,
-        arguments.folder / AGENT_LOG,
-        {"PYTHONPATH": python_path, **secrets.agent_environment},
-    )
     try:
+        agents = AgentHost(
+            f"http://{HOST}:{port}",
+            arguments.region,
+            arguments.folder / AGENT_LOG,
+            {"PYTHONPATH": python_path, **secrets.agent_environment},
+        )
         overlay.install(agents)
-    except LocalStackError as error:
+    except VigilError as error:
         print(error, file=sys.stderr)
         return 1
     asyncio.run(_serve(listener, agents, arguments.folder, wrap))

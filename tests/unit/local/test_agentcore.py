@@ -11,8 +11,8 @@ import pathlib, sys, types
 from vigil.local import agentcore
 now = 100.0
 agentcore.time = types.SimpleNamespace(monotonic=lambda: now)
-host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"), {})
-host._start = lambda runtime: (types.SimpleNamespace(poll=lambda: None), "no.sock")
+host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"), {"VIGIL_MAX_WORKERS": "100"})
+host.prepare, host._start = lambda: None, lambda runtime: agentcore._Running(0, "no.sock", "token")
 invoke = lambda session: host.invoke({"agentRuntimeArn": "arn"}, session, b"")[0]
 first = [invoke(f"first-{i}") for i in range(26)]
 again = invoke("first-0")
@@ -26,19 +26,18 @@ def test_it_takes_25_new_sessions_in_a_second_as_aws_does() -> None:
     assert done.stdout.strip() == "25 429 500 500", done.stderr
 
 
-# The process that is started says what its environment holds of these.
+# What runs is started with the first, and says the second of itself.
 STARTED = """
-import json, os, pathlib, sys
+import json, os, pathlib, sys, types
 from vigil.local import agentcore
-pathlib.Path("python").write_text('#!/bin/sh\\nenv >told.tmp; mv told.tmp told; sleep 9\\n')
-os.chmod("python", 0o700)
-sys.executable = os.path.abspath("python")
+told = {}
+def server(log, environment, ended):
+    told.update(base=environment)
+    return types.SimpleNamespace(start=lambda address, environment: told.update(runtime=environment) or 1)
+agentcore.ForkServer = server
 host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("log"), {"PYTHONPATH": "/mine"})
-agentcore.START_TIMEOUT = 0.5
-given = json.loads(sys.argv[1])
-process, _ = host._start({"agentRuntimeArn": "arn", "environmentVariables": given})
-process.kill()
-print(json.dumps(dict(line.split("=", 1) for line in pathlib.Path("told").read_text().splitlines())))
+host.invoke({"agentRuntimeArn": "arn", "environmentVariables": json.loads(sys.argv[1])}, "session", b"")
+print(json.dumps(told))
 """
 
 
@@ -57,7 +56,7 @@ def test_a_runtime_says_what_its_agent_reads_and_not_what_runs_or_which_stack_is
         [sys.executable, "-c", STARTED, json.dumps(given)], capture_output=True, text=True, timeout=60, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    taken = {name for name, value in given.items() if found.get(name) == value}
-    assert taken == {"DDB_TABLE_NAME", "AWS_DEFAULT_REGION"}
-    assert found["PYTHONPATH"] == "/mine"
+    told = json.loads(done.stdout)
+    taken = {part: {name for name, value in given.items() if told[part].get(name) == value} for part in told}
+    assert taken == {"base": set(), "runtime": {"DDB_TABLE_NAME", "AWS_DEFAULT_REGION"}}
+    assert told["base"]["PYTHONPATH"] == told["runtime"]["PYTHONPATH"] == "/mine"

@@ -1,0 +1,232 @@
+"""No process of a session outlives it, whatever it is and however its parents end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import ForkedRuntime, is_alive, parent_of, until
+from vigil.agent.session import AgentSession
+from vigil.artifacts import Artifacts
+from vigil.errors import LocalStackError
+from vigil.local.deploy import PROJECT
+from vigil.local.processes import ForkServer
+from vigil.local.stack import LocalStack
+from vigil.names import Env
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to an ancestor")
+
+SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+DEAF = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in set(range(1, 32)) - {{9, 17, 19}}]; {SLEEP}"
+DAEMON = f"import os; os.fork() and os._exit(0); os.setsid(); os.fork() and os._exit(0); {SLEEP}"
+STOPPED = f"{SLEEP.removesuffix('time.sleep(600)')} os.kill(0, 19)"
+
+
+def leaves_everything(session: AgentSession) -> Any:
+    """Starts processes of every kind, saves their numbers and its own, and does what its detail says."""
+    pids = [os.getpid()]
+    for script, options in (
+        (SLEEP, {}),
+        (SLEEP, {"start_new_session": True, "env": {}}),
+        (SLEEP, {"process_group": 0}),
+        (DEAF, {"start_new_session": True}),
+        (STOPPED, {"start_new_session": True}),
+        (DAEMON, {}),
+    ):
+        given: Any = {"stdout": subprocess.PIPE, "text": True, **options}
+        process = subprocess.Popen([sys.executable, "-c", script], **given)
+        assert process.stdout is not None
+        pids.append(int(process.stdout.readline()))
+    session.artifacts.write("pids", json.dumps(pids))
+    match session.detail["then"]:
+        case "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "stops itself":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case "holds the interpreter":
+            sum(range(10**12))
+        case "hangs":
+            threading.Event().wait()
+    session.artifacts.write("report.md", "# Done")
+    return lambda prompt: None
+
+
+@pytest.fixture(scope="module")
+def environment(embedded: LocalStack, table: Any, s3: Any) -> dict[str, str]:
+    return {
+        **embedded.environment(),
+        "PATH": os.environ["PATH"],
+        Env.AGENT: f"{__name__}:leaves_everything",
+        Env.HEARTBEAT_SECONDS: "1",
+    }
+
+
+BASE = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
+
+
+@pytest.fixture
+def ended() -> list[int]:
+    """The runtimes that the server has told to have ended."""
+    return []
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a short name, since the address of a Unix socket has at most 107 bytes."""
+    return tmp_path_factory.mktemp("p")
+
+
+@pytest.fixture
+def server(folder: Path, ended: list[int]) -> Iterator[ForkServer]:
+    server = ForkServer(folder / "log", BASE, ended.append)
+    yield server
+    server.close()
+
+
+Begin = Callable[..., list[int]]
+
+
+@pytest.fixture
+def begin(new_session: Callable[..., str], artifacts_of: Callable[[str], Artifacts]) -> Begin:
+    """Have a runtime run a session, and return the processes of it that must end with it."""
+
+    def invoke(runtime: ForkedRuntime, then: str = "hangs") -> list[int]:
+        session_id = new_session()
+        runtime.invoke(session_id, detail={"then": then})
+        artifacts = artifacts_of(session_id)
+        until(lambda: artifacts.exists("pids"))
+        pids = [runtime.pid, *json.loads(artifacts.read("pids"))]
+        assert len(set(pids)) == 8
+        return pids
+
+    return invoke
+
+
+def gone(pids: list[int]) -> None:
+    until(lambda: not any(map(is_alive, pids)), 20)
+
+
+@pytest.mark.parametrize("then", ["ends", "dies"])
+def test_what_a_session_that_has_ended_left_ends(
+    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin, ended: list[int], then: str
+) -> None:
+    runtime = ForkedRuntime(server, folder, environment)
+    gone(begin(runtime, then))
+    until(lambda: ended == [runtime.pid])
+
+
+@pytest.mark.parametrize("then", ["hangs", "stops itself", "holds the interpreter"])
+def test_what_a_session_that_is_stopped_started_ends_and_that_of_others_does_not(
+    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin, then: str
+) -> None:
+    stopped, other = (ForkedRuntime(server, folder, environment) for _ in range(2))
+    pids, others = begin(stopped, then), begin(other)
+    stopped.stop()
+    gone(pids)
+    assert all(map(is_alive, others))
+
+
+def test_a_runtime_that_does_not_stop_is_killed(
+    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin
+) -> None:
+    runtime = ForkedRuntime(server, folder, environment)
+    pids = begin(runtime)
+    os.kill(runtime.pid, signal.SIGSTOP)
+    runtime.stop()
+    gone(pids)
+
+
+def kill_runtime(server: ForkServer, runtime: int) -> None:
+    os.kill(runtime, signal.SIGKILL)
+
+
+def kill_fork_server(server: ForkServer, runtime: int) -> None:
+    os.kill(parent_of(runtime), signal.SIGKILL)
+
+
+def kill_keeper(server: ForkServer, runtime: int) -> None:
+    os.kill(parent_of(parent_of(runtime)), signal.SIGKILL)
+
+
+def kill_all_but_the_keeper(server: ForkServer, runtime: int) -> None:
+    for pid in (parent_of(runtime), runtime):
+        os.kill(pid, signal.SIGKILL)
+
+
+def freeze_fork_server_and_end_its_host(server: ForkServer, runtime: int) -> None:
+    os.kill(parent_of(runtime), signal.SIGSTOP)
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "end", [kill_runtime, kill_fork_server, kill_keeper, kill_all_but_the_keeper, freeze_fork_server_and_end_its_host]
+)
+@pytest.mark.parametrize("then", ["hangs", "stops itself"])
+def test_what_a_session_started_ends_however_its_parents_do(
+    server: ForkServer,
+    folder: Path,
+    environment: dict[str, str],
+    begin: Begin,
+    ended: list[int],
+    end: Callable[[ForkServer, int], None],
+    then: str,
+) -> None:
+    runtime = ForkedRuntime(server, folder, environment)
+    pids = begin(runtime, then)
+    end(server, runtime.pid)
+    gone(pids)
+    until(lambda: ended == [runtime.pid])
+
+
+def test_a_host_that_is_killed_leaves_nothing(folder: Path, environment: dict[str, str], begin: Begin) -> None:
+    script = f"""
+import json, sys, time
+from pathlib import Path
+from tests.support import ForkedRuntime
+from vigil.local.processes import ForkServer
+server = ForkServer(Path("log"), {BASE}, lambda pid: None)
+runtime = ForkedRuntime(server, Path(), json.loads(sys.stdin.readline()))
+print(json.dumps([runtime.pid, runtime._socket]), flush=True)
+time.sleep(600)
+"""
+    host: Any = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=folder, env=BASE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    host.stdin.write(json.dumps(environment) + "\n")
+    host.stdin.flush()
+    runtime = ForkedRuntime.__new__(ForkedRuntime)
+    runtime.pid, socket = json.loads(host.stdout.readline())
+    runtime._host, runtime._socket = "localhost", str(folder / socket)
+    pids = [*begin(runtime), parent_of(runtime.pid), parent_of(parent_of(runtime.pid))]
+    host.kill()
+    host.communicate()
+    gone(pids)
+
+
+def test_a_fork_server_that_has_ended_or_hangs_starts_nothing_and_says_so(
+    server: ForkServer, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = ForkedRuntime(server, folder, environment)
+    forks = parent_of(runtime.pid)
+    monkeypatch.setattr("vigil.local.processes.START_SECONDS", 1.0)
+    os.kill(forks, signal.SIGSTOP)
+    with pytest.raises(LocalStackError, match="does not answer"):
+        ForkedRuntime(server, folder, environment)
+    gone([runtime.pid, forks])
+    with pytest.raises(LocalStackError, match="has ended"):
+        ForkedRuntime(server, folder, environment)
+
+
+def test_a_runtime_that_cannot_be_started_says_why_and_the_next_one_is(
+    server: ForkServer, folder: Path, environment: dict[str, str]
+) -> None:
+    with pytest.raises(LocalStackError, match="no agent can be started: AF_UNIX path too long"):
+        server.start("x" * 200, environment)
+    assert ForkedRuntime(server, folder, environment).status == "Healthy"
