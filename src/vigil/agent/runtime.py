@@ -144,6 +144,7 @@ class Supervisor:
         self._worker.kill()
         if self._session is not None and not self.ended.is_set():
             _fail(self._session, AgentStopped("the agent's environment was shut down before the session ended"))
+            self.ended.set()
 
     def _run(self, session: WorkerSettings, environment: dict[str, str], detail: dict[str, Any]) -> None:
         try:
@@ -154,7 +155,8 @@ class Supervisor:
             _fail(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
         finally:
             self._worker.kill()
-            self.ended.set()
+            if not self._stopped:
+                self.ended.set()
 
     def _supervise(self, session: WorkerSettings) -> None:
         """See the session's worker to its end, and see to it that the session has one."""

@@ -56,6 +56,7 @@ class AgentHost:
         self._server: ForkServer | None = None
         self._places = threading.Semaphore(whole_number(environment, Env.MAX_WORKERS, PLACES))
         self._running: dict[int, _Running] = {}
+        self._accepted: set[int] = set()
         self._sessions: dict[tuple[str, str], _Running] = {}
         self._tokens: dict[str, dict[str, Any]] = {}
         self._begun: deque[float] = deque(maxlen=SESSIONS_PER_SECOND)
@@ -63,9 +64,7 @@ class AgentHost:
     def prepare(self) -> None:
         """Begin to import what agents need, before the first session waits for it."""
         with self._lock:
-            if self._server is None:
-                given = {**self._base, "PYTHONPATH": self._environment.get("PYTHONPATH", "")}
-                self._server = ForkServer(self._log, given, self._ended)
+            self._fork_server()
 
     def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
         """Pass an invocation on and return the agent's HTTP status and body.
@@ -80,9 +79,15 @@ class AgentHost:
             return 429, b"too many sessions"
         headers = {"X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
         try:
-            return _post(running.address, "/invocations", body, headers)
+            status, answer = _post(running.address, "/invocations", body, headers)
         except httpx.TransportError as error:
-            return 500, f"the agent's runtime process cannot be reached: {error}".encode()
+            status, answer = 500, f"the agent's runtime process cannot be reached: {error}".encode()
+        if status == 200:
+            self._accepted.add(running.pid)
+        elif running.pid not in self._accepted:
+            # It has no session, and without one it would not end.
+            self.stop_session(runtime["agentRuntimeArn"], session_id)
+        return status, answer
 
     def stop_session(self, agent_runtime_arn: str, session_id: str) -> bool:
         """Have the session's runtime end; False if there is none."""
@@ -98,7 +103,6 @@ class AgentHost:
         key = runtime["agentRuntimeArn"], session_id
         if (running := self._sessions.get(key)) is not None:
             return running
-        self.prepare()
         if not self._places.acquire(timeout=PLACE_SECONDS):
             return None
         with self._lock:
@@ -131,9 +135,8 @@ class AgentHost:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
         }
-        assert self._server is not None
         try:
-            running = _Running(self._server.start(address, environment), address, token)
+            running = _Running(self._fork_server().start(address, environment), address, token)
         except LocalStackError:
             # Another one, for the next invocation.
             self._server = None
@@ -141,6 +144,12 @@ class AgentHost:
         self._running[running.pid] = running
         self._tokens[token] = runtime
         return running
+
+    def _fork_server(self) -> ForkServer:
+        if self._server is None:
+            given = {**self._base, "PYTHONPATH": self._environment.get("PYTHONPATH", "")}
+            self._server = ForkServer(self._log, given, self._ended)
+        return self._server
 
     def _ended(self, pid: int) -> None:
         """Forget a runtime that has ended."""
@@ -150,6 +159,7 @@ class AgentHost:
                 # It started after we had given up.
                 return
             self._sessions = {key: other for key, other in self._sessions.items() if other is not running}
+            self._accepted.discard(pid)
             del self._tokens[running.token]
         Path(running.address).unlink(missing_ok=True)
         self._places.release()

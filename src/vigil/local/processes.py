@@ -171,9 +171,9 @@ def _serve(link: "connection.Connection[Any, Any]", keeper: int) -> None:
                     if kill_at.pop(pid, None) is not None:
                         _sweep(kill_at)
                         link.send((pid, False))
-            for pid, moment in kill_at.items():
-                if moment <= time.monotonic():
-                    os.kill(pid, signal.SIGKILL)
+            for pid in [pid for pid, moment in kill_at.items() if moment <= time.monotonic()]:
+                os.kill(pid, signal.SIGKILL)
+                kill_at[pid] = inf
             if link in ready:
                 order = link.recv()
                 if not isinstance(order, int):
