@@ -22,7 +22,7 @@ ONLY_ON_AWS = ("TaskStarted", "TaskSubmitted")
 
 @dataclass(frozen=True)
 class Life:
-    """What becomes of a session; seconds after the start of its execution."""
+    """What becomes of a session; seconds that its machine is awake after the start of its execution."""
 
     invoked: float = 0
     """How long it takes until the agent is invoked."""
@@ -32,11 +32,25 @@ class Life:
     """When the agent gives its last sign of life."""
     first_beat: float = 1
     beat: float = 30
+    sleeps: float = float("inf")
+    """When the machine of both agent and workflow falls asleep, as a laptop does."""
+    asleep: float = 0
+    """How long it sleeps. Nobody's waiting is shorter for that; and who asks for the time after it is told the true."""
+
+    @property
+    def ended(self) -> float:
+        """When the agent writes COMPLETED, in seconds since the start."""
+        return self.later(0, self.ends)
+
+    def later(self, now: float, seconds: float) -> float:
+        """Return when the machine has been awake for ``seconds`` after ``now``."""
+        return now + seconds + (self.asleep if now <= self.sleeps < now + seconds else 0)
 
     def item(self, now: float) -> dict[str, Any]:
         """Return the session record at ``now``, as far as a workflow reads it."""
-        if now >= self.ends:
+        if now >= self.ended:
             return {"status": {"S": Status.COMPLETED}}
+        now = min(now, self.sleeps) + max(0.0, now - self.sleeps - self.asleep)
         last = min(now, self.dies)
         if last < self.first_beat:
             return {"status": {"S": Status.INITIATED}}
@@ -118,7 +132,7 @@ def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | No
     if state["Type"] == "Choice":
         follow = next((c for c in state["Choices"] if value(c["Condition"])), {"Next": state.get("Default")})
     elif state["Type"] == "Wait":
-        done.seconds += value(state["Seconds"])
+        done.seconds = life.later(done.seconds, value(state["Seconds"]))
     elif state["Type"] == "Task":
         value(state["Arguments"])
         done.events += ("TaskScheduled", "TaskStarted")
@@ -126,7 +140,7 @@ def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | No
         if state["Resource"].endswith(".waitForTaskToken"):
             outcome = _await_token(value(state["TimeoutSeconds"]), life, done)
         elif state["Resource"].endswith("lambda:invoke"):
-            done.seconds += life.invoked
+            done.seconds = life.later(done.seconds, life.invoked)
         elif state["Resource"].endswith(":getItem"):
             states["result"] = {"Item": life.item(done.seconds)}
         done.events.append(outcome)
@@ -138,14 +152,12 @@ def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | No
 
 
 def _await_token(timeout: float, life: Life, done: Walk) -> str:
-    if done.seconds >= life.ends:
+    if done.seconds >= life.ended:
         return "TaskSubmitFailed"
     done.events.append("TaskSubmitted")
-    if done.seconds + timeout < life.ends:
-        done.seconds += timeout
-        return "TaskTimedOut"
-    done.seconds = life.ends
-    return "TaskSucceeded"
+    waited = life.later(done.seconds, timeout)
+    done.seconds = min(waited, life.ended)
+    return "TaskTimedOut" if waited < life.ended else "TaskSucceeded"
 
 
 def _iso(seconds: float) -> str:

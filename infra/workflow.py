@@ -24,6 +24,9 @@ FIRST_CHECK_BEATS = 2
 """An agent that has not beaten once, so many beats after its invocation, was never started."""
 LOST_BEATS = 4
 """An agent whose heartbeat has stood still for so many beats is lost."""
+ASLEEP_BEATS = 2
+"""A workflow that looks so many beats later than it waits at the longest has slept, as a laptop does, and the agent
+perhaps as well. After a shorter sleep, the sign of an agent that lives is younger than that of a lost one."""
 DYNAMODB_SECONDS = 20
 """What answers in milliseconds and has not after this long is asked again."""
 INVOKE_SECONDS = 75
@@ -127,7 +130,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     }
     unreadable = {"code": "InvalidDetail", "message": "the event's detail is nested too deeply to be read"}
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
-    asleep = f"($max([{safety}, {shortest}, {FIRST_CHECK_BEATS} * {heartbeat}]) + {LOST_BEATS} * {heartbeat})"
+    asleep = f"($max([{safety}, {shortest}]) + {ASLEEP_BEATS} * {heartbeat})"
     patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {heartbeat})"
 
     states: dict[str, Any] = {
@@ -246,7 +249,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "seen": (
                     "{% ($sign := $exists($states.result.Item) ? ($exists($states.result.Item.heartbeat_at.S)"
                     " ? $states.result.Item.heartbeat_at.S : '') : 'no record';"
-                    # Who has not looked for so long has slept, as a laptop does, and the agent perhaps as well.
+                    # After a sleep, the agent is awaited anew.
                     f" $at := $sign = $seen.sign and $millis() - $seen.looked < 1000 * {asleep} ? $seen.at : $millis();"
                     # For how long it had stood still when we looked, whenever that is evaluated.
                     " {'sign': $sign, 'at': $at, 'looked': $millis(), 'still': $millis() - $at}) %}"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.walk import Life, Walk, walk
@@ -133,6 +133,49 @@ def test_an_agent_that_lives_is_not_missed(
     done = lived(life, safety, heartbeat)
     assert done.states[-1] == "SessionCompleted"
     assert done.seconds == life.ends
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    safety=st.integers(1, 300),
+    heartbeat=st.integers(1, 60),
+    first_beat=SHARE,
+    sleeps=st.floats(0, 1),
+    beats=st.floats(0, 9),
+)
+# More than two minutes, on a machine that looks more often than its agent beats.
+@example(safety=18, heartbeat=30, first_beat=0.58, sleeps=0.64, beats=4.5)
+def test_an_agent_that_lives_is_not_missed_because_its_machine_slept(
+    safety: int, heartbeat: int, first_beat: float, sleeps: float, beats: float
+) -> None:
+    # Long enough for a few looks before and after.
+    ends = 3 * max(safety, 4 * heartbeat)
+    life = Life(
+        first_beat=first_beat * 2 * heartbeat,
+        beat=heartbeat,
+        ends=ends,
+        sleeps=sleeps * ends,
+        asleep=beats * heartbeat,
+    )
+    assert lived(life, safety, heartbeat).states[-1] == "SessionCompleted"
+
+
+@settings(max_examples=30, deadline=None)
+@given(safety=SAFETY, heartbeat=HEARTBEAT, dies=MOMENT, later=MOMENT, asleep=st.floats(0, 7200))
+def test_an_agent_that_died_is_missed_though_its_machine_slept(
+    safety: int, heartbeat: int, dies: float, later: float, asleep: float
+) -> None:
+    life = Life(first_beat=0, beat=heartbeat, dies=dies, sleeps=dies + later, asleep=asleep)
+    missed = lived(life, safety, heartbeat)
+    assert missed.variables["error"]["code"] == "AgentLost"
+    bound = max(safety, 2 * heartbeat) + safety * math.ceil(4 * heartbeat / safety)
+    assert dies <= missed.seconds <= max(dies, life.sleeps + asleep) + bound
+
+
+def test_an_agent_that_is_silent_after_a_sleep_is_lost_four_beats_later_and_not_at_the_first_look() -> None:
+    life = Life(first_beat=0, beat=30, dies=95, sleeps=100, asleep=120)
+    woken = life.sleeps + life.asleep
+    assert woken + 4 * 30 <= lived(life, safety=30, heartbeat=30).seconds <= woken + 6 * 30
 
 
 def test_however_often_it_should_look_an_execution_stays_below_its_limit_of_events() -> None:
