@@ -180,7 +180,10 @@ class Supervisor:
                     process.join(GRACE_SECONDS)
                     self._worker.kill()
                 beat_at = time.monotonic() + self._settings.heartbeat_seconds
-            ready = connection.wait(listening, timeout=max(0.0, beat_at - time.monotonic()))
+            looked, wait = time.monotonic(), max(0.0, beat_at - time.monotonic())
+            ready = connection.wait(listening, timeout=wait)
+            # Longer than asked: we were frozen, and the worker perhaps as well. That is no idleness.
+            last += max(0.0, time.monotonic() - looked - wait)
             if process.sentinel in ready:
                 return None
             if progress in ready:

@@ -4,7 +4,8 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -17,6 +18,7 @@ from vigil.local.processes import ForkServer
 from vigil.local.stack import LocalStack
 from vigil.names import Env
 from vigil.session import Failure, Session, Status
+from vigil.settings import RuntimeSettings
 
 NewSession = Callable[..., str]
 
@@ -226,6 +228,32 @@ def test_an_agent_without_progress_is_lost(
     assert error.code == "AgentLost"
     assert error.message.startswith("the agent made no progress for 5 s; it was last seen at: starting")
     until(gone)
+
+
+# What Pydantic says of AgentCore's SDK.
+@pytest.mark.filterwarnings("ignore:Support for class-based `config`")
+@pytest.mark.parametrize(("frozen", "lost"), [((), "AgentLost"), ((600, 600), None)])
+def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
+    monkeypatch: pytest.MonkeyPatch, frozen: tuple[float, ...], lost: str | None
+) -> None:
+    from vigil.agent import runtime as runtime_module
+
+    now, nap = 0.0, iter(frozen)
+    worker: Any = SimpleNamespace(process=SimpleNamespace(sentinel="ended"), progress="progress")
+
+    def wait(listening: list[Any], timeout: float) -> list[Any]:
+        nonlocal now
+        now += timeout + next(nap, 0)
+        # It works for a minute, of which nobody hears.
+        return ["ended"] if frozen and now > sum(frozen) + 60 else []
+
+    monkeypatch.setattr(runtime_module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(runtime_module, "connection", SimpleNamespace(wait=wait))
+    monkeypatch.setattr(runtime_module, "_beat", lambda session: True)
+    supervisor = runtime_module.Supervisor(RuntimeSettings(heartbeat_seconds=30, progress_seconds=300), worker)
+    error = supervisor._await_end(cast(Any, "session"))
+    assert (error and error.code) == lost
+    assert now == (sum(frozen) + 90 if frozen else 300)
 
 
 def test_a_worker_whose_session_was_ended_from_outside_does_not_beat_and_ends(
