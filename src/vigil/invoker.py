@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ ACCEPTED = frozenset({"accepted", "already running", "already ended"})
 THROTTLED = frozenset({"ThrottlingException", "ServiceQuotaExceededException", "TooManyRequestsException"})
 """AgentCore starts 25 sessions a second and holds a limited number at once; either passes."""
 CONFLICT = "RetryableConflictException"
+PASSING = re.compile(r"Received error \(50[234]\)|Runtime initialization time exceeded")
+"""How AgentCore's message begins, with HTTP 424, when the runtime did not come up. Its own refusal is a 400."""
 
 
 def handler(event: object, context: object) -> dict[str, str]:
@@ -121,7 +124,8 @@ def _kind(error: ClientError) -> type[AgentError]:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in THROTTLED or status == 429:
         return AgentThrottled
-    return AgentUnavailable if code == CONFLICT or status >= 500 else AgentNotAccepted
+    not_up = status == 424 and PASSING.match(str(error.response["Error"].get("Message")))
+    return AgentUnavailable if code == CONFLICT or status >= 500 or not_up else AgentNotAccepted
 
 
 def _line(reason: object) -> str:

@@ -196,6 +196,30 @@ def test_a_refusal_says_whether_it_is_worth_trying_again(
     assert len(agentcore.requests) == 1
 
 
+NOT_UP = "Runtime initialization time exceeded. Please make sure that initialization completes in 30s."
+REFUSED = 'Received error (400) from runtime: {"status": "refused", "error": "Received error (502)"}'
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        (NOT_UP, AgentUnavailable),
+        ("Received error (502) from runtime. Please check your CloudWatch logs.", AgentUnavailable),
+        ("Received error (503) from runtime", AgentUnavailable),
+        ("Received error (500) from runtime", AgentNotAccepted),
+        (REFUSED, AgentNotAccepted),
+        ("", AgentNotAccepted),
+    ],
+)
+def test_a_runtime_that_did_not_come_up_is_worth_another_try_and_one_that_refused_is_not(
+    agentcore: AgentCore, session_id: str, message: str, error: type[VigilError]
+) -> None:
+    agentcore.answers(status=424, **refusal("RuntimeClientError", message))
+    with pytest.raises(error) as raised:
+        invoker.handler({"session_id": session_id}, None)
+    assert type(raised.value) is error
+
+
 @pytest.mark.parametrize(
     ("how", "error", "reason"),
     [
