@@ -41,9 +41,9 @@ reconciler, with S = {test_safety}, H = {test_heartbeat} and P = {test_progress}
 processes (SIGKILL at the very call that the table names, SIGSTOP, SIGTERM, a memory limit, a hanging tool, a broken
 Lambda handler), a permission and a concurrency taken away, and what people do: stop, abort, delete, overwrite.
 **Simulated** are the faults of AWS's services: the embedded AWS answers the calls of one session with an error by the
-name that AWS gives it, late, with rubbish, or by resetting the connection. The clock that is wrong is the worker's
-alone. Where a bound is divided by {hurry}, so were the workflow's pauses. All sessions run at once on one small
-machine, so each has {margin} s more than its bound for the work itself; "After" is all that it took.
+name that AWS gives it, late, never, with rubbish, or by resetting the connection. The clock that is wrong is the
+worker's alone. Where a bound is divided by {hurry}, so were the workflow's pauses. All sessions run at once on one
+small machine, so each has {margin} s more than its bound for the work itself; "After" is all that it took.
 
 | Fault | When | The session must end | Within | It ended | After |
 |---|---|---|---|---|---|

@@ -57,6 +57,11 @@ def retried(times: int) -> Bound:
     return exactly(f"{2**times - 1} s", 2**times - 1)
 
 
+def given_up(seconds: int) -> Bound:
+    """The time-out of a task that hangs, and the pause before its second try."""
+    return exactly(f"{seconds} s + 1 s", seconds + 1)
+
+
 COMPLETED = End("COMPLETED")
 
 
@@ -91,6 +96,11 @@ REPORT = r"^PUT .*/report\.md$"
 def writes(status: str) -> Item:
     """The worker's write of ``status``, and nobody's heartbeat."""
     return {"call": JOURNAL, "body": rf'":status":\s*{{"S":\s*"{status}"'}
+
+
+def hangs(call: str, **how: bool) -> Item:
+    """One task that has no end for as long as anybody could wait."""
+    return {"call": call, "times": 1, "delay": 600, "error": "TooLate", "message": "nobody waits for this", **how}
 
 
 WORKS = {"agent": "works"}
@@ -143,6 +153,11 @@ def overwrite(name: str, value: str) -> Callable[[Run], None]:
 
 def finish_with_a_stale_token(run: Run) -> None:
     overwrite("task_token", "a-token-of-long-ago")(run)
+    run.go()
+
+
+def finish_when_it_waits(run: Run) -> None:
+    run.wait()
     run.go()
 
 
@@ -307,6 +322,18 @@ FAULTS = [
         rules=({"call": GET, "seconds": 30, **TASK_THROTTLED},),
     ),
     Fault(
+        "GetItem hangs once", "CheckStatus, while the agent works", COMPLETED, given_up(20),
+        rules=(hangs(GET),), detail=WORKS, meet=finish_when_it_waits,
+    ),
+    Fault(
+        "PutItem hangs once", "InitializeSession, and is applied", COMPLETED, given_up(20),
+        rules=(hangs(PUT, applied=True),),
+    ),
+    Fault(
+        "UpdateItem hangs once", "MarkFailed", failed("AgentNotAccepted", "the agent answered no JSON"),
+        given_up(20), rules=({"call": INVOKE, "answer": "<html>"}, hangs(MARK)), meet=start,
+    ),
+    Fault(
         "DynamoDB unreachable for 20 s", "every call of the agent, when its work ends", COMPLETED, outage(OUTAGE),
         detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, "reset": True})),
     ),
@@ -359,6 +386,7 @@ FAULTS = [
         rules=({"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED},),
         detail={**WORKS, "deadline_seconds": GIVEN},
     ),
+    Fault("StopRuntimeSession hangs", "after COMPLETED", COMPLETED, exactly("10 s", 10), rules=(hangs(STOP),)),
     Fault(
         "Wake-up denied", "SendTaskSuccess, after the write of COMPLETED", COMPLETED, NEXT_LOOK,
         rules=({"call": WAKE, **REFUSED},), detail=WORKS, meet=then(Run.go),
