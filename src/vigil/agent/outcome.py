@@ -1,13 +1,15 @@
 """How a run of an agent ended: only the end of its turn is one; whatever else stopped it is why the session failed."""
 
+import inspect
 import re
+from concurrent.futures import Future
 
 from strands.agent import AgentResult
 from strands.multiagent.base import MultiAgentResult, Status
 from strands.multiagent.graph import GraphResult
 from strands.types.exceptions import ContextWindowOverflowException, MaxTokensReachedException
 
-from vigil.errors import AgentCutOff, AgentIncomplete
+from vigil.errors import AgentCutOff, AgentIncomplete, AgentUnsupported
 
 STOPPED = {
     "cancelled": ("AgentCancelled", "it was cancelled"),
@@ -55,6 +57,13 @@ def check_finished(result: object) -> None:
                 raise cut_off("cancelled")
         if result.status is not Status.COMPLETED:
             raise AgentIncomplete(f"the agents stopped with the status {result.status.value}")
+    elif isinstance(result, list | tuple | dict):
+        for part in result.values() if isinstance(result, dict) else result:
+            check_finished(part)
+    elif isinstance(result, Future) or any(
+        is_one(result) for is_one in (inspect.isawaitable, inspect.isgenerator, inspect.isasyncgen)
+    ):
+        raise AgentUnsupported(f"the agent returned a {type(result).__name__}, which nobody runs to its end")
 
 
 def cut_off(reason: str) -> AgentCutOff:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, get_args
@@ -300,3 +301,29 @@ def test_what_is_no_agent_is_refused_by_name_before_a_model_call(
     error = said(end_of(reported(agents), alive=told.append))
     assert error.startswith(f"AgentUnsupported: {name} is no agent that a session can run: a factory returns an Agent")
     assert (model.calls, told) == (0, [])
+
+
+def later(prompt: str) -> Future[None]:
+    """Return what will fail, once nobody looks any more."""
+    return Future()
+
+
+async def nested(prompt: str) -> Any:
+    """Return a coroutine instead of awaiting it."""
+    return asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        (lambda prompt: (step for step in [1]), "generator"),
+        (lambda prompt: bare(scripted()).stream_async(prompt), "async_generator"),
+        (later, "Future"),
+        (nested, "coroutine"),
+        (lambda prompt: ["done", (step for step in [1])], "generator"),
+    ],
+)
+# The coroutine is never awaited, which is the point.
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_was_not_run_to_its_end_is_not_completed(end_of: EndOf, agent: Any, name: str) -> None:
+    assert said(end_of(reported(agent))).startswith(f"AgentUnsupported: the agent returned a {name}, which nobody runs")
