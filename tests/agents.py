@@ -77,6 +77,18 @@ def exits(session: AgentSession) -> Agent:
     os._exit(7)
 
 
+def exits_but_not_its_child(session: AgentSession) -> Agent:
+    if os.fork() == 0:
+        time.sleep(600)
+    os._exit(7)
+
+
+def closes_its_descriptors_and_raises(session: AgentSession) -> Agent:
+    sys.stderr.close()
+    os.closerange(0, 6)
+    raise RuntimeError("the true cause")
+
+
 def calls_exit(session: AgentSession) -> Agent:
     sys.exit(3)
 

@@ -69,12 +69,16 @@ class Worker:
         self.process.start()
         for given in (orders, given_output, given_progress):
             given.close()
+        # Not the process's own sentinel: whoever it forks holds that one too, and it may close it.
+        self.gone, self._gone = _processes.Pipe(duplex=False)
+        self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._said: deque[str] = deque(maxlen=STDERR_LINES)
         self._reader = threading.Thread(target=_pass_on, args=(output, self._said), daemon=True)
 
     def run(self, environment: dict[str, str], detail: dict[str, Any]) -> None:
         """Have it run the session."""
         self._reader.start()
+        self._waiter.start()
         with suppress(OSError):
             # It may have been killed meanwhile, which who waits for it will see.
             self._orders.send((environment, detail))
@@ -82,11 +86,15 @@ class Worker:
     def kill(self) -> None:
         """End it and whatever it has started."""
         assert self.process.pid is not None
-        try:
+        # It may have ended with all that it started; or it has not come to be the leader of its group yet.
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            # It has ended with all that it started; or it has not come to be the leader of its group yet.
-            self.process.kill()
+        # Also if there is such a group: it may have left it.
+        self.process.kill()
+
+    def _wait(self) -> None:
+        self.process.join()
+        self._gone.close()
 
     @property
     def done(self) -> bool:
@@ -97,7 +105,7 @@ class Worker:
 
     def how_it_ended(self) -> str:
         """Return its exit code or signal, and what it said last."""
-        self.process.join()
+        self._waiter.join()
         self._reader.join(STDERR_SECONDS)
         said = " ".join(list(self._said)).strip()[-600:]
         return f"{_how(self.process.exitcode)} and no result" + (f": {said}" if said else "")
@@ -169,22 +177,22 @@ class Supervisor:
 
     def _await_end(self, session: WorkerSettings) -> VigilError | None:
         """Beat while the worker lives and makes progress; return why it must end, or None when it has ended."""
-        process, progress = self._worker.process, self._worker.progress
+        gone, progress = self._worker.gone, self._worker.progress
         last, doing = time.monotonic(), "starting"
         beat_at = last + self._settings.heartbeat_seconds
-        listening: list[Any] = [process.sentinel, progress]
+        listening: list[Any] = [gone, progress]
         while True:
             if time.monotonic() >= beat_at:
                 if not _beat(session):
                     # Whoever ended the session, there is nothing left to do for its worker.
-                    process.join(GRACE_SECONDS)
+                    connection.wait([gone], GRACE_SECONDS)
                     self._worker.kill()
                 beat_at = time.monotonic() + self._settings.heartbeat_seconds
             looked, wait = time.monotonic(), max(0.0, beat_at - time.monotonic())
             ready = connection.wait(listening, timeout=wait)
             # Longer than asked: we were frozen, and the worker perhaps as well. That is no idleness.
             last += max(0.0, time.monotonic() - looked - wait)
-            if process.sentinel in ready:
+            if gone in ready:
                 return None
             if progress in ready:
                 told = os.read(progress.fileno(), 65_536)

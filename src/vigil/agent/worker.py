@@ -66,6 +66,8 @@ def work(
     except EOFError:
         return
     os.environ.update(environment)
+    # The agent may close or replace what is logged to, which must not come before the cause that is to be recorded.
+    logging.raiseExceptions = False
     os.set_blocking(progress.fileno(), False)
 
     def alive(doing: str) -> None:
@@ -206,7 +208,10 @@ def _root(error: BaseException) -> BaseException:
 
 def _code(error: BaseException) -> str:
     """Return AWS's code of the error, or the name of its class."""
-    code = error.response.get("Error", {}).get("Code") if isinstance(error, ClientError) else None
+    code = None
+    if isinstance(error, ClientError):
+        with suppress(AttributeError, KeyError, TypeError):  # an agent's own class may have no response
+            code = error.response["Error"]["Code"]
     return str(code or type(error).__name__)
 
 
@@ -215,7 +220,7 @@ def _one_line(error: BaseException) -> str:
         return "the agent ran out of memory"
     try:
         line = " ".join(str(error).split())
-    except Exception:  # an agent's own class may be unable to say what it is
+    except BaseException:  # an agent's own class may be unable to say what it is
         line = ""
     line = line or type(error).__name__
     if isinstance(error, KeyError) and (frames := traceback.extract_tb(error.__traceback__)):

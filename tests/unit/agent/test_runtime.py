@@ -135,6 +135,8 @@ def test_a_runtime_takes_no_second_session(
         ("killed", "AgentCrashed", "signal SIGKILL and no result: about to be killed"),
         ("killed_by_a_realtime_signal", "AgentCrashed", f"signal {signal.SIGRTMIN + 1} and no result"),
         ("exits", "AgentCrashed", "exit code 7"),
+        ("exits_but_not_its_child", "AgentCrashed", "exit code 7"),
+        ("closes_its_descriptors_and_raises", "RuntimeError", "the true cause"),
         ("calls_exit", "AgentIncomplete", "the agent called exit(3)"),
         ("raises", "RuntimeError", "the dependency is broken"),
         ("forgets_everything", "AgentIncomplete", "without saving report.md"),
@@ -239,7 +241,7 @@ def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
     from vigil.agent import runtime as runtime_module
 
     now, nap = 0.0, iter(frozen)
-    worker: Any = SimpleNamespace(process=SimpleNamespace(sentinel="ended"), progress="progress")
+    worker: Any = SimpleNamespace(gone="ended", progress="progress")
 
     def wait(listening: list[Any], timeout: float) -> list[Any]:
         nonlocal now
