@@ -135,11 +135,13 @@ class AgentHost:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
         }
+        server = self._fork_server()
         try:
-            running = _Running(self._fork_server().start(address, environment), address, token)
+            running = _Running(server.start(address, environment), address, token)
         except LocalStackError:
-            # Another one, for the next invocation.
-            self._server = None
+            if server.closed:
+                # Another one, for the next invocation.
+                self._server = None
             raise
         self._running[running.pid] = running
         self._tokens[token] = runtime

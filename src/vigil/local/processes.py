@@ -46,7 +46,8 @@ class ForkServer:
 
     def __init__(self, log: Path, environment: Mapping[str, str], ended: Callable[[int], None]) -> None:
         self._link, theirs = Pipe()
-        self._started: queue.SimpleQueue[int | str] = queue.SimpleQueue()
+        self._started: queue.SimpleQueue[tuple[str, int | str]] = queue.SimpleQueue()
+        self._missed = 0
         self._running: set[int] = set()
         self._ended = ended
         with log.open("ab") as output:
@@ -66,14 +67,25 @@ class ForkServer:
     def start(self, address: str, environment: Mapping[str, str]) -> int:
         """Start a runtime on a Unix socket and return its process id. One call at a time.
 
-        Raises LocalStackError if the server has ended or does not answer; then it is of no more use.
+        Raises LocalStackError if it cannot be started, or if the server has ended or does not answer.
         """
+        deadline, answered = time.monotonic() + START_SECONDS, None
         try:
             self._link.send((address, dict(environment)))
-            started = self._started.get(timeout=START_SECONDS)
-        except (OSError, queue.Empty) as error:
-            self.close()
+            while answered != address:
+                answered, started = self._started.get(timeout=max(0.0, deadline - time.monotonic()))
+                if answered not in (address, "") and isinstance(started, int):
+                    # Nobody waits for it any more.
+                    self.stop(started)
+                elif answered == "":
+                    raise EOFError
+        except (OSError, EOFError, queue.Empty) as error:
+            self._missed += 1
+            # A machine that is slow for once, or slept, must not cost those who run.
+            if self._missed > 1 or not self._running or not isinstance(error, queue.Empty):
+                self.close()
             raise LocalStackError("the server that starts agents has ended or does not answer; see the log") from error
+        self._missed = 0
         if isinstance(started, str):
             raise LocalStackError(f"no agent can be started: {started}")
         return started
@@ -82,6 +94,11 @@ class ForkServer:
         """Have a runtime stop its session and end, in a moment."""
         with suppress(OSError):
             self._link.send(pid)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no more use."""
+        return self._keeper.stdin is None or self._keeper.stdin.closed
 
     def close(self) -> None:
         """End every runtime, and with it its session. Not gently: there is no AWS left to record it in."""
@@ -95,14 +112,15 @@ class ForkServer:
     def _listen(self) -> None:
         with suppress(EOFError, OSError):
             while True:
-                pid, begins = self._link.recv()
-                if begins:
+                pid, address = self._link.recv()
+                if address:
                     if isinstance(pid, int):
                         self._running.add(pid)
-                    self._started.put(pid)
+                    self._started.put((address, pid))
                 else:
                     self._running.discard(pid)
                     self._tell(pid)
+        self._started.put(("", "the server has ended"))
         for pid in self._running:
             self._tell(pid)
 
@@ -170,7 +188,7 @@ def _serve(link: "connection.Connection[Any, Any]", keeper: int) -> None:
                 for pid in _ended():
                     if kill_at.pop(pid, None) is not None:
                         _sweep(kill_at)
-                        link.send((pid, False))
+                        link.send((pid, ""))
             for pid in [pid for pid, moment in kill_at.items() if moment <= time.monotonic()]:
                 os.kill(pid, signal.SIGKILL)
                 kill_at[pid] = inf
@@ -181,10 +199,10 @@ def _serve(link: "connection.Connection[Any, Any]", keeper: int) -> None:
                     try:
                         pid = _fork(address, environment, (link.fileno(), keeper, woken, wake))
                     except OSError as error:
-                        link.send((str(error), True))
+                        link.send((str(error), address))
                     else:
                         kill_at[pid] = inf
-                        link.send((pid, True))
+                        link.send((pid, address))
                 elif order in kill_at:
                     os.kill(order, signal.SIGTERM)
                     kill_at[order] = time.monotonic() + STOP_SECONDS
@@ -203,7 +221,12 @@ def _fork(address: str, environment: dict[str, str], inherited: Collection[int])
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(address)
     listening.listen()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        listening.close()
+        os.unlink(address)
+        raise
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -220,6 +243,8 @@ def _run(listening: socket.socket, environment: dict[str, str]) -> None:
 
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Not the keeper's group: a worker may move to ours, and ends its group when we have ended.
+    os.setpgid(0, 0)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
