@@ -332,9 +332,9 @@ def test_a_phase_needs_a_name_that_a_key_can_hold(journal: Journal, new_session:
 
 
 def test_sessions_are_listed_newest_first_and_by_status(journal: Journal, new_session: NewSession) -> None:
-    old = new_session("ODD", "2030-01-01T00:00:00.000Z")
-    new = new_session("ODD", "2031-01-01T00:00:00.000Z")
+    old = new_session("ODD", "9030-01-01T00:00:00.000Z")
+    new = new_session("ODD", "9031-01-01T00:00:00.000Z")
     assert [s.session_id for s in journal.recent(2)] == [new, old]
     assert [s.session_id for s in journal.recent(1)] == [new]
-    busy = new_session(Status.BUSY, "2032-01-01T00:00:00.000Z")
+    busy = new_session(Status.BUSY, "9032-01-01T00:00:00.000Z")
     assert journal.recent(1, Status.BUSY)[0].session_id == busy

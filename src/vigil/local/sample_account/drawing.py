@@ -11,7 +11,7 @@ Choices = Mapping[str, Any]
 """By name: a tuple is a range to draw from evenly, a list is one of these, everything else is the value itself."""
 
 WELL_SIZED: Choices = {
-    "runtime": ["python3.12", "python3.13", "nodejs24.x", "java21", "provided.al2023"],
+    "runtime": ["python3.12", "python3.13", "provided.al2023", "java21", "provided.al2023"],
     "architecture": "arm64",
     "memory_mb": [256, 512, 1024, 1536],
     "need": (0.68, 0.84),  # of memory, at most

@@ -80,7 +80,7 @@ _ROOMY = _recipe(
 )  # fmt: skip
 _FITTED = _ROOMY | _recipe(memory_mb=[1024, 1536], cpu=(0.05, 0.65))
 _X86 = _recipe(
-    ARM64, architecture="x86_64", runtime=["python3.12", "python3.13", "nodejs24.x", "java21"],
+    ARM64, architecture="x86_64", runtime=["python3.12", "python3.13", "provided.al2023", "java21"],
     retention_days=[60, 90, 180],
 )  # fmt: skip
 _OLD_LOGS = _recipe(LOG_RETENTION, retention_days=None, old_log_bytes=[600_000, 900_000, 1_200_000])
@@ -148,7 +148,7 @@ TRAPS: dict[str, Recipe] = {
     "smallest": _recipe(memory_mb=128, need=(0.4, 0.5), timeout_seconds=[2, 3, 5]),
     # SnapStart would cost more than it saves, or does not exist.
     "slow start": _recipe(
-        tolerated=(INIT_COST,), runtime=["python3.13", "nodejs24.x"], init_ms=(2500.0, 6000.0), init=(0.2, 0.4),
+        tolerated=(INIT_COST,), runtime=["python3.13", "provided.al2023"], init_ms=(2500.0, 6000.0), init=(0.2, 0.4),
         daily_invocations=6_000,
     ),
     "mended errors": _recipe(failing_share=0.4, failing_days=5, failing_ended_days=9, daily_invocations=6_000),
