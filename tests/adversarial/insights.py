@@ -125,7 +125,7 @@ def _discovered(event: Event) -> dict[str, Any]:
             if match := re.search(pattern, event.message):
                 row[name] = float(match[1]) * unit
     elif event.message.startswith("{"):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             row.update(_flat("", json.loads(event.message)))
     return row
 
