@@ -35,7 +35,7 @@ class Life:
     sleeps: float = float("inf")
     """When the machine of both agent and workflow falls asleep, as a laptop does."""
     asleep: float = 0
-    """How long it sleeps. Nobody's waiting is shorter for that; and who asks for the time after it is told the true."""
+    """How long it sleeps. The waits that run go on afterwards; the clock shows the true time."""
 
     @property
     def ended(self) -> float:

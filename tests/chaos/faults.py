@@ -58,7 +58,7 @@ def retried(times: int) -> Bound:
 
 
 def given_up(seconds: int) -> Bound:
-    """The time-out of a task that hangs, and the pause before its second try."""
+    """The timeout of a task that hangs, and the pause before its second try."""
     return exactly(f"{seconds} s + 1 s", seconds + 1)
 
 

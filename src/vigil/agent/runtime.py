@@ -69,7 +69,7 @@ class Worker:
         self.process.start()
         for given in (orders, given_output, given_progress):
             given.close()
-        # Not the process's own sentinel: whoever it forks holds that one too, and it may close it.
+        # Not the process's own sentinel: children of the process hold it too, and the process may close it.
         self.gone, self._gone = _processes.Pipe(duplex=False)
         self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._said: deque[str] = deque(maxlen=STDERR_LINES)
@@ -147,7 +147,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """End the worker, and fail the session as AgentStopped unless it has ended."""
-        # Ended first: to record it may take long, and whoever stops us may not wait for either.
+        # Ended first: recording it may take long, and the caller may not wait for either.
         self._stopped = True
         self._worker.kill()
         if self._session is not None and not self.ended.is_set():
