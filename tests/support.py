@@ -53,17 +53,22 @@ def let_go(table: Any, session_id: str) -> None:
     table.put_item(Item={"PK": session_id, "SK": f"{ARTIFACT_SK_PREFIX}go", "key": "none"})
 
 
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the name: state, parent, and so on; none if there is no process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that has ended and whose parent has not asked how does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def parent_of(pid: int) -> int:
     """Return the parent of a process that lives."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return int(_stat(pid)[1])
 
 
 def ask(

@@ -19,6 +19,7 @@ from tests.chaos import agents, server
 from tests.support import Workflow, ask, is_alive, let_go, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, synthesize
+from vigil.local.processes import children
 from vigil.local.stack import STATE, LocalStack
 from vigil.names import Env, Output, Parameter
 from vigil.session import RECORD_SK, TERMINAL, Status
@@ -333,17 +334,8 @@ def _break_invoker(stack: LocalStack) -> None:
     awslambda.update_function_configuration(FunctionName=name, Handler="broken.handler", Timeout=LAMBDA_TIMEOUT)
 
 
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name: state, parent, and so on; none if there is no process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
 def _children(pid: int) -> list[int]:
-    everybody = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    return [other for other in everybody if _stat(other)[1:2] == [str(pid)] and is_alive(other)]
+    return list(filter(is_alive, children(pid)))
 
 
 def _command(pid: int) -> str:

@@ -238,10 +238,10 @@ def _beat(settings: WorkerSettings) -> bool:
     return True
 
 
-def _fail(settings: WorkerSettings, error: VigilError, attempts: int = END_ATTEMPTS) -> None:
+def _fail(settings: WorkerSettings, error: VigilError) -> None:
     """Fail the session unless it has ended; only if it is this worker's, since another host may have been first."""
     try:
-        _journal(settings.region, settings.table, attempts).fail(
+        _journal(settings.region, settings.table, END_ATTEMPTS).fail(
             settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
         )
     except SessionEnded:

@@ -29,7 +29,15 @@ from strands.multiagent.swarm import Swarm
 from vigil.agent.budget import Budget
 from vigil.agent.outcome import RAISED, check_finished, cut_off
 from vigil.agent.session import AgentSession
-from vigil.errors import AgentIncomplete, AgentUnsupported, AwsUnavailable, MissingSetting, SessionEnded, VigilError
+from vigil.errors import (
+    AgentIncomplete,
+    AgentUnsupported,
+    AwsUnavailable,
+    MissingSetting,
+    ReportMissing,
+    SessionEnded,
+    VigilError,
+)
 from vigil.names import REPORT, Env
 from vigil.session import Usage
 from vigil.settings import WorkerSettings
@@ -166,9 +174,10 @@ def _conclude(session: AgentSession, result: object) -> None:
     if session.journal.get(session.session_id).terminal:
         return
     check_finished(result)
-    if not session.artifacts.exists(REPORT):
-        raise AgentIncomplete(f"the agent stopped without saving {REPORT} and without a final status")
-    session.complete()
+    try:
+        session.complete()
+    except ReportMissing as error:
+        raise AgentIncomplete(f"the agent stopped without saving {REPORT} and without a final status") from error
 
 
 def _failure(error: BaseException) -> tuple[str, str]:

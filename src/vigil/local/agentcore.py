@@ -30,13 +30,17 @@ SESSIONS_PER_SECOND = 25
 """How many new sessions AgentCore takes in a second, by its default quota."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Running:
-    """The runtime of a session: its process, its socket, and the token by which it asks for credentials."""
+    """The process of a session, on a socket, of what AgentCore calls a runtime."""
 
     pid: int
     address: str
     token: str
+    """By it, the process asks for its role's credentials."""
+    runtime: dict[str, Any]
+    accepted: bool = False
+    """Whether it has taken a session."""
 
 
 class AgentHost:
@@ -56,9 +60,7 @@ class AgentHost:
         self._server: ForkServer | None = None
         self._places = threading.Semaphore(whole_number(environment, Env.MAX_WORKERS, PLACES))
         self._running: dict[int, _Running] = {}
-        self._accepted: set[int] = set()
         self._sessions: dict[tuple[str, str], _Running] = {}
-        self._tokens: dict[str, dict[str, Any]] = {}
         self._begun: deque[float] = deque(maxlen=SESSIONS_PER_SECOND)
 
     def prepare(self) -> None:
@@ -83,8 +85,8 @@ class AgentHost:
         except httpx.TransportError as error:
             status, answer = 500, f"the agent's runtime process cannot be reached: {error}".encode()
         if status == 200:
-            self._accepted.add(running.pid)
-        elif running.pid not in self._accepted:
+            running.accepted = True
+        elif not running.accepted:
             # It has no session, and without one it would not end.
             self.stop_session(runtime["agentRuntimeArn"], session_id)
         return status, answer
@@ -137,14 +139,13 @@ class AgentHost:
         }
         server = self._fork_server()
         try:
-            running = _Running(server.start(address, environment), address, token)
+            running = _Running(server.start(address, environment), address, token, runtime)
         except LocalStackError:
             if server.closed:
                 # Another one, for the next invocation.
                 self._server = None
             raise
         self._running[running.pid] = running
-        self._tokens[token] = runtime
         return running
 
     def _fork_server(self) -> ForkServer:
@@ -161,14 +162,12 @@ class AgentHost:
                 # It started after we had given up.
                 return
             self._sessions = {key: other for key, other in self._sessions.items() if other is not running}
-            self._accepted.discard(pid)
-            del self._tokens[running.token]
         Path(running.address).unlink(missing_ok=True)
         self._places.release()
 
     def credentials(self, token: str) -> tuple[int, bytes]:
         """Answer a request for the credentials of the role whose runtime ``token`` was given to."""
-        runtime = self._tokens.get(token)
+        runtime = next((running.runtime for running in list(self._running.values()) if running.token == token), None)
         if runtime is None:
             return 403, b'{"message": "unknown token"}'
         # AWS signs the agent in as AgentCore's service, which no caller of AssumeRole can be; so register the session.

@@ -12,7 +12,7 @@ from vigil.local import agentcore
 now = 100.0
 agentcore.time = types.SimpleNamespace(monotonic=lambda: now)
 host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"), {"VIGIL_MAX_WORKERS": "100"})
-host._start = lambda runtime: agentcore._Running(0, "no.sock", "token")
+host._start = lambda runtime: agentcore._Running(0, "no.sock", "token", runtime)
 agentcore._post = lambda *_: (200, b"")
 invoke = lambda session: host.invoke({"agentRuntimeArn": "arn"}, session, b"")[0]
 first = [invoke(f"first-{i}") for i in range(26)]
