@@ -302,6 +302,16 @@ def test_a_role_cannot_pass_for_the_root(stack: LocalStack, nobody: Credentials)
                 assert send(stack, "POST", target, body, **told)[0] in (400, 403)
 
 
+def test_each_of_several_refused_uploads_is_told_why(stack: LocalStack) -> None:
+    """boto3 sends the body of an upload after the server's consent, and uses a connection again."""
+    retries = {"total_max_attempts": 1}
+    session = boto3.Session(stack.secrets.access_key_id, "another secret", region_name=REGION)
+    s3 = session.client("s3", endpoint_url=stack.endpoint, config=boto3.session.Config(retries=retries))
+    for _ in range(3):
+        with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+            s3.put_object(Bucket=stack.outputs[Output.BUCKET], Key="refused", Body=b"text")
+
+
 def test_what_a_presigned_address_is_for_cannot_be_changed(stack: LocalStack) -> None:
     s3, bucket = stack.client("s3"), stack.outputs[Output.BUCKET]
     s3.put_object(Bucket=bucket, Key="presigned", Body=b"text")

@@ -285,7 +285,8 @@ class _Answering:
 
 
 async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    told = {**headers, "content-length": str(len(body))}
+    # The body of the request may not have been read: what follows it must not be taken for the next request.
+    told = {**headers, "content-length": str(len(body)), "connection": "close"}
     pairs = [(name.lower().encode(), value.encode()) for name, value in told.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
