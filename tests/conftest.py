@@ -66,6 +66,9 @@ def draw_zone(seed: int) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     seed = config.getoption("randomly_seed")
+    # The developer's own account, profile and region are no part of the tests.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
     os.environ["TZ"] = draw_zone(seed)
     time.tzset()
     hypothesis.core.global_force_seed = seed
