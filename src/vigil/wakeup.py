@@ -13,7 +13,7 @@ logger = logging.getLogger("vigil.wakeup")
 
 
 def waker(client: "SFNClient") -> Callable[[str], None]:
-    """Return a function that wakes the workflow that waits with a task token. It never raises.
+    """Return a function that wakes the workflow that waits with a task token. A wake-up that is refused is logged.
 
     A wake-up carries nothing: the workflow reads the table. One that gets lost costs the rest of the safety interval.
     """

@@ -1,5 +1,6 @@
 """How a run of an agent ended: only the end of its turn is one; whatever else stopped it is why the session failed."""
 
+import asyncio
 import inspect
 import re
 from concurrent.futures import Future
@@ -28,11 +29,12 @@ STOPPED = {
 }
 """Error code and meaning of each stop reason but ``end_turn``; any other becomes a code of its own words."""
 
-RAISED = {
+RAISED: dict[type[BaseException], str] = {
+    asyncio.CancelledError: "cancelled",
     ContextWindowOverflowException: "model_context_window_exceeded",
     MaxTokensReachedException: "max_tokens",
 }
-"""Stop reasons that Strands raises instead of returning them."""
+"""Stop reasons that are raised instead of returned."""
 
 
 def check_finished(result: object) -> None:
@@ -56,7 +58,10 @@ def check_finished(result: object) -> None:
             if any(node.execution_status is Status.EXECUTING for node in nodes):
                 raise cut_off("cancelled")
         if result.status is not Status.COMPLETED:
-            raise AgentIncomplete(f"the agents stopped with the status {result.status.value}")
+            raise AgentIncomplete(
+                f"the agents stopped with the status {result.status.value}: they reached a limit that their"
+                f" {type(result).__name__.removesuffix('Result').lower()} sets, or a hook cancelled one of them"
+            )
     elif isinstance(result, list | tuple | dict):
         for part in result.values() if isinstance(result, dict) else result:
             check_finished(part)

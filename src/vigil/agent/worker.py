@@ -210,7 +210,8 @@ def _root(error: BaseException) -> BaseException:
         seen.add(id(error))
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        elif error.__cause__ is not None:
+        # asyncio cancels what takes too long, and raises TimeoutError from that: the time is the cause.
+        elif error.__cause__ is not None and not isinstance(error.__cause__, asyncio.CancelledError):
             error = error.__cause__
     return error
 

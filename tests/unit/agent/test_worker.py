@@ -164,7 +164,9 @@ CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
     ),
     (lambda: while_handling(denied(), suppress=True), "LookupError", "no rates"),
     # No Exception
-    (lambda: asyncio.CancelledError("scope"), "CancelledError", "scope"),
+    (lambda: asyncio.CancelledError("scope"), "AgentCancelled", stopped("cancelled")),
+    # What asyncio.timeout raises.
+    (lambda: chain(TimeoutError(), asyncio.CancelledError()), "TimeoutError", "TimeoutError"),
     (KeyboardInterrupt, "KeyboardInterrupt", "KeyboardInterrupt"),
     (GeneratorExit, "GeneratorExit", "GeneratorExit"),
     (lambda: SystemExit(3), "AgentIncomplete", "the agent called exit(3)"),
