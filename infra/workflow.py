@@ -311,11 +311,16 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "TableName": table_name,
                 "Key": session_key,
                 "UpdateExpression": "SET task_token = :token",
-                "ConditionExpression": "#status IN (:initiated, :busy)",
+                # On another execution's record, it would take the place of that one's token.
+                "ConditionExpression": (
+                    "#status IN (:initiated, :busy)"
+                    " AND (attribute_not_exists(execution_arn) OR execution_arn = :execution)"
+                ),
                 "ExpressionAttributeNames": {"#status": "status"},
                 "ExpressionAttributeValues": {
                     **{f":{status.lower()}": {"S": status} for status in ALLOWED_FROM[Status.FAILED]},
                     ":token": {"S": "{% $states.context.Task.Token %}"},
+                    ":execution": {"S": "{% $states.context.Execution.Id %}"},
                 },
             },
             "TimeoutSeconds": (

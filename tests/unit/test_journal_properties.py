@@ -236,3 +236,13 @@ def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(table: Any, emb
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
+
+
+def test_no_workflow_waits_on_the_record_of_another_execution(table: Any, embedded: LocalStack) -> None:
+    """Its token would take the place of the token of the one that nobody would then wake."""
+    writers = Writers(table, embedded.client("dynamodb"))
+    writers._do("duplicate begins")
+    writers._task("WaitForChange", OWN)
+    assert "task_token" not in writers.record
+    writers._task("WaitForChange", OTHER)
+    assert "task_token" in writers.record
