@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.core
+import hypothesis.internal.conjecture.providers as drawing
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -72,6 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["TZ"] = draw_zone(seed)
     time.tzset()
     hypothesis.core.global_force_seed = seed
+    # Hypothesis also tries the constants of all modules that are loaded, which depends on what ran before.
+    drawing._get_local_constants = lambda: drawing._local_constants
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ from vigil.names import Env, Output, Parameter
 from vigil.session import Failure, Status
 from vigil.wakeup import waker
 
-SESSIONS = 30
+SESSIONS, ROUNDS = 15, 12
 LANES = 4
 
 
@@ -83,12 +83,17 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
             aim[0] *= 1.3 if workflow.states(arn).count("WaitForChange") == 2 else 1 / 1.3
         return status, errors
 
+    refused: set[bool] = set()
     with ThreadPoolExecutor(LANES) as pool:
-        ends = list(pool.map(race, range(SESSIONS)))
-    refused = sum("DynamoDb.ConditionalCheckFailedException" in errors for _, errors in ends)
-    # Both orders of the two writes were met, and nobody had to wait for the time to pass.
-    assert 0 < refused < SESSIONS
-    assert not any("States.Timeout" in errors for _, errors in ends)
+        # Until both orders of the two writes were met. On a machine with a lot to do, it takes longer to aim.
+        for number in range(ROUNDS):
+            ends = list(pool.map(race, range(number * SESSIONS, (number + 1) * SESSIONS)))
+            # Nobody had to wait for the time to pass.
+            assert not any("States.Timeout" in errors for _, errors in ends)
+            refused |= {"DynamoDb.ConditionalCheckFailedException" in errors for _, errors in ends}
+            if number and len(refused) == 2:
+                break
+    assert refused == {False, True}
 
 
 SAFETY, HEARTBEAT = st.integers(30, 3600), st.integers(1, 300)
