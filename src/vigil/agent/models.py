@@ -25,7 +25,7 @@ ATTEMPTS = 3
 CALL_SECONDS = 300.0
 """The longest that one attempt of a call may take."""
 BACKOFF_SECONDS = 3.0
-"""The longest that the waits between the attempts take together: 1 s and 2 s."""
+"""The longest that the waits between the attempts take together at Bedrock: 1 s and 2 s."""
 WAITING = 0.9
 """The part of ProgressSeconds that waiting may take; the rest is left for the work around it."""
 
@@ -37,11 +37,11 @@ def make_model(spec: str, region: str) -> "Model":
     is not installed.
     """
     provider, _, model_id = spec.partition("/")
-    attempts, connect, answer = call_limits(_progress_seconds())
     if provider not in _PROVIDERS or not model_id:
         # Not at the top: the command line and the embedded AWS need no more than the stand-in's name.
         from strands.models import BedrockModel
 
+        attempts, connect, answer = call_limits(_progress_seconds(), BACKOFF_SECONDS)
         config = Config(
             retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=connect, read_timeout=answer
         )
@@ -59,7 +59,8 @@ def make_model(spec: str, region: str) -> "Model":
         raise MissingSetting(
             f"{Env.MODEL}={spec} needs the package strands-agents[{provider}] in the agent's environment"
         ) from error
-    name, arguments = _PROVIDERS[provider]
+    name, backoff, arguments = _PROVIDERS[provider]
+    attempts, connect, answer = call_limits(_progress_seconds(), backoff)
     model: Model = getattr(module, name)(model_id=model_id, **arguments(attempts, connect + answer))
     return model
 
@@ -74,12 +75,13 @@ def retry_strategy() -> "ModelRetryStrategy":
     return ModelRetryStrategy(max_delay=int(WAITING * _progress_seconds()))
 
 
-def call_limits(progress_seconds: int) -> tuple[int, float, float]:
+def call_limits(progress_seconds: int, backoff: float) -> tuple[int, float, float]:
     """Return (attempts, seconds to connect, seconds to answer) of a call that ends in less than ``progress_seconds``.
 
-    Where the waits between the attempts would take most of them, there is one attempt.
+    The waits between the attempts take up to ``backoff`` seconds. Where they would take most of the time, there is one
+    attempt.
     """
-    attempts, backoff = (ATTEMPTS, BACKOFF_SECONDS) if progress_seconds >= 5 else (1, 0.0)
+    attempts, backoff = (ATTEMPTS, backoff) if 3 * progress_seconds >= 5 * backoff else (1, 0.0)
     attempt = (WAITING * progress_seconds - backoff) / attempts
     connect = min(5.0, attempt / 5)
     return attempts, connect, min(CALL_SECONDS, attempt - connect)
@@ -89,9 +91,11 @@ def _progress_seconds() -> int:
     return whole_number(os.environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS)
 
 
-_PROVIDERS: dict[str, tuple[str, Callable[[int, float], dict[str, Any]]]] = {
+_PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] = {
+    # Its client waits for as long as the answer's Retry-After says, up to 60 s.
     "anthropic": (
         "AnthropicModel",
+        60.0 * (ATTEMPTS - 1),
         lambda attempts, seconds: {
             "max_tokens": MAX_TOKENS,
             "client_args": {"timeout": seconds, "max_retries": attempts - 1},
@@ -100,15 +104,18 @@ _PROVIDERS: dict[str, tuple[str, Callable[[int, float], dict[str, Any]]]] = {
     # The address is OLLAMA_HOST, or Ollama's default. Its client tries once.
     "ollama": (
         "OllamaModel",
+        BACKOFF_SECONDS,
         lambda attempts, seconds: {"host": None, "max_tokens": MAX_TOKENS, "ollama_client_args": {"timeout": seconds}},
     ),
+    # As Anthropic's, up to 120 s.
     "openai": (
         "OpenAIModel",
+        120.0 * (ATTEMPTS - 1),
         lambda attempts, seconds: {
             "params": {"max_completion_tokens": MAX_TOKENS},
             "client_args": {"timeout": seconds, "max_retries": attempts - 1},
         },
     ),
 }
-"""Providers beside Bedrock: the class in strands.models.<provider>, and what it needs beside the model's id for so many
-attempts, each of so many seconds."""
+"""Providers beside Bedrock: the class in strands.models.<provider>, the longest that its client waits between the
+attempts of a call, and what the class needs beside the model's id for so many attempts, each of so many seconds."""

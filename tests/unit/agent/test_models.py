@@ -4,16 +4,18 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
+import anyio
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
-from strands import Agent
+from strands import Agent, ModelRetryStrategy
 from strands.types.exceptions import ModelThrottledException
 from strands.types.streaming import StreamEvent
 
@@ -28,9 +30,11 @@ from vigil.session import Failure, Session
 class Silent(BaseHTTPRequestHandler):
     """A server's handler that logs nothing."""
 
-    def answer(self, status: int, document: object) -> None:
+    def answer(self, status: int, document: object, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         body = json.dumps(document).encode()
         self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -112,13 +116,44 @@ def test_a_provider_whose_package_is_missing_is_named_with_the_package(monkeypat
         make_model("ollama/llama3", "us-east-1")
 
 
-@given(st.integers(1, 28_800))
-def test_all_attempts_of_a_call_end_before_the_agent_seems_to_hang(progress_seconds: int) -> None:
-    attempts, connect, answer = call_limits(progress_seconds)
+@given(st.integers(1, 28_800), st.sampled_from([BACKOFF_SECONDS, 120.0, 240.0]))
+def test_all_attempts_of_a_call_end_before_the_agent_seems_to_hang(progress_seconds: int, backoff: float) -> None:
+    attempts, connect, answer = call_limits(progress_seconds, backoff)
     assert connect > 0
     assert answer > 0
-    assert attempts == (ATTEMPTS if progress_seconds >= 5 else 1)
-    assert attempts * (connect + answer) + (attempts > 1) * BACKOFF_SECONDS < progress_seconds
+    assert attempts == (ATTEMPTS if progress_seconds >= backoff * 5 / 3 else 1)
+    assert attempts * (connect + answer) + (attempts > 1) * backoff < progress_seconds
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai"])
+@pytest.mark.parametrize("retry_after", [60, 120])
+@pytest.mark.parametrize(("progress_seconds", "attempts"), [(60, 1), (900, ATTEMPTS)])
+def test_a_provider_that_says_when_to_come_back_is_not_waited_for_too_long(
+    monkeypatch: pytest.MonkeyPatch, provider: str, retry_after: int, progress_seconds: int, attempts: int
+) -> None:
+    timeouts: list[float] = []
+    waits: list[float] = []
+    sleep = anyio.sleep
+
+    class Throttling(Silent):
+        def do_POST(self) -> None:
+            timeouts.append(float(self.headers["X-Stainless-Read-Timeout"]))
+            self.answer(429, {"error": {"message": "not now"}}, {"Retry-After": str(retry_after)})
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        await sleep(0)
+
+    with served(Throttling) as address:
+        monkeypatch.setenv(f"{provider.upper()}_BASE_URL", address)
+        monkeypatch.setenv(f"{provider.upper()}_API_KEY", "a-key")
+        monkeypatch.setenv(Env.PROGRESS_SECONDS, str(progress_seconds))
+        monkeypatch.setattr("anyio.sleep", wait)
+        model = make_model(f"{provider}/x", "us-east-1")
+        with pytest.raises(ModelThrottledException):
+            Agent(model=model, callback_handler=None, retry_strategy=ModelRetryStrategy(max_attempts=1))("Hi")
+    assert (len(timeouts), len(waits)) == (attempts, attempts - 1)
+    assert sum(timeouts) + sum(waits) < progress_seconds
 
 
 @pytest.mark.parametrize(("progress_seconds", "attempts"), [(2, 1), (5, ATTEMPTS)])
