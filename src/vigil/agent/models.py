@@ -33,8 +33,8 @@ WAITING = 0.9
 def make_model(spec: str, region: str) -> "Model":
     """Return the model that ``spec`` names: a Bedrock model id or ARN, or ``provider/model-id``.
 
-    All attempts of a call end within the environment's ProgressSeconds. Raises MissingSetting if the provider's package
-    is not installed.
+    All attempts of a call end within the environment's ProgressSeconds, unless an answer goes on arriving, which is
+    progress. Raises MissingSetting if the provider's package is not installed.
     """
     provider, _, model_id = spec.partition("/")
     if provider not in _PROVIDERS or not model_id:

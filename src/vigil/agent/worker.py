@@ -12,8 +12,9 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing import connection, parent_process
@@ -23,8 +24,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 from strands import Agent
 from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
+from strands.middleware import InvokeModelContext, InvokeModelStage, MiddlewareNext
 from strands.multiagent.graph import Graph
 from strands.multiagent.swarm import Swarm
+from strands.types.events import TypedEvent
 
 from vigil.agent.budget import Budget
 from vigil.agent.outcome import RAISED, check_finished, cut_off
@@ -44,6 +47,8 @@ from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
+ANSWER_SECONDS = 0.5
+"""How often an answer that is streamed counts as progress."""
 DONE = b"done"
 """What the worker tells its runtime once its session has its end on record."""
 
@@ -250,6 +255,19 @@ def _record(session: AgentSession, usage: Usage) -> None:
 
 def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:
     """Tell ``alive`` whenever the agent calls its model or a tool, or hears from it."""
+
+    async def answers(
+        context: InvokeModelContext, invoke: MiddlewareNext[InvokeModelContext, TypedEvent]
+    ) -> AsyncGenerator[TypedEvent, None]:
+        told = time.monotonic()
+        async for event in invoke(context):
+            if time.monotonic() - told >= ANSWER_SECONDS:
+                alive("the model answers")
+                told = time.monotonic()
+            yield event
+
+    # A slow model may stream its answer for longer than an agent may go without progress.
+    agent.add_middleware(InvokeModelStage, answers)
     agent.add_hook(lambda event: alive("calling the model"), BeforeModelCallEvent)
     agent.add_hook(lambda event: alive("the model has answered"), AfterModelCallEvent)
     agent.add_hook(lambda event: alive(_tool_name(event)), BeforeToolCallEvent)

@@ -2,16 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from botocore.exceptions import ClientError
+from strands import Agent
 from strands.types.exceptions import ContextWindowOverflowException
+from strands.types.streaming import StreamEvent
 
+from tests.agents import Scripted
 from vigil.agent.outcome import STOPPED
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import load_agent, logger, run
@@ -33,6 +36,24 @@ def test_the_supervisor_hears_of_every_call_of_the_model_and_of_a_tool(session: 
         *(line for name in tools for line in (*model, f"tool {name}", f"tool {name} has answered")),
         *model,
     ]
+
+
+class Slow(Scripted):
+    """Takes a while for each part of its answer."""
+
+    async def stream(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+        async for event in super().stream():
+            await asyncio.sleep(0.1)
+            yield event
+
+
+def test_a_model_that_goes_on_answering_makes_progress(end_of: EndOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vigil.agent.worker.ANSWER_SECONDS", 0.05)
+    told: list[str] = []
+    end_of(lambda session: Agent(model=Slow("slow", []), callback_handler=None), alive=told.append)
+    first, *answers, last = told
+    assert (first, set(answers), last) == ("calling the model", {"the model answers"}, "the model has answered")
+    assert len(answers) >= 5
 
 
 def test_a_note_is_a_sign_of_progress_too(session: AgentSession) -> None:
