@@ -121,7 +121,9 @@ def run(session: AgentSession) -> None:
         logger.info("session %s had ended already", session.session_id)
     # Whatever it is, such as a cancellation or an exit: the session must end with it.
     except BaseException as error:
-        logger.exception("session %s failed", session.session_id)
+        # The agent may have added a handler or a filter that raises, and what is to be recorded is not that.
+        with suppress(Exception):
+            logger.exception("session %s failed", session.session_id)
         try:
             session.fail(*_failure(error))
         except SessionEnded:

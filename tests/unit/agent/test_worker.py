@@ -1,6 +1,7 @@
 """A session's run, in the test's own process: what it tells its supervisor, and whose session it leaves alone."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -54,6 +55,24 @@ def test_a_model_that_goes_on_answering_makes_progress(end_of: EndOf, monkeypatc
     first, *answers, last = told
     assert (first, set(answers), last) == ("calling the model", {"the model answers"}, "the model has answered")
     assert len(answers) >= 5
+
+
+class Broken(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError("no such log")
+
+
+def test_a_log_that_is_broken_is_not_the_cause(end_of: EndOf) -> None:
+    handler = Broken()
+
+    def factory(session: AgentSession) -> object:
+        logger.addHandler(handler)
+        raise RuntimeError("the true cause")
+
+    try:
+        assert end_of(factory).error == Failure("RuntimeError", "the true cause")
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_note_is_a_sign_of_progress_too(session: AgentSession) -> None:
