@@ -153,6 +153,17 @@ class AgentStopped(AgentError):
 class WorkflowEnded(VigilError):
     """The workflow ended before the session did."""
 
+    @classmethod
+    def of(cls, execution: Mapping[str, Any]) -> "WorkflowEnded":
+        """Return the error of a session whose execution ended, as Step Functions describes that."""
+        said = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
+        return cls.by(f"{execution['status']}{f', {said}' if said else ''}")
+
+    @classmethod
+    def by(cls, how: str) -> "WorkflowEnded":
+        """Return the error that says ``how`` the workflow ended."""
+        return cls(f"its workflow ended without it: {how}")
+
 
 class StoppedByOperator(VigilError):
     """Somebody ran ``vigil stop``."""

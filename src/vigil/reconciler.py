@@ -83,29 +83,27 @@ class Reconciler:
 
     def _close(self, session_id: str, execution_arn: str) -> bool:
         # Asked now: an event may be late, and the execution redriven meanwhile.
-        ended = self._how_it_ended(execution_arn)
-        if ended is None:
+        error = self._how_it_ended(execution_arn)
+        if error is None:
             return False
-        error = WorkflowEnded(f"its workflow ended without it: {ended}")
         if not self._journal.close(session_id, execution_arn, Failure(error.code, str(error))):
             return False
         logger.warning("session %s: %s", session_id, error)
         self._stop_agent(session_id)
         return True
 
-    def _how_it_ended(self, execution_arn: str) -> str | None:
-        """Return how the execution ended in a few words, or None if it runs."""
+    def _how_it_ended(self, execution_arn: str) -> WorkflowEnded | None:
+        """Return how the execution ended, or None if it runs."""
         if not execution_arn.startswith(self._executions):
             # An agent may write anything into its record. To ask for it would be denied.
-            return "its record names no execution of it"
+            return WorkflowEnded.by("its record names no execution of it")
         try:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
         except self._workflows.exceptions.ExecutionDoesNotExist:
-            return "it is gone"
+            return WorkflowEnded.by("it is gone")
         if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
             return None
-        said = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
-        return f"{execution['status']}{f', {said}' if said else ''}"
+        return WorkflowEnded.of(execution)
 
     def _stop_agent(self, session_id: str) -> None:
         try:

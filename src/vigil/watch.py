@@ -2,15 +2,15 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
 from vigil.deployment import Deployment, aws_errors
-from vigil.errors import AwsUnavailable, SessionNotFound
-from vigil.session import Session, Usage, check_session_id
+from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
+from vigil.session import Session, Status, Usage, check_session_id
 
 APPEAR_SECONDS = 30.0
 """How long an event may take to become a session before we look for what went wrong."""
@@ -56,6 +56,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
         with aws_errors():
             execution = deployment.stepfunctions.describe_execution(executionArn=execution_arn)
         moments: list[Moment] = []
+        session: Session | None = None
         try:
             session = deployment.journal.get(session_id)
             usage = session.usage
@@ -84,17 +85,24 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
         yield from sorted(moments, key=lambda moment: moment.at)
         if execution["status"] != "RUNNING":
             ended = execution.get("stopDate") or datetime.now(UTC)
-            yield Outcome(
-                session_id,
-                execution["status"] == "SUCCEEDED",
-                execution.get("error"),
-                execution.get("cause"),
-                execution_arn,
-                (ended.astimezone(UTC) - started).total_seconds(),
-                usage,
-            )
+            seconds = (ended.astimezone(UTC) - started).total_seconds()
+            yield Outcome(session_id, *how_it_ended(execution, session), execution_arn, seconds, usage)
             return
         time.sleep(poll_seconds)
+
+
+def how_it_ended(execution: Mapping[str, Any], session: Session | None) -> tuple[bool, str | None, str | None]:
+    """Return (completed, code, message) of a session whose execution has ended."""
+    if session is not None and session.status == Status.COMPLETED:
+        # Whatever happened to its execution after that.
+        return True, None, None
+    if execution["status"] in ("FAILED", "SUCCEEDED"):
+        return execution["status"] == "SUCCEEDED", execution.get("error"), execution.get("cause")
+    if session is not None and session.terminal and session.error is not None:
+        return False, session.error.code, session.error.message
+    # As the reconciler will record it.
+    error = WorkflowEnded.of(execution)
+    return False, error.code, str(error)
 
 
 def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Workflow, command
+from tests.support import Workflow, command, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import FINDINGS, PAGE, RENDERED, REPORT
+from vigil.session import Status
 
 HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
 
@@ -247,6 +248,17 @@ def test_an_aws_that_cannot_be_reached_is_one_line() -> None:
     environment = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "test"}
     line = refused(None, "vigil", "sessions", **environment, AWS_SECRET_ACCESS_KEY="test")
     assert "http://127.0.0.1:9" in line
+
+
+def test_a_session_whose_workflow_was_stopped_is_watched_to_the_end_that_is_recorded(
+    stack: LocalStack, workflow: Workflow
+) -> None:
+    session_id, arn = workflow.start(detail={"agent": "waits"})
+    until(lambda: (session := workflow.session(session_id)) and session.status == Status.BUSY)
+    workflow.sfn.stop_execution(executionArn=arn)
+    done = command(stack, "vigil", "watch", session_id)
+    assert done.returncode == 1
+    assert "WorkflowEnded: its workflow ended without it: ABORTED" in done.stderr
 
 
 def test_a_session_without_a_report_says_so(stack: LocalStack, workflow: Workflow) -> None:
