@@ -5,8 +5,8 @@ import inspect
 import re
 from concurrent.futures import Future
 
-from strands.agent import AgentResult
-from strands.multiagent.base import MultiAgentResult, Status
+from strands.agent import AgentBase, AgentResult
+from strands.multiagent.base import MultiAgentBase, MultiAgentResult, Status
 from strands.multiagent.graph import GraphResult
 from strands.types.exceptions import ContextWindowOverflowException, MaxTokensReachedException
 
@@ -65,7 +65,7 @@ def check_finished(result: object) -> None:
     elif isinstance(result, list | tuple | dict):
         for part in result.values() if isinstance(result, dict) else result:
             check_finished(part)
-    elif isinstance(result, Future) or any(
+    elif isinstance(result, Future | AgentBase | MultiAgentBase) or any(
         is_one(result) for is_one in (inspect.isawaitable, inspect.isgenerator, inspect.isasyncgen)
     ):
         raise AgentUnsupported(f"the agent returned a {type(result).__name__}, which nobody runs to its end")

@@ -322,6 +322,8 @@ async def nested(prompt: str) -> Any:
         (lambda prompt: bare(scripted()).stream_async(prompt), "async_generator"),
         (later, "Future"),
         (nested, "coroutine"),
+        (lambda prompt: bare(scripted()), "Agent"),
+        (lambda prompt: graph(bare(scripted())), "Graph"),
         (lambda prompt: ["done", (step for step in [1])], "generator"),
     ],
 )
