@@ -218,7 +218,9 @@ def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> Non
     with open(output.fileno(), errors="replace", closefd=False) as lines, output:
         # In pieces, since a line may be as long as the memory is; and visible, since a log is read in a terminal.
         for line in map(visible, iter(partial(lines.readline, MAX_LINE), "")):
-            sys.stderr.write(line)
+            # The disk may be full, which must not keep the worker from what it does: nobody else reads its pipe.
+            with suppress(OSError):
+                sys.stderr.write(line)
             said.append(" ".join(line.split()))
 
 

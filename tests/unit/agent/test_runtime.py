@@ -1,8 +1,12 @@
 """The AgentCore contract, spoken over HTTP to a real runtime process, whose workers use a real table and bucket."""
 
+import errno
+import multiprocessing
 import os
 import signal
+import sys
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -256,6 +260,23 @@ def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
     error = supervisor._await_end(cast(Any, "session"))
     assert (error and error.code) == lost
     assert now == (sum(frozen) + 90 if frozen else 300)
+
+
+# What Pydantic says of AgentCore's SDK.
+@pytest.mark.filterwarnings("ignore:Support for class-based `config`")
+def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vigil.agent import runtime as runtime_module
+
+    def full(line: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=full))
+    output, given = multiprocessing.Pipe(duplex=False)
+    os.write(given.fileno(), b"one\ntwo\n")
+    given.close()
+    said: deque[str] = deque()
+    runtime_module._pass_on(output, said)
+    assert list(said) == ["one", "two"]
 
 
 def test_a_worker_whose_session_was_ended_from_outside_does_not_beat_and_ends(
