@@ -23,7 +23,16 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 from strands import Agent
-from strands.hooks import AfterModelCallEvent, AfterToolCallEvent, BeforeModelCallEvent, BeforeToolCallEvent
+from strands.agent import AgentResult
+from strands.hooks import (
+    AfterInvocationEvent,
+    AfterModelCallEvent,
+    AfterToolCallEvent,
+    AfterToolsEvent,
+    BeforeModelCallEvent,
+    BeforeToolCallEvent,
+    HookOrder,
+)
 from strands.middleware import InvokeModelContext, InvokeModelStage, MiddlewareNext
 from strands.multiagent.graph import Graph
 from strands.multiagent.swarm import Swarm
@@ -112,6 +121,7 @@ def run(session: AgentSession) -> None:
         budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
         for part in agents_of(agent):
             _tell_progress(part, session.alive)
+            _end_as_delegate(part)
             part.hooks.add_hook(budget)
         result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
         if inspect.isawaitable(result):
@@ -274,6 +284,25 @@ def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:
     agent.add_hook(lambda event: alive("the model has answered"), AfterModelCallEvent)
     agent.add_hook(lambda event: alive(_tool_name(event)), BeforeToolCallEvent)
     agent.add_hook(lambda event: alive(f"{_tool_name(event)} has answered"), AfterToolCallEvent)
+
+
+def _end_as_delegate(agent: Agent) -> None:
+    """Have the agent fail of what cut off another to which it delegates: its answer would end the turn of this one."""
+    last: list[AgentResult | None] = []
+
+    def heard(event: AfterInvocationEvent) -> None:
+        last[:] = [event.result]
+
+    def ends(event: AfterToolsEvent) -> None:
+        result = last.pop() if last else None
+        if event.end_turn:
+            check_finished(result)
+
+    for tool in agent.tool_registry.registry.values():
+        if getattr(tool, "delegate", False) and isinstance(inner := getattr(tool, "agent", None), Agent):
+            inner.add_hook(heard, AfterInvocationEvent)
+    # Behind the hook by which Strands takes the answer over.
+    agent.add_hook(ends, AfterToolsEvent, order=HookOrder.SDK_LAST + 1)
 
 
 def _tool_name(event: BeforeToolCallEvent | AfterToolCallEvent) -> str:

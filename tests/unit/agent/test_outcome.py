@@ -254,6 +254,17 @@ def test_a_node_that_is_cut_off_fails_the_session_though_others_finish(
     assert second.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [("content_filtered", "ContentFiltered"), ("refusal", "ModelRefused"), ("stop_sequence", "StopSequence")],
+)
+def test_a_delegate_that_is_cut_off_has_not_ended_the_turn(end_of: EndOf, reason: str, code: str) -> None:
+    first, second = scripted(CALL), scripted(stops=reason)
+    error = said(end_of(reported(bare(first, "first", bare(second, "second").as_tool(delegate=True)))))
+    assert error.startswith(f"{code}: ")
+    assert (first.calls, second.calls) == (1, 1)
+
+
 def test_a_graph_that_reaches_its_limit_fails(end_of: EndOf) -> None:
     agents = graph(bare(scripted()), bare(scripted()))
     agents.max_node_executions = 1
