@@ -101,8 +101,8 @@ def price_of(model: Model) -> Price | None:
 class Budget(HookProvider):
     """Counts what an agent's model calls cost and raises BudgetExceeded before the next one when it is spent.
 
-    It sees the model calls of one agent's loop: not those of other agents that this one calls, nor of a conversation
-    manager that summarises. Of a model that reports no usage it sees nothing.
+    It sees the model calls in the loops of the agents that it is added to: not those of a conversation manager that
+    summarises. Of a model that reports no usage it sees nothing.
     ``record`` hears the usage of the session so far after every call.
     """
 

@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
 from importlib import import_module
 from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from botocore.exceptions import ClientError
 from strands import Agent
@@ -116,16 +118,25 @@ def _end_with_runtime() -> None:
 def run(session: AgentSession) -> None:
     """Run the session to its end. Raises SessionTaken or SessionEnded, having done nothing, if it is not ours."""
     session.busy()
+    budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
+    followed = WeakSet[Agent]()
+
+    def follow(agent: Agent) -> None:
+        if agent not in followed:
+            followed.add(agent)
+            _tell_progress(agent, session.alive)
+            _end_as_delegate(agent)
+            agent.hooks.add_hook(budget)
+
     try:
-        agent = load_agent(session.agent)(session)
-        budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
-        for part in agents_of(agent):
-            _tell_progress(part, session.alive)
-            _end_as_delegate(part)
-            part.hooks.add_hook(budget)
-        result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
-        if inspect.isawaitable(result):
-            result = asyncio.run(_awaited(result))
+        with _each_new_agent(follow):
+            agent = load_agent(session.agent)(session)
+            for part in agents_of(agent):
+                # It may have been made before, when its module was imported.
+                follow(part)
+            result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
+            if inspect.isawaitable(result):
+                result = asyncio.run(_awaited(result))
         _conclude(session, result)
     except SessionEnded:
         logger.info("session %s had ended already", session.session_id)
@@ -139,6 +150,23 @@ def run(session: AgentSession) -> None:
         except SessionEnded:
             # The agent had ended the session before this happened; the first end stands.
             logger.info("session %s had ended already", session.session_id)
+
+
+@contextmanager
+def _each_new_agent(follow: Callable[[Agent], None]) -> Iterator[None]:
+    """Have ``follow`` hear of every agent that is made meanwhile, also by a function, a tool or a plugin."""
+    made = Agent.__init__
+
+    @wraps(made)
+    def init(self: Agent, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        follow(self)
+
+    Agent.__init__ = init  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Agent.__init__ = made  # type: ignore[method-assign]
 
 
 def load_agent(path: str) -> Callable[[AgentSession], Agent]:

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -220,6 +221,39 @@ class TestModelCalls:
         error = said(end_of(reported(make(first, second)), budget_dollars=Decimal("1.5")))
         assert error.startswith("BudgetExceeded: the model calls have cost $1.50 of a budget of $1.50: 1 calls")
         assert (first.calls, second.calls) == (1, 0)
+
+
+@tool
+def helper() -> str:
+    """Ask another agent."""
+    return str(bare(HELPER, "helper")("Go on."))
+
+
+HELPER = scripted(outputTokens=100_000)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: lambda prompt: bare(model)(prompt),
+        lambda model: partial(bare(model), limits={"turns": 9}),
+        lambda model: bare(model).invoke_async,
+        lambda model: bare(scripted(("helper", {}), outputTokens=0), "first", helper),
+    ],
+    ids=["function", "partial", "method", "tool"],
+)
+def test_an_agent_that_is_made_and_called_elsewhere_is_followed(end_of: EndOf, make: Callable[..., Any]) -> None:
+    told: list[str] = []
+
+    def factory(session: AgentSession) -> object:
+        session.artifacts.write("report.md", "# Draft")
+        return make(scripted(outputTokens=100_000))
+
+    record = end_of(factory, alive=told.append)
+    assert record.status == Status.COMPLETED
+    assert record.usage is not None
+    assert record.usage.dollars == Decimal("1.5")
+    assert "the model has answered" in told
 
 
 @pytest.mark.parametrize(("script", "make"), ALONE.values(), ids=ALONE)
