@@ -34,7 +34,7 @@ def command(stack: LocalStack | None, *words: str, **environment: str) -> "subpr
     base = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": "/nonexistent", "TZ": os.environ["TZ"]}
     base |= {name: os.environ[name] for name in ("XDG_STATE_HOME",) if name in os.environ}
     given = {**base, **(stack.environment() if stack else {}), **environment}
-    return subprocess.run([str(BIN / words[0]), *words[1:]], env=given, capture_output=True, text=True, timeout=120)
+    return subprocess.run([str(BIN / words[0]), *words[1:]], env=given, capture_output=True, text=True, timeout=600)
 
 
 def until(condition: Callable[[], T | None], seconds: float = 90) -> T:

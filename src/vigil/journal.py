@@ -39,6 +39,7 @@ from vigil.wakeup import waker
 if TYPE_CHECKING:
     from boto3 import Session as AwsSession
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_stepfunctions import SFNClient
 
 # An agent may write a number of more digits than boto3 takes: read it rounded, and do not raise.
 DYNAMODB_CONTEXT.clear_traps()
@@ -71,21 +72,22 @@ class Journal:
         """Connect to ``table``; throttling and transient errors are tried again, ``attempts`` times in all.
 
         botocore's standard mode waits up to 1, 2, 4, 8, 16 and then 20 seconds, with full jitter: 12 attempts
-        outlive an outage of half a minute.
+        outlive an outage of half a minute. Raises AwsUnavailable if there are no credentials.
         """
         config = Config(
             connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": attempts}
         )
 
         @cache
-        def connected() -> Callable[[str], None]:
-            return waker(aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5}))))
+        def workflows() -> "SFNClient":
+            return aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5})))
 
-        opened = aws.resource("dynamodb", config=config).Table(table)
+        with _translated():
+            opened = aws.resource("dynamodb", config=config).Table(table)
         retry: Callable[..., Any] = partial(_retry_conflict, attempts)
         opened.meta.client.meta.events.register("needs-retry.dynamodb", retry)
         # A client costs time, and most who open a journal end no session that a workflow waits for.
-        return cls(opened, lambda token: connected()(token))
+        return cls(opened, waker(workflows))
 
     def get(self, session_id: str) -> Session:
         """Return the session as it is now (a consistent read), or raise SessionNotFound."""

@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vigil.wakeup")
 
 
-def waker(client: "SFNClient") -> Callable[[str], None]:
-    """Return a function that wakes the workflow that waits with a task token. A wake-up that is refused is logged.
+def waker(connect: Callable[[], "SFNClient"]) -> Callable[[str], None]:
+    """Return a function that wakes the workflow that waits with a task token. A wake-up that fails is logged.
 
     A wake-up carries nothing: the workflow reads the table. One that gets lost costs the rest of the safety interval.
     """
 
     def wake(token: str) -> None:
         try:
-            client.send_task_success(taskToken=token, output="{}")
+            connect().send_task_success(taskToken=token, output="{}")
         except (BotoCoreError, ClientError) as error:
             # A token that no state waits with any longer is such an error too: the workflow has woken by itself.
             logger.info("the workflow was not woken: %s", error)

@@ -47,7 +47,7 @@ def test_a_workflow_that_waits_wakes_by_the_write_that_ends_its_session(
     # Nobody waits with the token any longer.
     token = table.get_item(Key={"PK": session_id, "SK": "SESSION"})["Item"]["task_token"]
     with caplog.at_level(logging.INFO):
-        waker(sfn)(token)
+        waker(lambda: sfn)(token)
     assert "the workflow was not woken: " in caplog.text
     assert "TaskDoesNotExist" in caplog.text
 
@@ -66,5 +66,5 @@ def test_a_workflow_that_cannot_be_reached_is_not_woken_and_nothing_is_raised(
             config=Config(retries={"total_max_attempts": 1}),
         )
         with caplog.at_level(logging.INFO):
-            waker(client)("token")
+            waker(lambda: client)("token")
     assert "the workflow was not woken: Could not connect" in caplog.text

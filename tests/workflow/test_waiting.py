@@ -45,7 +45,7 @@ def patient() -> Iterator[LocalStack]:
 def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> None:
     workflow = Workflow(patient)
     journal = Journal.open(patient.session(), patient.outputs[Output.TABLE])
-    wake = waker(workflow.sfn)
+    wake = waker(lambda: workflow.sfn)
 
     def token(session_id: str, last: str | None = None) -> Any:
         """Wait until the workflow waits with another token than ``last``."""

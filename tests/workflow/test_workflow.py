@@ -169,7 +169,7 @@ def test_a_session_whose_record_is_missing_is_looked_for_again(workflow: Workflo
     process_of(deployment, session_id)
     token = until(lambda: record(workflow, session_id).get("task_token"))
     workflow.table.delete_item(Key=workflow.key(session_id))
-    waker(workflow.sfn)(token)
+    waker(lambda: workflow.sfn)(token)
     until(lambda: "WaitBriefly" in workflow.states(arn))
     workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.COMPLETED})
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
@@ -190,7 +190,7 @@ def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Dep
             else {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
         ),
     )
-    waker(workflow.sfn)(token)
+    waker(lambda: workflow.sfn)(token)
     assert failed(workflow, arn, session_id) == Failure(
         "UnknownStatus", "the session record has a status that Vigil does not know"
     )

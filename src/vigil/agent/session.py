@@ -9,6 +9,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.loaders import create_loader
+from botocore.utils import ContainerMetadataFetcher
 
 from vigil.artifacts import Artifacts
 from vigil.errors import InvalidArtifact, ReportMissing
@@ -26,6 +27,8 @@ _ADAPTIVE = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
 # One for all sessions of a process, and of those forked from it: to read what botocore knows of the services is most of
 # what a client costs.
 _DATA = create_loader()
+# botocore waits 2 s for a role's credentials, which a laptop with many sessions may exceed.
+ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
 
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:

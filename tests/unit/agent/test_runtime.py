@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import uuid
 from collections import deque
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from botocore.utils import ContainerMetadataFetcher
 
 from tests.support import ForkedRuntime, Runtime, is_alive, let_go, runtime_process, until
 from vigil.agent.models import STAND_IN
@@ -19,10 +21,10 @@ from vigil.artifacts import Artifacts
 from vigil.journal import Journal
 from vigil.local.deploy import PROJECT
 from vigil.local.processes import ForkServer
-from vigil.local.stack import LocalStack
+from vigil.local.stack import REGION, LocalStack
 from vigil.names import Env
 from vigil.session import Failure, Session, Status
-from vigil.settings import RuntimeSettings
+from vigil.settings import RuntimeSettings, WorkerSettings
 
 NewSession = Callable[..., str]
 
@@ -277,6 +279,25 @@ def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: 
     said: deque[str] = deque()
     runtime_module._pass_on(output, said)
     assert list(said) == ["one", "two"]
+
+
+def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session goes on: the next heartbeat may get them."""
+    from vigil.agent import runtime as runtime_module
+
+    session_id = str(uuid.uuid4())
+    settings = WorkerSettings.from_env(
+        {Env.SESSION_ID: session_id, Env.TABLE: "sessions", Env.BUCKET: "bucket", "AWS_REGION": REGION}
+    )
+    monkeypatch.setattr(ContainerMetadataFetcher, "RETRY_ATTEMPTS", 1)
+    with socket.socket() as refusing:
+        refusing.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{refusing.getsockname()[1]}/credentials"
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
+        assert runtime_module._beat(settings)
+    assert f"session {session_id}: no heartbeat: Error when retrieving credentials" in caplog.text
 
 
 def test_a_worker_whose_session_was_ended_from_outside_does_not_beat_and_ends(
