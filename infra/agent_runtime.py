@@ -16,7 +16,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.acknowledge import acknowledge, wildcard
-from infra.invoker import SOURCES
+from infra.lambda_package import SOURCES, let_all_read
 from infra.parameters import Timing
 from infra.trust import trusted
 from vigil.artifacts import PREFIX
@@ -245,4 +245,5 @@ class _Bundler:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         (Path(output_dir) / ENTRY_POINT).write_text(ENTRY)
+        let_all_read(Path(output_dir))
         return True

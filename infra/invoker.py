@@ -1,8 +1,9 @@
-"""The Lambda function that hands a session to the agent, and the package of both functions: a few small modules."""
+"""The Lambda function that hands a session to the agent, and what both functions have in common."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -11,11 +12,9 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints
+from infra.lambda_package import write
 from infra.parameters import Timing
 from vigil.names import Env
-
-SOURCES = Path(__file__).resolve().parents[1] / "src"
-MODULES = ("__init__", "errors", "invoker", "journal", "names", "reconciler", "session", "settings", "wakeup")
 
 
 def agent_invoker(
@@ -70,21 +69,20 @@ def lambda_function(
             resources=[log_group.log_group_arn],
         )
     )
-    return lambda_.Function(
-        scope,
-        name,
-        runtime=lambda_.Runtime.PYTHON_3_14,
-        architecture=lambda_.Architecture.ARM_64,
-        handler=handler,
-        code=lambda_.Code.from_asset(
-            str(SOURCES),
-            exclude=["*", "!vigil", "vigil/*", *(f"!vigil/{module}.py" for module in MODULES)],
-            ignore_mode=IgnoreMode.GIT,
-        ),
-        environment=environment,
-        role=role.without_policy_updates(),
-        timeout=timeout,
-        memory_size=256,
-        log_group=log_group,
-        logging_format=lambda_.LoggingFormat.JSON,
-    )
+    with TemporaryDirectory() as folder:
+        write(Path(folder))
+        # Copied by the time the function is built.
+        return lambda_.Function(
+            scope,
+            name,
+            runtime=lambda_.Runtime.PYTHON_3_14,
+            architecture=lambda_.Architecture.ARM_64,
+            handler=handler,
+            code=lambda_.Code.from_asset(folder),
+            environment=environment,
+            role=role.without_policy_updates(),
+            timeout=timeout,
+            memory_size=256,
+            log_group=log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+        )

@@ -62,7 +62,10 @@ def bundled(python: Python, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (root / "bundled.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
+            # Files that a developer keeps to himself must be readable on AWS all the same.
+            usual = os.umask(0o077)
             done = python("app.py", CDK_OUTDIR=str(root / "bundling"), VIGIL_BUNDLE="1", VIGIL_NAG="1")
+            os.umask(usual)
             assert done.returncode == 0, done.stderr
             (root / "bundling").rename(folder)
     return folder

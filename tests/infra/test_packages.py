@@ -1,6 +1,5 @@
 """What is uploaded: the few modules of the Lambda functions, and the agent's package for AgentCore."""
 
-import importlib.util
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from vigil.session import Status
 LAMBDA_MODULES = {
     *("__init__", "errors", "invoker", "journal", "names", "reconciler", "session", "settings", "wakeup"),
 }
-BOTO = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six")
+SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 
 
 def asset(assembly: Path, name: str) -> Path:
@@ -92,51 +91,81 @@ def function(assembly: Path) -> Path:
     return asset(assembly, "AgentInvoker/Code")
 
 
-def test_the_lambda_package_is_a_few_modules_and_tiny(function: Path) -> None:
-    files = {path.relative_to(function).as_posix() for path in function.rglob("*") if path.is_file()}
-    assert files == {f"vigil/{module}.py" for module in LAMBDA_MODULES}
-    assert len(_zipped(function)) <= 100_000
+def test_the_lambda_package_is_a_few_modules_and_the_sdk(function: Path) -> None:
+    files = {path.relative_to(function) for path in function.rglob("*") if path.is_file()}
+    own = {path.as_posix() for path in files if path.parts[0] == "vigil"}
+    assert own == {f"vigil/{module}.py" for module in LAMBDA_MODULES}
+    assert {path.parts[0].removesuffix(".py") for path in files} == SDK | {"vigil"}
+    # Nothing that is compiled, for this machine or this Python; nor the models of services that nobody calls.
+    assert {path.suffix for path in files} <= {".py", ".json", ".gz", ".pem", ".typed", ".js"}
+    assert {path.parts[2] for path in files if path.match("botocore/data/*/*/*")} == {
+        *("bedrock-agentcore", "dynamodb", "stepfunctions"),
+    }
+    assert len(_zipped(function)) < 1_500_000
+
+
+def test_packages_that_were_built_with_a_umask_of_077_can_be_read_by_all(bundled: Path) -> None:
+    for package in bundled.glob("asset.*"):
+        for path in package.rglob("*"):
+            # Those of the folders are not in the archive.
+            assert path.is_dir() or path.stat().st_mode & 0o777 == 0o644, path
+
+
+CALLS = """
+import json, logging, sys
+logging.basicConfig(level=logging.INFO)
+sys.path.insert(0, sys.argv[1])
+import botocore
+from vigil import invoker, reconciler
+closed = reconciler.handler({}, None)["closed"]
+answer = invoker.handler({"session_id": sys.argv[2]}, None)["answer"]
+modules = sorted({name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
+print(json.dumps([botocore.__version__, closed, answer, modules]))
+"""
 
 
 @pytest.mark.criterion("2.1")
-def test_the_lambda_function_runs_with_nothing_but_its_package_and_boto3(function: Path, tmp_path: Path) -> None:
-    for name in BOTO:
-        found = importlib.util.find_spec(name)
-        assert found is not None
-        assert found.origin is not None
-        source = Path(found.origin)
-        source = source.parent if source.name == "__init__.py" else source
-        (tmp_path / source.name).symlink_to(source)
-    script = f"""
-import sys
-sys.path[:0] = [{str(function)!r}, {str(tmp_path)!r}]
-import vigil.reconciler
-from vigil.errors import InvalidSessionId
-from vigil.invoker import handler
-try:
-    handler({{"session_id": "short"}}, None)
-except InvalidSessionId:
-    pass
-print(*sorted({{name.split(".")[0] for name in sys.modules}} - sys.stdlib_module_names))
-print(*(name for name in sys.modules if name.startswith("vigil")))
-"""
-    # -S: no site-packages; -I: no variables of Python's, no working directory. No AWS settings in the environment.
-    environment = {Env.TABLE: "table", Env.BUCKET: "bucket", Env.AGENT_RUNTIME_ARN: "arn"}
+def test_the_lambda_functions_run_with_nothing_but_their_package(
+    function: Path, stack: LocalStack, workflow: Workflow, deployment: Deployment
+) -> None:
+    """Every call of theirs, by the SDK in the package: Query, DescribeExecution, UpdateItem, Stop, Invoke."""
+    session_id = str(uuid.uuid4())
+    machine = stack.outputs[Output.STATE_MACHINE]
+    execution = f"{machine.replace(':stateMachine:', ':execution:')}:never-started"
+    record = {"status": Status.INITIATED, "start_time": "2026-01-01T00:00:00.000Z", "execution_arn": execution}
+    workflow.table.put_item(Item={**workflow.key(session_id), **record})
+    environment = {
+        **stack.environment(),
+        Env.TABLE: stack.outputs[Output.TABLE],
+        Env.BUCKET: stack.outputs[Output.BUCKET],
+        Env.STATE_MACHINE_ARN: machine,
+        Env.AGENT_RUNTIME_ARN: stack.outputs[Output.AGENT_RUNTIME],
+    }
+    # -S: no site-packages; -I: no variables of Python's, no working directory.
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", script], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    others, own = (set(line.split()) for line in done.stdout.splitlines())
-    assert others <= {*BOTO, "vigil", "__main__", "__mp_main__"}
-    assert own == {"vigil"} | {f"vigil.{module}" for module in LAMBDA_MODULES - {"__init__"}}
-    assert json.loads(done.stderr)["session_id"] == "short"
+    version, closed, answer, modules = json.loads(done.stdout)
+    assert (version, closed, answer) == (pinned("dev.txt")["botocore"], [session_id], "accepted")
+    assert "when calling the StopRuntimeSession operation: no such runtime session" in done.stderr
+    assert set(modules) <= {*SDK, "vigil", "__main__", "__mp_main__"}
+    session = deployment.journal.get(session_id)
+    assert session.error is not None
+    assert session.error.code == "WorkflowEnded"
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """Return the version of each package in the lock."""
+    text = (PROJECT / "requirements" / lock).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", text, flags=re.MULTILINE))
 
 
 def test_the_agent_runs_the_same_versions_on_aws_as_here() -> None:
-    def pinned(lock: str) -> dict[str, str]:
-        text = (PROJECT / "requirements" / lock).read_text(encoding="utf-8")
-        return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", text, flags=re.MULTILINE))
-
     here = pinned("dev.txt")
     on_aws = pinned("agent.txt")
     assert {"boto3", "strands-agents", "bedrock-agentcore"} <= set(on_aws)
