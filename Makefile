@@ -22,7 +22,7 @@ $(BIN)/.installed: requirements/dev.txt requirements/uv.txt pyproject.toml
 .PHONY: install
 install: $(BIN)/.installed ## Install everything into .venv
 
-# The CDK CLI and the validator of the state machine.
+# The CDK CLI, the validator of the state machine, and the JSONata that AWS names.
 NPM := $(VENV)/npm
 $(NPM)/.installed: requirements/package.json requirements/package-lock.json $(BIN)/.installed
 	@mkdir -p $(NPM)
@@ -96,7 +96,7 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 	$(BIN)/python requirements/audit.py requirements/dev.txt requirements/agent.txt
 
 .PHONY: test
-test: install ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
+test: install $(NPM)/.installed ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
 	@# Three on two cores: many tests wait for time to pass.
 	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 

@@ -51,8 +51,10 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "code": "{% $states.errorOutput.Error %}",
         "message": (
             "{% ($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
-            ' $raised := $contains($cause, /^\\{.*"errorMessage".*\\}$/) ? $parse($cause) : {};'
-            " $substring($exists($raised.errorMessage) ? $raised.errorMessage : $cause, 0, 1000)) %}"
+            # No regex: what /$/ matches, and what a dot, differs from engine to engine.
+            " $raised := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}'"
+            " and $contains($cause, '\"errorMessage\"') ? $parse($cause) : {};"
+            " $substring($type($raised.errorMessage) = 'string' ? $raised.errorMessage : $cause, 0, 1000)) %}"
         ),
     }
     fail = [{"ErrorEquals": ["States.ALL"], "Assign": {"error": caught}, "Next": "MarkFailed"}]
@@ -128,7 +130,10 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "code": "DuplicateSession",
         "message": "the session exists already: this event was delivered before",
     }
-    unreadable = {"code": "InvalidDetail", "message": "the event's detail is nested too deeply to be read"}
+    unreadable = {
+        "code": "InvalidDetail",
+        "message": "the event's detail is nested too deeply, or has a number too large, to be read",
+    }
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
     asleep = f"($max([{safety}, {shortest}]) + {ASLEEP_BEATS} * {heartbeat})"
     patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {heartbeat})"
@@ -169,9 +174,10 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     "ErrorEquals": ["States.QueryEvaluationError"],
                     "Assign": {
                         # Only told in the cause, which holds no more than 32,768 characters and no half of a pair.
+                        # A run of others is one "?": engines differ in how many characters a pair is.
                         "session_id": (
                             "{% $type($states.input.session_id) = 'string'"
-                            " ? $replace($substring($states.input.session_id, 0, 100), /[^!-~]/, '?') : '' %}"
+                            " ? $replace($substring($states.input.session_id, 0, 100), /[^!-~]+/, '?') : '' %}"
                         ),
                         "valid": f"{{% $exists({session_id}) %}}",
                         "status": "",

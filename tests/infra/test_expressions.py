@@ -1,0 +1,241 @@
+"""Each expression of the state machine, with the JSONata that AWS names (2.0.6) and that of the embedded AWS.
+
+What AWS runs is told in "Transforming data with JSONata", Step Functions Developer Guide. It is not open; two engines
+that agree are the best witness there is.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infra.definition import resolved
+from tests.infra.test_definition import expressions
+from tests.support import BIN
+from vigil.local.deploy import PROJECT
+from vigil.names import DEADLINE_KEY, STACK
+from vigil.session import MAX_DETAIL_DEPTH, Status
+
+Outcomes = dict[str, list[Any]]
+"""By expression: [value], or [] where it has none."""
+Engine = Callable[[str], Outcomes]
+
+VALID = "0123456789abcdef-0123456789abcdef"
+NOW = 1_767_225_600_123  # 2026-01-01, in milliseconds
+PACKAGE = PROJECT / ".venv" / "npm" / "node_modules" / "jsonata"
+
+
+@pytest.fixture(scope="module")
+def found(assembly: Path) -> list[str]:
+    """Every expression of the deployed definition."""
+    definition = json.loads(resolved(json.loads((assembly / f"{STACK}.template.json").read_text())))
+    return list(dict.fromkeys(expressions(definition)))
+
+
+@pytest.fixture(scope="module")
+def named(found: list[str]) -> Iterator[Engine]:
+    """The engine that AWS names."""
+    assert PACKAGE.is_dir(), "`make test` installs it"
+    process = subprocess.Popen(
+        [str(BIN / "node"), str(Path(__file__).with_name("expressions.js")), str(PACKAGE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def ask(line: str) -> None:
+        assert process.stdin is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+
+    def evaluate(text: str) -> Outcomes:
+        assert process.stdout is not None
+        ask(text)
+        return dict(zip(found, json.loads(process.stdout.readline()), strict=True))
+
+    ask(json.dumps(found))
+    with closing(process.stdout), closing(process.stdin):
+        yield evaluate
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def embedded(found: list[str]) -> Iterator[Engine]:
+    """The engine of the embedded AWS."""
+    from ministack.services import stepfunctions
+
+    def evaluate(text: str) -> Outcomes:
+        given = json.loads(text)
+        states, now = given.pop("states"), given.pop("millis")
+        assert now == NOW
+        context = {**states["context"], "variables": given}
+
+        def outcome(expression: str) -> list[Any]:
+            try:
+                value = stepfunctions._evaluate_jsonata(
+                    expression, states["input"], context, states.get("result"), states.get("errorOutput")
+                )
+            except stepfunctions._ExecutionError:
+                return []
+            return [value]
+
+        return {expression: outcome(expression) for expression in found}
+
+    register = stepfunctions._register_sfn_jsonata_functions
+
+    def at_that_time(compiled: Any) -> None:
+        register(compiled)
+        compiled.register_lambda("millis", lambda: NOW)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepfunctions, "_register_sfn_jsonata_functions", at_that_time)
+        yield evaluate
+
+
+def variables(given: object, result: object = None, error_output: object = None, **assigned: object) -> str:
+    """Return what the states of an execution with the input ``given`` may read, as JSON."""
+    context = {
+        "Execution": {"Id": "arn:execution", "StartTime": "2026-01-01T00:00:00.000Z"},
+        "State": {"EnteredTime": "2026-01-01T00:00:01.5Z"},
+        "Task": {"Token": "token"},
+    }
+    states = {"input": given, "context": context, "result": result, "errorOutput": error_output or {"Error": "E"}}
+    usual = {
+        "session_id": VALID,
+        "detail": {},
+        "valid": True,
+        "foreign": False,
+        "status": "BUSY",
+        "deadline": NOW + 1000,
+        "seen": {"sign": "", "at": NOW - 10, "looked": NOW - 5, "still": 5},
+        "error": {"code": "Lost", "message": "it was lost"},
+    }
+    return json.dumps({**usual, **assigned, "states": states, "millis": NOW})
+
+
+def alike(value: Any) -> Any:
+    """Return ``value`` as both engines can tell it: JSON has one kind of number, and none that is infinite."""
+    if isinstance(value, dict):
+        return {name: alike(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [alike(inner) for inner in value]
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=())),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+text = st.text(st.characters(exclude_categories=()))
+time = st.floats(0, 4e12) | st.integers(0, 4 * 10**12)
+ids = st.from_regex("[A-Za-z0-9-]{30,40}\n?", fullmatch=True) | st.sampled_from(["0" * 100, "0" * 101, "😀" * 120])
+number = st.floats(-2, 30_000) | st.integers(-2, 30_000) | st.integers() | st.floats(allow_nan=False, width=16)
+details = anything | st.fixed_dictionaries({DEADLINE_KEY: anything | number})
+inputs = anything | st.fixed_dictionaries({}, optional={"session_id": ids | anything, "detail": details})
+attribute = st.fixed_dictionaries({}, optional={"S": text, "N": text})
+failure = st.fixed_dictionaries({"M": st.fixed_dictionaries({}, optional={"code": attribute, "message": attribute})})
+status = st.sampled_from([*Status, "", "none"])
+items = st.fixed_dictionaries(
+    {},
+    optional={
+        "Item": st.fixed_dictionaries(
+            {},
+            optional={
+                "status": attribute | st.fixed_dictionaries({"S": status}),
+                "heartbeat_at": attribute,
+                "execution_arn": attribute | st.just({"S": "arn:execution"}),
+                "error": failure | attribute,
+                "report_uri": attribute,
+            },
+        )
+    },
+)
+raised = st.fixed_dictionaries({}, optional={"errorMessage": anything, "errorType": text}).map(json.dumps)
+errors = st.fixed_dictionaries({"Error": text}, optional={"Cause": text | raised})
+seen = st.fixed_dictionaries({"sign": text, "at": time, "looked": time, "still": time})
+drawn = st.builds(
+    variables,
+    inputs,
+    items,
+    errors,
+    session_id=text,
+    detail=details,
+    valid=st.booleans(),
+    foreign=st.booleans(),
+    status=status,
+    deadline=time,
+    seen=seen,
+    error=st.fixed_dictionaries({"code": text, "message": text}),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=drawn)
+def test_both_engines_agree_on_whatever_comes(named: Engine, embedded: Engine, text: str) -> None:
+    assert differing(named, embedded, text) == {}
+
+
+def differing(named: Engine, embedded: Engine, text: str) -> dict[str, Any]:
+    """Return the expressions of which the engines say different things, and what each says."""
+    theirs, ours = named(text), embedded(text)
+    both = {expression: (alike(theirs[expression]), alike(ours[expression])) for expression in theirs}
+    return {expression: said for expression, said in both.items() if said[0] != said[1]}
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+CAUSES = (
+    *(None, "", "plain", '{"errorMessage": "it broke", "errorType": "X"}', '{"errorMessage": "it broke"}\n', "{}", "{"),
+    *('{"errorMessage":\n"it broke"}', '\n{"errorMessage": "it broke"}', 'x{"errorMessage": "it broke"}'),
+    *(f'{{"errorMessage": {value}}}' for value in ("null", "5", "[1, 2]", '{"a": 1}', "true", '"\\ud800"')),
+    *('{"x": "\\"errorMessage\\""}', '{"errorMessage": "😀"}', json.dumps({"errorMessage": "😀" * 2000}), "x" * 40_000),
+)
+DEADLINES = (None, 0, 0.5, 1, 1.0005, 5.0, 27_000, 27_001, -1, 10**30, 1e300, "5", True, [5], [], {}, "", "\ud800")
+IDS = (
+    *(None, 5, True, [], [VALID], {}, "", "short", VALID, VALID + "\n", "0" * 100, "0" * 101, "0" * 100_000),
+    *("\ud800" * 40, "\udc00" + VALID, "😀" * 40, "é" * 40, "\u2028", "a b" * 20),
+)
+
+
+CASES = {
+    "deadline": [variables({"session_id": VALID, "detail": {DEADLINE_KEY: value}}) for value in DEADLINES],
+    "session id": [variables({"session_id": value, "detail": {}}) for value in IDS],
+    "detail": [
+        variables({"session_id": VALID, "detail": value})
+        for value in (None, "x", 5, [], [1], [[]], "\ud800", {"deep": nested(MAX_DETAIL_DEPTH)})
+    ],
+    "input": [variables(value) for value in (None, {}, [], "x", 5, {"session_id": VALID}, [{"session_id": VALID}])],
+    "cause": [variables({}, None, {"Error": "E", **({} if cause is None else {"Cause": cause})}) for cause in CAUSES],
+    "item": [variables({}, item) for item in (None, {}, {"Item": {}}, {"Item": {"error": {"S": "x"}}})],
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_engines_agree(named: Engine, embedded: Engine, case: str) -> None:
+    for text in CASES[case]:
+        assert differing(named, embedded, text) == {}, text
+
+
+def test_a_number_that_no_float_holds_is_refused_by_one_engine_alone(named: Engine, embedded: Engine) -> None:
+    """Either way the session fails as InvalidDetail: where it is not refused here, the invoker does."""
+    text = variables({"session_id": VALID, "detail": {DEADLINE_KEY: "@"}}).replace('"@"', "1e400")
+    (at,) = (said for expression, said in differing(named, embedded, text).items() if "$fromMillis" in expression)
+    assert at == ([], ["2026-01-01T07:30:00.000Z"])
