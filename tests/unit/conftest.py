@@ -1,42 +1,75 @@
 """A table and a bucket of the deployed shape, and sessions in them."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
-from vigil.local.stack import LocalStack
+from vigil.local.stack import LocalSession, LocalStack
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
 from vigil.session import Status
 
 BUCKET = "artifacts"
 
 
-@pytest.fixture(scope="session")
-def table(embedded: LocalStack) -> Any:
+def create_table(aws: LocalSession) -> Any:
     def key(partition: str, sort: str) -> Any:
         return [{"AttributeName": partition, "KeyType": "HASH"}, {"AttributeName": sort, "KeyType": "RANGE"}]
 
-    return (
-        embedded.session()
-        .resource("dynamodb")
-        .create_table(
-            TableName="sessions",
-            KeySchema=key("PK", "SK"),
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK", "status", "start_time")
-            ],
-            GlobalSecondaryIndexes=[
-                {"IndexName": name, "KeySchema": key(partition, "start_time"), "Projection": {"ProjectionType": "ALL"}}
-                for name, partition in ((INDEX_BY_START, "SK"), (INDEX_BY_STATUS, "status"))
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+    return aws.resource("dynamodb").create_table(
+        TableName="sessions",
+        KeySchema=key("PK", "SK"),
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK", "status", "start_time")
+        ],
+        GlobalSecondaryIndexes=[
+            {"IndexName": name, "KeySchema": key(partition, "start_time"), "Projection": {"ProjectionType": "ALL"}}
+            for name, partition in ((INDEX_BY_START, "SK"), (INDEX_BY_STATUS, "status"))
+        ],
+        BillingMode="PAY_PER_REQUEST",
     )
+
+
+@pytest.fixture(scope="session")
+def embedded_table(embedded: LocalStack) -> Any:
+    return create_table(embedded.session())
+
+
+@pytest.fixture(scope="session")
+def table(embedded_table: Any) -> Any:
+    return embedded_table
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[LocalSession]:
+    """A second DynamoDB: that of moto, at a port of loopback."""
+    # It locks nothing: one request at a time makes its writes as atomic as DynamoDB's.
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield LocalSession(
+        {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+    )
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def moto_table(moto: LocalSession) -> Any:
+    return create_table(moto)
 
 
 @pytest.fixture

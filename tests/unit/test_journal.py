@@ -19,6 +19,12 @@ NewSession = Callable[..., str]
 USAGE = Usage("a.model", 12_345, 678, Decimal("0.047205"), price_assumed=True)
 
 
+@pytest.fixture(params=["embedded", "moto"])
+def table(request: pytest.FixtureRequest, embedded_table: Any, moto_table: Any) -> Any:
+    """The table in two DynamoDBs: what both say, AWS's is likely to say."""
+    return embedded_table if request.param == "embedded" else moto_table
+
+
 @pytest.mark.criterion("1.4")
 def test_busy_is_set_once(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()

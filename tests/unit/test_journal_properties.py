@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from benchmarks.walk import evaluated
 from vigil.errors import SessionEnded, SessionTaken
 from vigil.journal import Journal
-from vigil.local.stack import LocalStack
+from vigil.local.stack import LocalSession, LocalStack
 from vigil.session import ALLOWED_FROM, TERMINAL, Failure, Status
 
 TASKS = {"begins": "InitializeSession", "stores a token": "WaitForChange", "marks failed": "MarkFailed"}
@@ -223,11 +223,15 @@ class Writers(RuleBasedStateMachine):
 
 
 @pytest.mark.criterion("1.4")
-def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(table: Any, embedded: LocalStack) -> None:
+@pytest.mark.parametrize(("dynamodb", "orders"), [("embedded", 40), ("moto", 10)])
+def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(
+    dynamodb: str, orders: int, table: Any, embedded: LocalStack, moto_table: Any, moto: LocalSession
+) -> None:
+    where = (table, embedded.client("dynamodb")) if dynamodb == "embedded" else (moto_table, moto.client("dynamodb"))
     run_state_machine_as_test(
-        partial(Writers, table, embedded.client("dynamodb")),
+        partial(Writers, *where),
         settings=settings(
-            max_examples=40,
+            max_examples=orders,
             stateful_step_count=12,
             deadline=None,
             # A dozen writes are few enough to read, and each costs too much to try fewer for minutes.
