@@ -1,7 +1,8 @@
 """AWS fails in the middle: what recovers changes nothing, and what does not is told and never taken for a zero."""
 
+import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from botocore.awsrequest import AWSPreparedRequest
 from tests.adversarial.account import Account
 from tests.adversarial.faults import Broken, Clients, Once, Send, failing
 from tests.adversarial.insights import LogsInsights
+from vigil.costs import READ_ACTIONS
 from vigil.costs.analysis import Analysis, Analyst
 from vigil.costs.document import findings_json
 from vigil.costs.finding import Finding
+from vigil.costs.report import render_report
 from vigil.costs.request import CostRequest
 from vigil.costs.scan import metrics_cost
 from vigil.errors import AwsUnavailable, InvalidDetail
@@ -94,6 +97,44 @@ def test_what_is_throttled_for_good_is_a_gap(
     assert [finding.savings for finding in found.findings] == [
         finding.savings for finding in some.findings if finding.function not in gone
     ]
+
+
+def codes(clients: Clients, service: str) -> list[str]:
+    """Return the codes of errors that a service of AWS may answer with, its own and those of all."""
+    model = clients(service, REGION).meta.service_model
+    own = (model.shape_for(name) for name in model.shape_names)
+    return [
+        *sorted({shape.error_code or shape.name for shape in own if shape.metadata.get("exception")}),
+        *("InternalFailure", "ServiceUnavailable", "ExpiredTokenException", "SignatureDoesNotMatch", "Odd", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", "logs:StopQuery")]
+)
+def test_whatever_aws_answers_instead_of_data_is_stated_in_a_report(
+    clients: Clients, some: Analysis, action: str
+) -> None:
+    service, _, name = action.partition(":")
+    code, http = random.choice(codes(clients, service)), random.choice([400, 403, 404, 409, 500, 503])
+    enrolled = clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"})
+    with (
+        enrolled if name == "GetLambdaFunctionRecommendations" else nullcontext(),
+        clients.sending(f"{service}.{name}", failing(code, http)),
+    ):
+        found = clients.analyse(SOME)
+    report = render_report(found, summary="", written_by="nobody")
+    assert ("the Price List API could not be read: " if service == "pricing" else f"{name}: ") in report, (code, http)
+    saved = {finding.id: finding.savings for finding in some.findings}
+    assert {finding.id: finding.savings for finding in found.findings}.items() <= saved.items()
+
+
+def test_a_log_group_that_no_query_may_name_costs_no_finding(clients: Clients, some: Analysis) -> None:
+    message = "Query's end date and time is either before the log groups creation time or exceeds the log groups log"
+    with clients.sending("logs.StartQuery", failing("MalformedQueryException", message=message)):
+        found = clients.analyse(SOME)
+    assert why(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
+    assert found.findings == some.findings
 
 
 @pytest.mark.parametrize("send", [failing("ServiceException", 500), "cut", "reset"])
@@ -183,8 +224,8 @@ def test_regions_that_cannot_be_read_leave_the_others_as_they_are(clients: Clien
     assert [(finding.function, finding.savings) for finding in found.findings] == [
         (finding.function, finding.savings) for finding in some.findings
     ]
-    assert why(found, f"functions in {disabled}") == {"ListFunctions: is not enabled for this account"}
-    assert why(found, f"functions in {missing}") == {"the region cannot be reached: does it exist?"}
+    assert why(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
+    assert why(found, f"functions in {missing}") == {"cannot be reached"}
 
 
 @pytest.mark.parametrize("limit", [0.0, metrics_cost(2) / 2])

@@ -1,4 +1,4 @@
-"""Reading what the functions used, region by region. What AWS refuses to show becomes a gap."""
+"""Reading what the functions used, region by region. What AWS does not show becomes a gap."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +58,7 @@ def collect_region(
     """Read what ``functions``, all of one region, used in ``window``.
 
     ``label`` names a function in a gap. Logs Insights is asked for at most ``query_dollars``; other REPORT lines are
-    read one by one, which is free. Raises AwsUnavailable if AWS fails in another way than refusing.
+    read one by one, which is free.
     """
     with ThreadPoolExecutor(THREADS) as pool:
         region = _Region(functions, window, client, gaps, progress, pool, label)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from vigil.costs.gaps import Gap, explain
 from vigil.costs.inventory import Client
@@ -53,7 +54,7 @@ def read_recommendations(
             why = "not enrolled"
         else:
             why = f"{error.operation_name}: {explain(error)}"
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         why = f"not available here: {explain(error)}"
     gaps.append(Gap(f"Compute Optimizer in {region}", why))
     return found

@@ -93,7 +93,7 @@ def list_functions(request: CostRequest, client: Client) -> Inventory:
     functions: list[Function] = []
     gaps: list[Gap] = []
     for region in request.regions:
-        with reading(f"functions in {region}", gaps, whole_region=True):
+        with reading(f"functions in {region}", gaps):
             for page in client("lambda", region).get_paginator("list_functions").paginate():
                 functions += [Function.from_configuration(item, region) for item in page["Functions"]]
     if len(gaps) == len(request.regions):

@@ -20,6 +20,7 @@ from datetime import date, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from vigil.costs.gaps import Gap, explain
 from vigil.costs.inventory import Client
@@ -54,7 +55,7 @@ def read_prices(client: Client, regions: Sequence[str], gaps: list[Gap]) -> Pric
     def read(region: str) -> tuple[RegionPrices, date] | str:
         try:
             return _read_region(pricing, region)
-        except (BotoCoreError, ClientError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
             return f"the Price List API could not be read: {explain(error)}"
         except _Unusable as error:
             return f"the price list of the API cannot be used: {error}"

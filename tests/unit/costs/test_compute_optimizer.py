@@ -163,7 +163,7 @@ def test_of_no_functions_nothing_is_asked(optimizer: Optimizer) -> None:
 def test_where_nobody_answers_it_is_not_available(nowhere: Callable[[str, str], Any]) -> None:
     gaps: list[Gap] = []
     assert read_recommendations(nowhere, REGION, [ORDERS], gaps) == {}
-    assert gaps == [Gap(WHAT, "not available here: no answer")]
+    assert gaps == [Gap(WHAT, "not available here: cannot be reached")]
 
 
 def test_the_embedded_aws_has_no_compute_optimizer(embedded: LocalStack) -> None:

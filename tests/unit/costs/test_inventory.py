@@ -145,7 +145,7 @@ def test_if_every_region_refuses_there_is_nothing_to_analyse(account: Account) -
 def test_a_region_that_is_not_enabled_is_a_gap(account: Account) -> None:
     account.refuses("us-east-1", "UnrecognizedClientException")
     account.has("eu-west-1", ["orders"])
-    gap = Gap("functions in us-east-1", "ListFunctions: is not enabled for this account")
+    gap = Gap("functions in us-east-1", "ListFunctions: not enabled for this account")
     assert listed(account, regions=REGIONS).gaps == (gap,)
 
 

@@ -272,7 +272,7 @@ def test_products_that_agree_are_one_price(api: PriceListApi) -> None:
     [
         ("AccessDeniedException", "access denied"),
         ("ThrottlingException", "throttled"),
-        ("UnrecognizedClientException", "error UnrecognizedClientException"),
+        ("UnrecognizedClientException", "not enabled for this account"),
     ],
 )
 def test_a_region_that_is_refused_has_the_tables_prices_or_none_and_keeps_no_other_from_its_own(
@@ -295,7 +295,7 @@ def test_a_region_that_is_refused_has_the_tables_prices_or_none_and_keeps_no_oth
 
 
 def test_where_nobody_answers_the_table_is_used(nowhere: Callable[[str, str], Any]) -> None:
-    source = f"{TABLE} (the Price List API could not be read: no answer)"
+    source = f"{TABLE} (the Price List API could not be read: cannot be reached)"
     assert read_prices(nowhere, ["us-east-1"], []) == PriceList(PRICES, {"us-east-1": source})
 
 
