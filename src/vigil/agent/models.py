@@ -1,11 +1,13 @@
 """The model behind an agent: Bedrock, or another provider that Strands supports."""
 
 import os
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from vigil.agent.session import aws_session
 from vigil.errors import MissingSetting
@@ -26,6 +28,21 @@ CALL_SECONDS = 300.0
 """The longest that one attempt of a call may take."""
 BACKOFF_SECONDS = 3.0
 """The longest that the waits between the attempts take together at Bedrock: 1 s and 2 s."""
+_CALLS = {"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"}
+_REMEDIES = (
+    (r"use.case", "submit Anthropic's use case form in the Bedrock console, once for the account; it takes 15 minutes"),
+    (
+        "marketplace|subscription",
+        "have a role with aws-marketplace:Subscribe and ViewSubscriptions call the model once; it takes 15 minutes",
+    ),
+    ("on-demand throughput", "let ModelId name an inference profile of the model, such as global.PROVIDER.MODEL"),
+    ("identifier is invalid|ResourceNotFound", "let ModelId name a model that Bedrock offers in this region"),
+    ("not authorized to perform", "let ModelId name a model that the agent's role, and its organization, may invoke"),
+    ("AccessDenied", "give the account access to the model in this region"),
+    ("Throttling|TooManyRequests|ServiceQuota", "start fewer sessions at once, or have Bedrock's quota raised"),
+)
+"""What Bedrock says, its code before its message, and what to do then; the first that fits."""
+
 WAITING = 0.9
 """The part of ProgressSeconds that waiting may take; the rest is left for the work around it."""
 
@@ -63,6 +80,13 @@ def make_model(spec: str, region: str) -> "Model":
     attempts, connect, answer = call_limits(_progress_seconds(), backoff)
     model: Model = getattr(module, name)(model_id=model_id, **arguments(attempts, connect + answer))
     return model
+
+
+def remedy(error: BaseException) -> str | None:
+    """Return what to do about a model call that Bedrock refused; None for any other error."""
+    if not isinstance(error, ClientError) or getattr(error, "operation_name", None) not in _CALLS:
+        return None
+    return next((what for said, what in _REMEDIES if re.search(said, str(error), re.IGNORECASE)), None)
 
 
 def retry_strategy() -> "ModelRetryStrategy":

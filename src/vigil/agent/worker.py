@@ -41,6 +41,7 @@ from strands.multiagent.swarm import Swarm
 from strands.types.events import TypedEvent
 
 from vigil.agent.budget import Budget
+from vigil.agent.models import remedy
 from vigil.agent.outcome import RAISED, check_finished, cut_off
 from vigil.agent.session import AgentSession
 from vigil.errors import (
@@ -234,6 +235,9 @@ def _failure(error: BaseException) -> tuple[str, str]:
     if isinstance(root, SystemExit):
         root = AgentIncomplete(f"the agent called exit({'' if root.code is None else _one_line(root)})")
     line = _one_line(root)
+    if advice := remedy(root):
+        # Before what AWS says, which may be cut.
+        line = f"{advice}: {line}"
     if isinstance(root, VigilError):
         return root.code, line
     # An error that was being handled is told, but it is no cause, because nobody named it one with "from": it may be

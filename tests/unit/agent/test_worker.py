@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pytest
 from botocore.exceptions import ClientError
 from strands import Agent
-from strands.types.exceptions import ContextWindowOverflowException
+from strands.types.exceptions import ContextWindowOverflowException, ModelThrottledException
 from strands.types.streaming import StreamEvent
 
 from tests.agents import Scripted
@@ -229,6 +229,76 @@ CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
         "An error occurred (Unknown) when calling the ListFunctions operation: Unknown",
     ),
 ]
+
+
+def refused(code: str, message: str, call: str = "Converse") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, call)
+
+
+MARKETPLACE = (
+    "Model access is denied due to IAM user or service role is not authorized to perform the required AWS Marketplace"
+    " actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe) to enable access to this model."
+)
+USE_CASE = (
+    "Model use case details have not been submitted for this account. Fill out the Anthropic use case details form"
+    " before using the model. If you have already filled out the form, try again in 15 minutes."
+)
+ON_DEMAND = (
+    "Invocation of model ID anthropic.claude-sonnet-4-6 with on-demand throughput isn\u2019t supported. Retry your"
+    " request with the ID or ARN of an inference profile that contains this model."
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "begins"),
+    [
+        ("ResourceNotFoundException", USE_CASE, "submit Anthropic's use case form"),
+        ("AccessDeniedException", MARKETPLACE, "have a role with aws-marketplace:Subscribe"),
+        ("ValidationException", ON_DEMAND, "let ModelId name an inference profile"),
+        ("ValidationException", "The provided model identifier is invalid.", "let ModelId name a model that Bedrock"),
+        (
+            "ResourceNotFoundException",
+            "Access denied. This Model is marked by provider as Legacy",
+            "let ModelId name a",
+        ),
+        (
+            "AccessDeniedException",
+            "User: arn:x is not authorized to perform: bedrock:InvokeModel",
+            "let ModelId name a",
+        ),
+        (
+            "AccessDeniedException",
+            "You don't have access to the model with the specified model ID.",
+            "give the account",
+        ),
+        ("ThrottlingException", "Too many tokens per day", "start fewer sessions at once"),
+    ],
+)
+def test_of_a_model_that_bedrock_refuses_the_cause_says_what_to_do(
+    end_of: EndOf, code: str, message: str, begins: str
+) -> None:
+    def agent(prompt: str) -> NoReturn:
+        # As Strands passes a throttled call on.
+        raise chain(ModelThrottledException(message), refused(code, message))
+
+    error = end_of(lambda session: agent).error
+    assert error is not None
+    assert error.code == code
+    assert error.message.startswith(begins)
+    assert f": An error occurred ({code}) when calling the Converse operation: {message}" in error.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [refused("AccessDeniedException", MARKETPLACE, "GetItem"), refused("ValidationException", "messages: too many")],
+)
+def test_of_another_error_only_what_aws_says_is_told(end_of: EndOf, error: ClientError) -> None:
+    def agent(prompt: str) -> NoReturn:
+        raise error
+
+    failure = end_of(lambda session: agent).error
+    assert failure is not None
+    assert failure.message == str(error)
 
 
 def in_factory(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
