@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -229,6 +230,15 @@ def chosen(session: AgentSession) -> Agent:
     """The agent that the event's detail names, so that one deployed stack runs them all; the cost agent otherwise."""
     name = session.detail.get("agent")
     return globals()[name](session) if name else cost_agent(session)
+
+
+def draws(session: AgentSession) -> Any:
+    """A function that saves what it draws at random, and what its runtime drew."""
+
+    def agent(prompt: str) -> None:
+        session.artifacts.write("report.md", f"{random.random()} {session.detail['drawn']}")
+
+    return agent
 
 
 def not_an_agent(session: AgentSession) -> Any:

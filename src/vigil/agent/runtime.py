@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from vigil.agent.session import aws_session
-from vigil.agent.worker import DONE, work
+from vigil.agent.worker import DONE, draw_anew, work
 from vigil.errors import (
     AgentCrashed,
     AgentLost,
@@ -141,6 +141,7 @@ class Supervisor:
                     raise InvalidInput(f"this runtime is that of session {self._session.session_id}")
                 return "already ended" if self.ended.is_set() else "already running"
             self._session = settings
+        draw_anew()
         environment[Env.WORKER] = settings.worker
         threading.Thread(target=self._run, args=(settings, environment, detail), daemon=True).start()
         return "accepted"

@@ -9,7 +9,9 @@ import inspect
 import json
 import logging
 import os
+import random
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -90,6 +92,7 @@ def work(
         environment, detail = orders.recv()
     except EOFError:
         return
+    draw_anew()
     os.environ.update(environment)
     # The agent may close or replace what is logged to, which must not come before the cause that is to be recorded.
     logging.raiseExceptions = False
@@ -106,6 +109,16 @@ def work(
         logger.error("%s: %s", error.code, error)
         sys.exit(1)
     orders.send_bytes(DONE)
+
+
+def draw_anew() -> None:
+    """Make what this process draws at random its own; call this when its session is known.
+
+    Its machine may have been restored from a snapshot that was taken at the first ping, as those of all other sessions
+    ("Optimize your agent for Amazon Bedrock AgentCore Runtime V2"). What draws from the kernel needs nothing.
+    """
+    random.seed()
+    ssl.RAND_add(os.urandom(64), 64)
 
 
 def _end_with_runtime() -> None:

@@ -123,6 +123,42 @@ def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
         assert runtime.invoke(session_id) == (200, {"status": "already ended"})
 
 
+RESTORED = """
+import random
+from vigil.agent import runtime
+
+def same(function):
+    def with_the_same_state(*given):
+        random.seed(1)
+        return function(*given)
+    return with_the_same_state
+
+# As if both processes had been restored from one snapshot when the session comes.
+runtime.work, runtime.Supervisor.start = same(runtime.work), same(runtime.Supervisor.start)
+run = runtime.Worker.run
+
+def run_and_tell(worker, environment, detail):
+    run(worker, environment, {**detail, "drawn": random.random()})
+
+runtime.Worker.run = run_and_tell
+runtime.main()
+"""
+
+
+def test_sessions_that_were_restored_from_one_snapshot_draw_their_own_at_random(
+    table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved
+) -> None:
+    drawn = []
+    for _ in range(2):
+        session_id = new_session()
+        with runtime_process(environment, "-c", RESTORED) as runtime:
+            runtime.invoke(session_id, "draws")
+            assert ended(journal, session_id).status == Status.COMPLETED
+        drawn += saved(session_id, "report.md").split()
+    # By each worker, and by each runtime.
+    assert len(set(drawn)) == 4
+
+
 def test_a_runtime_takes_no_second_session(
     table: Any, runtime: Runtime, journal: Journal, new_session: NewSession
 ) -> None:
