@@ -11,6 +11,7 @@ import jsii
 from aws_cdk import aws_bedrockagentcore as agentcore
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -86,11 +87,21 @@ class AgentRuntime(Construct):
                 Env.PROGRESS_SECONDS: timing.progress,
                 "AWS_DEFAULT_REGION": cdk.Stack.of(self).region,
             },
+            # Else it is what the region has by default that day. V2 restores every session from one snapshot.
+            platform_version=agentcore.PlatformVersion.V1,
             lifecycle_configuration=agentcore.LifecycleConfiguration(
                 idle_runtime_session_timeout=cdk.Duration.minutes(15), max_lifetime=cdk.Duration.hours(8)
             ),
         )
-        for child in runtime.node.find_all():
+        # AgentCore would create it at the first session, to keep for ever.
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/bedrock-agentcore/runtimes/{runtime.agent_runtime_id}-DEFAULT",
+            retention=logs.RetentionDays.TWO_WEEKS,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        for child in (*runtime.node.find_all(), *group.node.find_all()):
             if isinstance(child, cdk.CfnResource):
                 child.cfn_options.condition = create
             if isinstance(child, agentcore.CfnRuntime):

@@ -275,13 +275,16 @@ def test_the_runtime_is_created_unless_one_is_given(template: Template) -> None:
     assert condition == {"Fn::Equals": [{"Ref": Parameter.AGENT_RUNTIME_ARN}, parameter["Default"]]}
     conditional = {name: resource for name, resource in template.resources.items() if "Condition" in resource}
     assert {resource["Condition"] for resource in conditional.values()} == {name}
-    assert {resource["Type"] for resource in conditional.values()} == {"AWS::BedrockAgentCore::Runtime"}
+    types = {resource["Type"]: name for name, resource in conditional.items()}
+    assert set(types) == {"AWS::BedrockAgentCore::Runtime", "AWS::Logs::LogGroup"}
     # And nothing of AgentCore is left out, nor needed, when one is given.
-    assert {name for name, resource in template.resources.items() if "BedrockAgentCore" in resource["Type"]} == set(
-        conditional
-    )
+    assert [name for name, resource in template.resources.items() if "BedrockAgentCore" in resource["Type"]] == [
+        types["AWS::BedrockAgentCore::Runtime"]
+    ]
     (runtime,) = (i for i, r in template.body["Resources"].items() if "BedrockAgentCore" in r["Type"])
-    found = list(references(template.body, runtime))
+    # What exists under the same condition may refer to it.
+    others = {name: r for name, r in template.body["Resources"].items() if "Condition" not in r}
+    found = list(references({**template.body, "Resources": others}, runtime))
     assert found
     assert all(found)
     assert runtime not in {needed for r in template.resources.values() for needed in r.get("DependsOn", [])}
@@ -292,6 +295,18 @@ def test_the_runtime_may_do_what_the_agents_role_may(template: Template) -> None
     assert template.text(runtime["RoleArn"]) == "<AgentRole.Arn>"
     code = runtime["AgentRuntimeArtifact"]["CodeConfiguration"]
     assert (code["Runtime"], code["EntryPoint"]) == ("PYTHON_3_13", ["main.py"])
+
+
+def test_the_runtime_does_not_change_with_agentcores_defaults(template: Template) -> None:
+    assert template.only("AWS::BedrockAgentCore::Runtime")["PlatformVersion"] == "V1"
+
+
+def test_the_runtimes_logs_expire_and_go_with_the_stack(template: Template) -> None:
+    (group,) = (r for r in template.resources.values() if r["Type"] == "AWS::Logs::LogGroup" and "Condition" in r)
+    name = template.text(group["Properties"]["LogGroupName"])
+    assert re.fullmatch("/aws/bedrock-agentcore/runtimes/<AgentRuntime[A-F0-9]*.AgentRuntimeId>-DEFAULT", name)
+    assert group["Properties"]["RetentionInDays"] == 14
+    assert group["DeletionPolicy"] == "Delete"
 
 
 def test_the_runtime_knows_its_agent_its_model_and_how_patient_the_workflow_is(template: Template) -> None:
