@@ -31,8 +31,9 @@ DYNAMODB_SECONDS = 20
 """What answers in milliseconds and has not after this long is asked again."""
 INVOKE_SECONDS = 75
 """The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
-STOP_SECONDS = 10
-"""The session has ended by then, and its execution waits no longer: its worker finds out at its next heartbeat."""
+STOP_SECONDS = 15
+"""AgentCore may take 11 s. The session has ended by then, and its execution waits no longer: its worker finds out at
+its next heartbeat."""
 
 
 def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing: Timing) -> dict[str, Any]:

@@ -29,7 +29,7 @@ ProgressSeconds (P). In production, with their defaults of {safety}, {heartbeat}
 
 Where AWS itself fails, the workflow tries again: a call to DynamoDB 15 times, with pauses of 231 s at most in all, the
 invocation of the agent 10 times, with 131 s. A call that hangs is given up: one to DynamoDB after 20 s, one of the
-function after 75 s, the stop of the agent's machine after 10 s. Above all stands the deadline of at most
+function after 75 s, the stop of the agent's machine after 15 s. Above all stands the deadline of at most
 MaxSessionSeconds, {session} s: at it the workflow looks at the session and ends it, once an invocation under way has
 ended, which takes 13 minutes at most, if AgentCore never answers; should AWS fail just then, the tries of three states
 come on top: 493 s if it refuses, 19 minutes if it hangs.

@@ -386,7 +386,7 @@ FAULTS = [
         rules=({"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED},),
         detail={**WORKS, "deadline_seconds": GIVEN},
     ),
-    Fault("StopRuntimeSession hangs", "after COMPLETED", COMPLETED, exactly("10 s", 10), rules=(hangs(STOP),)),
+    Fault("StopRuntimeSession hangs", "after COMPLETED", COMPLETED, exactly("15 s", 15), rules=(hangs(STOP),)),
     Fault(
         "Wake-up denied", "SendTaskSuccess, after the write of COMPLETED", COMPLETED, NEXT_LOOK,
         rules=({"call": WAKE, **REFUSED},), detail=WORKS, meet=then(Run.go),
