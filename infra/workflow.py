@@ -253,6 +253,9 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     "{% $exists($states.result.Item.execution_arn.S)"
                     " and $states.result.Item.execution_arn.S != $states.context.Execution.Id %}"
                 ),
+                "report_uri": (
+                    "{% $exists($states.result.Item.report_uri.S) ? $states.result.Item.report_uri.S : '' %}"
+                ),
                 "seen": (
                     "{% ($sign := $exists($states.result.Item) ? ($exists($states.result.Item.heartbeat_at.S)"
                     " ? $states.result.Item.heartbeat_at.S : '') : 'no record';"
@@ -396,7 +399,18 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         },
         "HowItEnded": {
             "Type": "Choice",
-            "Choices": [{"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "SessionCompleted"}],
+            "Choices": [
+                {
+                    "Condition": f"{{% $status = '{Status.COMPLETED}' %}}",
+                    # The execution's. Here, since the embedded AWS takes none of a Succeed state.
+                    "Output": {
+                        "session_id": "{% $session_id %}",
+                        "status": Status.COMPLETED,
+                        "report_uri": "{% $report_uri %}",
+                    },
+                    "Next": "SessionCompleted",
+                }
+            ],
             "Default": "SessionFailed",
         },
         "SessionCompleted": {"Type": "Succeed"},

@@ -111,6 +111,7 @@ def variables(given: object, result: object = None, error_output: object = None,
     usual = {
         "session_id": VALID,
         "detail": {},
+        "report_uri": "s3://bucket/report.md",
         "valid": True,
         "foreign": False,
         "status": "BUSY",
@@ -118,7 +119,7 @@ def variables(given: object, result: object = None, error_output: object = None,
         "seen": {"sign": "", "at": NOW - 10, "looked": NOW - 5, "still": 5},
         "error": {"code": "Lost", "message": "it was lost"},
     }
-    return json.dumps({**usual, **assigned, "states": states, "millis": NOW})
+    return json.dumps({**usual, **assigned, "states": states, "millis": NOW}, allow_nan=False)
 
 
 def alike(value: Any) -> Any:
@@ -142,7 +143,9 @@ anything = st.recursive(
 text = st.text(st.characters(exclude_categories=()))
 time = st.floats(0, 4e12) | st.integers(0, 4 * 10**12)
 ids = st.from_regex("[A-Za-z0-9-]{30,40}\n?", fullmatch=True) | st.sampled_from(["0" * 100, "0" * 101, "😀" * 120])
-number = st.floats(-2, 30_000) | st.integers(-2, 30_000) | st.integers() | st.floats(allow_nan=False, width=16)
+number = (
+    st.floats(-2, 30_000) | st.integers(-2, 30_000) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
 details = anything | st.fixed_dictionaries({DEADLINE_KEY: anything | number})
 inputs = anything | st.fixed_dictionaries({}, optional={"session_id": ids | anything, "detail": details})
 attribute = st.fixed_dictionaries({}, optional={"S": text, "N": text})

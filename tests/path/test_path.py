@@ -47,6 +47,11 @@ def test_the_id_of_an_event_from_the_aws_cli_is_the_session_id_all_the_way_to_th
     execution = workflow.ended(session.execution_arn)
     assert execution["status"] == "SUCCEEDED"
     assert json.loads(execution["input"])["session_id"] == event_id
+    assert json.loads(execution["output"]) == {
+        "session_id": event_id,
+        "status": Status.COMPLETED,
+        "report_uri": session.report_uri,
+    }
     environment = json.loads(deployment.artifacts(event_id).read("environment.json"))
     assert environment["SESSION_ID"] == event_id
     assert environment["S3_BUCKET_NAME"] == stack.outputs["BucketName"]

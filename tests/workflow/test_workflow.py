@@ -427,7 +427,7 @@ class Middle:
         self.role = deployed["roleArn"]
         self.definition: dict[str, Any] = json.loads(deployed["definition"])
         self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
-        variables = ("session_id", "valid", "detail", "deadline", "status", "foreign", "seen", "error")
+        variables = ("session_id", "valid", "detail", "deadline", "status", "foreign", "report_uri", "seen", "error")
         into = {
             "Type": "Choice",
             "Choices": [
@@ -476,6 +476,7 @@ class Middle:
             "deadline": 1000 * (time.time() + 3600),
             "status": Status.BUSY,
             "foreign": False,
+            "report_uri": "",
             "seen": {
                 "sign": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
                 **dict.fromkeys(("at", "looked"), hours_ago),
