@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from vigil.artifacts import Artifacts
 from vigil.errors import AwsUnavailable, SessionEnded, StackNotDeployed, StoppedByOperator
@@ -67,11 +68,11 @@ class Deployment:
         self._stack = stack or os.environ.get(Env.STACK) or STACK
 
     @cached_property
-    def outputs(self) -> Mapping[str, str]:
-        """The stack's outputs."""
+    def description(self) -> Mapping[str, Any]:
+        """The stack as CloudFormation describes it."""
         try:
             with aws_errors():
-                stacks = self._client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+                stacks = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         except AwsUnavailable as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and "does not exist" in str(cause):
@@ -80,15 +81,28 @@ class Deployment:
                     " with `vigil local up` and set the variables that `vigil local env` prints"
                 ) from error
             raise
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        found: Mapping[str, Any] = stacks[0]
+        return found
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """The stack's outputs."""
+        return {output["OutputKey"]: output["OutputValue"] for output in self.description.get("Outputs", [])}
+
+    @property
+    def region(self) -> str | None:
+        """The region that the environment leads to."""
+        return self._session.region_name
 
     def _where(self) -> str:
         return os.environ.get("AWS_ENDPOINT_URL") or f"region {self._session.region_name}"
 
-    def _client(self, service: str) -> Any:
+    def client(self, service: str) -> Any:
+        """Return a client of ``service`` where the stack is."""
         return self._session.client(service, config=_CONFIG)  # type: ignore[call-overload]
 
-    def _output(self, name: Output) -> str:
+    def output(self, name: Output) -> str:
+        """Return one of the stack's outputs."""
         try:
             return self.outputs[name]
         except KeyError:
@@ -97,7 +111,7 @@ class Deployment:
     @cached_property
     def journal(self) -> Journal:
         """The session records."""
-        table = self._output(Output.TABLE)
+        table = self.output(Output.TABLE)
         with aws_errors():
             return Journal.open(self._session, table, attempts=3)
 
@@ -105,25 +119,25 @@ class Deployment:
     def stepfunctions(self) -> "SFNClient":
         """The Step Functions client."""
         with aws_errors():
-            client: SFNClient = self._client("stepfunctions")
+            client: SFNClient = self.client("stepfunctions")
         return client
 
     @property
     def state_machine_arn(self) -> str:
         """The workflow's ARN."""
-        return self._output(Output.STATE_MACHINE)
+        return self.output(Output.STATE_MACHINE)
 
     def artifacts(self, session_id: str) -> Artifacts:
         """Return the artifacts of a session."""
-        bucket = self._output(Output.BUCKET)
+        bucket = self.output(Output.BUCKET)
         with aws_errors():
-            return Artifacts(self._client("s3"), bucket, self.journal, session_id)
+            return Artifacts(self.client("s3"), bucket, self.journal, session_id)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return events that could not start a workflow, at most ten; they stay where they are."""
-        queue = self._output(Output.DEAD_LETTERS)
+        queue = self.output(Output.DEAD_LETTERS)
         with aws_errors():
-            answer = self._client("sqs").receive_message(
+            answer = self.client("sqs").receive_message(
                 QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
             )
         return [DeadLetter.from_message(message) for message in answer.get("Messages", [])]
@@ -142,8 +156,8 @@ class Deployment:
     def _stop_agent(self, session_id: str) -> None:
         """Stop the agent ourselves too: the workflow may be gone."""
         try:
-            self._client("bedrock-agentcore").stop_runtime_session(
-                agentRuntimeArn=self._output(Output.AGENT_RUNTIME), runtimeSessionId=session_id
+            self.client("bedrock-agentcore").stop_runtime_session(
+                agentRuntimeArn=self.output(Output.AGENT_RUNTIME), runtimeSessionId=session_id
             )
         except (BotoCoreError, ClientError) as error:
             # It is gone already, or this user may not: then the next heartbeat ends the agent.
@@ -153,9 +167,9 @@ class Deployment:
         """Publish the event that starts a session and return the session's id, which is the event's."""
         body = json.dumps(check_detail(detail), ensure_ascii=False)
         # The event would vanish without a word if there were no stack whose rule takes it.
-        self._output(Output.RULE)
+        self.output(Output.RULE)
         with aws_errors():
-            answer = self._client("events").put_events(
+            answer = self.client("events").put_events(
                 Entries=[{"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}]
             )
         entry = answer["Entries"][0]
@@ -169,7 +183,8 @@ def aws_errors() -> Iterator[None]:
     """Turn botocore's errors into AwsUnavailable with one line that says what to do."""
     try:
         yield
-    except (BotoCoreError, ClientError, ValueError) as error:  # a ValueError is an endpoint or setting that is none
+    # ValueError: an endpoint or setting that is none. ResponseParserError: the answer of something that is not AWS.
+    except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
         name = type(error).__name__
         advice = {
             "NoCredentialsError": "no AWS credentials: set AWS_PROFILE",
