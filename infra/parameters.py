@@ -7,6 +7,7 @@ from vigil.names import Parameter
 from vigil.settings import (
     BUDGET_DOLLARS,
     DEFAULT_AGENT,
+    DEFAULT_MODEL,
     HEARTBEAT_SECONDS,
     MAX_SCAN_DOLLARS,
     MAX_SESSION_SECONDS,
@@ -56,7 +57,7 @@ def model_id(scope: Construct) -> str:
     return cdk.CfnParameter(
         scope,
         Parameter.MODEL_ID,
-        default="global.anthropic.claude-sonnet-4-6",
+        default=DEFAULT_MODEL,
         allowed_pattern=rf"{_MODEL_ARN}|(?!arn:)[A-Za-z0-9.:/_-]{{1,256}}",
         constraint_description="must be the id or the ARN of a foundation model or an inference profile",
         description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",

@@ -342,6 +342,29 @@ def _rendered(artifacts: Artifacts, form: Form, *, as_file: bool) -> str:
     return readable_markdown(report) if as_file else visible(report)
 
 
+@app.command("doctor")
+def doctor_command(
+    call_model: Annotated[
+        bool, typer.Option("--model/--no-model", help="Call the model once, for a fraction of a cent.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Check account, region, quotas, model and stack; fails if there is a problem, and says what to do."""
+    from vigil.doctor import Status, examine
+
+    colours = {Status.OK: "green", Status.PROBLEM: "bold red", Status.NOT_CHECKED: "yellow"}
+    findings = []
+    for finding in examine(lambda: Deployment(), call_model=call_model):
+        findings.append(finding)
+        if not as_json:
+            text = one_line(". ".join(filter(None, (finding.what, finding.remedy))))
+            console.print(f"[{colours[finding.status]}]{finding.status:<11}[/]  {escape(text)}")
+    if as_json:
+        console.write(to_json([dataclasses.asdict(finding) for finding in findings]) + "\n")
+    if any(finding.status == Status.PROBLEM for finding in findings):
+        raise typer.Exit(1)
+
+
 @local_app.command("up")
 def local_up(
     port: Annotated[

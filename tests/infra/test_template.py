@@ -6,6 +6,7 @@ import boto3
 import pytest
 
 from tests.infra.template import Template, references
+from vigil.doctor import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
 from vigil.names import (
     EVENT_DETAIL_TYPE,
     EVENT_SOURCE,
@@ -336,3 +337,9 @@ def test_nothing_has_a_name_of_its_own_but_the_runtime(template: Template) -> No
         or key.endswith("RuntimeName")
     }
     assert named == {("AgentRuntime", "AgentRuntimeName")}
+
+
+def test_the_doctor_asks_for_the_bootstrap_that_the_template_takes(template: Template) -> None:
+    (assertion,) = template.body["Rules"]["CheckBootstrapVersion"]["Assertions"]
+    assert assertion["AssertDescription"].startswith(f"CDK bootstrap stack version {BOOTSTRAP_VERSION} required")
+    assert template.body["Parameters"]["BootstrapVersion"]["Default"] == BOOTSTRAP_PARAMETER

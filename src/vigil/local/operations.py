@@ -19,7 +19,7 @@ FORM = "application/x-www-form-urlencoded"
 RENAMED = {"Invoke": "InvokeFunction", "Converse": "InvokeModel"}
 """Operations whose permission has another name, by the Service Authorization Reference."""
 
-MODELS = {"monitoring": "cloudwatch", "states": "stepfunctions"}
+MODELS = {"monitoring": "cloudwatch", "servicequotas": "service-quotas", "states": "stepfunctions"}
 """Names of services in botocore, where they are other ones."""
 
 FOR_THE_CALLER = re.compile(

@@ -592,7 +592,11 @@ def _give_expressions_time() -> None:
 
 def _refuse_what_is_missing() -> None:
     """A service that it lacks ministack looks up in all that botocore describes, for seconds, and asks IAM nothing."""
-    missing = {"pricing": "AWSPriceListService", "compute-optimizer": "ComputeOptimizerService"}
+    missing = {
+        "pricing": "AWSPriceListService",
+        "compute-optimizer": "ComputeOptimizerService",
+        "servicequotas": "ServiceQuotasV20190624",
+    }
     exists = router._is_aws_service_name
     router._is_aws_service_name = lambda name: name in missing or exists(name)
     router.SERVICE_PATTERNS.update({name: {"target_prefixes": [prefix]} for name, prefix in missing.items()})

@@ -697,6 +697,7 @@ def test_the_recursion_of_a_function_needs_its_own_grant(caller: Callable[..., A
     [
         ("pricing", "pricing:GetProducts", "get_products", {"ServiceCode": "AWSLambda"}),
         ("compute-optimizer", "compute-optimizer:GetEnrollmentStatus", "get_enrollment_status", {}),
+        ("service-quotas", "servicequotas:ListServiceQuotas", "list_service_quotas", {"ServiceCode": "states"}),
     ],
 )
 def test_a_service_that_is_missing_refuses_after_iam_was_asked(

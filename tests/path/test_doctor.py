@@ -1,0 +1,470 @@
+"""``vigil doctor`` on a real local stack, whole and with one thing wrong; a server of loopback stands in for AWS."""
+
+import json
+import re
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from tests.hostile import CONTROL
+from tests.support import Workflow, command, let_go, until
+from vigil import doctor
+from vigil.deployment import Deployment
+from vigil.doctor import COMMANDS, Finding, Status, examine
+from vigil.local.deploy import PROJECT
+from vigil.local.operations import RENAMED
+from vigil.local.stack import LocalSession, LocalStack
+from vigil.names import REPORT, Output
+from vigil.session import Status as Ended
+from vigil.watch import await_end, watch
+
+ACTIONS = {**RENAMED, "HeadBucket": "ListBucket"}
+ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
+# Called only if the session's record is late, or its event lost.
+RARELY = {("states:ListExecutions", doctor.WORKFLOW), ("sqs:ReceiveMessage", doctor.QUEUE)}
+
+
+class Elsewhere(LocalSession):
+    """A session of the local stack, some of whose clients reach another server; it writes down what they call."""
+
+    def __init__(self, stack: LocalStack, others: Mapping[str, str] | None = None, **environment: str) -> None:
+        super().__init__({**stack.environment(), **environment})
+        self.others, self.called = others or {}, set[str]()
+        self.events.register("before-call", self._called)
+
+    def client(self, service: str, **kwargs: Any) -> Any:
+        given = {"endpoint_url": self.others[service]} if service in self.others else {}
+        return super().client(service, **{**kwargs, **given})
+
+    def _called(self, model: Any, **_: Any) -> None:
+        self.called.add(f"{model.service_model.signing_name}:{ACTIONS.get(model.name, model.name)}")
+
+
+@contextmanager
+def answering(status: int, body: object, error: str = "") -> Iterator[str]:
+    """Serve one answer to every request, as AWS's JSON protocols write it; yields the server's address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            if error:
+                self.send_header("x-amzn-errortype", error)
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def examined(session: LocalSession, stack: str | None = None, **described: object) -> list[Finding]:
+    """Return the findings, those of a stack that CloudFormation describes otherwise if ``described`` says so."""
+    deployment = Deployment(session, stack)
+    if described:
+        vars(deployment)["description"] = {**Deployment(session).description, **described}
+    return list(examine(lambda: deployment))
+
+
+def about(findings: list[Finding], subject: str) -> Finding:
+    (found,) = [finding for finding in findings if finding.what.startswith(subject)]
+    return found
+
+
+def problems(findings: list[Finding]) -> list[str]:
+    assert all(finding.remedy for finding in findings if finding.status == Status.PROBLEM), findings
+    return [finding.what for finding in findings if finding.status == Status.PROBLEM]
+
+
+def not_checked(findings: list[Finding]) -> set[str]:
+    return {finding.what.partition(":")[0] for finding in findings if finding.status == Status.NOT_CHECKED}
+
+
+def test_after_a_deployment_there_is_no_problem_and_what_only_aws_has_is_not_checked(stack: LocalStack) -> None:
+    done = command(stack, "vigil", "doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    statuses = [re.fullmatch(r"(ok|not checked) +\S.*", line) for line in done.stdout.splitlines()]
+    assert all(statuses), done.stdout
+    findings = [Finding(**found) for found in json.loads(command(stack, "vigil", "doctor", "--json").stdout)]
+    assert [finding.status for finding in findings] == [status[1] for status in statuses if status]
+    assert not_checked(findings) == {
+        *ONLY_ON_AWS,
+        "permissions of `vigil trigger`, `vigil watch`, `vigil report`, `vigil stop`",
+    }
+    assert about(findings, "runtime").what.endswith(": READY")
+    assert about(findings, "model").what.startswith("model vigil.stand-in: it answered")
+
+
+def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
+    session = Elsewhere(stack)
+    findings = list(examine(lambda: Deployment(session), call_model=False))
+    assert about(findings, "model") == Finding(Status.NOT_CHECKED, "model vigil.stand-in: left out by --no-model")
+    assert "bedrock:InvokeModel" not in session.called
+
+
+def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack: LocalStack) -> None:
+    said = {"message": {"role": "assistant", "content": [{"text": "OK"}]}}
+    with answering(200, {"usage": {"inputTokens": 9, "outputTokens": 4}, "output": said}) as address:
+        findings = examined(Elsewhere(stack, {"bedrock-runtime": address}), "Elsewhere")
+    (problem,) = problems(findings)
+    assert problem.startswith("stack: no stack Elsewhere in ")
+    assert "deploy it with `make deploy`" in problem
+    assert about(findings, "CDK bootstrap").status == Status.OK
+    assert about(findings, "model").what == (
+        "model global.anthropic.claude-sonnet-4-6: it answered (9 tokens in, 4 out: a fraction of a cent)"
+    )
+    assert not_checked(findings) == {*ONLY_ON_AWS, "resources and permissions"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"AWS_REGION": "us-east-1"}, "no AWS credentials: set AWS_PROFILE"),
+        ({}, "no AWS region: set AWS_REGION"),
+        ({"AWS_PROFILE": "nope", "AWS_REGION": "us-east-1"}, "nope"),
+        ({"AWS_REGION": "not a region"}, "not a region"),
+        (
+            {
+                "AWS_REGION": "us-east-9",
+                "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+                "AWS_ACCESS_KEY_ID": "x",
+                "AWS_SECRET_ACCESS_KEY": "x",
+            },
+            "Set AWS_REGION to a region that exists",
+        ),
+    ],
+)
+def test_an_environment_that_leads_nowhere_is_one_problem_and_the_rest_is_not_checked(
+    environment: dict[str, str], said: str
+) -> None:
+    done = command(None, "vigil", "doctor", AWS_EC2_METADATA_DISABLED="true", **environment)
+    assert (done.returncode, done.stderr) == (1, "")
+    *_, problem, rest = done.stdout.splitlines()
+    assert problem.startswith("problem      credentials or region: ")
+    assert said in problem
+    assert rest == "not checked  everything in the account: that needs credentials"
+    assert re.findall("^ok +([^:]+)", done.stdout, re.MULTILINE) == ["versions", "Node"]
+
+
+@pytest.mark.parametrize("name", ["doctor", "sessions"])
+def test_something_that_answers_and_is_not_aws_is_told_in_one_line(name: str) -> None:
+    keys = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    with answering(200, "Please sign in") as address:
+        done = command(None, "vigil", name, AWS_ENDPOINT_URL=address, **keys)
+    assert done.returncode == 1
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "Unable to parse response" in line]
+    assert "Traceback" not in done.stderr
+    assert line.startswith({"doctor": "problem ", "sessions": "vigil: "}[name])
+
+
+def test_in_a_region_without_the_stack_bootstrap_and_stack_are_problems(stack: LocalStack) -> None:
+    findings = examined(Elsewhere(stack, AWS_REGION="eu-west-3"))
+    found = {what.partition(":")[0] for what in problems(findings)}
+    # The embedded AWS has no other model than its stand-in.
+    assert found == {"CDK bootstrap", "stack", "model global.anthropic.claude-sonnet-4-6"}
+    assert about(findings, "CDK bootstrap").remedy == "Run `make bootstrap`"
+
+
+def test_a_region_without_agentcore_is_a_problem(stack: LocalStack) -> None:
+    findings = examined(Elsewhere(stack, {"bedrock-agentcore-control": "http://127.0.0.1:9"}))
+    (problem,) = problems(findings)
+    assert problem.startswith("AgentCore in us-east-1: Could not connect")
+    assert "AgentRuntime" in " ".join(not_checked(findings))
+
+
+Guest = Callable[..., Elsewhere]
+
+
+@pytest.fixture
+def guest(stack: LocalStack) -> Iterator[Guest]:
+    """Make a user that may do just this, (action, resource) each, and return a session of theirs."""
+    iam, name = stack.client("iam"), f"guest-{uuid.uuid4()}"
+    iam.create_user(UserName=name)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+
+    def may(*grants: tuple[str, str]) -> Elsewhere:
+        allowed = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource in grants]
+        document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        if grants:
+            iam.put_user_policy(UserName=name, PolicyName="some", PolicyDocument=document)
+        keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+        return Elsewhere(stack, **keys)
+
+    yield may
+    iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
+    for policy in iam.list_user_policies(UserName=name)["PolicyNames"]:
+        iam.delete_user_policy(UserName=name, PolicyName=policy)
+    iam.delete_user(UserName=name)
+
+
+def test_who_may_do_nothing_is_told_nothing_that_was_not_checked(guest: Guest) -> None:
+    findings = examined(guest())
+    checked = {finding.what.partition(":")[0] for finding in findings if finding.status == Status.OK}
+    assert checked == {"versions", "Node", "credentials"}
+    assert problems(findings) == []
+    assert all("not authorized" in f.what for f in findings if f.what.startswith(("AgentCore", "stack", "model")))
+
+
+def test_where_iam_cannot_be_asked_a_denied_read_is_a_problem(guest: Guest) -> None:
+    findings = examined(guest(("cloudformation:DescribeStacks", "*"), ("dynamodb:GetItem", "*")))
+    denied = [what for what in problems(findings) if "dynamodb:Query" in what]
+    assert problems(findings) == denied
+    assert {what.partition(":")[0] for what in denied} == {
+        "permissions of `vigil sessions`",
+        "permissions of `vigil show`",
+    }
+    assert (
+        "not authorized to perform: iam:SimulatePrincipalPolicy"
+        in about(findings, "permissions of `vigil trigger`, ").what
+    )
+
+
+def test_a_permission_that_a_command_lacks_is_named(guest: Guest) -> None:
+    grants = {action for grants in COMMANDS.values() for action, _ in grants} - {"events:PutEvents"}
+    findings = examined(guest(("iam:SimulatePrincipalPolicy", "*"), *((action, "*") for action in grants)))
+    (problem,) = problems(findings)
+    assert problem == "permissions of `vigil trigger`: denied events:PutEvents on the default event bus"
+    for name in COMMANDS.keys() - {"trigger"}:
+        assert about(findings, f"permissions of `vigil {name}`").what.endswith(": allowed")
+
+
+ROWS = re.findall(
+    r"^\| (\w+) \| ([a-z0-9-]+:\w+) \| (.*) \|$",
+    (PROJECT / "docs" / "permissions.md").read_text(encoding="utf-8").partition("## What the commands of")[2],
+    flags=re.MULTILINE,
+)
+"""Command, action and resource of each row of the page."""
+
+
+def test_the_page_of_permissions_says_what_each_command_needs() -> None:
+    listed = [(name, action, on) for name, action, on in ROWS if name != "doctor"]
+    assert listed == [(name, *grant) for name, grants in COMMANDS.items() for grant in grants]
+
+
+def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment, guest: Guest
+) -> None:
+    arns = doctor._arns(deployment, "aws", "000000000000")
+    arns[doctor.STACK] = arns[doctor.STACK].rpartition("/")[0] + "/"
+    # The embedded AWS asks IAM about any resource where most of the doctor's rows name one.
+    of_commands = ((action, arns[on].removesuffix("any") + "*") for name, action, on in ROWS if name != "doctor")
+    session = guest(*of_commands, *((action, "*") for name, action, _ in ROWS if name == "doctor"))
+
+    def calls(run: Callable[[Deployment], object]) -> set[str]:
+        session.called.clear()
+        run(Deployment(session))
+        return set(session.called)
+
+    started: list[str] = []
+    waiting = deployment.trigger({"agent": "waits"})
+    try:
+        made = {
+            "trigger": calls(lambda aws: started.append(aws.trigger({"agent": "hello_agent"}))),
+            "watch": calls(lambda aws: list(watch(aws, started[0]))),
+            "show": calls(lambda aws: (aws.journal.get(started[0]), aws.journal.tasks(started[0]))),
+            "sessions": calls(
+                lambda aws: (aws.journal.recent(1), aws.journal.recent(1, Ended.FAILED), aws.dead_letters())
+            ),
+            "report": calls(lambda aws: (aws.journal.get(started[0]), aws.artifacts(started[0]).read(REPORT))),
+            "stop": calls(lambda aws: (stopped(aws, workflow, waiting), await_end(aws, waiting))),
+        }
+        session.called.clear()
+        findings = list(examine(lambda: Deployment(session)))
+    finally:
+        let_go(workflow.table, waiting)
+    for name, grants in COMMANDS.items():
+        rare = {action for action, on in grants if name != "sessions" and (action, on) in RARELY}
+        assert made[name] | rare == {action for action, _ in grants}, name
+    assert problems(findings) == []
+    assert not_checked(findings) == {"quotas of bedrock-agentcore", "quotas of states"}
+    # It looks a role up, and a user is none.
+    assert session.called | {"iam:GetRole"} == {action for name, action, _ in ROWS if name == "doctor"}
+
+
+def stopped(aws: Deployment, workflow: Workflow, session_id: str) -> None:
+    key = workflow.key(session_id)
+    until(lambda: workflow.table.get_item(Key=key).get("Item", {}).get("task_token"))
+    aws.stop(session_id, "enough")
+
+
+# One thing wrong
+
+
+def test_a_rule_that_is_disabled_and_a_dead_letter_are_problems(stack: LocalStack) -> None:
+    rule, queue = stack.outputs[Output.RULE], stack.outputs[Output.DEAD_LETTERS]
+    events, sqs = stack.client("events"), stack.client("sqs")
+    events.disable_rule(Name=rule)
+    sqs.send_message(QueueUrl=queue, MessageBody="{}")
+    try:
+        done = command(stack, "vigil", "doctor")
+    finally:
+        events.enable_rule(Name=rule)
+        sqs.purge_queue(QueueUrl=queue)
+    assert done.returncode == 1
+    disabled, dead = [line for line in done.stdout.splitlines() if line.startswith("problem")]
+    assert f"rule {rule}: DISABLED" in disabled
+    assert f"aws events enable-rule --name {rule}" in disabled
+    assert "dead-letter queue: 1 events" in dead
+    assert queue in dead
+
+
+@pytest.mark.parametrize(
+    ("value", "status"), [("5", Status.PROBLEM), ("soon", Status.PROBLEM), ("6", Status.OK), ("30", Status.OK)]
+)
+def test_a_bootstrap_that_is_too_old_is_a_problem(stack: LocalStack, value: str, status: Status) -> None:
+    def put(version: str) -> None:
+        stack.client("ssm").put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value=version, Overwrite=True)
+
+    put(value)
+    try:
+        (found,) = doctor._bootstrap(Deployment(stack.session()))
+    finally:
+        put("30")
+    assert found.status == status
+
+
+@pytest.mark.parametrize(
+    "state", ["ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS", "CREATE_FAILED"]
+)
+def test_a_stack_that_is_not_whole_is_a_problem(stack: LocalStack, state: str) -> None:
+    (problem,) = problems(examined(stack.session(), StackStatus=state))
+    assert problem == f"stack Vigil: {state}"
+
+
+def test_a_stack_that_is_not_vigils_is_one_problem(stack: LocalStack) -> None:
+    findings = examined(stack.session(), Outputs=[], Parameters=[{"ParameterKey": "ModelId", "ParameterValue": "x"}])
+    assert problems(findings)[0].startswith("stack: stack Vigil has no output TableName")
+    assert "resources and permissions" in not_checked(findings)
+
+
+def test_resources_that_were_deleted_are_problems(stack: LocalStack) -> None:
+    gone = [
+        {"OutputKey": name, "OutputValue": re.sub(r"\w{4}$", "gone", value)} for name, value in stack.outputs.items()
+    ]
+    found = {what.partition(" ")[0] for what in problems(examined(stack.session(), Outputs=gone))}
+    assert found == set(Output) - {Output.AGENT_ROLE}
+
+
+@pytest.mark.parametrize("state", ["CREATE_FAILED", "UPDATING"])
+def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalStack, state: str) -> None:
+    answer = {"status": state, "failureReason": "no arm64", "platformVersion": "V1"}
+    with answering(200, answer) as address:
+        findings = examined(Elsewhere(stack, {"bedrock-agentcore-control": address}))
+    (problem,) = problems(findings)
+    assert problem == f"runtime {stack.outputs[Output.AGENT_RUNTIME]}: {state}; V1; no arm64"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "found", "said"),
+    [
+        (
+            403,
+            "AccessDeniedException",
+            "Model access is denied due to IAM user or service role is not authorized to perform the required AWS"
+            " Marketplace actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe)",
+            Status.PROBLEM,
+            "AWS Marketplace",
+        ),
+        (
+            404,
+            "ResourceNotFoundException",
+            "Model use case details have not been submitted for this account. Fill out the Anthropic use case details"
+            " form before using the model.",
+            Status.PROBLEM,
+            "Anthropic's form",
+        ),
+        (403, "AccessDeniedException", "with an explicit deny in a service control policy", Status.PROBLEM, "ModelId"),
+        (400, "ValidationException", "The provided model identifier is invalid.", Status.PROBLEM, "ModelId"),
+        (
+            403,
+            "AccessDeniedException",
+            "User: x is not authorized to perform: bedrock:InvokeModel on resource: y because no identity-based policy"
+            " allows the bedrock:InvokeModel action",
+            Status.NOT_CHECKED,
+            "",
+        ),
+        (418, "SomethingElse", "tea", Status.NOT_CHECKED, ""),
+    ],
+)
+def test_a_model_that_is_refused_is_a_problem_if_that_says_something_of_the_account(
+    stack: LocalStack, status: int, code: str, message: str, found: Status, said: str
+) -> None:
+    with answering(status, {"message": message}, code) as address:
+        (finding,) = doctor._guarded(
+            "model x", lambda: doctor._model(Deployment(Elsewhere(stack, {"bedrock-runtime": address})), "x")
+        )
+    assert finding.status == found
+    assert message in finding.what
+    assert said in finding.remedy
+    assert bool(finding.remedy) == bool(said)
+
+
+def test_a_model_of_another_provider_is_not_called(stack: LocalStack) -> None:
+    assert [f.status for f in doctor._model(Deployment(stack.session()), "openai/gpt-5")] == [Status.NOT_CHECKED]
+
+
+def test_a_quota_of_nothing_is_a_problem_and_one_that_is_not_listed_is_not_checked(stack: LocalStack) -> None:
+    none, some, absent = doctor.QUOTAS["bedrock-agentcore"]
+    body = {"Quotas": [{"QuotaName": none, "Value": 0.0}, {"QuotaName": some, "Value": 5000.0}]}
+    with answering(200, body) as address:
+        deployment = Deployment(Elsewhere(stack, {"service-quotas": address}))
+        found = list(doctor._quotas(deployment, "bedrock-agentcore", (none, some, absent)))
+    assert [finding.status for finding in found] == [Status.PROBLEM, Status.OK, Status.NOT_CHECKED]
+    assert found[1].what.endswith(f"{some}: 5000")
+
+
+@pytest.mark.parametrize(("left", "status"), [(9, Status.PROBLEM), (10, Status.OK)])
+def test_fewer_concurrent_executions_than_a_new_account_has_are_a_problem(
+    stack: LocalStack, left: int, status: Status
+) -> None:
+    with answering(200, {"AccountLimit": {"UnreservedConcurrentExecutions": left}}) as address:
+        (found,) = doctor._concurrency(Deployment(Elsewhere(stack, {"lambda": address})))
+    assert found.status == status
+
+
+@pytest.mark.parametrize(
+    ("document", "status"), [("{}", Status.PROBLEM), ('{"Service": "delivery.logs.amazonaws.com"}', Status.OK)]
+)
+def test_log_policies_without_a_place_for_step_functions_are_a_problem(
+    stack: LocalStack, document: str, status: Status
+) -> None:
+    with answering(200, {"resourcePolicies": [{"policyDocument": document}] * 10}) as address:
+        (found,) = doctor._log_policies(Deployment(Elsewhere(stack, {"logs": address})))
+    assert found.status == status
+
+
+def test_an_answer_that_cannot_be_read_is_not_checked(stack: LocalStack) -> None:
+    services = ("lambda", "service-quotas", "ssm", "logs", "dynamodb", "events", "bedrock-runtime", "sqs")
+    with answering(200, {}) as address:
+        findings = examined(Elsewhere(stack, dict.fromkeys(services, address)))
+    unread = [finding for finding in findings if "cannot be read" in finding.what]
+    assert len(unread) >= 5
+    assert {finding.status for finding in unread} == {Status.NOT_CHECKED}
+
+
+def test_text_of_aws_is_one_line_and_no_more(stack: LocalStack) -> None:
+    hostile = "\x1b[31m[red]\nok           forged\u202e"
+    with answering(200, {"status": "CREATE_FAILED", "failureReason": hostile}) as address:
+        done = command(stack, "vigil", "doctor", AWS_ENDPOINT_URL_BEDROCK_AGENTCORE_CONTROL=address)
+    assert done.returncode == 1
+    assert not CONTROL.search(done.stdout)
+    assert not re.search("^ok +forged", done.stdout, re.MULTILINE)
+    assert "<U+001B>[31m[red] ok forged<U+202E>" in done.stdout
