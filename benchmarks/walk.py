@@ -115,11 +115,11 @@ def walk(definition: dict[str, Any], life: Life, detail: Mapping[str, Any] | Non
 
 def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | None:
     """Do what ``state`` does and return the name of the next one."""
-    now = _iso(done.seconds)
+    now = iso(done.seconds)
     states: dict[str, Any] = {
         "input": given,
         "context": {
-            "Execution": {"Id": "execution", "StartTime": _iso(0)},
+            "Execution": {"Id": "execution", "StartTime": iso(0)},
             "State": {"EnteredTime": now},
             "Task": {"Token": "token"},
         },
@@ -160,6 +160,7 @@ def _await_token(timeout: float, life: Life, done: Walk) -> str:
     return "TaskTimedOut" if waited < life.ended else "TaskSucceeded"
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """Return the moment so many seconds after START."""
     moment: str = _compiled("$fromMillis($at)").evaluate(None, {"at": START + round(1000 * seconds)})
     return moment

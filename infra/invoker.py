@@ -14,6 +14,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints
 from infra.lambda_package import write
 from infra.parameters import Timing
+from vigil.line import LINE
 from vigil.names import Env
 
 
@@ -31,6 +32,14 @@ def agent_invoker(
             )
         },
     )
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid="InvokerLine",
+            actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
+            resources=[table.table_arn],
+            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LINE]}},
+        )
+    )
     acknowledge(role, endpoints_acknowledged(scope, agent_runtime_arn))
     return lambda_function(
         scope,
@@ -43,6 +52,7 @@ def agent_invoker(
             Env.TABLE: table.table_name,
             Env.AGENT_RUNTIME_ARN: agent_runtime_arn,
             Env.MAX_SESSION_SECONDS: timing.session,
+            Env.STARTS_PER_SECOND: timing.starts,
         },
     )
 

@@ -34,6 +34,15 @@ class Timing:
         self.progress = seconds(
             Parameter.PROGRESS_SECONDS, PROGRESS_SECONDS, 1, 28_800, "Longest time an agent may work without progress"
         )
+        self.starts = cdk.CfnParameter(
+            scope,
+            Parameter.STARTS_PER_SECOND,
+            type="Number",
+            default=25,
+            min_value=0.1,
+            max_value=1000,
+            description="New sessions that AgentCore starts in a second, by its quota",
+        ).value_as_string
         # AgentCore ends a session after 8 hours whatever it does.
         self.session = seconds(
             Parameter.MAX_SESSION_SECONDS,

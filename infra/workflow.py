@@ -17,6 +17,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.parameters import Timing
 from infra.trust import trusted
+from vigil.line import LINE
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
@@ -31,6 +32,8 @@ DYNAMODB_SECONDS = 20
 """What answers in milliseconds and has not after this long is asked again."""
 INVOKE_SECONDS = 75
 """The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
+WAITING_SECONDS = 86_400
+"""The longest that a session waits for AgentCore, or for Lambda, to take it."""
 STOP_SECONDS = 15
 """AgentCore may take 11 s. The session has ended by then, and its execution waits no longer: its worker finds out at
 its next heartbeat."""
@@ -48,16 +51,14 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     session_key = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
     # The names that errors arrive under: $error is {code, message} wherever a failure is recorded.
     # A Lambda error's Cause is the JSON that the function raised; others' is plain text.
-    caught = {
-        "code": "{% $states.errorOutput.Error %}",
-        "message": (
-            "{% ($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
-            # No regex: what /$/ matches, and what a dot, differs from engine to engine.
-            " $raised := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}'"
-            " and $contains($cause, '\"errorMessage\"') ? $parse($cause) : {};"
-            " $substring($type($raised.errorMessage) = 'string' ? $raised.errorMessage : $cause, 0, 1000)) %}"
-        ),
-    }
+    message = (
+        "($cause := $exists($states.errorOutput.Cause) ? $states.errorOutput.Cause : '';"
+        # No regex: what /$/ matches, and what a dot, differs from engine to engine.
+        " $raised := $substring($cause, 0, 1) = '{' and $substring($cause, -1) = '}'"
+        " and $contains($cause, '\"errorMessage\"') ? $parse($cause) : {};"
+        " $substring($type($raised.errorMessage) = 'string' ? $raised.errorMessage : $cause, 0, 1000))"
+    )
+    caught = {"code": "{% $states.errorOutput.Error %}", "message": f"{{% {message} %}}"}
     fail = [{"ErrorEquals": ["States.ALL"], "Assign": {"error": caught}, "Next": "MarkFailed"}]
     # Both the optimized integration and the SDK's, which spells its prefix another way.
     transient_dynamodb_errors = [
@@ -79,8 +80,6 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "Lambda.ServiceException",
         "Lambda.SdkClientException",
         "Lambda.ClientExecutionTimeoutException",
-        "Lambda.TooManyRequestsException",
-        "AgentThrottled",
         "AgentUnavailable",
     ]
     # The function died or hung, and nobody knows how far it came.
@@ -120,6 +119,8 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "status": Status.INITIATED,
         # The agent's last sign of life, and when this workflow saw it first. No clock is compared with another's.
         "seen": "{% {'sign': '', 'at': $millis(), 'looked': $millis()} %}",
+        # Where it waits in line, and why; $line.turn is 0 if it does not.
+        "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
     }
     # Undefined for anything that is no session id. The whole string must be the match: /$/ would let a line break pass
     # at the end.
@@ -134,6 +135,17 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     unreadable = {
         "code": "InvalidDetail",
         "message": "the event's detail is nested too deeply, or has a number too large, to be read",
+    }
+    in_line = f"$status = '{Status.INITIATED}' and $line.turn > 0"
+    # An execution of AWS has 25,000 events at most.
+    look_in_line = f"$max([{safety}, {WAITING_SECONDS // 1500}])"
+    # Lambda gives no turns, so it comes again by itself, after a time that is drawn.
+    refused = {
+        "line": (
+            "{% {'ticket': $line.ticket, 'refusals': $line.refusals + 1,"
+            " 'turn': $millis() + 1000 + $floor($random() * 1000 * $min([300, $power(2, $line.refusals)])),"
+            f" 'code': $states.errorOutput.Error, 'message': {message}}} %}}"
+        )
     }
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
     asleep = f"($max([{safety}, {shortest}]) + {ASLEEP_BEATS} * {heartbeat})"
@@ -222,17 +234,63 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "TimeoutSeconds": INVOKE_SECONDS,
             "Arguments": {
                 "FunctionName": invoker_arn,
-                "Payload": {"session_id": "{% $session_id %}", "detail": "{% $detail %}"},
+                "Payload": {"session_id": "{% $session_id %}", "detail": "{% $detail %}", "line": "{% $line %}"},
             },
             # Safe to repeat: the runtime starts one worker a session and answers a second invocation so.
             "Retry": [retry(transient_lambda_errors, 10), retry(lambda_deaths, 2)],
             # What Lambda's runtime cannot read, its function never sees.
             "Catch": [
+                {
+                    "ErrorEquals": ["Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded"],
+                    "Assign": refused,
+                    "Next": "WasRefused",
+                },
                 {"ErrorEquals": ["Runtime.UnmarshalError"], "Assign": {"error": unreadable}, "Next": "MarkFailed"},
                 *fail,
             ],
-            # It may have been tried for minutes: the agent's first sign of life is awaited from now on.
-            "Assign": {"seen": begun["seen"]},
+            "Assign": {
+                # It may have been tried for minutes: the agent's first sign of life is awaited from now on.
+                "seen": begun["seen"],
+                # Nor is it the session's time that it waited in line.
+                "deadline": (
+                    "{% $line.turn > 0"
+                    " ? $deadline + $millis() - $toMillis($states.context.Execution.StartTime) : $deadline %}"
+                ),
+                # Of those that are to wait, the invoker tells their place.
+                "line": (
+                    "{% $exists($states.result.Payload.line) ? $states.result.Payload.line"
+                    " : {'ticket': 0, 'turn': 0, 'refusals': 0, 'code': '', 'message': ''} %}"
+                ),
+            },
+            "Next": "CheckStatus",
+        },
+        "WasRefused": {
+            "Type": "Choice",
+            "Choices": [{"Condition": "{% $line.ticket = 0 %}", "Next": "TakeTicket"}],
+            "Default": "CheckStatus",
+        },
+        "TakeTicket": {
+            "Type": "Task",
+            "TimeoutSeconds": DYNAMODB_SECONDS,
+            "Resource": "arn:aws:states:::dynamodb:updateItem",
+            "Arguments": {
+                "TableName": table_name,
+                "Key": {"PK": {"S": LINE}, "SK": {"S": LINE}},
+                "UpdateExpression": "ADD issued :one",
+                "ExpressionAttributeValues": {":one": {"N": "1"}},
+                "ReturnValues": "ALL_NEW",
+            },
+            "Retry": retry_hanging_dynamodb,
+            # Without a ticket, it comes again all the same.
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "CheckStatus"}],
+            "Assign": {
+                "line": (
+                    "{% ($item := $states.result.Attributes; $ticket := $number($item.issued.N);"
+                    " $turn := $exists($item.at.N)"
+                    " ? $number($item.at.N) + ($ticket - $number($item.number.N)) * $number($item.step.N) : 0;"
+                    " $merge([$line, {'ticket': $ticket, 'turn': $max([$line.turn, $turn])}])) %}"
+                )
+            },
             "Next": "CheckStatus",
         },
         "CheckStatus": {
@@ -284,6 +342,21 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 {"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "StopAgent"},
                 {"Condition": f"{{% $status = '{Status.FAILED}' %}}", "Next": "StopAgent"},
                 {
+                    "Condition": (
+                        f"{{% {in_line} and $millis() >="
+                        f" $toMillis($states.context.Execution.StartTime) + 1000 * {WAITING_SECONDS} %}}"
+                    ),
+                    "Assign": {
+                        "error": {
+                            "code": "{% $line.code %}",
+                            "message": f"{{% 'not started in {WAITING_SECONDS // 3600} hours: ' & $line.message %}}",
+                        }
+                    },
+                    "Next": "MarkFailed",
+                },
+                {"Condition": f"{{% {in_line} and $line.turn <= $millis() + 1000 %}}", "Next": "InvokeAgent"},
+                {"Condition": f"{{% {in_line} %}}", "Next": "WaitForChange"},
+                {
                     "Condition": f"{{% ({waiting}) and $millis() >= $deadline %}}",
                     "Assign": {
                         "error": {
@@ -320,7 +393,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Arguments": {
                 "TableName": table_name,
                 "Key": session_key,
-                "UpdateExpression": "SET task_token = :token",
+                "UpdateExpression": "SET task_token = :token, waiting_for = :what, deadline_at = :deadline",
                 # On another execution's record, it would take the place of that one's token.
                 "ConditionExpression": (
                     "#status IN (:initiated, :busy)"
@@ -331,10 +404,13 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     **{f":{status.lower()}": {"S": status} for status in ALLOWED_FROM[Status.FAILED]},
                     ":token": {"S": "{% $states.context.Task.Token %}"},
                     ":execution": {"S": "{% $states.context.Execution.Id %}"},
+                    ":what": {"S": "{% $line.turn > 0 ? $line.code & ': ' & $line.message : '' %}"},
+                    ":deadline": {"S": "{% $fromMillis($deadline) %}"},
                 },
             },
             "TimeoutSeconds": (
-                f"{{% $max([1, $min([$seen.sign = '' ? {FIRST_CHECK_BEATS} * {heartbeat} :"
+                f"{{% $max([1, $line.turn > 0 ? $min([{look_in_line}, $floor(($line.turn - $millis()) / 1000)])"
+                f" : $min([$seen.sign = '' ? {FIRST_CHECK_BEATS} * {heartbeat} :"
                 f" $max([{safety}, {shortest}]), $ceil(($deadline - $millis()) / 1000)])]) %}}"
             ),
             "Retry": retry_dynamodb,

@@ -14,7 +14,8 @@
     │   └── ReportMissing       COMPLETED without a saved report
     ├── AgentError
     │   ├── AgentNotAccepted    AgentCore or the runtime refused the invocation; trying again is of no use
-    │   ├── AgentThrottled      AgentCore takes no more sessions at the moment
+    │   ├── AgentThrottled      AgentCore starts no more sessions at the moment
+    │   ├── AgentQuotaExceeded  AgentCore runs no more sessions at once
     │   ├── AgentUnavailable    AgentCore failed or could not be reached
     │   ├── AgentIncomplete     the agent stopped without a result
     │   ├── AgentCutOff         something stopped the agent before its turn ended; its code says what
@@ -106,7 +107,11 @@ class AgentNotAccepted(AgentError):
 
 
 class AgentThrottled(AgentError):
-    """AgentCore takes no more sessions at the moment; the workflow tries again."""
+    """AgentCore starts no more sessions at the moment; the workflow waits in line."""
+
+
+class AgentQuotaExceeded(AgentError):
+    """AgentCore runs no more sessions at once; the workflow waits in line."""
 
 
 class AgentUnavailable(AgentError):

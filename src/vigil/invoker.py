@@ -1,9 +1,14 @@
-"""The Lambda function that hands a session to the agent: parse, call AgentCore once, check the answer."""
+"""The Lambda function that hands a session to the agent: parse, call AgentCore once, check the answer.
+
+Sessions that AgentCore does not start at once wait in line, and are called again when their turn has come.
+"""
 
 import json
 import logging
 import re
 import sys
+import time
+from dataclasses import asdict, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +19,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vigil.errors import (
     AgentError,
     AgentNotAccepted,
+    AgentQuotaExceeded,
     AgentThrottled,
     AgentUnavailable,
     InvalidDetail,
     InvalidInput,
     VigilError,
 )
+from vigil.line import Line, Place
 from vigil.names import DEADLINE_KEY, Env
 from vigil.session import check_detail, check_session_id
 from vigil.settings import InvokerSettings
@@ -42,33 +49,69 @@ logger.handlers[0].setFormatter(_JsonLines())
 
 ACCEPTED = frozenset({"accepted", "already running", "already ended"})
 """Answers of the runtime that mean: the session has its one worker. The last two come after a repeated invocation."""
-
-
-THROTTLED = frozenset({"ThrottlingException", "ServiceQuotaExceededException", "TooManyRequestsException"})
-"""AgentCore starts 25 sessions a second and holds a limited number at once; either passes."""
+THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException"})
+QUOTA_EXCEEDED = "ServiceQuotaExceededException"
 CONFLICT = "RetryableConflictException"
 PASSING = re.compile(r"Received error \(50[234]\)|Runtime initialization time exceeded")
 """How AgentCore's message begins, with HTTP 424, when the runtime did not come up. Its own refusal is a 400."""
 
 
-def handler(event: object, context: object) -> dict[str, str]:
-    """Invoke the agent for ``event["session_id"]`` and return what the runtime answered.
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Invoke the agent for ``event["session_id"]``; return what the runtime answered, or the session's place in line.
 
-    ``event``: {"session_id": str, "detail": object, optional}. Raises InvalidInput before anything is called;
-    AgentNotAccepted when the agent refused the session; AgentThrottled or AgentUnavailable when it is worth trying
-    again, which the workflow does. It records what remains as the session's error.
+    ``event``: {"session_id": str, "detail": object, optional, "line": a Place, optional}. Returns {"session_id": str,
+    "answer": str} or {"session_id": str, "line": a Place}. Raises InvalidInput before anything is called;
+    AgentNotAccepted when the agent refused the session; AgentUnavailable, or AgentThrottled and AgentQuotaExceeded
+    where there is no line, when it is worth trying again, which the workflow does. It records what remains as the
+    session's error.
     """
     given = event.get("session_id") if isinstance(event, dict) else None
     about = {"session_id": None if given is None else str(given)[:200]}
     try:
         settings = InvokerSettings.from_env()
         session_id, detail = parse(event, settings.max_session_seconds)
-        answer = invoke(_client(), settings, session_id, detail)
+        line = _line(settings)
+        place = place_of(line, Place.from_event(event))
+        ahead = place.turn / 1000 - time.time()
+        if ahead <= 1:
+            # A waiting execution counts whole seconds. The turns are spread over each.
+            time.sleep(max(0.0, ahead))
+            try:
+                answer = invoke(_client(), settings, session_id, detail)
+            except (AgentThrottled, AgentQuotaExceeded) as refusal:
+                place = refused_place(line, place, refusal)
+            else:
+                logger.info("the agent answered: %s", answer, extra=about)
+                return {"session_id": session_id, "answer": answer}
     except VigilError as error:
         logger.error("%s: %s", error.code, error, extra=about)
         raise
-    logger.info("the agent answered: %s", answer, extra=about)
-    return {"session_id": session_id, "answer": answer}
+    logger.info("the session waits in line: %s: %s", place.code, place.message, extra=about)
+    return {"session_id": session_id, "line": asdict(place)}
+
+
+def place_of(line: Line, place: Place) -> Place:
+    """Return the session's ``place`` as it is now; one that comes first goes to the end of a line that others wait in.
+
+    A line that cannot be read holds nobody up.
+    """
+    try:
+        if place.ticket:
+            return replace(place, turn=line.turn(place.ticket))
+        if not line.is_empty():
+            return line.join(place, AgentThrottled.__name__, "other sessions wait in line before it")
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("the line cannot be read: %s", _one_line(error))
+    return replace(place, turn=0)
+
+
+def refused_place(line: Line, place: Place, refusal: AgentError) -> Place:
+    """Return the place of a session that AgentCore refused; raises ``refusal`` if the line cannot be joined."""
+    try:
+        return line.refuse(place, refusal.code, str(refusal))
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("the line cannot be joined: %s", _one_line(error))
+        raise refusal from None
 
 
 def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]:
@@ -103,10 +146,10 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
         )
         body = response["response"].read()
     except ClientError as error:
-        raise _kind(error)(f"session {session_id}: {_line(error)}") from error
+        raise _kind(error)(f"session {session_id}: {_one_line(error)}") from error
     except (BotoCoreError, OSError, AttributeError, ValueError) as error:
         # No connection, none that held, no answer in time, or one that is no error of AWS's, on which botocore trips.
-        raise AgentUnavailable(f"session {session_id}: {_line(error)}") from error
+        raise AgentUnavailable(f"session {session_id}: {_one_line(error)}") from error
     try:
         answer = json.loads(body)
     except ValueError as error:
@@ -114,7 +157,7 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
     status = answer.get("status") if isinstance(answer, dict) else None
     if not isinstance(status, str) or status not in ACCEPTED:
         reason = answer.get("error", answer) if isinstance(answer, dict) else answer
-        raise AgentNotAccepted(f"session {session_id}: the agent refused: {_line(reason)}")
+        raise AgentNotAccepted(f"session {session_id}: the agent refused: {_one_line(reason)}")
     return status
 
 
@@ -124,11 +167,13 @@ def _kind(error: ClientError) -> type[AgentError]:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in THROTTLED or status == 429:
         return AgentThrottled
+    if code == QUOTA_EXCEEDED or status == 402:
+        return AgentQuotaExceeded
     not_up = status == 424 and PASSING.match(str(error.response["Error"].get("Message")))
     return AgentUnavailable if code == CONFLICT or status >= 500 or not_up else AgentNotAccepted
 
 
-def _line(reason: object) -> str:
+def _one_line(reason: object) -> str:
     """Return ``reason``, which others wrote, as one line of a length that a person reads."""
     return " ".join(str(reason).split())[:500]
 
@@ -141,3 +186,9 @@ def _client() -> "BedrockAgentCoreClient":
         "bedrock-agentcore",
         config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45),
     )
+
+
+@cache
+def _line(settings: InvokerSettings) -> Line:
+    config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=5)
+    return Line(boto3.resource("dynamodb", config=config).Table(settings.table), settings.starts_per_second)

@@ -36,6 +36,7 @@ class Parameter(StrEnum):
     HEARTBEAT_SECONDS = "HeartbeatSeconds"
     PROGRESS_SECONDS = "ProgressSeconds"
     MAX_SESSION_SECONDS = "MaxSessionSeconds"
+    STARTS_PER_SECOND = "StartsPerSecond"
 
 
 class Output(StrEnum):
@@ -69,4 +70,5 @@ class Env(StrEnum):
     HEARTBEAT_SECONDS = "VIGIL_HEARTBEAT_SECONDS"
     PROGRESS_SECONDS = "VIGIL_PROGRESS_SECONDS"
     MAX_SESSION_SECONDS = "VIGIL_MAX_SESSION_SECONDS"
+    STARTS_PER_SECOND = "VIGIL_STARTS_PER_SECOND"
     MAX_WORKERS = "VIGIL_MAX_WORKERS"

@@ -220,6 +220,8 @@ class Session:
     """The agent's last sign of life, by the agent's clock."""
     execution_arn: str | None = None
     report_uri: str | None = None
+    waiting_for: str | None = None
+    """Why it waits in line for its agent; None if it does not."""
     progress: str | None = None
     """How far the running work phase is, for a person."""
     expires_at: int | None = None
@@ -242,6 +244,7 @@ class Session:
             heartbeat_at=_text_or_none(item.get("heartbeat_at")),
             execution_arn=_text_or_none(item.get("execution_arn")),
             report_uri=_text_or_none(item.get("report_uri")),
+            waiting_for=_text(item.get("waiting_for")) or None if item.get("status") == Status.INITIATED else None,
             progress=_text_or_none(item.get("progress")),
             expires_at=_whole(item.get("expires_at")),
             usage=Usage.from_item(item.get("usage")),

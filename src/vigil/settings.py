@@ -21,6 +21,8 @@ MAX_SCAN_DOLLARS = 5
 HEARTBEAT_SECONDS = 30
 PROGRESS_SECONDS = 900
 """Longer than any one model call takes with its retries; a tool that works longer says how far it is."""
+STARTS_PER_SECOND = 25
+"""New sessions that AgentCore starts in a second, by its default quota."""
 MAX_SESSION_SECONDS = 27_000
 """Seven and a half hours: AgentCore ends a session after eight, without a word."""
 
@@ -42,11 +44,11 @@ def whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(float(value))
 
 
-def dollars(environ: Mapping[str, str], name: str, default: int) -> Decimal:
-    """Return the environment variable ``name``, an amount from 0.01; or raise MissingSetting."""
+def number(environ: Mapping[str, str], name: str, default: int) -> Decimal:
+    """Return the environment variable ``name``, a number from 0.01, such as dollars; or raise MissingSetting."""
     value = environ.get(name, "").strip() or str(default)
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) or Decimal(value) < Decimal("0.01"):
-        raise MissingSetting(f"environment variable {name} must be dollars from 0.01, not {value[:80]!r}")
+        raise MissingSetting(f"environment variable {name} must be a number from 0.01, not {value[:80]!r}")
     return Decimal(value)
 
 
@@ -58,6 +60,7 @@ class InvokerSettings:
     bucket: str
     agent_runtime_arn: str
     max_session_seconds: int = MAX_SESSION_SECONDS
+    starts_per_second: Decimal = Decimal(STARTS_PER_SECOND)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "InvokerSettings":
@@ -67,6 +70,7 @@ class InvokerSettings:
             bucket=require(environ, Env.BUCKET),
             agent_runtime_arn=require(environ, Env.AGENT_RUNTIME_ARN),
             max_session_seconds=whole_number(environ, Env.MAX_SESSION_SECONDS, MAX_SESSION_SECONDS),
+            starts_per_second=number(environ, Env.STARTS_PER_SECOND, STARTS_PER_SECOND),
         )
 
 
@@ -127,7 +131,7 @@ class WorkerSettings:
             region=environ.get("AWS_REGION", "").strip() or require(environ, "AWS_DEFAULT_REGION"),
             agent=environ.get(Env.AGENT) or DEFAULT_AGENT,
             model=environ.get(Env.MODEL) or None,
-            budget_dollars=dollars(environ, Env.BUDGET_DOLLARS, BUDGET_DOLLARS),
-            max_scan_dollars=dollars(environ, Env.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS),
+            budget_dollars=number(environ, Env.BUDGET_DOLLARS, BUDGET_DOLLARS),
+            max_scan_dollars=number(environ, Env.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS),
             worker=environ.get(Env.WORKER) or str(uuid.uuid4()),
         )

@@ -30,7 +30,7 @@ def rows() -> dict[str, list[str]]:
 
 def test_the_table_has_every_code_and_no_other(rows: dict[str, list[str]]) -> None:
     classes = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VigilError)}
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
+    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="25")
     definition = json.dumps(workflow.definition("sessions", "invoker", "runtime", timing))
     # Where the workflow itself names a code, in plain text or in an expression.
     given = re.findall(r'"code": "((?:[^"\\]|\\.)*)"', definition)

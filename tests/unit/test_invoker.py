@@ -18,6 +18,7 @@ from botocore.config import Config
 from vigil import invoker
 from vigil.errors import (
     AgentNotAccepted,
+    AgentQuotaExceeded,
     AgentThrottled,
     AgentUnavailable,
     InvalidDetail,
@@ -57,6 +58,15 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
+            if "x-amz-target" in headers:
+                # DynamoDB, in whose table nobody waits in line, nor may.
+                found = headers["x-amz-target"].endswith(".GetItem")
+                answer = b"{}" if found else b'{"__type": "AccessDeniedException"}'
+                self.send_response(200 if found else 400)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+                return
             agentcore.requests.append((unquote(self.path), headers, json.loads(body)))
             self.close_connection = True
             if agentcore.reset:
@@ -172,7 +182,7 @@ def refusal(code: str, message: str) -> dict[str, Any]:
     [
         (429, "ThrottlingException", AgentThrottled),
         (400, "ThrottlingException", AgentThrottled),
-        (402, "ServiceQuotaExceededException", AgentThrottled),
+        (402, "ServiceQuotaExceededException", AgentQuotaExceeded),
         (429, "SomethingElse", AgentThrottled),
         (409, "RetryableConflictException", AgentUnavailable),
         (500, "InternalServerException", AgentUnavailable),

@@ -59,7 +59,7 @@ def states() -> dict[str, Any]:
     # Not at the top: CDK starts Node, and every test process imports this module.
     from infra.workflow import definition
 
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000")
+    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="25")
     return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 

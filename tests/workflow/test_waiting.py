@@ -104,7 +104,9 @@ def definition(safety: int, heartbeat: int) -> dict[str, Any]:
     # Not at the top: CDK starts Node, and every test process imports this module.
     from infra import workflow
 
-    timing: Any = SimpleNamespace(safety=str(safety), heartbeat=str(heartbeat), progress="900", session="27000")
+    timing: Any = SimpleNamespace(
+        safety=str(safety), heartbeat=str(heartbeat), progress="900", session="27000", starts="25"
+    )
     return workflow.definition("sessions", "invoker", "runtime", timing)
 
 

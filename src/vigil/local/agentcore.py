@@ -4,8 +4,6 @@ import json
 import os
 import secrets
 import threading
-import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,10 +22,8 @@ from vigil.settings import whole_number
 _PASSED = {*Env, "AWS_DEFAULT_REGION"}
 PLACES = 8
 """How many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number."""
-PLACE_SECONDS = 10.0
+PLACE_SECONDS = 30.0
 """How long an invocation waits for a place; with the start of a runtime, less than the invoker waits for an answer."""
-SESSIONS_PER_SECOND = 25
-"""How many new sessions AgentCore takes in a second, by its default quota."""
 
 
 @dataclass
@@ -61,7 +57,6 @@ class AgentHost:
         self._places = threading.Semaphore(whole_number(environment, Env.MAX_WORKERS, PLACES))
         self._running: dict[int, _Running] = {}
         self._sessions: dict[tuple[str, str], _Running] = {}
-        self._begun: deque[float] = deque(maxlen=SESSIONS_PER_SECOND)
 
     def prepare(self) -> None:
         """Begin to import what agents need, before the first session waits for it."""
@@ -71,14 +66,14 @@ class AgentHost:
     def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
         """Pass an invocation on and return the agent's HTTP status and body.
 
-        429 if too many sessions begin or run at once, 500 if the agent cannot be reached.
+        402 if too many sessions run at once, 500 if the agent cannot be reached.
         """
         try:
             running = self._find_or_start(runtime, session_id)
         except LocalStackError as error:
             return 500, str(error).encode()
         if running is None:
-            return 429, b"too many sessions"
+            return 402, b"too many sessions run at once"
         headers = {"X-Amzn-Bedrock-AgentCore-Runtime-Session-Id": session_id}
         try:
             status, answer = _post(running.address, "/invocations", body, headers)
@@ -108,12 +103,9 @@ class AgentHost:
         if not self._places.acquire(timeout=PLACE_SECONDS):
             return None
         with self._lock:
-            running = self._sessions.get(key)
-            full = len(self._begun) == SESSIONS_PER_SECOND and self._begun[0] > time.monotonic() - 1
-            if running is not None or full:
+            if (running := self._sessions.get(key)) is not None:
                 self._places.release()
                 return running
-            self._begun.append(time.monotonic())
             try:
                 self._sessions[key] = self._start(runtime)
             except LocalStackError:

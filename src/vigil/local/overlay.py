@@ -29,6 +29,10 @@ from vigil.local.gate import by_root
 
 MENDED_VERSION = "1.5.33"
 EXPRESSION_MILLISECONDS = 60_000
+FUNCTIONS = 16
+"""How many Lambda functions run at once."""
+FUNCTION_SECONDS = 30
+"""How long an invocation waits for one of them to end; less than the workflow waits for it."""
 NO_SUCH_SESSION = "no such runtime session"
 
 Response = tuple[int, dict[str, str], bytes]
@@ -42,6 +46,7 @@ def install(agents: AgentHost) -> None:
         raise LocalStackError(f"the local stack needs ministack {MENDED_VERSION}, not {found}: run make install")
     _name_lambda_errors()
     _name_lambda_throttling()
+    _let_functions_wait()
     _draw_function_credentials()
     _name_more_actions()
     _keep_control_paths_for_the_root()
@@ -121,6 +126,28 @@ def _name_lambda_throttling() -> None:
             raise
 
     stepfunctions._call_lambda = call
+
+
+def _let_functions_wait() -> None:
+    """AWS refuses an invocation that finds no concurrency left. Here each is a process, of which there are few."""
+    places = threading.Semaphore(FUNCTIONS)
+    acquire, release = lambda_svc._acquire_execution_slot, lambda_svc._release_execution_slot
+
+    def acquire_place(*given: Any) -> Any:
+        if not places.acquire(timeout=FUNCTION_SECONDS):
+            return None, "account"
+        slot, limit = acquire(*given)
+        if slot is None:
+            places.release()
+        return slot, limit
+
+    def release_place(slot: Any) -> None:
+        release(slot)
+        if slot is not None:
+            places.release()
+
+    lambda_svc._acquire_execution_slot = acquire_place
+    lambda_svc._release_execution_slot = release_place
 
 
 def _draw_function_credentials() -> None:
@@ -461,7 +488,11 @@ def _serve_agentcore(agents: AgentHost) -> None:
     def invoke(runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> Response:
         session_id = headers.get("x-amzn-bedrock-agentcore-runtime-session-id", "")
         status, answer = agents.invoke(runtime, session_id, body)
-        if name := {429: "ThrottlingException", 500: "InternalServerException"}.get(status):
+        if name := {
+            402: "ServiceQuotaExceededException",
+            429: "ThrottlingException",
+            500: "InternalServerException",
+        }.get(status):
             error = {"__type": name, "message": answer.decode(errors="replace")[:1000]}
             return status, {"Content-Type": "application/json"}, json.dumps(error).encode()
         if status >= 400:

@@ -69,8 +69,8 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
         S3_DATA_DIR=str(arguments.folder / "s3"),
         GATEWAY_PORT=str(port),
         BIND_HOST=HOST,
-        # Each is a process here; who finds none free is throttled, and the workflow tries again.
-        LAMBDA_ACCOUNT_CONCURRENCY="16",
+        # The places are counted elsewhere.
+        LAMBDA_ACCOUNT_CONCURRENCY="0",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         MINISTACK_REGION=arguments.region,
