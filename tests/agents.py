@@ -1,6 +1,7 @@
 """Agents that misbehave, for tests: factories as VIGIL_AGENT names them."""
 
 import json
+import logging
 import os
 import random
 import signal
@@ -119,6 +120,14 @@ def leaves_a_process_and_hangs(session: AgentSession) -> Agent:
 
 def raises(session: AgentSession) -> Agent:
     raise RuntimeError("the dependency\nis broken")
+
+
+def prints(session: AgentSession) -> Agent:
+    """Prints and logs what its detail says, and a line longer than the runtime reads at once."""
+    print(session.detail.get("text", "printed"))
+    logging.getLogger("my.module").info("logged by a module")
+    print("y" * 25_000, file=sys.stderr)
+    return hello_agent(session)
 
 
 def waits(session: AgentSession) -> Agent:

@@ -98,13 +98,20 @@ def run(
     if not local:
         _run(Deployment(), given, out)
         return
+    from vigil.local import AGENT_LOG
     from vigil.local.stack import LocalStack
 
     environment = _agent_environment(agent, model, agent_env)
     with _steps() as progress:
         stack = LocalStack.start(agent_environment=environment, progress=progress)
     with stack:
-        _run(Deployment(stack.session()), given, out)
+        try:
+            _run(Deployment(stack.session()), given, out)
+        finally:
+            # It goes with the stack, whose only session this was.
+            if stack.agent_log.exists():
+                _write(out / AGENT_LOG, visible(stack.agent_log.read_text(encoding="utf-8", errors="replace")))
+                console.say(f"the agent's log: {out / AGENT_LOG}")
 
 
 def _run(deployment: Deployment, detail: Any, out: Path) -> None:
@@ -305,6 +312,20 @@ def show(session_id: str, as_json: AsJson = False) -> None:
 
 def _field(name: str, value: object) -> None:
     console.print(f"{name:<14} {one_line(str(value))}", markup=False)
+
+
+@app.command()
+def logs(
+    session_id: str,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the session has ended.")] = False,
+) -> None:
+    """Print what a session's agent printed and logged."""
+    printed = False
+    for line in Deployment().agent_log(session_id, follow=follow):
+        console.write(f"{line.at} {line.text}".replace("\n", " ") + "\n")
+        printed = True
+    if not printed:
+        errors.say("its agent has printed nothing, or the log does not hold it yet")
 
 
 @app.command()

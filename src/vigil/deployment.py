@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from vigil.agent_log import LATE_SECONDS, AgentLog, LogLine
 from vigil.artifacts import Artifacts
 from vigil.errors import AwsUnavailable, SessionEnded, StackNotDeployed, StoppedByOperator
 from vigil.journal import Journal
@@ -141,6 +143,21 @@ class Deployment:
                 QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
             )
         return [DeadLetter.from_message(message) for message in answer.get("Messages", [])]
+
+    def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
+        """Yield what the session's agent printed and logged; with ``follow`` also what it does, until it has ended."""
+        session = self.journal.get(session_id)
+        with aws_errors():
+            log = AgentLog(self._client("logs"), self._output(Output.AGENT_RUNTIME), session_id)
+            yield from log.read(session.start_time, session.ended_at)
+            if session.terminal or not follow:
+                return
+            while not session.terminal:
+                time.sleep(poll_seconds)
+                session = self.journal.get(session_id)
+                yield from log.read(session.start_time)
+            time.sleep(LATE_SECONDS)
+            yield from log.read(session.start_time, session.ended_at)
 
     def stop(self, session_id: str, reason: str) -> None:
         """Fail the session as StoppedByOperator; its workflow, which wakes by it, stops the agent.

@@ -63,6 +63,15 @@ def test_an_agent_of_ones_own_runs_as_the_readme_says(tmp_path: Path) -> None:
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == "# Hello"
 
 
+def test_what_a_failing_agent_printed_outlives_its_stack(tmp_path: Path) -> None:
+    words = ("run", "--local", "--agent", "tests.agents:raises", "--out", str(tmp_path))
+    done = subprocess.run([BIN / "vigil", *words], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"the agent's log: {tmp_path / 'agent.log'}" in done.stdout
+    session_id = re.findall(r"^session (\S+)$", done.stdout, re.MULTILINE)[0]
+    assert f" {session_id} RuntimeError: the dependency\n" in (tmp_path / "agent.log").read_text(encoding="utf-8")
+
+
 def test_the_help_is_the_one_that_the_readme_shows() -> None:
     done = command(None, "vigil", "--help", COLUMNS="80")
     assert masked(done.stdout) == masked(shown("vigil --help"))

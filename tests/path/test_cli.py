@@ -91,6 +91,23 @@ def test_a_session_is_triggered_watched_listed_shown_and_read(stack: LocalStack)
     assert command(stack, "vigil", "report", session_id).stdout == "# Hello"
 
 
+def test_the_log_of_a_session_holds_what_its_agent_printed_and_no_other(stack: LocalStack) -> None:
+    printing = [
+        command(stack, "vigil", "trigger", "--detail", json.dumps({"agent": "prints", "text": text})).stdout.strip()
+        for text in ("mine\x1b[31m", "another's")
+    ]
+    done = command(stack, "vigil", "logs", printing[0], "--follow")
+    assert done.returncode == 0, done.stderr
+    assert command(stack, "vigil", "logs", printing[0]).stdout == done.stdout
+    said = [line.partition(" ")[2] for line in done.stdout.splitlines()]
+    assert {"mine<U+001B>[31m", "INFO my.module logged by a module"} <= set(said)
+    assert "another's" not in done.stdout
+    assert "".join(line for line in said if set(line) == {"y"}) == "y" * 25_000
+    # What AgentCore's own library logs stands there once.
+    written = stack.agent_log.read_text(encoding="utf-8").splitlines()
+    assert len([line for line in written if "Invocation completed" in line and printing[0] in line]) == 1
+
+
 @pytest.fixture(scope="module")
 def greeted(stack: LocalStack) -> str:
     """The id of a session whose agent saved a report alone."""
@@ -169,6 +186,7 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
         (["watch", "#"], "session_id must be 33 to 100 letters"),
         (["show", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
+        (["logs", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["report", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED"),
         (["local", "status"], "no local stack runs in this folder"),

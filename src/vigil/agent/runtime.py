@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse
 
 from vigil.agent.session import aws_session
 from vigil.agent.worker import DONE, draw_anew, work
+from vigil.agent_log import attribute
 from vigil.errors import (
     AgentCrashed,
     AgentLost,
@@ -46,6 +47,9 @@ logger = logging.getLogger("vigil.runtime")
 STDERR_LINES = 20
 STDERR_SECONDS = 2.0
 MAX_LINE = 10_000
+LOG_FORMAT = "%(levelname)s %(name)s %(message)s"
+CHATTY = ("botocore", "httpx")
+"""Libraries that log each call of theirs, or where they found credentials."""
 BEAT_ATTEMPTS = 3
 """Few: the next beat is near, and meanwhile nobody watches the worker."""
 END_ATTEMPTS = 12
@@ -72,11 +76,13 @@ class Worker:
         # Not the process's own sentinel: children of the process hold it too, and the process may close it.
         self.gone, self._gone = _processes.Pipe(duplex=False)
         self._waiter = threading.Thread(target=self._wait, daemon=True)
+        self._output = output
         self._said: deque[str] = deque(maxlen=STDERR_LINES)
-        self._reader = threading.Thread(target=_pass_on, args=(output, self._said), daemon=True)
 
     def run(self, environment: dict[str, str], detail: dict[str, Any]) -> None:
         """Have it run the session."""
+        told = (self._output, environment[Env.SESSION_ID], self._said)
+        self._reader = threading.Thread(target=_pass_on, args=told, daemon=True)
         self._reader.start()
         self._waiter.start()
         with suppress(OSError):
@@ -122,6 +128,11 @@ class Supervisor:
         self._stopped = False
         self.ended = threading.Event()
         """Set once the session has ended."""
+
+    @property
+    def session_id(self) -> str | None:
+        """The session, once there is one."""
+        return self._session.session_id if self._session else None
 
     @property
     def busy(self) -> bool:
@@ -215,14 +226,27 @@ def _how(code: int | None) -> str:
         return f"signal {-code}"
 
 
-def _pass_on(output: "connection.Connection[Any, Any]", said: deque[str]) -> None:
+def _pass_on(output: "connection.Connection[Any, Any]", session_id: str, said: deque[str]) -> None:
     with open(output.fileno(), errors="replace", closefd=False) as lines, output:
-        # In pieces, since a line may be as long as the memory is; and visible, since a log is read in a terminal.
-        for line in map(visible, iter(partial(lines.readline, MAX_LINE), "")):
+        # In pieces, since a line may be as long as the memory is.
+        for line in iter(partial(lines.readline, MAX_LINE), ""):
             # The disk may be full, which must not keep the worker from what it does: nobody else reads its pipe.
             with suppress(OSError):
-                sys.stderr.write(line)
-            said.append(" ".join(line.split()))
+                # At once: others write to the same file, and no line may begin within another.
+                os.write(sys.stderr.fileno(), attribute(session_id, line).encode(errors="backslashreplace"))
+            said.append(" ".join(visible(line).split()))
+
+
+class _Attributed(logging.Formatter):
+    """Begins each line with the session of this runtime, once there is one."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        super().__init__(LOG_FORMAT)
+        self._supervisor = supervisor
+
+    def format(self, record: logging.LogRecord) -> str:
+        session_id, text = self._supervisor.session_id, super().format(record)
+        return attribute(session_id, text).removesuffix("\n") if session_id else visible(text)
 
 
 @cache
@@ -299,11 +323,17 @@ def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
 
 def serve(ended: Callable[[], None] = lambda: None, **where: Any) -> None:
     """Be a runtime, on a socket as uvicorn is told of one; call ``ended`` in a thread once its session has ended."""
-    logging.basicConfig(format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("vigil").setLevel(logging.INFO)
+    handler = logging.StreamHandler(sys.stderr)
+    logging.basicConfig(format=LOG_FORMAT, handlers=[handler], level=logging.INFO)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # It has a handler of its own, whose lines are JSON and name the session too.
+    logging.getLogger("bedrock_agentcore.app").propagate = False
     settings = RuntimeSettings.from_env()
     worker = Worker(*filter(None, [where.get("fd")]))
     supervisor = Supervisor(settings, worker)
+    # Not in the worker, which was forked before: what it prints passes through here.
+    handler.setFormatter(_Attributed(supervisor))
 
     def await_end() -> None:
         supervisor.ended.wait()

@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
         MINISTACK_REGION=arguments.region,
         AWS_ENDPOINT_URL=f"http://{HOST}:{port}",
     )
-    from vigil.local import overlay
+    from vigil.local import logs, overlay
     from vigil.local.agentcore import AgentHost
 
     try:
@@ -87,6 +87,7 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
             {"PYTHONPATH": python_path, **secrets.agent_environment},
         )
         overlay.install(agents)
+        logs.install(arguments.folder / AGENT_LOG)
     except VigilError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,6 +1,5 @@
 """The AgentCore contract, spoken over HTTP to a real runtime process, whose workers use a real table and bucket."""
 
-import errno
 import multiprocessing
 import os
 import signal
@@ -305,15 +304,15 @@ def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
 def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     from vigil.agent import runtime as runtime_module
 
-    def full(line: str) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=full))
+    # The device that is always full.
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(fileno=lambda: full))
     output, given = multiprocessing.Pipe(duplex=False)
     os.write(given.fileno(), b"one\ntwo\n")
     given.close()
     said: deque[str] = deque()
-    runtime_module._pass_on(output, said)
+    runtime_module._pass_on(output, str(uuid.uuid4()), said)
+    os.close(full)
     assert list(said) == ["one", "two"]
 
 
