@@ -14,8 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from rich.markup import escape
 from rich.table import Column, Table
 from typer.exceptions import TyperException
@@ -55,6 +57,14 @@ AgentEnv = Annotated[
 ]
 WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
 """States that a workflow passes again and again while its session runs."""
+
+OF_ANOTHER_STACK = {
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+}
+"""Codes of the error that a key of another stack is unknown."""
 
 Out = Annotated[Path, typer.Option(help="Folder for the report, its charts and the findings.")]
 
@@ -107,6 +117,8 @@ def run(
     with stack:
         try:
             _run(Deployment(stack.session()), given, out)
+        except AwsUnavailable as error:
+            raise LocalStackError(stack.how_it_died() or str(error)) from error
         finally:
             # It goes with the stack, whose only session this was.
             if stack.agent_log.exists():
@@ -427,7 +439,7 @@ def local_up(
         except KeyboardInterrupt:
             console.print("stopping")
             return
-        raise LocalStackError(f"the embedded AWS ended with exit code {stack.process.returncode}")
+        raise LocalStackError(stack.how_it_died())
 
 
 @local_app.command("env")
@@ -506,8 +518,20 @@ def main() -> None:
             errors.say(f"vigil: {said}", style="red")
         sys.exit(error.exit_code)
     except (VigilError, OSError) as error:
-        errors.say(f"vigil: {error}", style="red")
+        errors.say(f"vigil: {error}{_if_gone(error.__cause__)}", style="red")
         sys.exit(1)
+
+
+def _if_gone(cause: BaseException | None) -> str:
+    """Return what it means that a client was refused so, if the local stack that it knew is not there any more."""
+    endpoint, what = os.environ.get("AWS_ENDPOINT_URL", ""), ""
+    if isinstance(cause, EndpointConnectionError | ConnectionClosedError):
+        endpoint, what = str(cause.kwargs["endpoint_url"]), "the local stack there is gone"
+    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in OF_ANOTHER_STACK:
+        what = "another local stack runs there, and the one of this shell is gone"
+    if not what or urlsplit(endpoint).hostname not in ("127.0.0.1", "localhost"):
+        return ""
+    return f"; {what}, with its sessions: start one with `vigil local up`, and run `eval $(vigil local env)`"
 
 
 if __name__ == "__main__":

@@ -279,6 +279,12 @@ def test_a_session_whose_workflow_was_stopped_is_watched_to_the_end_that_is_reco
     assert "WorkflowEnded: its workflow ended without it: ABORTED" in done.stderr
 
 
+def test_a_client_of_a_stack_that_is_gone_learns_that_another_answers(stack: LocalStack) -> None:
+    done = command(stack, "vigil", "sessions", AWS_ACCESS_KEY_ID="AKIAOFTHEONEBEFORE00")
+    assert done.returncode == 1
+    assert "another local stack runs there, and the one of this shell is gone, with its sessions" in done.stderr
+
+
 def test_a_session_without_a_report_says_so(stack: LocalStack, workflow: Workflow) -> None:
     _, session = workflow.run(detail={"agent": "says_failed"})
     assert session is not None

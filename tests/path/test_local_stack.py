@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,12 +103,22 @@ def test_however_it_ends_nothing_goes_on_running(start: Start, how: signal.Signa
     assert command(None, "vigil", "local", "env").returncode == 1
 
 
-def test_a_server_that_dies_ends_it_with_a_line_that_says_so(start: Start) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_dies_says_so_to_everybody_and_leaves_its_logs(start: Start, how: signal.Signals) -> None:
     process = start()
-    serves(process)
-    os.killpg(server_group(process), signal.SIGKILL)
+    stack = serves(process)
+    folder = Path(stack["log"]).parent
+    os.kill(server_group(process), how)
     assert process.wait(30) == 1
-    assert process.communicate()[1].strip() == "vigil: the embedded AWS ended with exit code -9"
+    said = re.fullmatch(r"vigil: the embedded AWS ended with exit code (-?\d+), (.*)\n", process.communicate()[1])
+    assert said is not None
+    assert said[2] == f"and all its sessions are gone; its logs stay in {folder}"
+    assert {path.name for path in folder.iterdir()} == {"agent.log", "server.log"}
+    shutil.rmtree(folder)
+    done = command(None, "vigil", "sessions", **stack["environment"])
+    assert done.returncode == 1
+    assert "the local stack there is gone, with its sessions: start one with `vigil local up`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_port_in_use_is_named(start: Start) -> None:

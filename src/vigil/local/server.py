@@ -2,7 +2,7 @@
 
 Reads one line of JSON from its standard input, a `Secrets`, and prints one, {"port": N}, when it serves. Ends on
 SIGTERM, SIGINT and the end of its standard input, that is, when the process that started it has died; and takes with it
-what it started, and DIR, where its files are.
+what it started, and then also DIR, where its files are, which are otherwise left to the process that started it.
 """
 
 import argparse
@@ -25,6 +25,9 @@ from vigil.local import AGENT_LOG, Secrets
 
 HOST = "127.0.0.1"
 
+_orphaned = threading.Event()
+"""Set once the process that started this one has died."""
+
 
 def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     """Serve until told to stop. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
@@ -41,8 +44,13 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
 
 
 def _end(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove(folder)
     os._exit(1)
+
+
+def _remove(folder: Path) -> None:
+    if _orphaned.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], Any]) -> int:
@@ -97,6 +105,7 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
 
 def _end_with_parent() -> None:
     sys.stdin.read()
+    _orphaned.set()
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -133,7 +142,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
         await server.serve(sockets=[listener])
     finally:
         agents.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         if os.getpgrp() == os.getpid():
             # What is left of the group are workers and Lambda functions that nobody waits for; uvicorn has ended.
             os.killpg(0, signal.SIGKILL)

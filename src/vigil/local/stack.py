@@ -87,7 +87,10 @@ class LocalStack:
                     seed_account(build(), stack.client, datetime.now(UTC))
                 deployed.result()
         except BaseException as error:
+            died = stack.how_it_died()
             stack.stop()
+            if died and isinstance(error, Exception):
+                raise LocalStackError(died) from error
             if isinstance(error, BotoCoreError | ClientError):
                 reason = " ".join(str(error).split())
                 raise LocalStackError(f"the embedded AWS could not be set up: {reason}") from error
@@ -209,14 +212,25 @@ class LocalStack:
         """Return a boto3 client of this stack."""
         return self.session().client(service)
 
+    def how_it_died(self) -> str:
+        """Return, on one line, how the server ended without being asked to; nothing if it did not."""
+        code = self.process.poll()
+        what = f"the embedded AWS ended with exit code {code}, and all its sessions are gone; its logs stay in"
+        return "" if code is None else f"{what} {self.folder}"
+
     def stop(self) -> None:
-        """Stop the server and everything it started, and remove its files."""
+        """Stop the server and everything it started, and remove its files, but not the logs of one that had died."""
+        died = self.process.poll() is not None
         stop_group(self.process.pid, lambda: self.process.poll() is not None)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for entry in self.folder.iterdir() if died else [self.folder]:
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.suffix != ".log":
+                entry.unlink()
 
     def __enter__(self) -> "LocalStack":
         return self
