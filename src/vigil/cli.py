@@ -24,10 +24,10 @@ from typer.exceptions import TyperException
 
 from vigil.artifacts import Artifacts
 from vigil.deployment import Deployment
-from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidDetail, LocalStackError, VigilError
+from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidDetail, InvalidInput, LocalStackError, VigilError
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
-from vigil.settings import require
+from vigil.settings import DEFAULT_AGENT, MAX_SESSION_SECONDS, require
 from vigil.terminal import Terminal, take_any_character
 from vigil.text import one_line, quote, to_json, visible
 from vigil.watch import Moment, Outcome, await_end, watch
@@ -81,6 +81,11 @@ def _detail(detail: str | None, regions: list[str] | None, days: int | None, fun
     given = {"regions": regions, "days": days, "functions": functions}
     given = {name: value for name, value in given.items() if value is not None and value != []}
     if detail is None:
+        if given:
+            from vigil.costs.request import parse_request
+
+            # These are the cost agent's; of the input of another, only that one knows what is right.
+            parse_request(given, "us-east-1")
         return given
     if given:
         raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(given)}")
@@ -92,6 +97,7 @@ def _detail(detail: str | None, regions: list[str] | None, days: int | None, fun
 
 @app.command()
 def run(
+    context: typer.Context,
     detail: Detail = None,
     regions: Regions = None,
     days: Days = None,
@@ -106,12 +112,14 @@ def run(
     given = _detail(detail, regions, days, functions)
     out.mkdir(parents=True, exist_ok=True)
     if not local:
+        _refuse(context, "agent", "model", "agent_env")
         _run(Deployment(), given, out)
         return
     from vigil.local import AGENT_LOG
     from vigil.local.stack import LocalStack
 
     environment = _agent_environment(agent, model, agent_env)
+    _check_detail(given, environment.get(Env.AGENT, DEFAULT_AGENT))
     with _steps() as progress:
         stack = LocalStack.start(agent_environment=environment, progress=progress)
     with stack:
@@ -477,12 +485,31 @@ def local_down() -> None:
     console.say(f"stopped the local stack at {stack.endpoint}")
 
 
+def _refuse(context: typer.Context, *names: str) -> None:
+    """Raise InvalidInput for an option that was typed and does nothing without --local."""
+    for name in names:
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidInput(f"{option} is for --local: a stack that is deployed has its own agent and model")
+
+
+def _check_detail(detail: Any, agent: str) -> None:
+    """Raise InvalidDetail for what the session would fail with, as far as it can be known before."""
+    from vigil.costs.request import parse_request
+    from vigil.invoker import parse
+
+    _, seen = parse({"session_id": "0" * 36, "detail": detail}, MAX_SESSION_SECONDS)
+    if agent == DEFAULT_AGENT:
+        parse_request(seen, "us-east-1")
+
+
 def _agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:
-    given = {Env.AGENT: agent, Env.MODEL: model}
-    return {
-        **{name: require(os.environ, name) for name in names or ()},
-        **{name: value for name, value in given.items() if value},
-    }
+    from vigil.local.stack import check_agent
+
+    environment = {name: require(os.environ, name) for name in names or ()}
+    environment |= {name: value for name, value in ((Env.AGENT, agent), (Env.MODEL, model)) if value}
+    check_agent(environment)
+    return environment
 
 
 def _parameters(given: list[str] | None) -> dict[str, str]:

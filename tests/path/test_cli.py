@@ -165,6 +165,7 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
     done = command(stack, *words, **environment)
     assert done.returncode not in (0, None), done.stdout
     assert "Traceback" not in done.stderr
+    assert "starting the embedded AWS" not in done.stdout
     line = done.stderr.strip()
     assert "\n" not in line, line
     return line
@@ -181,6 +182,21 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
         (["trigger", "--detail", "[" * 60_000], "--detail is not JSON"),
         (["trigger", "--detail", '{"x": "\\ud800"}'], "half a surrogate pair"),
         (["trigger", "--detail", "{}", "--days", "3"], "leave out days"),
+        (["trigger", "--days", "0"], "days must be a whole number from 1 to 90"),
+        (["trigger", "--functions", ""], "functions must be a name filter"),
+        (["run", "--region", "nowhere"], "regions must be a list of 1 to 20"),
+        (["run", "--local", "--detail", '{"day": 1}'], "'day' is not known"),
+        (["run", "--local", "--detail", '{"deadline_seconds": 0}'], "deadline_seconds must be a whole number"),
+        (["run", "--local", "--detail", "[]"], "detail must be a JSON object, not list"),
+        (
+            ["run", "--local", "--agent", "missing:x"],
+            "the agent missing:x cannot be used: VIGIL_AGENT=missing:x is not",
+        ),
+        (["run", "--agent", "examples.hello_agent:hello_agent"], "--agent is for --local"),
+        (["run", "--model", "x"], "--model is for --local"),
+        (["run", "--agent-env", "HOME"], "--agent-env is for --local"),
+        (["local", "up", "--agent", "nothing"], "the agent nothing cannot be used"),
+        (["local", "up", "--agent", "examples.hello_agent:no"], "has no attribute 'no'"),
         (["run", "--out", "/dev/null/x"], "Not a directory: '/dev/null/x'"),
         (["show", "nonsense"], "session_id must be 33 to 100 letters, digits or '-', not 'nonsense'"),
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
@@ -230,11 +246,6 @@ def test_other_peoples_text_is_shown_as_it_is(stack: LocalStack) -> None:
     assert "InvalidDetail" in listed.stdout
 
 
-def test_a_days_of_zero_is_refused_and_not_taken_for_the_default(stack: LocalStack) -> None:
-    done = command(stack, "vigil", "run", "--days", "0")
-    assert "days must be a whole number from 1 to 90" in done.stderr
-
-
 def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
     for name in RENDERED:
         (tmp_path / name).write_text("{}")
@@ -244,7 +255,7 @@ def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, 
 
 
 def test_the_detail_that_the_agent_refuses_is_told_when_the_session_is_watched(stack: LocalStack) -> None:
-    done = command(stack, "vigil", "run", "--days", "1000")
+    done = command(stack, "vigil", "run", "--detail", '{"days": 1000}')
     assert done.returncode == 1
     assert "InvalidDetail" in done.stderr
     assert "days must be a whole number from 1 to 90" in done.stderr

@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
 from vigil.agent.models import STAND_IN
-from vigil.errors import LocalStackError
+from vigil.errors import LocalStackError, MissingSetting
 from vigil.local import AGENT_LOG, Secrets
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.local.sample_account import build, seed_account
@@ -108,12 +108,7 @@ class LocalStack:
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "LOG_LEVEL": "WARNING",
-            # Where custom agents are found: what the user named, and the project. Never the current folder, in which
-            # another user may have put a module.
-            "PYTHONPATH": os.pathsep.join(
-                [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-                + [str(PROJECT)]
-            ),
+            "PYTHONPATH": _python_path(),
         }
         with (folder / "server.log").open("w") as log:
             process = subprocess.Popen(
@@ -263,6 +258,36 @@ class LocalSession(boto3.Session):
     def resource(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]
         """Return a resource of ``service`` in the embedded AWS."""
         return super().resource(service, **{"endpoint_url": self._endpoint, **kwargs})  # type: ignore[call-overload]
+
+
+def check_agent(environment: Mapping[str, str]) -> None:
+    """Raise MissingSetting unless the agent that ``environment`` names, if it does, can be imported.
+
+    In a process with what the agent's own has, which takes some seconds: importing runs the agent's code.
+    """
+    if Env.AGENT not in environment:
+        return
+    path = environment[Env.AGENT]
+    given = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
+    given |= {"AWS_REGION": REGION, **environment, "PYTHONPATH": _python_path()}
+    command = [sys.executable, "-P", "-c", _IMPORT, path]
+    done = subprocess.run(command, env=given, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"its module ends Python with {done.returncode}"]
+        raise MissingSetting(f"the agent {path} cannot be used: {said[-1].removeprefix(_REFUSED)}")
+
+
+_IMPORT = "import sys; from vigil.agent.worker import load_agent; load_agent(sys.argv[1])"
+_REFUSED = f"{MissingSetting.__module__}.{MissingSetting.__name__}: "
+
+
+def _python_path() -> str:
+    """Return where custom agents are found: what the user named, and the project.
+
+    Never the current folder, in which another user may have put a module.
+    """
+    named = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.pathsep.join([*named, str(PROJECT)])
 
 
 def stop_group(pid: int, ended: Callable[[], bool], seconds: float = 8) -> None:
