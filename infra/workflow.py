@@ -19,7 +19,7 @@ from infra.parameters import Timing
 from infra.trust import trusted
 from vigil.line import LINE
 from vigil.names import DEADLINE_KEY
-from vigil.session import ALLOWED_FROM, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
+from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
 FIRST_CHECK_BEATS = 2
 """An agent that has not beaten once, so many beats after its invocation, was never started."""
@@ -113,6 +113,11 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         f" $toMillis($states.context.Execution.StartTime) + 1000 * ($given ? $asked : {session}))"
     )
     expires = {"N": f"{{% $string($floor($millis() / 1000) + {TTL_DAYS * 86400}) %}}"}
+    # For a retry. What the invoker refuses anyway is left out: with it, the call may be larger than a state may make.
+    stored_detail = (
+        "($text := $exists($states.input.detail) ? $string($states.input.detail) : '{}';"
+        f" $length($text) <= {MAX_DETAIL_BYTES} ? $text : '')"
+    )
     begun = {
         "session_id": "{% $states.input.session_id %}",
         "deadline": f"{{% {deadline} %}}",
@@ -171,6 +176,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     "deadline_at": {"S": f"{{% $fromMillis({deadline}) %}}"},
                     "execution_arn": {"S": "{% $states.context.Execution.Id %}"},
                     "expires_at": expires,
+                    "detail": {"S": f"{{% {stored_detail} %}}"},
                 },
                 # A repeated write of our own is no duplicate: the first may have been applied and its answer lost.
                 # But not after the session has ended meanwhile, as it may have before a redrive.
@@ -493,7 +499,11 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "SessionFailed": {
             "Type": "Fail",
             "Error": "{% $error.code %}",
-            "Cause": "{% 'session ' & $session_id & ': ' & $error.message %}",
+            # Many messages name their session already.
+            "Cause": (
+                "{% ($about := 'session ' & $session_id & ': ';"
+                " $contains($error.message, $about) ? $error.message : $about & $error.message) %}"
+            ),
         },
     }
     return {

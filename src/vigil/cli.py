@@ -242,7 +242,18 @@ def trigger(
     as_json: AsJson = False,
 ) -> None:
     """Publish the event that starts a session and print the session's id."""
-    session_id = Deployment().trigger(_detail(detail, regions, days, functions))
+    _trigger(Deployment(), _detail(detail, regions, days, functions), as_json)
+
+
+@app.command()
+def retry(session_id: str, as_json: AsJson = False) -> None:
+    """Start a session with the input of another one and print its id."""
+    deployment = Deployment()
+    _trigger(deployment, deployment.journal.get(session_id).input(), as_json)
+
+
+def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
+    session_id = deployment.trigger(detail)
     if as_json:
         console.write(to_json({"session_id": session_id}) + "\n")
     else:
@@ -282,7 +293,12 @@ def sessions(
     found = deployment.journal.recent(limit, parse_status(status.upper()) if status else None)
     _tell_dead_letters(deployment)
     if as_json:
-        console.write(to_json([dataclasses.asdict(session) for session in found]) + "\n")
+        # An index holds less than a record: what is not in it is left out, and not told to be nothing.
+        held = [
+            {name: value for name, value in dataclasses.asdict(session).items() if value is not None}
+            for session in found
+        ]
+        console.write(to_json(held) + "\n")
         return
     if not found:
         console.print("no sessions")

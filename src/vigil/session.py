@@ -227,6 +227,8 @@ class Session:
     expires_at: int | None = None
     usage: Usage | None = None
     """None if no language model has answered."""
+    detail: str | None = None
+    """The event's detail as JSON, numbers to 15 digits; empty if it was longer than a session takes."""
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
@@ -248,7 +250,15 @@ class Session:
             progress=_text_or_none(item.get("progress")),
             expires_at=_whole(item.get("expires_at")),
             usage=Usage.from_item(item.get("usage")),
+            detail=_text_or_none(item.get("detail")),
         )
+
+    def input(self) -> dict[str, Any]:
+        """Return the event's detail, to start another session with; raises InvalidDetail if the record holds none."""
+        try:
+            return check_detail(json.loads(self.detail or ""))
+        except (ValueError, RecursionError, InvalidDetail) as error:
+            raise InvalidDetail(f"the record of session {self.session_id} holds no input to repeat") from error
 
     @property
     def terminal(self) -> bool:

@@ -108,6 +108,29 @@ def test_the_log_of_a_session_holds_what_its_agent_printed_and_no_other(stack: L
     assert len([line for line in written if "Invocation completed" in line and printing[0] in line]) == 1
 
 
+def test_a_retry_is_a_session_with_the_same_input(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment
+) -> None:
+    detail = {"agent": "tells_environment", "text": 'ü "\\ \n <b>', "deadline_seconds": 900, "list": [1, 2.5, None]}
+    first = command(stack, "vigil", "trigger", "--detail", json.dumps(detail)).stdout.strip()
+    assert command(stack, "vigil", "watch", first).returncode == 0
+    done = command(stack, "vigil", "retry", first, "--json")
+    again = json.loads(done.stdout)["session_id"]
+    assert command(stack, "vigil", "watch", again).returncode == 0
+    seen = [json.loads(deployment.artifacts(session_id).read("detail.json")) for session_id in (first, again)]
+    assert seen[0] == seen[1] == {name: value for name, value in detail.items() if name != "deadline_seconds"}
+    records = [
+        json.loads(command(stack, "vigil", "show", session_id, "--json").stdout) for session_id in (first, again)
+    ]
+    assert [json.loads(record["detail"]) for record in records] == [detail, detail]
+    # An index does not hold it, and then a list does not say that there is none.
+    listed = json.loads(command(stack, "vigil", "sessions", "--json").stdout)
+    assert not [session for session in listed if {"detail", "heartbeat_at"} & set(session)]
+    workflow.table.update_item(Key=workflow.key(first), UpdateExpression="REMOVE detail")
+    said = refused(stack, "vigil", "retry", first)
+    assert said == f"vigil: the record of session {first} holds no input to repeat"
+
+
 @pytest.fixture(scope="module")
 def greeted(stack: LocalStack) -> str:
     """The id of a session whose agent saved a report alone."""
@@ -202,6 +225,7 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
         (["watch", "#"], "session_id must be 33 to 100 letters"),
         (["show", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
+        (["retry", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["logs", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["report", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED"),

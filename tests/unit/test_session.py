@@ -143,3 +143,10 @@ def test_usage_that_is_no_number_is_none(number: object) -> None:
 def test_a_phase_has_the_name_and_the_number_of_its_key(key: str, number: int, name: str) -> None:
     task = Task.from_item({"SK": key})
     assert (task.number, task.name) == (number, name)
+
+
+@pytest.mark.parametrize("detail", [None, "", "{", "[1]", '"text"', "[" * 100_000, 7])
+def test_a_record_that_holds_no_input_says_so_on_one_line(detail: object) -> None:
+    session = Session.from_item({"PK": "a" * 36, "detail": detail})
+    with pytest.raises(InvalidDetail, match="holds no input to repeat"):
+        session.input()
