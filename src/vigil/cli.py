@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from typer.exceptions import TyperException
 from vigil.artifacts import Artifacts
 from vigil.deployment import Deployment
 from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidDetail, InvalidInput, LocalStackError, VigilError
+from vigil.folder import claimed, write
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import DEFAULT_AGENT, MAX_SESSION_SECONDS, require
@@ -110,19 +110,20 @@ def run(
 ) -> None:
     """Start a session, watch it to its end and save its report."""
     given = _detail(detail, regions, days, functions)
-    out.mkdir(parents=True, exist_ok=True)
     if not local:
         _refuse(context, "agent", "model", "agent_env")
-        _run(Deployment(), given, out)
+        with claimed(out):
+            _run(Deployment(), given, out)
         return
     from vigil.local import AGENT_LOG
     from vigil.local.stack import LocalStack
 
     environment = _agent_environment(agent, model, agent_env)
     _check_detail(given, environment.get(Env.AGENT, DEFAULT_AGENT))
-    with _steps() as progress:
-        stack = LocalStack.start(agent_environment=environment, progress=progress)
-    with stack:
+    with ExitStack() as stopping:
+        stopping.enter_context(claimed(out))
+        with _steps() as progress:
+            stack = stopping.enter_context(LocalStack.start(agent_environment=environment, progress=progress))
         try:
             _run(Deployment(stack.session()), given, out)
         except AwsUnavailable as error:
@@ -130,7 +131,7 @@ def run(
         finally:
             # It goes with the stack, whose only session this was.
             if stack.agent_log.exists():
-                _write(out / AGENT_LOG, visible(stack.agent_log.read_text(encoding="utf-8", errors="replace")))
+                write(out, {AGENT_LOG: visible(stack.agent_log.read_text(encoding="utf-8", errors="replace"))})
                 console.say(f"the agent's log: {out / AGENT_LOG}")
 
 
@@ -192,10 +193,7 @@ def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
         except InvalidArtifact as error:
             errors.say(f"left out: {error}", style="red")
     # Of the session before this one, nothing must stay beside this one's report.
-    for name in RENDERED:
-        (out / name).unlink(missing_ok=True)
-    for name, text in texts.items():
-        _write(out / name, text)
+    write(out, texts, instead_of=RENDERED)
     # The report's part before its second section is its summary.
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
@@ -224,13 +222,6 @@ def _findings(artifacts: Artifacts) -> str:
         return to_json(json.loads(artifacts.read(FINDINGS)), indent=2) + "\n"
     except (ValueError, RecursionError) as error:
         raise InvalidArtifact(f"{FINDINGS} of this session is not JSON: {error}") from error
-
-
-def _write(path: Path, text: str) -> None:
-    # A new file of a name that nobody can foresee, in place of the one that stands there, even if that is a link.
-    with NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=path.parent, delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)
 
 
 @app.command()
@@ -380,9 +371,9 @@ def report(
     if not show_it:
         console.write(text)
         return
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{session_id}.{form}"
-    _write(path, text)
+    out.mkdir(parents=True, exist_ok=True)
+    write(out, {path.name: text})
     opened = webbrowser.open(path.resolve().as_uri())
     console.say(f"opened {path}" if opened else f"no browser was found to open {path} with")
 

@@ -221,6 +221,12 @@ def harmless(html: str) -> None:
     assert not CONTROL.search(html)
 
 
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test saves what it saves in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"PYTHONIOENCODING": "ascii"}])
 def test_a_session_that_fails_with_hostile_text_forges_no_line(stack: LocalStack, environment: dict[str, str]) -> None:
     detail = json.dumps({"agent": "hostile", "text": EVERYTHING})
