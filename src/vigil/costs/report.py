@@ -97,7 +97,7 @@ def _summary(analysis: Analysis, findings: Sorted, summary: str, comparison: Com
             yield f"{place}. {_name(analysis, finding)}: {escape(finding.change)}, {_range(finding.savings)}"
         yield ""
     else:
-        yield "Nothing was found that would save a cent."
+        yield _nothing(analysis)
         yield ""
     yield f"- **Urgent:** {_urgent(findings)}"
     yield f"- {_in_brief(comparison)}"
@@ -105,6 +105,17 @@ def _summary(analysis: Analysis, findings: Sorted, summary: str, comparison: Com
     yield ""
     yield f"> {escape(summary)}"
     yield ""
+
+
+def _nothing(analysis: Analysis) -> str:
+    """Return why there is nothing to save."""
+    if analysis.functions:
+        return "Nothing was found that would save a cent."
+    where, pattern = ", ".join(analysis.request.regions), analysis.request.functions
+    of_those = " of those that could be listed" if analysis.gaps else ""
+    if pattern is None:
+        return f"**Nothing was analysed:** no function was found in {where}."
+    return f"**Nothing was analysed:** no function in {where}{of_those} matches the filter {code(pattern)}."
 
 
 def _urgent(findings: Sorted) -> str:
@@ -151,6 +162,8 @@ def _how_sure(analysis: Analysis, findings: Sorted) -> str:
         f" demand, {money(fsum(analysis.cost.values()))} per {PERIOD_DAYS} days (provisioned concurrency is not in it)"
     )
     gaps = f"{_count(len(analysis.gaps), 'thing')} not looked at" if analysis.gaps else "nothing was left out"
+    if not analysis.functions:
+        return f"nothing can be said of functions that were not found{f'; {gaps}' if analysis.gaps else ''}."
     if not findings.claims:
         return f"{data}; {gaps}."
     return f"{money(analysis.totals.gross.low)} at least, if every change turns out at its worst; {data}; {gaps}."
@@ -181,7 +194,7 @@ def _savings(analysis: Analysis, findings: Sorted) -> Iterator[str]:
             " rows. $0.00 or less at least means: measure before you count on it."
         )
     else:
-        yield "Nothing was found that would save a cent. What was not looked at stands below."
+        yield f"{_nothing(analysis)} What was not looked at stands below."
     yield ""
     if findings.small:
         yield (
@@ -358,7 +371,7 @@ def _not_looked_at(analysis: Analysis) -> Iterator[str]:
         more = f" and {len(names) - MAX_GAP_NAMES:,} more" if len(names) > MAX_GAP_NAMES else ""
         yield f"- {escape(why)}: {escape(', '.join(names[:MAX_GAP_NAMES]))}{more}"
     if not analysis.functions:
-        yield "No function matched the request."
+        yield _nothing(analysis)
     elif not by_reason:
         yield "Nothing was left out."
     yield ""

@@ -55,6 +55,29 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+@pytest.mark.parametrize(
+    ("pattern", "gaps", "said"),
+    [
+        ("none-*", (), "no function in eu-west-1, us-east-1 matches the filter `none-*`."),
+        (
+            "none-*",
+            (Gap("us-east-1", "denied"),),
+            "no function in eu-west-1, us-east-1 of those that could be listed matches the filter `none-*`.",
+        ),
+        (None, (), "no function was found in eu-west-1, us-east-1."),
+    ],
+)
+def test_a_report_about_no_function_says_so_and_not_that_there_is_nothing_to_save(
+    pattern: str | None, gaps: tuple[Gap, ...], said: str
+) -> None:
+    request = CostRequest(regions=("eu-west-1", "us-east-1"), functions=pattern)
+    report = render(replace(analysis((), []), request=request, gaps=gaps))
+    assert f"**Nothing was analysed:** {said}" in section(report, "Summary")
+    assert f"**Nothing was analysed:** {said}" in section(report, "What was not looked at")
+    for claim in ("would save a cent", "nothing was left out", "Nothing was left out"):
+        assert claim not in report
+
+
 def test_the_parts_come_in_their_order() -> None:
     assert sections(render(comparison=COMPARISON)) == [
         "Summary",
