@@ -324,6 +324,9 @@ class Journal:
         # Who sets BUSY lives, which is as good as a heartbeat.
         moment = "ended_at" if status.terminal else "heartbeat_at"
         fields = {"status": status, "updated_at": now, moment: now, **fields}
+        if status is Status.BUSY:
+            # Of its own, since heartbeat and update go on.
+            fields["busy_at"] = now
         allowed = _from(status)
         condition, owner = f"#status IN ({', '.join(allowed)})", {}
         if worker is not None:

@@ -212,6 +212,7 @@ class Session:
     """A Status; or, in a record that somebody edited by hand, whatever stands there."""
     start_time: str
     created_at: str
+    busy_at: str | None = None
     updated_at: str | None = None
     ended_at: str | None = None
     error: Failure | None = None
@@ -239,6 +240,7 @@ class Session:
             status=_text(item.get("status")),
             start_time=_text(item.get("start_time")),
             created_at=_text(item.get("created_at")),
+            busy_at=_text_or_none(item.get("busy_at")),
             updated_at=_text_or_none(item.get("updated_at")),
             ended_at=_text_or_none(item.get("ended_at")),
             error=Failure.from_item(error) if error else None,
@@ -264,3 +266,9 @@ class Session:
     def terminal(self) -> bool:
         """Whether the session has ended."""
         return self.status in TERMINAL
+
+    @property
+    def status_since(self) -> str:
+        """When the session came to be in its status."""
+        since: dict[str, str | None] = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
+        return since.get(self.status, self.ended_at) or self.updated_at or self.start_time

@@ -62,7 +62,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
             usage = session.usage
             if session.status != status:
                 status = session.status
-                moments.append(Moment(_moment(session.updated_at or session.start_time), "session", status))
+                moments.append(Moment(_moment(session.status_since), "session", status))
             if session.progress and session.progress != progress:
                 progress = session.progress
                 moments.append(Moment(_moment(session.updated_at or session.start_time), "progress", progress))
