@@ -223,7 +223,10 @@ def _sources() -> list[Path]:
     """Every package under src, an agent of one's own included, but not the command line nor the local stack."""
     client_side = {
         SOURCES / "vigil" / name
-        for name in ("local", "cli.py", "watch.py", "deployment.py", "doctor.py", "folder.py", "invoker.py", "reconciler.py")
+        for name in (
+            *("local", "__main__.py", "extras.py", "cli.py", "watch.py", "deployment.py", "doctor.py"),
+            *("folder.py", "invoker.py", "reconciler.py"),
+        )
     }
     return sorted(
         path

@@ -8,9 +8,10 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from enum import StrEnum
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from typer.exceptions import TyperException
 from vigil.artifacts import Artifacts
 from vigil.deployment import Deployment
 from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidDetail, InvalidInput, LocalStackError, VigilError
+from vigil.extras import require_extras
 from vigil.folder import claimed, write
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
@@ -34,14 +36,19 @@ from vigil.watch import Moment, Outcome, await_end, watch
 
 HELP = "Start sessions, watch them and read their reports, on AWS or on a local stack."
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=HELP, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    help=HELP,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")
 app.add_typer(local_app, name="local")
 console, errors = Terminal(), Terminal(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
-Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to look at; may be repeated.")]
+Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to analyse; may be repeated.")]
 Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
 Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
 AgentFactory = Annotated[
@@ -69,12 +76,52 @@ OF_ANOTHER_STACK = {
 Out = Annotated[Path, typer.Option(help="Folder for the report, its charts and the findings.")]
 
 
+LOCAL_AWS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""What `vigil local env` sets, and a profile comes instead of."""
+
+
 class Form(StrEnum):
     """What a report is printed as, and how its file ends."""
 
     MD = "md"
     HTML = "html"
     JSON = "json"
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        console.say(f"vigil {package_version('vigil')}")
+        raise typer.Exit
+
+
+@app.callback()
+def where(
+    profile: Annotated[
+        str | None, typer.Option(help="AWS profile to use, instead of AWS_PROFILE or any other credentials.")
+    ] = None,
+    aws_region: Annotated[
+        str | None, typer.Option(help="Region in which Vigil is deployed, instead of AWS_REGION.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what is for every command."""
+    if profile:
+        # All SDKs prefer keys of the environment to a profile of the environment.
+        for name in (*KEYS, *(LOCAL_AWS if _is_local(os.environ.get("AWS_ENDPOINT_URL", "")) else ())):
+            os.environ.pop(name, None)
+        os.environ["AWS_PROFILE"] = profile
+    if aws_region:
+        os.environ["AWS_REGION"] = aws_region
+
+
+def _is_local(endpoint: str) -> bool:
+    try:
+        return urlsplit(endpoint).hostname in ("127.0.0.1", "localhost")
+    except ValueError:
+        return False
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
@@ -115,6 +162,7 @@ def run(
         with claimed(out):
             _run(Deployment(), given, out)
         return
+    require_extras("cli", "local", "infra")
     from vigil.local import AGENT_LOG
     from vigil.local.stack import LocalStack
 
@@ -125,7 +173,7 @@ def run(
         with _steps() as progress:
             stack = stopping.enter_context(LocalStack.start(agent_environment=environment, progress=progress))
         try:
-            _run(Deployment(stack.session()), given, out)
+            _run(Deployment(stack.session()), given, out, stays=False)
         except AwsUnavailable as error:
             raise LocalStackError(stack.how_it_died() or str(error)) from error
         finally:
@@ -135,13 +183,26 @@ def run(
                 console.say(f"the agent's log: {out / AGENT_LOG}")
 
 
-def _run(deployment: Deployment, detail: Any, out: Path) -> None:
+def _run(deployment: Deployment, detail: Any, out: Path, *, stays: bool = True) -> None:
     session_id = deployment.trigger(detail)
     console.print(f"session [bold]{session_id}[/]")
-    outcome = _watch(deployment, session_id)
+    with _interruption(session_id) if stays else nullcontext():
+        outcome = _watch(deployment, session_id)
     if outcome.completed:
         _save_report(deployment, session_id, out)
     _conclude(outcome)
+
+
+@contextmanager
+def _interruption(session_id: str) -> Iterator[None]:
+    """Say what becomes of a session that is not watched to its end."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.say(
+            f"session {session_id} goes on: `vigil watch {session_id}` shows it, `vigil stop {session_id}` ends it"
+        )
+        raise
 
 
 def _watch(deployment: Deployment, session_id: str) -> Outcome:
@@ -197,7 +258,7 @@ def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
     # The report's part before its second section is its summary.
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
-    console.write(f"{head}\n")
+    console.write_markdown(head)
     console.rule()
     console.say(f"full report: {out / REPORT}")
     console.say(f"as a page{' with charts' if svgs else ''}: {out / PAGE}")
@@ -254,7 +315,10 @@ def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
 @app.command("watch")
 def watch_command(session_id: str) -> None:
     """Show a session live until it ends; fails if the session fails."""
-    _conclude(_watch(Deployment(), session_id))
+    deployment = Deployment()
+    with _interruption(session_id):
+        outcome = _watch(deployment, session_id)
+    _conclude(outcome)
 
 
 @app.command()
@@ -358,7 +422,10 @@ def logs(
 @app.command()
 def report(
     session_id: str,
-    form: Annotated[Form, typer.Option("--format", help="Markdown, a page, or the findings as JSON.")] = Form.MD,
+    form: Annotated[
+        Form | None,
+        typer.Option("--format", help="Markdown, a page, or the findings as JSON; md, or html with --open."),
+    ] = None,
     findings: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the file that --open saves.")] = Path("out"),
@@ -366,7 +433,7 @@ def report(
     """Print a session's report."""
     deployment = Deployment()
     deployment.journal.get(session_id)
-    form = Form.JSON if findings else form
+    form = Form.JSON if findings else form or (Form.HTML if show_it else Form.MD)
     text = _rendered(deployment.artifacts(session_id), form, as_file=show_it)
     if not show_it:
         console.write(text)
@@ -428,6 +495,7 @@ def local_up(
     agent_env: AgentEnv = None,
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
+    require_extras("cli", "local", "infra")
     from vigil.local import running
     from vigil.local.stack import LocalStack
 
@@ -461,9 +529,14 @@ def local_up(
 def local_env() -> None:
     """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
     from vigil.local import running
+    from vigil.local.server import HOST
 
     for name, value in running.require().environment.items():
         print(f"export {name}={quote(value)};")
+    # A proxy of the machine is for AWS. Which of the two is read depends on the program.
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host not in ("", HOST)]
+        print(f"export {name}={quote(','.join([*hosts, HOST]))};")
     # These would win over the credentials. The semicolons are for an eval without quotes.
     print("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN;")
 
@@ -563,7 +636,7 @@ def _if_gone(cause: BaseException | None) -> str:
         endpoint, what = str(cause.kwargs["endpoint_url"]), "the local stack there is gone"
     elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in OF_ANOTHER_STACK:
         what = "another local stack runs there, and the one of this shell is gone"
-    if not what or urlsplit(endpoint).hostname not in ("127.0.0.1", "localhost"):
+    if not what or not _is_local(endpoint):
         return ""
     return f"; {what}, with its sessions: start one with `vigil local up`, and run `eval $(vigil local env)`"
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markdown import Markdown
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -39,6 +40,14 @@ class Terminal(Console):
             self.print(table)
         finally:
             self.width = before
+
+    def write_markdown(self, text: str) -> None:
+        """Print Markdown that somebody else wrote: laid out on a terminal, and elsewhere as it is."""
+        if self.is_terminal:
+            # No link of a terminal, which shows a text and leads to an address that nobody sees.
+            self.print(Markdown(visible(text), hyperlinks=False), soft_wrap=False)
+        else:
+            self.write(f"{text}\n")
 
     def write(self, text: str) -> None:
         """Print text of several lines as it is, but for control characters."""

@@ -17,7 +17,7 @@ MASKS = {
     r"\d+\.\d s\b": "TIME",
     r" +TIME": "TIME",
     r"(?m) +$": "",
-    "installing into .venv ...": "",  # once, whatever the first target is
+    r"installing into \.venv: .*": "",  # once, whatever the first target is
     r"(runtime deprecated, or soon to be) in \d+ functions? \([^)]*\)": r"\1",  # more of them with time
 }
 

@@ -1,13 +1,17 @@
 """The command line, as a user types it, against a real local stack."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import uuid
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from tests.support import Workflow, command, until
+from tests.support import BIN, Workflow, command, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import FINDINGS, PAGE, RENDERED, REPORT
@@ -114,6 +118,42 @@ def test_the_log_of_a_session_holds_what_its_agent_printed_and_no_other(stack: L
     assert len([line for line in written if "Invocation completed" in line and printing[0] in line]) == 1
 
 
+def test_a_command_that_is_interrupted_says_that_the_session_goes_on(stack: LocalStack) -> None:
+    session_id = command(stack, "vigil", "trigger", "--detail", '{"agent": "waits"}').stdout.strip()
+    environment = {**os.environ, **stack.environment()}
+    words = [str(BIN / "vigil"), "watch", session_id]
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline()
+        watching.send_signal(signal.SIGTERM)  # taken as Ctrl-C, which a test's parent may have ignored
+        said = watching.communicate(timeout=60)[1]
+    assert watching.returncode == 130
+    line = f"session {session_id} goes on: `vigil watch {session_id}` shows it, `vigil stop {session_id}` ends it"
+    assert said.splitlines()[0] == line
+    assert command(stack, "vigil", "stop", session_id).returncode == 0
+
+
+def test_a_profile_comes_instead_of_the_local_stack_and_its_keys(stack: LocalStack, tmp_path: Path) -> None:
+    settings = tmp_path / "config"
+    lines = ("[profile ours]", *(f"{name.lower()} = {value}" for name, value in stack.environment().items()))
+    settings.write_text("\n".join(lines).replace("aws_region", "region").replace("aws_endpoint_url", "endpoint_url"))
+    there = {"AWS_CONFIG_FILE": str(settings), "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "other"}
+    assert command(stack, "vigil", "--profile", "ours", "sessions", **there).returncode == 0
+    assert "127.0.0.1:9" in refused(stack, "vigil", "sessions", **there)
+    elsewhere = command(stack, "vigil", "--aws-region", "eu-west-1", "sessions")
+    assert "no stack Vigil" in elsewhere.stderr
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_help_and_version_are_where_they_are_looked_for(word: str) -> None:
+    assert "Usage: vigil report" in command(None, "vigil", "report", word).stdout
+    done = command(None, "vigil", "--version")
+    assert (done.returncode, done.stdout) == (0, f"vigil {version('vigil')}\n")
+    assert "vigil" in command(None, "vigil", "--show-completion", SHELL="/bin/bash").stdout
+
+
 def test_a_retry_is_a_session_with_the_same_input(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
@@ -160,16 +200,18 @@ def test_findings_that_were_not_saved_are_said_to_be_missing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("form", "begins"), [("html", "<!doctype html>"), ("md", "# Hello")])
+@pytest.mark.parametrize(
+    ("form", "begins"), [("html", "<!doctype html>"), ("md", "# Hello"), (None, "<!doctype html>")]
+)
 def test_a_report_is_opened_in_the_browser(
-    stack: LocalStack, greeted: str, tmp_path: Path, form: str, begins: str
+    stack: LocalStack, greeted: str, tmp_path: Path, form: str | None, begins: str
 ) -> None:
     browser, opened, out = tmp_path / "browser", tmp_path / "opened", tmp_path / "out"
     browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
     browser.chmod(0o700)
-    words = ("report", greeted, "--format", form, "--open", "--out", str(out))
+    words = ("report", greeted, *(("--format", form) if form else ()), "--open", "--out", str(out))
     done = command(stack, "vigil", *words, BROWSER=str(browser))
-    path = out / f"{greeted}.{form}"
+    path = out / f"{greeted}.{form or 'html'}"
     assert (done.returncode, done.stdout) == (0, f"opened {path}\n")
     assert opened.read_text().strip() == path.as_uri()
     assert path.read_text().startswith(begins)

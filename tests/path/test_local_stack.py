@@ -74,6 +74,9 @@ def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Star
     exports = command(None, "vigil", "local", "env").stdout
     exported = [line.removeprefix("export ").rstrip(";") for line in exports.splitlines() if line.startswith("export ")]
     environment = dict(line.split("=", 1) for line in exported)
+    past = command(None, "vigil", "local", "env", NO_PROXY="example.com,127.0.0.1").stdout
+    assert "export NO_PROXY=example.com,127.0.0.1;" in past
+    assert "export no_proxy=127.0.0.1;" in past
     assert environment["AWS_ENDPOINT_URL"] == endpoint
     outputs = command(None, "aws", "cloudformation", "describe-stacks", "--query", "Stacks[0].Outputs", **environment)
     assert {"StateMachineArn", "TableName", "BucketName"} <= {item["OutputKey"] for item in json.loads(outputs.stdout)}

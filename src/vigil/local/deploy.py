@@ -28,7 +28,10 @@ _INPUTS = ("app.py", "infra/**/*.py", "src/vigil/**/*.py", "src/vigil/**/*.md", 
 def synthesize(cache: Path) -> Path:
     """Return the cloud assembly of app.py, from ``cache`` if none of its inputs has changed."""
     if not (PROJECT / "app.py").is_file():
-        raise LocalStackError("the local stack deploys app.py: run it from a checkout of the project")
+        raise LocalStackError(
+            "the local stack deploys app.py of a checkout, and this vigil was installed without one:"
+            " in a checkout, run `make install`, or `pip install --editable '.[cli,local,infra]'`"
+        )
     inputs = sorted({path for pattern in _INPUTS for path in PROJECT.glob(pattern)})
     digest = hashlib.sha256()
     for path in inputs:
