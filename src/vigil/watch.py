@@ -14,8 +14,21 @@ from vigil.session import Session, Usage, check_session_id
 
 APPEAR_SECONDS = 30.0
 """How long an event may take to become a session before we look for what went wrong."""
+FIND_SECONDS = 2.0
+"""How long its record may take before we look for it among the executions."""
 END_SECONDS = 30.0
+ASK_SECONDS = 15.0
+"""How long after the record has told that the workflow moved we ask Step Functions again, if it tells no more."""
+MOST_ASK_SECONDS = 60.0
+"""What that grows to."""
 _RECENT_EXECUTIONS = 25
+_ENDS = {
+    "ExecutionSucceeded": "executionSucceededEventDetails",
+    "ExecutionFailed": "executionFailedEventDetails",
+    "ExecutionAborted": "executionAbortedEventDetails",
+    "ExecutionTimedOut": "executionTimedOutEventDetails",
+}
+"""The events with which an execution ends, and where each tells why."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +56,24 @@ class Outcome:
 def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> Iterator[Moment | Outcome]:
     """Yield what happens in the session until its workflow has ended; an Outcome comes last.
 
+    It follows the table. It asks Step Functions, which answers few questions a second for a whole account, when the
+    record tells that the workflow has moved: by another status, or because the workflow waits anew. Otherwise it asks
+    now and then, since a workflow can be stopped without a word in the record.
+
     Raises SessionNotFound if the event became no session within APPEAR_SECONDS.
     """
     check_session_id(session_id)
-    execution_arn, started = _await_execution(deployment, session_id, poll_seconds)
-    last_event, seen_tasks = 0, {}  # type: int, dict[tuple[int, str], str]
+    history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
+    seen_tasks: dict[tuple[int, str], str] = {}
     status: str | None = None
     progress: str | None = None
     usage: Usage | None = None
+    told: object = ()
+    pause, due = 0.0, 0.0
     while True:
-        # The execution is asked first: what it did before it ended is then all there to read.
-        with aws_errors():
-            execution = deployment.stepfunctions.describe_execution(executionArn=execution_arn)
         moments: list[Moment] = []
-        try:
-            session = deployment.journal.get(session_id)
+        found = deployment.journal.snapshot(session_id)
+        if session := found.session:
             usage = session.usage
             if session.status != status:
                 status = session.status
@@ -65,54 +81,49 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
             if session.progress and session.progress != progress:
                 progress = session.progress
                 moments.append(Moment(_moment(session.updated_at or session.start_time), "progress", progress))
-            for task in deployment.journal.tasks(session_id):
-                key = (task.number, task.name)
-                if seen_tasks.get(key) != task.state:
-                    if key not in seen_tasks:
-                        moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
-                    if task.state != "RUNNING":
-                        text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
-                        moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
-                    seen_tasks[key] = task.state
-        except SessionNotFound:
-            pass
-        for event in _history_after(deployment, execution_arn, last_event):
-            last_event = event["id"]
-            if "stateEnteredEventDetails" in event:
-                at = event["timestamp"].astimezone(UTC)
-                moments.append(Moment(at, "workflow", event["stateEnteredEventDetails"]["name"]))
+        for task in found.tasks:
+            key = (task.number, task.name)
+            if seen_tasks.get(key) != task.state:
+                if key not in seen_tasks:
+                    moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
+                if task.state != "RUNNING":
+                    text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
+                    moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
+                seen_tasks[key] = task.state
+        open_session = session is not None and not session.terminal
+        moved = told != (told := (status, found.waits))
+        if moved:
+            pause = ASK_SECONDS if open_session else poll_seconds
+        if moved or time.monotonic() >= due:
+            moments += history.read()
+            due = time.monotonic() + pause
+            pause = min(1.5 * pause, MOST_ASK_SECONDS if open_session else ASK_SECONDS)
         yield from sorted(moments, key=lambda moment: moment.at)
-        if execution["status"] != "RUNNING":
-            ended = execution.get("stopDate") or datetime.now(UTC)
-            yield Outcome(
-                session_id,
-                execution["status"] == "SUCCEEDED",
-                execution.get("error"),
-                execution.get("cause"),
-                execution_arn,
-                (ended.astimezone(UTC) - started).total_seconds(),
-                usage,
-            )
+        if history.ended:
+            yield history.outcome(session_id, usage)
             return
         time.sleep(poll_seconds)
 
 
 def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> None:
     """Wait until the session's workflow has ended. Raises AwsUnavailable if it goes on for END_SECONDS."""
-    execution_arn, _ = _await_execution(deployment, session_id, poll_seconds)
+    history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
     deadline = time.monotonic() + END_SECONDS
     while True:
-        with aws_errors():
-            if deployment.stepfunctions.describe_execution(executionArn=execution_arn)["status"] != "RUNNING":
-                return
+        history.read()
+        if history.ended:
+            return
         if time.monotonic() > deadline:
             raise AwsUnavailable(f"still running after {END_SECONDS:.0f} s; `vigil watch {session_id}` shows it")
         time.sleep(poll_seconds)
+        poll_seconds = min(1.5 * poll_seconds, 5.0)
 
 
-def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> tuple[str, datetime]:
-    deadline = time.monotonic() + APPEAR_SECONDS
+def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> str:
+    """Return the ARN of the session's execution."""
+    begun = time.monotonic()
     others: set[str] = set()
+    due = FIND_SECONDS
     while True:
         session: Session | None
         try:
@@ -120,13 +131,15 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         except SessionNotFound:
             session = None
         arn = session.execution_arn if session else None
-        if not arn or not arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
-            # Its record could not be written, or names something else.
-            arn = _find_execution(deployment, session_id, others)
-        if arn:
-            with aws_errors():
-                return arn, deployment.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
-        if time.monotonic() > deadline:
+        if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
+            return arn
+        passed = time.monotonic() - begun
+        if session or passed >= due:
+            # Its record names something else, or could not be written.
+            if arn := _find_execution(deployment, session_id, others):
+                return arn
+            due *= 2
+        if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
             why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else "is there such an event?"
             raise SessionNotFound(f"no workflow took up session {session_id} within {APPEAR_SECONDS:.0f} s; {why}")
@@ -159,15 +172,53 @@ def _session_of(given: str) -> object:
     return data.get("session_id") if isinstance(data, dict) else None
 
 
-def _history_after(deployment: Deployment, execution_arn: str, last: int) -> list[Any]:
-    """Return the execution's events after the one numbered ``last``, oldest first."""
-    with aws_errors():
-        # From the newest backwards: a session of hours has thousands of events, and we have seen almost all.
-        pages = deployment.stepfunctions.get_paginator("get_execution_history").paginate(
-            executionArn=execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
+class _History:
+    """The events of an execution, read from the newest backwards as far as they are not known."""
+
+    def __init__(self, deployment: Deployment, execution_arn: str) -> None:
+        self._deployment = deployment
+        self.execution_arn = execution_arn
+        self._first: Any = None
+        self._newest: Any = None
+
+    def read(self) -> list[Moment]:
+        """Read what is new; return the states that were entered, oldest first."""
+        last = self._newest["id"] if self._newest else 0
+        with aws_errors():
+            # A session of hours has thousands of events, and we have seen almost all.
+            pages = self._deployment.stepfunctions.get_paginator("get_execution_history").paginate(
+                executionArn=self.execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
+            )
+            events = (event for page in pages for event in page["events"])
+            new = list(takewhile(lambda event: event["id"] > last, events))[::-1]
+        if new:
+            self._first, self._newest = self._first or new[0], new[-1]
+        entered = (event for event in new if "stateEnteredEventDetails" in event)
+        return [Moment(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the execution has ended, and was not redriven since."""
+        return self._newest is not None and self._newest["type"] in _ENDS
+
+    def outcome(self, session_id: str, usage: Usage | None) -> Outcome:
+        """Return how it ended."""
+        how = self._newest["type"]
+        details = self._newest.get(_ENDS[how], {})
+        return Outcome(
+            session_id,
+            how == "ExecutionSucceeded",
+            details.get("error"),
+            details.get("cause"),
+            self.execution_arn,
+            (_at(self._newest) - _at(self._first)).total_seconds(),
+            usage,
         )
-        events = (event for page in pages for event in page["events"])
-        return list(takewhile(lambda event: event["id"] > last, events))[::-1]
+
+
+def _at(event: Any) -> datetime:
+    moment: datetime = event["timestamp"]
+    return moment.astimezone(UTC)
 
 
 def _moment(timestamp: str) -> datetime:
