@@ -33,6 +33,7 @@ STACK_USERS = (
     "infra/test_one_template",
     "path/test_cli",
     "path/test_hostile_text",
+    "path/test_operator",
     "path/test_path",
     "workflow/test_workflow",
 )
