@@ -47,6 +47,8 @@ MAX_MESSAGE = 1000
 MAX_PHASE_NAME = 60
 PAGE = 10
 """Items of history that are read at once: most analyses compare with the first."""
+MOST_KEPT = 100
+"""Items of history that are looked at: sessions that fail keep something too, and each costs a read."""
 _OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
 
 
@@ -150,10 +152,14 @@ class Journal:
         self._while_busy(session_id, put={**_key(HISTORY_PK_PREFIX + series, f"{day}#{session_id}"), "key": key})
 
     def kept_before(self, series: str, day: str) -> Iterator[str]:
-        """Yield the keys of what sessions that are COMPLETED kept of ``series`` before ``day``, the last day first."""
+        """Yield the keys of what sessions that are COMPLETED kept of ``series`` before ``day``, the last day first.
+
+        Looks at the last MOST_KEPT that sessions kept, whatever became of them.
+        """
         condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
         with _translated():
-            for item in self._query(KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE):
+            kept = self._query(KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
+            for item in islice(kept, MOST_KEPT):
                 session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
                 record = self._table.get_item(Key=_key(session_id)).get("Item", {}) if session_id else {}
                 if record.get("status") == Status.COMPLETED and isinstance(key, str):
