@@ -178,40 +178,45 @@ class _History:
     def __init__(self, deployment: Deployment, execution_arn: str) -> None:
         self._deployment = deployment
         self.execution_arn = execution_arn
+        self._last = 0
         self._first: Any = None
-        self._newest: Any = None
+        self._end: Any = None
 
     def read(self) -> list[Moment]:
         """Read what is new; return the states that were entered, oldest first."""
-        last = self._newest["id"] if self._newest else 0
         with aws_errors():
             # A session of hours has thousands of events, and we have seen almost all.
             pages = self._deployment.stepfunctions.get_paginator("get_execution_history").paginate(
                 executionArn=self.execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
             )
             events = (event for page in pages for event in page["events"])
-            new = list(takewhile(lambda event: event["id"] > last, events))[::-1]
-        if new:
-            self._first, self._newest = self._first or new[0], new[-1]
+            new = list(takewhile(lambda event: event["id"] > self._last, events))[::-1]
+        for event in new:
+            self._last, self._first = event["id"], self._first or event
+            if event["type"] in _ENDS:
+                # The embedded AWS writes of a state that it leaves after its execution was aborted.
+                self._end = event
+            elif event["type"] == "ExecutionRedriven":
+                self._end = None
         entered = (event for event in new if "stateEnteredEventDetails" in event)
         return [Moment(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
 
     @property
     def ended(self) -> bool:
         """Whether the execution has ended, and was not redriven since."""
-        return self._newest is not None and self._newest["type"] in _ENDS
+        return self._end is not None
 
     def outcome(self, session_id: str, usage: Usage | None) -> Outcome:
         """Return how it ended."""
-        how = self._newest["type"]
-        details = self._newest.get(_ENDS[how], {})
+        how = self._end["type"]
+        details = self._end.get(_ENDS[how], {})
         return Outcome(
             session_id,
             how == "ExecutionSucceeded",
             details.get("error"),
             details.get("cause"),
             self.execution_arn,
-            (_at(self._newest) - _at(self._first)).total_seconds(),
+            (_at(self._end) - _at(self._first)).total_seconds(),
             usage,
         )
 

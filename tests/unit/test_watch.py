@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -106,6 +107,35 @@ def test_an_execution_that_was_stopped_without_a_word_in_the_record_is_seen_soon
     assert isinstance(outcome, Outcome)
     assert outcome.code == "Costly"
     assert world.now <= ASK_SECONDS + 1
+
+
+def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both as one history, since the embedded AWS writes the first now and then, and the second never."""
+    told = [
+        ("ExecutionStarted", {}),
+        ("ExecutionFailed", {"executionFailedEventDetails": {"error": "First"}}),
+        ("ExecutionRedriven", {}),
+        ("ExecutionAborted", {"executionAbortedEventDetails": {"error": "Second"}}),
+        ("WaitStateExited", {}),
+    ]
+    events = [
+        {"id": number, "type": kind, "timestamp": datetime.now(UTC), **more}
+        for number, (kind, more) in enumerate(told, start=1)
+    ]
+    history = watching._History(world.deployment, world.execution_arn)
+    for known, ended in {1: False, 2: True, 3: False, 4: True, 5: True}.items():
+        monkeypatch.setattr(
+            world.deployment.stepfunctions,
+            "get_paginator",
+            lambda name, known=known: type(
+                "Page", (), {"paginate": lambda self, **_: [{"events": events[:known][::-1]}]}
+            )(),
+        )
+        history.read()
+        assert history.ended == ended
+    assert history.outcome("any", None).code == "Second"
 
 
 def test_the_end_of_a_workflow_that_outlives_its_session_is_asked_for_ever_more_rarely(
