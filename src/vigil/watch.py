@@ -64,43 +64,24 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
     """
     check_session_id(session_id)
     history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
-    seen_tasks: dict[tuple[int, str], str] = {}
-    status: str | None = None
-    progress: str | None = None
-    usage: Usage | None = None
+    record = _Record(deployment, session_id)
     told: object = ()
     pause, due = 0.0, 0.0
     while True:
-        moments: list[Moment] = []
-        found = deployment.journal.snapshot(session_id)
-        if session := found.session:
-            usage = session.usage
-            if session.status != status:
-                status = session.status
-                moments.append(Moment(_moment(session.updated_at or session.start_time), "session", status))
-            if session.progress and session.progress != progress:
-                progress = session.progress
-                moments.append(Moment(_moment(session.updated_at or session.start_time), "progress", progress))
-        for task in found.tasks:
-            key = (task.number, task.name)
-            if seen_tasks.get(key) != task.state:
-                if key not in seen_tasks:
-                    moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
-                if task.state != "RUNNING":
-                    text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
-                    moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
-                seen_tasks[key] = task.state
-        open_session = session is not None and not session.terminal
-        moved = told != (told := (status, found.waits))
+        moments = record.read()
+        moved = told != (told := (record.status, record.waits))
         if moved:
-            pause = ASK_SECONDS if open_session else poll_seconds
+            pause = ASK_SECONDS if record.is_open else poll_seconds
         if moved or time.monotonic() >= due:
             moments += history.read()
             due = time.monotonic() + pause
-            pause = min(1.5 * pause, MOST_ASK_SECONDS if open_session else ASK_SECONDS)
+            pause = min(1.5 * pause, MOST_ASK_SECONDS if record.is_open else ASK_SECONDS)
+        if history.ended:
+            # What the session did before its workflow ended is now all there to read.
+            moments += record.read()
         yield from sorted(moments, key=lambda moment: moment.at)
         if history.ended:
-            yield history.outcome(session_id, usage)
+            yield history.outcome(session_id, record.usage)
             return
         time.sleep(poll_seconds)
 
@@ -170,6 +151,46 @@ def _session_of(given: str) -> object:
     except (ValueError, RecursionError):
         return None
     return data.get("session_id") if isinstance(data, dict) else None
+
+
+class _Record:
+    """A session's record and work phases, as last read from the table."""
+
+    def __init__(self, deployment: Deployment, session_id: str) -> None:
+        self._deployment = deployment
+        self._session_id = session_id
+        self._tasks: dict[tuple[int, str], str] = {}
+        self._progress: str | None = None
+        self.status: str | None = None
+        self.waits: object = None
+        self.usage: Usage | None = None
+        self.is_open = False
+
+    def read(self) -> list[Moment]:
+        """Read them and return what has changed."""
+        moments: list[Moment] = []
+        found = self._deployment.journal.snapshot(self._session_id)
+        self.waits = found.waits
+        self.is_open = found.session is not None and not found.session.terminal
+        if session := found.session:
+            self.usage = session.usage
+            at = _moment(session.updated_at or session.start_time)
+            if session.status != self.status:
+                self.status = session.status
+                moments.append(Moment(at, "session", session.status))
+            if session.progress and session.progress != self._progress:
+                self._progress = session.progress
+                moments.append(Moment(at, "progress", session.progress))
+        for task in found.tasks:
+            key = (task.number, task.name)
+            if self._tasks.get(key) != task.state:
+                if key not in self._tasks:
+                    moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
+                if task.state != "RUNNING":
+                    text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
+                    moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
+                self._tasks[key] = task.state
+        return moments
 
 
 class _History:

@@ -220,6 +220,7 @@ def test_a_sweep_closes_no_session_whose_execution_is_missing_in_the_list_but_ru
 def test_a_session_that_has_just_begun_is_left_to_the_next_sweep_but_not_to_an_event(
     executions: dict[str, str], new_session: NewSession
 ) -> None:
+    handler(SCHEDULE, None)
     now = iso(datetime.now(UTC))
     sessions = [new_session(Status.INITIATED, start_time=now, execution_arn=executions[how]) for how in HOW]
     assert handler(SCHEDULE, None) == {"closed": []}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import until
 from vigil import watch as watching
 from vigil.deployment import Deployment
 from vigil.journal import Journal
@@ -32,6 +33,7 @@ class World:
             definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": STATES}),
         )["stateMachineArn"]
         self.execution_arn = self.sfn.start_execution(stateMachineArn=self.machine)["executionArn"]
+        until(lambda: len(self.sfn.get_execution_history(executionArn=self.execution_arn)["events"]) > 1)
         self.deployment = Deployment(embedded.session())
         outputs = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine}
         vars(self.deployment)["outputs"] = outputs
@@ -107,6 +109,20 @@ def test_an_execution_that_was_stopped_without_a_word_in_the_record_is_seen_soon
     assert isinstance(outcome, Outcome)
     assert outcome.code == "Costly"
     assert world.now <= ASK_SECONDS + 1
+
+
+def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: World, journal: Journal) -> None:
+    session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
+
+    def end(**_: object) -> None:
+        # Between the read of the table and that of the history.
+        journal.complete(session_id, "s3://report")
+        world.stop()
+
+    world.deployment.stepfunctions.meta.events.register_first("before-call.sfn", end)
+    *moments, outcome = watch(world.deployment, session_id)
+    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["BUSY", "COMPLETED", "Wait"]
+    assert isinstance(outcome, Outcome)
 
 
 def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
