@@ -1,20 +1,29 @@
-"""What closes a session whose workflow ended without it: a function, the event that calls it, and a schedule."""
+"""What closes a session whose workflow ended without it: a function, and a queue of events and of a schedule for it."""
 
 from aws_cdk import ArnFormat, Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.invoker import function_role, lambda_function
 from vigil.names import INDEX_BY_STATUS, Env
+from vigil.reconciler import TIMEOUT_SECONDS
+
+BATCH = 100
+"""Messages that the function takes at once."""
+CONCURRENCY = 2
+"""Instances of the function; AWS allows no fewer. Without a bound, a thousand failures would take the concurrency of
+the whole account, and so the invoker's. No reservation can be the bound: a new account has 10, and AWS keeps 100 free.
+"""
 
 
 class Reconciler(Construct):
-    """The function and the two rules that call it."""
+    """The function, its queue and the two rules that write to it."""
 
     def __init__(
         self,
@@ -26,6 +35,16 @@ class Reconciler(Construct):
         agent_runtime_arn: str,
     ) -> None:
         super().__init__(scope, name)
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            # A batch that failed is tried again after it, and what it was about is looked at by the schedule as well.
+            visibility_timeout=Duration.seconds(TIMEOUT_SECONDS),
+            retention_period=Duration.hours(1),
+        )
+        acknowledge(self.queue, {"AwsSolutions-SQS3": "What it forgets, the schedule finds: its source is the table."})
         executions = workflow.stack.format_arn(
             service="states",
             resource="execution",
@@ -37,8 +56,14 @@ class Reconciler(Construct):
             "Reconciler",
             {
                 "ReconcilerSessionsList": (["dynamodb:Query"], [f"{table.table_arn}/index/{INDEX_BY_STATUS}"]),
+                "ReconcilerSessionRead": (["dynamodb:GetItem"], [table.table_arn]),
                 "ReconcilerSessionClose": (["dynamodb:UpdateItem"], [table.table_arn]),
+                "ReconcilerExecutionsList": (["states:ListExecutions"], [workflow.state_machine_arn]),
                 "ReconcilerExecutionRead": (["states:DescribeExecution"], [executions]),
+                "ReconcilerQueueRead": (
+                    ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+                    [self.queue.queue_arn],
+                ),
                 "ReconcilerAgentStop": (
                     ["bedrock-agentcore:StopRuntimeSession"],
                     runtime_and_endpoints(agent_runtime_arn),
@@ -59,15 +84,26 @@ class Reconciler(Construct):
             "Reconciler",
             handler="vigil.reconciler.handler",
             role=role,
-            timeout=Duration.minutes(5),
+            timeout=Duration.seconds(TIMEOUT_SECONDS),
             environment={
                 Env.TABLE: table.table_name,
                 Env.STATE_MACHINE_ARN: workflow.state_machine_arn,
                 Env.AGENT_RUNTIME_ARN: agent_runtime_arn,
             },
         )
-        # Two at once would do no harm, but the schedule need not pile up.
-        target = targets.LambdaFunction(self.function, retry_attempts=2)
+        mapping = lambda_.EventSourceMapping(
+            self,
+            "QueueToFunction",
+            target=self.function,
+            event_source_arn=self.queue.queue_arn,
+            batch_size=BATCH,
+            # AWS takes more than 10 only of those that wait for each other.
+            max_batching_window=Duration.seconds(1),
+            max_concurrency=CONCURRENCY,
+        )
+        # Lambda refuses a mapping to a queue that the function's role may not read.
+        mapping.node.add_dependency(role)
+        target = targets.SqsQueue(self.queue)
         self.ended = events.Rule(
             self,
             "Ended",

@@ -30,7 +30,7 @@ class Trigger(Construct):
         self.alarm = cloudwatch.Alarm(
             self,
             "DeadLettersAlarm",
-            alarm_description="An event could not start a Vigil session; `vigil sessions` shows it",
+            alarm_description="An event could not start a Vigil session; `vigil lost` shows it",
             metric=self.dead_letters.metric_approximate_number_of_messages_visible(
                 period=Duration.minutes(1), statistic="Maximum"
             ),
@@ -64,10 +64,8 @@ class Trigger(Construct):
                         }
                     ),
                     role=role.without_policy_updates(),
+                    # What EventBridge has tried in vain for a day, its default; `vigil lost` sends it again.
                     dead_letter_queue=self.dead_letters,
-                    # A session that starts an hour late surprises people more than one that lies in the queue.
-                    max_event_age=Duration.hours(1),
-                    retry_attempts=20,
                 )
             ],
         )

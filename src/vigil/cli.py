@@ -371,14 +371,41 @@ def sessions(
 
 
 def _tell_dead_letters(deployment: Deployment) -> None:
-    """Say on standard error, which no script reads as sessions, which events never became one."""
+    """Say on standard error, which no script reads as sessions, how many events never became one."""
     try:
-        lost = deployment.dead_letters()
+        lost = deployment.count_dead_letters()
     except AwsUnavailable as error:
         errors.say(f"the dead-letter queue cannot be read: {error}")
         return
-    for event in lost:
-        errors.say(f"event {event.event_id} of {event.time} never became a session: {event.reason}", style="red")
+    if lost:
+        errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
+
+
+@app.command()
+def lost(
+    resend: Annotated[bool, typer.Option("--resend", help="Start their sessions, each once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the events that never became a session, or send them again."""
+    deployment = Deployment()
+    if not resend:
+        letters = deployment.dead_letters()
+        if as_json:
+            console.write(to_json([dataclasses.asdict(letter) for letter in letters]) + "\n")
+        for letter in letters if not as_json else ():
+            console.say(f"event {letter.event_id} of {letter.time}: {letter.reason}")
+        return
+    results = []
+    for result in deployment.resend_dead_letters():
+        results.append(result)
+        if result.refused:
+            errors.say(f"message {result.letter.message_id} stays: {result.refused}", style="red")
+        elif not as_json:
+            console.say(f"{'started' if result.started else 'is a session already:'} {result.letter.event_id}")
+    if as_json:
+        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+    if any(result.refused for result in results):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,10 +17,18 @@ from botocore.parsers import ResponseParserError
 
 from vigil.agent_log import LATE_SECONDS, AgentLog, LogLine
 from vigil.artifacts import Artifacts
-from vigil.errors import AwsUnavailable, SessionEnded, StackNotDeployed, StoppedByOperator
+from vigil.errors import (
+    AwsUnavailable,
+    InvalidDetail,
+    InvalidInput,
+    SessionEnded,
+    SessionNotFound,
+    StackNotDeployed,
+    StoppedByOperator,
+)
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
-from vigil.session import Failure, check_detail
+from vigil.session import Failure, check_detail, check_session_id
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -30,6 +38,12 @@ logger = logging.getLogger("vigil.deployment")
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
 
 
+_NAME = 80
+"""Characters of an execution's name, of which an event's id needs 36."""
+_LISTING_SECONDS = 120
+"""How long a message of the dead-letter queue is hidden from others while it is looked at."""
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """An event that never became a session."""
@@ -37,6 +51,7 @@ class DeadLetter:
     event_id: str
     time: str
     reason: str
+    message_id: str = ""
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
@@ -52,7 +67,38 @@ class DeadLetter:
             _text_of(attributes.get(name) if isinstance(attributes, Mapping) else None, "StringValue")
             for name in ("ERROR_CODE", "ERROR_MESSAGE")
         )
-        return cls(event_id, time, ": ".join(filter(None, said)) or "unknown")
+        reason = ": ".join(filter(None, said)) or "unknown"
+        return cls(event_id, time, reason, _text_of(message, "MessageId"))
+
+
+@dataclass(frozen=True)
+class Resent:
+    """What became of an event that was sent again."""
+
+    letter: DeadLetter
+    started: bool
+    """Otherwise it was a session already, if it was not refused."""
+    refused: str | None = None
+    """Why it was not sent; its message stays."""
+
+
+def rule_input(body: object) -> tuple[str, str]:
+    """Return the session id and the execution's input that the rule makes of the event in a message's ``body``.
+
+    Raises InvalidInput if there is no such event.
+    """
+    try:
+        event = json.loads(body) if isinstance(body, str) else None
+        if not isinstance(event, dict) or (event.get("source"), event.get("detail-type")) != (
+            EVENT_SOURCE,
+            EVENT_DETAIL_TYPE,
+        ):
+            raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
+        session_id = check_session_id(event.get("id"))
+        given = {"session_id": session_id, "detail": event.get("detail"), "event_time": event.get("time")}
+        return session_id, json.dumps(given, allow_nan=False, ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDetail(f"no event in JSON: {error}") from error
 
 
 def _text_of(data: object, name: str) -> str:
@@ -135,20 +181,103 @@ class Deployment:
         with aws_errors():
             return Artifacts(self.client("s3"), bucket, self.journal, session_id)
 
-    def dead_letters(self) -> list[DeadLetter]:
-        """Return events that could not start a workflow, at most ten; they stay where they are."""
-        queue = self.output(Output.DEAD_LETTERS)
+    def count_dead_letters(self) -> int:
+        """Return about how many events could not start a workflow."""
+        names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         with aws_errors():
-            answer = self.client("sqs").receive_message(
-                QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0, MessageAttributeNames=["All"]
+            answer = self.client("sqs").get_queue_attributes(
+                QueueUrl=self.output(Output.DEAD_LETTERS), AttributeNames=names
             )
-        return [DeadLetter.from_message(message) for message in answer.get("Messages", [])]
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return all events that could not start a workflow; they stay where they are."""
+        with self._dead_messages() as (messages, _):
+            return [DeadLetter.from_message(message) for message in messages]
+
+    def resend_dead_letters(self) -> Iterator[Resent]:
+        """Start the workflow for each event that could not start it, as the rule would have, and yield what came of it.
+
+        The event's id stays the session's, and names the execution. So what is sent twice, by a crash between the two
+        calls or by somebody else, runs once: Step Functions refuses the name, or InitializeSession the session. A
+        message is deleted when its event is a session, or about to become one.
+        """
+        with self._dead_messages() as (messages, delete):
+            for message in messages:
+                letter = DeadLetter.from_message(message)
+                try:
+                    session_id, given = rule_input(message.get("Body"))
+                    started = self._start(session_id, given)
+                except (InvalidInput, AwsUnavailable) as error:
+                    yield Resent(letter, False, str(error))
+                    continue
+                delete(message)
+                yield Resent(letter, started)
+
+    def _start(self, session_id: str, given: str) -> bool:
+        """Start the workflow of a session; False if there is one."""
+        try:
+            self.journal.get(session_id)
+            return False
+        except SessionNotFound:
+            pass
+        try:
+            with aws_errors():
+                self.stepfunctions.start_execution(
+                    stateMachineArn=self.state_machine_arn, name=session_id[:_NAME], input=given
+                )
+        except AwsUnavailable as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ExecutionAlreadyExists":
+                return False
+            raise
+        return True
+
+    @contextmanager
+    def _dead_messages(self) -> Iterator[tuple[Iterator[Any], Callable[[Any], None]]]:
+        """Provide all messages of the dead-letter queue, and what deletes one; the others are visible again after."""
+        queue, sqs = self.output(Output.DEAD_LETTERS), self.client("sqs")
+        kept: dict[str, str] = {}
+
+        def receive() -> Iterator[Any]:
+            while True:
+                with aws_errors():
+                    # A look that does not wait may find nothing where there is something.
+                    answer = sqs.receive_message(
+                        QueueUrl=queue,
+                        MaxNumberOfMessages=10,
+                        WaitTimeSeconds=1,
+                        VisibilityTimeout=_LISTING_SECONDS,
+                        MessageAttributeNames=["All"],
+                    )
+                messages = [message for message in answer.get("Messages", []) if message["MessageId"] not in kept]
+                if not messages:
+                    return
+                kept.update({message["MessageId"]: message["ReceiptHandle"] for message in messages})
+                yield from messages
+
+        def delete(message: Any) -> None:
+            with aws_errors():
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            del kept[message["MessageId"]]
+
+        try:
+            yield receive(), delete
+        finally:
+            handles = list(kept.values())
+            for first in range(0, len(handles), 10):
+                entries: Any = [
+                    {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+                    for number, handle in enumerate(handles[first : first + 10])
+                ]
+                with aws_errors():
+                    sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
 
     def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also what it does, until it has ended."""
         session = self.journal.get(session_id)
         with aws_errors():
-            log = AgentLog(self._client("logs"), self._output(Output.AGENT_RUNTIME), session_id)
+            log = AgentLog(self.client("logs"), self.output(Output.AGENT_RUNTIME), session_id)
             yield from log.read(session.start_time, session.ended_at)
             if session.terminal or not follow:
                 return

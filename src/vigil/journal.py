@@ -6,7 +6,7 @@ Transitions are condition expressions, so that two writers cannot both win; noth
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from itertools import islice
@@ -48,7 +48,21 @@ MAX_MESSAGE = 1000
 MAX_PHASE_NAME = 60
 PAGE = 10
 """Items of history that are read at once: most analyses compare with the first."""
+MOST_KEPT = 100
+"""Items of history that are looked at: sessions that fail keep something too, and each costs a read."""
 _OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A session as one read of the table finds it."""
+
+    session: Session | None
+    """None if it has no record."""
+    tasks: list[Task]
+    """Its work phases in the order they began; one that ran when the session ended has ended with it."""
+    waits: object
+    """Another value whenever its workflow begins to wait anew."""
 
 
 class Journal:
@@ -107,15 +121,22 @@ class Journal:
             items = self._query(IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
             return [Session.from_item(item) for item in islice(items, limit)]
 
-    def tasks(self, session_id: str) -> list[Task]:
-        """Return the session's work phases in the order they began; one that ran when it ended has ended with it."""
+    def snapshot(self, session_id: str) -> Snapshot:
+        """Return the session's record and its work phases as they are now, by one consistent read."""
+        # The phases follow the record, and the artifacts stand before it.
+        condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").gte(RECORD_SK)
         with _translated(session_id):
-            items = list(self._query(KeyConditionExpression=Key("PK").eq(session_id), ConsistentRead=True))
-        record = next((Session.from_item(item) for item in items if item["SK"] == RECORD_SK), None)
+            items = list(self._query(KeyConditionExpression=condition, ConsistentRead=True))
+        record = next((item for item in items if item["SK"] == RECORD_SK), None)
+        session = Session.from_item(record) if record is not None else None
         tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
-        if record is not None and record.terminal:
-            tasks = [task.ended_with(record) for task in tasks]
-        return sorted(tasks, key=lambda task: task.number)
+        if session is not None and session.terminal:
+            tasks = [task.ended_with(session) for task in tasks]
+        return Snapshot(session, sorted(tasks, key=lambda task: task.number), (record or {}).get("task_token"))
+
+    def tasks(self, session_id: str) -> list[Task]:
+        """Return the session's work phases, as snapshot does."""
+        return self.snapshot(session_id).tasks
 
     def artifact(self, session_id: str, name: str) -> str | None:
         """Return the key of the object that is the session's artifact ``name``, or None."""
@@ -133,10 +154,14 @@ class Journal:
         self._while_busy(session_id, put={**_key(HISTORY_PK_PREFIX + series, f"{day}#{session_id}"), "key": key})
 
     def kept_before(self, series: str, day: str) -> Iterator[str]:
-        """Yield the keys of what sessions that are COMPLETED kept of ``series`` before ``day``, the last day first."""
+        """Yield the keys of what sessions that are COMPLETED kept of ``series`` before ``day``, the last day first.
+
+        Looks at the last MOST_KEPT that sessions kept, whatever became of them.
+        """
         condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
         with _translated():
-            for item in self._query(KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE):
+            kept = self._query(KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
+            for item in islice(kept, MOST_KEPT):
                 session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
                 record = self._table.get_item(Key=_key(session_id)).get("Item", {}) if session_id else {}
                 if record.get("status") == Status.COMPLETED and isinstance(key, str):

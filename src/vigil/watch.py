@@ -14,8 +14,21 @@ from vigil.session import Session, Status, Usage, check_session_id
 
 APPEAR_SECONDS = 30.0
 """How long an event may take to become a session before we look for what went wrong."""
+FIND_SECONDS = 2.0
+"""How long its record may take before we look for it among the executions."""
 END_SECONDS = 30.0
+ASK_SECONDS = 15.0
+"""How long after the record has told that the workflow moved we ask Step Functions again, if it tells no more."""
+MOST_ASK_SECONDS = 60.0
+"""What that grows to."""
 _RECENT_EXECUTIONS = 25
+_ENDS = {
+    "ExecutionSucceeded": "executionSucceededEventDetails",
+    "ExecutionFailed": "executionFailedEventDetails",
+    "ExecutionAborted": "executionAbortedEventDetails",
+    "ExecutionTimedOut": "executionTimedOutEventDetails",
+}
+"""The events with which an execution ends, and where each tells why."""
 
 
 @dataclass(frozen=True)
@@ -43,50 +56,33 @@ class Outcome:
 def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> Iterator[Moment | Outcome]:
     """Yield what happens in the session until its workflow has ended; an Outcome comes last.
 
+    It follows the table. It asks Step Functions, which answers few questions a second for a whole account, when the
+    record tells that the workflow has moved: by another status, or because the workflow waits anew. Otherwise it asks
+    now and then, since a workflow can be stopped without a word in the record.
+
     Raises SessionNotFound if the event became no session within APPEAR_SECONDS.
     """
     check_session_id(session_id)
-    execution_arn, started = _await_execution(deployment, session_id, poll_seconds)
-    last_event, seen_tasks = 0, {}  # type: int, dict[tuple[int, str], str]
-    status: str | None = None
-    progress: str | None = None
-    usage: Usage | None = None
+    history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
+    record = _Record(deployment, session_id)
+    told: object = ()
+    pause, due = 0.0, 0.0
     while True:
-        # The execution is asked first: what it did before it ended is then all there to read.
-        with aws_errors():
-            execution = deployment.stepfunctions.describe_execution(executionArn=execution_arn)
-        moments: list[Moment] = []
-        session: Session | None = None
-        try:
-            session = deployment.journal.get(session_id)
-            usage = session.usage
-            if session.status != status:
-                status = session.status
-                moments.append(Moment(_moment(session.status_since), "session", status))
-            if session.progress and session.progress != progress:
-                progress = session.progress
-                moments.append(Moment(_moment(session.updated_at or session.start_time), "progress", progress))
-            for task in deployment.journal.tasks(session_id):
-                key = (task.number, task.name)
-                if seen_tasks.get(key) != task.state:
-                    if key not in seen_tasks:
-                        moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
-                    if task.state != "RUNNING":
-                        text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
-                        moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
-                    seen_tasks[key] = task.state
-        except SessionNotFound:
-            pass
-        for event in _history_after(deployment, execution_arn, last_event):
-            last_event = event["id"]
-            if "stateEnteredEventDetails" in event:
-                at = event["timestamp"].astimezone(UTC)
-                moments.append(Moment(at, "workflow", event["stateEnteredEventDetails"]["name"]))
+        moments = record.read()
+        moved = told != (told := (record.status, record.waits))
+        if moved:
+            pause = ASK_SECONDS if record.is_open else poll_seconds
+        if moved or time.monotonic() >= due:
+            moments += history.read()
+            due = time.monotonic() + pause
+            pause = min(1.5 * pause, MOST_ASK_SECONDS if record.is_open else ASK_SECONDS)
+        if history.ended:
+            # What the session did before its workflow ended is now all there to read.
+            moments += record.read()
         yield from sorted(moments, key=lambda moment: moment.at)
-        if execution["status"] != "RUNNING":
-            ended = execution.get("stopDate") or datetime.now(UTC)
-            seconds = (ended.astimezone(UTC) - started).total_seconds()
-            yield Outcome(session_id, *how_it_ended(execution, session), execution_arn, seconds, usage)
+        if history.ended:
+            end = how_it_ended(history.end, record.session)
+            yield Outcome(session_id, *end, history.execution_arn, history.seconds, record.usage)
             return
         time.sleep(poll_seconds)
 
@@ -107,20 +103,23 @@ def how_it_ended(execution: Mapping[str, Any], session: Session | None) -> tuple
 
 def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> None:
     """Wait until the session's workflow has ended. Raises AwsUnavailable if it goes on for END_SECONDS."""
-    execution_arn, _ = _await_execution(deployment, session_id, poll_seconds)
+    history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
     deadline = time.monotonic() + END_SECONDS
     while True:
-        with aws_errors():
-            if deployment.stepfunctions.describe_execution(executionArn=execution_arn)["status"] != "RUNNING":
-                return
+        history.read()
+        if history.ended:
+            return
         if time.monotonic() > deadline:
             raise AwsUnavailable(f"still running after {END_SECONDS:.0f} s; `vigil watch {session_id}` shows it")
         time.sleep(poll_seconds)
+        poll_seconds = min(1.5 * poll_seconds, 5.0)
 
 
-def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> tuple[str, datetime]:
-    deadline = time.monotonic() + APPEAR_SECONDS
+def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> str:
+    """Return the ARN of the session's execution."""
+    begun = time.monotonic()
     others: set[str] = set()
+    due = FIND_SECONDS
     while True:
         session: Session | None
         try:
@@ -128,13 +127,15 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         except SessionNotFound:
             session = None
         arn = session.execution_arn if session else None
-        if not arn or not arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
-            # Its record could not be written, or names something else.
-            arn = _find_execution(deployment, session_id, others)
-        if arn:
-            with aws_errors():
-                return arn, deployment.stepfunctions.describe_execution(executionArn=arn)["startDate"].astimezone(UTC)
-        if time.monotonic() > deadline:
+        if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
+            return arn
+        passed = time.monotonic() - begun
+        if session or passed >= due:
+            # Its record names something else, or could not be written.
+            if arn := _find_execution(deployment, session_id, others):
+                return arn
+            due *= 2
+        if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
             why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else "is there such an event?"
             raise SessionNotFound(f"no workflow took up session {session_id} within {APPEAR_SECONDS:.0f} s; {why}")
@@ -167,15 +168,97 @@ def _session_of(given: str) -> object:
     return data.get("session_id") if isinstance(data, dict) else None
 
 
-def _history_after(deployment: Deployment, execution_arn: str, last: int) -> list[Any]:
-    """Return the execution's events after the one numbered ``last``, oldest first."""
-    with aws_errors():
-        # From the newest backwards: a session of hours has thousands of events, and we have seen almost all.
-        pages = deployment.stepfunctions.get_paginator("get_execution_history").paginate(
-            executionArn=execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
-        )
-        events = (event for page in pages for event in page["events"])
-        return list(takewhile(lambda event: event["id"] > last, events))[::-1]
+class _Record:
+    """A session's record and work phases, as last read from the table."""
+
+    def __init__(self, deployment: Deployment, session_id: str) -> None:
+        self._deployment = deployment
+        self._session_id = session_id
+        self._tasks: dict[tuple[int, str], str] = {}
+        self._progress: str | None = None
+        self.status: str | None = None
+        self.waits: object = None
+        self.session: Session | None = None
+        self.usage: Usage | None = None
+        self.is_open = False
+
+    def read(self) -> list[Moment]:
+        """Read them and return what has changed."""
+        moments: list[Moment] = []
+        found = self._deployment.journal.snapshot(self._session_id)
+        self.waits = found.waits
+        self.is_open = found.session is not None and not found.session.terminal
+        if session := found.session:
+            self.session, self.usage = session, session.usage
+            if session.status != self.status:
+                self.status = session.status
+                moments.append(Moment(_moment(session.status_since), "session", session.status))
+            if session.progress and session.progress != self._progress:
+                self._progress = session.progress
+                at = _moment(session.updated_at or session.start_time)
+                moments.append(Moment(at, "progress", session.progress))
+        for task in found.tasks:
+            key = (task.number, task.name)
+            if self._tasks.get(key) != task.state:
+                if key not in self._tasks:
+                    moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
+                if task.state != "RUNNING":
+                    text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
+                    moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
+                self._tasks[key] = task.state
+        return moments
+
+
+class _History:
+    """The events of an execution, read from the newest backwards as far as they are not known."""
+
+    def __init__(self, deployment: Deployment, execution_arn: str) -> None:
+        self._deployment = deployment
+        self.execution_arn = execution_arn
+        self._last = 0
+        self._first: Any = None
+        self._end: Any = None
+
+    def read(self) -> list[Moment]:
+        """Read what is new; return the states that were entered, oldest first."""
+        with aws_errors():
+            # A session of hours has thousands of events, and we have seen almost all.
+            pages = self._deployment.stepfunctions.get_paginator("get_execution_history").paginate(
+                executionArn=self.execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
+            )
+            events = (event for page in pages for event in page["events"])
+            new = list(takewhile(lambda event: event["id"] > self._last, events))[::-1]
+        for event in new:
+            self._last, self._first = event["id"], self._first or event
+            if event["type"] in _ENDS:
+                # The embedded AWS writes of a state that it leaves after its execution was aborted.
+                self._end = event
+            elif event["type"] == "ExecutionRedriven":
+                self._end = None
+        entered = (event for event in new if "stateEnteredEventDetails" in event)
+        return [Moment(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the execution has ended, and was not redriven since."""
+        return self._end is not None
+
+    @property
+    def end(self) -> dict[str, Any]:
+        """How it ended: status, and error and cause if it has them."""
+        how = self._end["type"]
+        status = how.removeprefix("Execution")
+        return {"status": "TIMED_OUT" if status == "TimedOut" else status.upper(), **self._end.get(_ENDS[how], {})}
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return float((_at(self._end) - _at(self._first)).total_seconds())
+
+
+def _at(event: Any) -> datetime:
+    moment: datetime = event["timestamp"]
+    return moment.astimezone(UTC)
 
 
 def _moment(timestamp: str) -> datetime:

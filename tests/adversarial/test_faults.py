@@ -81,6 +81,7 @@ def test_what_recovers_changes_nothing(clients: Clients, some: Analysis, reset: 
         ("cloudwatch.GetMetricData", f"metrics in {REGION}", {"base-memory", "base-idle"}),
         ("logs.FilterLogEvents", "base-memory", {"base-memory"}),
         ("lambda.ListProvisionedConcurrencyConfigs", "base-memory", {"base-memory"}),
+        ("lambda.GetFunctionRecursionConfig", "base-memory", set()),
         ("logs.DescribeLogGroups", f"log groups in {REGION}", set()),
         ("lambda.ListEventSourceMappings", f"event source mappings in {REGION}", set()),
         ("lambda.GetPolicy", "base-idle", set()),

@@ -34,7 +34,7 @@ MaxSessionSeconds, {session} s: at it the workflow looks at the session and ends
 ended, which takes 13 minutes at most, if AgentCore never answers; should AWS fail just then, the tries of three states
 come on top: 493 s if it refuses, 19 minutes if it hangs.
 If the workflow is gone, or cannot write, the reconciler closes the session: at the event that Step Functions sends, or
-within 5 minutes by its schedule.
+by its schedule, which comes every 5 minutes and leaves out what began less than a minute ago.
 
 The sessions are real ones on the local stack: the deployed template, the runtime with its workers, the invoker and the
 reconciler, with S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s. **Real** are also all faults of our

@@ -16,6 +16,7 @@ from vigil.names import (
     Output,
     Parameter,
 )
+from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS
 
 
 def test_the_table_is_keyed_by_session_and_forgets_by_itself(template: Template) -> None:
@@ -213,9 +214,11 @@ def test_the_event_id_becomes_the_session_id(template: Template) -> None:
 
 def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Template) -> None:
     (target,) = template.named("TriggerRule")["Targets"]
-    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 20}
+    # EventBridge's default is a day and 185 attempts: nobody gains from an event that is given up earlier.
+    assert "RetryPolicy" not in target
     assert template.text(target["DeadLetterConfig"]["Arn"]) == "<TriggerDeadLetters.Arn>"
-    assert template.only("AWS::SQS::Queue") == {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
+    kept = {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
+    assert template.named("TriggerDeadLetters") == kept
 
 
 def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:
@@ -240,16 +243,32 @@ def test_the_reconciler_hears_of_every_workflow_that_did_not_succeed_and_looks_e
     assert [template.text(machine) for machine in pattern["detail"]["stateMachineArn"]] == ["<AgentWorkflow>"]
     assert sorted(pattern["detail"]["status"]) == ["ABORTED", "FAILED", "TIMED_OUT"]
     assert schedule["ScheduleExpression"] == "rate(5 minutes)"
-    permitted = {
-        template.text(permission["Properties"]["SourceArn"])
-        for permission in template.of_type("AWS::Lambda::Permission").values()
-    }
-    assert permitted == {"<ReconcilerEnded.Arn>", "<ReconcilerSchedule.Arn>"}
     for rule in (ended, schedule):
         assert rule["State"] == "ENABLED"
         (target,) = rule["Targets"]
-        assert template.text(target["Arn"]) == "<Reconciler.Arn>"
-        assert target["RetryPolicy"]["MaximumRetryAttempts"] == 2
+        assert template.text(target["Arn"]) == "<ReconcilerQueue.Arn>"
+
+
+def test_however_many_workflows_end_the_reconciler_takes_two_instances_and_leaves_the_rest_to_the_invoker(
+    template: Template,
+) -> None:
+    mapping = template.only("AWS::Lambda::EventSourceMapping")
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
+    # AWS takes more than 10 messages only of those that wait for each other.
+    assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (100, 1)
+    assert template.text(mapping["EventSourceArn"]) == "<ReconcilerQueue.Arn>"
+    assert template.text(mapping["FunctionName"]) == "<Reconciler>"
+    functions = template.of_type("AWS::Lambda::Function").values()
+    assert not any("ReservedConcurrentExecutions" in function["Properties"] for function in functions)
+    queue = template.named("ReconcilerQueue")
+    assert queue["VisibilityTimeout"] >= template.named("Reconciler")["Timeout"] > STOPPING_SECONDS > CLOSING_SECONDS
+    # Long after the schedule has found what its messages tell.
+    assert queue["MessageRetentionPeriod"] == 3600
+
+
+def test_lambda_may_read_the_queue_before_it_is_asked_to(template: Template) -> None:
+    (mapping,) = template.of_type("AWS::Lambda::EventSourceMapping").values()
+    assert any("ReconcilerRoleDefaultPolicy" in needed for needed in mapping["DependsOn"])
 
 
 @pytest.mark.criterion("6.4")
@@ -330,8 +349,8 @@ def test_nothing_has_a_name_of_its_own_but_the_runtime(template: Template) -> No
     named = {
         (name, key)
         for name, resource in template.resources.items()
-        # A permission names the function that it is for.
-        if resource["Type"] != "AWS::Lambda::Permission"
+        # A mapping names the function that it is for.
+        if resource["Type"] != "AWS::Lambda::EventSourceMapping"
         for key in resource.get("Properties", {})
         if key in {"TableName", "BucketName", "FunctionName", "StateMachineName", "RoleName", "QueueName", "Name"}
         or key.endswith("RuntimeName")

@@ -45,6 +45,11 @@ class World:
         roles = {role["RoleName"]: role["Arn"] for role in self.client("iam").list_roles()["Roles"]}
         self.roles = {role: name for role, found in _LOGICAL_IDS.items() for name in roles if f"-{found}" in name}
         self.arns = {role: roles[name] for role, name in self.roles.items()}
+        (self.reconciler_queue,) = (
+            mapping["EventSourceArn"]
+            for mapping in self.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+            if "-ReconcilerQueue" in mapping["EventSourceArn"]
+        )
         groups = self.client("logs").describe_log_groups(logGroupNamePrefix="/aws/cloudformation/")["logGroups"]
         self.log_groups = {
             role: group["arn"].removesuffix(":*")
@@ -149,9 +154,12 @@ GRANTED = [
          stateMachineArn=_machine, input="{}"),
     _row("states:DescribeExecution", "the workflow's executions", (RECONCILER,), "stepfunctions", "describe_execution",
          executionArn=lambda world: f"{world.state_machine.replace(':stateMachine:', ':execution:')}:none"),
+    _row("states:ListExecutions", "the workflow", (RECONCILER,), "stepfunctions", "list_executions",
+         stateMachineArn=_machine, maxResults=1),
     _row("states:SendTaskSuccess", "the workflow's tasks", (AGENT,), "stepfunctions", "send_task_success",
          taskToken=lambda world: world.task_token(), output="{}"),
-    _row("dynamodb:GetItem", "the table", (WORKFLOW, AGENT), "dynamodb", "get_item", TableName=_table, Key=KEY),
+    _row("dynamodb:GetItem", "the table", (WORKFLOW, RECONCILER, AGENT), "dynamodb", "get_item",
+         TableName=_table, Key=KEY),
     _row("dynamodb:PutItem", "the table", (WORKFLOW, AGENT), "dynamodb", "put_item",
          TableName=_table, Item=KEY, **NOWHERE),
     _row("dynamodb:UpdateItem", "the table", (WORKFLOW, RECONCILER, AGENT), "dynamodb", "update_item",
@@ -163,6 +171,11 @@ GRANTED = [
          KeyConditionExpression="PK = :p", ExpressionAttributeValues={":p": {"S": "x"}}),
     _row("dynamodb:ConditionCheckItem", "the table", (AGENT,), "dynamodb", "transact_write_items",
          TransactItems=lambda world: [{"ConditionCheck": {"TableName": world.table, "Key": KEY, **NOWHERE}}]),
+    # The embedded AWS asks for the queue's address where AWS asks for its ARN.
+    *(
+        Row(f"sqs:{name}", "the reconciler's queue", (RECONCILER,), simulated_on=lambda world: world.reconciler_queue)
+        for name in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    ),
     _row("lambda:InvokeFunction", "the invoker", (WORKFLOW,), "lambda", "invoke",
          FunctionName=lambda world: world.invoker, Payload=b"{}"),
     _row("bedrock-agentcore:InvokeAgentRuntime", "the agent's runtime", (INVOKER,), "bedrock-agentcore",
@@ -247,8 +260,15 @@ BEYOND = [
          agentRuntimeArn=OTHER_RUNTIME, runtimeSessionId=SESSION_ID),
     _row("states:StartExecution", "another state machine", (), "stepfunctions", "start_execution",
          stateMachineArn=OTHER_MACHINE, input="{}"),
+    _row("states:ListExecutions", "another state machine", (), "stepfunctions", "list_executions",
+         stateMachineArn=OTHER_MACHINE),
     _row("states:DescribeExecution", "another state machine's executions", (), "stepfunctions", "describe_execution",
          executionArn=f"{OTHER_MACHINE.replace(':stateMachine:', ':execution:')}:none"),
+    *(
+        Row(f"sqs:{name}", "the dead-letter queue", (),
+            simulated_on=lambda world: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{world.dead_letters.rpartition('/')[2]}")
+        for name in ("ReceiveMessage", "DeleteMessage")
+    ),
     _row("states:SendTaskSuccess", "a task of nobody's", (), "stepfunctions", "send_task_success",
          taskToken="none", output="{}"),
     _row("logs:CreateLogGroup", "another runtime's log groups", (), "logs", "create_log_group",
@@ -309,7 +329,6 @@ HARM = [
     _harm("events", "put_targets", "events:PutTargets", Rule=lambda world: world.rule,
           Targets=[{"Id": "x", "Arn": OTHER_MACHINE}]),
     _harm("events", "disable_rule", "events:DisableRule", Name=lambda world: world.rule),
-    _harm("sqs", "receive_message", "sqs:ReceiveMessage", QueueUrl=lambda world: world.dead_letters),
     _harm("sqs", "send_message", "sqs:SendMessage", QueueUrl=lambda world: world.dead_letters, MessageBody="x"),
     _harm("sqs", "purge_queue", "sqs:PurgeQueue", QueueUrl=lambda world: world.dead_letters),
     *(

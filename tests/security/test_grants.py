@@ -60,8 +60,14 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("InvokerLogsWrite", "logs:CreateLogStream"): Simulated(),
     ("InvokerLogsWrite", "logs:PutLogEvents"): Simulated(),
     ("ReconcilerSessionsList", "dynamodb:Query"): None,
+    ("ReconcilerSessionRead", "dynamodb:GetItem"): Unclosed(),
     ("ReconcilerSessionClose", "dynamodb:UpdateItem"): Unclosed(),
+    ("ReconcilerExecutionsList", "states:ListExecutions"): None,
     ("ReconcilerExecutionRead", "states:DescribeExecution"): Unclosed(),
+    # Lambda reads the queue for the function, with its role.
+    ("ReconcilerQueueRead", "sqs:ReceiveMessage"): Simulated(),
+    ("ReconcilerQueueRead", "sqs:DeleteMessage"): Simulated(),
+    ("ReconcilerQueueRead", "sqs:GetQueueAttributes"): Simulated(),
     ("ReconcilerAgentStop", "bedrock-agentcore:StopRuntimeSession"): None,
     ("ReconcilerLogsWrite", "logs:CreateLogStream"): Simulated(),
     ("ReconcilerLogsWrite", "logs:PutLogEvents"): Simulated(),
@@ -349,12 +355,24 @@ def test_without_the_grant_the_reconciler_fails_and_says_why(
     assert reconcile(stack, event) == {"closed": [session_id]}
 
 
-def test_without_reconciler_sessions_list_only_what_an_event_tells_is_closed(
-    stack: LocalStack, statements: dict[str, Statement], abandoned: tuple[str, dict[str, object]]
+@pytest.mark.parametrize("sid", ["ReconcilerSessionsList", "ReconcilerExecutionsList"])
+def test_without_the_grant_only_what_an_event_tells_is_closed(
+    stack: LocalStack,
+    workflow: Workflow,
+    statements: dict[str, Statement],
+    abandoned: tuple[str, dict[str, object]],
+    sid: str,
 ) -> None:
     session_id, event = abandoned
-    with without(stack, statements["ReconcilerSessionsList"], "dynamodb:Query"):
-        assert "dynamodb:Query" in reconcile(stack, {})["errorMessage"]
+    # A sweep looks at no session that has just begun.
+    workflow.table.update_item(
+        Key=workflow.key(session_id),
+        UpdateExpression="SET start_time = :then",
+        ExpressionAttributeValues={":then": "2026-01-01T00:00:00.000Z"},
+    )
+    (action,) = statements[sid].actions
+    with without(stack, statements[sid], action):
+        assert action in reconcile(stack, {})["errorMessage"]
         assert reconcile(stack, event) == {"closed": [session_id]}
 
 

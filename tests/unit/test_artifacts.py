@@ -184,3 +184,15 @@ def test_a_series_is_a_name(artifacts: Artifacts, series: str) -> None:
     for use in (lambda: artifacts.keep(series, JULY, "x"), lambda: next(artifacts.kept_before(series, JULY), None)):
         with pytest.raises(InvalidArtifact, match="artifact name must be"):
             use()
+
+
+def test_it_looks_at_a_bounded_number_of_what_failing_sessions_kept(
+    artifacts: Artifacts, kept: Kept, series: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vigil.journal.MOST_KEPT", 3)
+    kept(JUNE, "June")
+    for _ in range(2):
+        kept(JULY, "of a session that failed", ends=Status.FAILED)
+    assert list(artifacts.kept_before(series, AUGUST)) == ["June"]
+    kept(JULY, "of a session that failed", ends=Status.FAILED)
+    assert list(artifacts.kept_before(series, AUGUST)) == []

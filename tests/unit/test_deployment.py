@@ -1,6 +1,8 @@
 """What lies in the dead-letter queue: anything, and yet it can be listed."""
 
 import json
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import TEXT
-from vigil.deployment import DeadLetter
+from vigil.deployment import DeadLetter, Deployment, rule_input
+from vigil.errors import InvalidDetail, InvalidInput
+from vigil.local.stack import LocalStack
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
+from vigil.session import Status
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
@@ -32,9 +38,124 @@ def test_any_message_is_an_event_of_plain_text(message: dict[str, Any]) -> None:
 @pytest.mark.parametrize("body", ["[" * 100_000, '{"id":' * 100_000, "", "nul", '{"id": [1], "time": {}}', "[1]"])
 def test_a_body_that_is_no_event_has_no_id(body: str) -> None:
     assert DeadLetter.from_message({"Body": body}) == DeadLetter("?", "?", "unknown")
+    with pytest.raises(InvalidDetail):
+        rule_input(body)
 
 
 def test_an_event_is_told_with_its_reason() -> None:
     attributes = {"ERROR_CODE": {"StringValue": "NO"}, "ERROR_MESSAGE": {"StringValue": "denied"}}
     message = {"Body": '{"id": "a", "time": "b"}', "MessageAttributes": attributes}
     assert DeadLetter.from_message(message) == DeadLetter("a", "b", "NO: denied")
+
+
+def event(session_id: str, **changes: object) -> dict[str, object]:
+    """An event as EventBridge leaves it in the queue."""
+    told = {"id": session_id, "source": EVENT_SOURCE, "detail-type": EVENT_DETAIL_TYPE, "time": "2026-01-01T00:00:00Z"}
+    return {**told, "detail": {"days": 7}, **changes}
+
+
+def test_what_is_sent_again_is_what_the_rule_sends() -> None:
+    session_id = str(uuid.uuid4())
+    found, given = rule_input(json.dumps(event(session_id, detail={"text": "ä\n"})))
+    assert found == session_id
+    assert json.loads(given) == {
+        "session_id": session_id,
+        "detail": {"text": "ä\n"},
+        "event_time": "2026-01-01T00:00:00Z",
+    }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"id": "short"}, {"id": None}, {"source": "other"}, {"detail-type": "other"}, {"detail": float("nan")}],
+    ids=["short-id", "no-id", "source", "detail-type", "no-json"],
+)
+def test_what_the_rule_did_not_send_is_not_sent_again(changes: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        rule_input(json.dumps(event(str(uuid.uuid4()), **changes)))
+
+
+class Queue:
+    """A dead-letter queue of its own, and a workflow that does nothing but exist."""
+
+    def __init__(self, embedded: LocalStack, table: Any) -> None:
+        self.sqs, self.sfn = embedded.client("sqs"), embedded.client("stepfunctions")
+        self.url = self.sqs.create_queue(QueueName=f"queue-{uuid.uuid4()}")["QueueUrl"]
+        role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
+        self.machine = self.sfn.create_state_machine(
+            name=f"machine-{uuid.uuid4()}",
+            roleArn=role["Role"]["Arn"],
+            definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
+        )["stateMachineArn"]
+        self.deployment = Deployment(embedded.session())
+        outputs = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine, Output.DEAD_LETTERS: self.url}
+        vars(self.deployment)["outputs"] = outputs
+
+    def put(self, *bodies: object) -> None:
+        for body in bodies:
+            self.sqs.send_message(QueueUrl=self.url, MessageBody=body if isinstance(body, str) else json.dumps(body))
+
+    def executions(self) -> list[str]:
+        return sorted(item["name"] for item in self.sfn.list_executions(stateMachineArn=self.machine)["executions"])
+
+
+@pytest.fixture
+def queue(embedded: LocalStack, table: Any) -> Queue:
+    return Queue(embedded, table)
+
+
+def test_all_messages_are_listed_and_counted_and_again_at_once(queue: Queue) -> None:
+    ids = sorted(str(uuid.uuid4()) for _ in range(23))
+    queue.put(*map(event, ids))
+    for _ in range(2):
+        assert sorted(letter.event_id for letter in queue.deployment.dead_letters()) == ids
+        assert queue.deployment.count_dead_letters() == len(ids)
+
+
+def test_each_event_is_sent_again_once_and_what_cannot_be_read_stays(
+    queue: Queue, new_session: Callable[..., str]
+) -> None:
+    ids, session_id = sorted(str(uuid.uuid4()) for _ in range(12)), new_session(Status.FAILED)
+    queue.put("no JSON", *map(event, ids), event(session_id), event("short"))
+    results = list(queue.deployment.resend_dead_letters())
+    assert sorted(result.letter.event_id for result in results if result.started) == ids
+    (existed,) = [result for result in results if not result.started and not result.refused]
+    assert existed.letter.event_id == session_id
+    assert len([result for result in results if result.refused]) == 2
+    assert queue.executions() == ids
+    (started,) = [
+        item
+        for item in queue.sfn.list_executions(stateMachineArn=queue.machine)["executions"]
+        if item["name"] == ids[0]
+    ]
+    given = json.loads(queue.sfn.describe_execution(executionArn=started["executionArn"])["input"])
+    assert given == {"session_id": ids[0], "detail": {"days": 7}, "event_time": "2026-01-01T00:00:00Z"}
+    # The two that cannot be read are still there, and at once.
+    assert [result.started for result in queue.deployment.resend_dead_letters()] == [False, False]
+
+
+def test_an_end_between_the_start_and_the_deletion_starts_no_session_twice(queue: Queue) -> None:
+    session_id = str(uuid.uuid4())
+    queue.put(event(session_id))
+
+    def killed(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    sending = queue.deployment.resend_dead_letters()
+    with pytest.MonkeyPatch.context() as patch:
+        make = queue.deployment._client
+
+        def client(service: str) -> Any:
+            made = make(service)
+            if service == "sqs":
+                made.meta.events.register("before-call.sqs.DeleteMessage", killed)
+            return made
+
+        patch.setattr(queue.deployment, "_client", client)
+        with pytest.raises(KeyboardInterrupt):
+            list(sending)
+    assert queue.executions() == [session_id]
+    (again,) = queue.deployment.resend_dead_letters()
+    assert (again.started, again.refused) == (False, None)
+    assert queue.executions() == [session_id]
+    assert queue.deployment.count_dead_letters() == 0

@@ -3,7 +3,10 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import boto3
@@ -15,11 +18,19 @@ from vigil.errors import AwsUnavailable
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Env
-from vigil.reconciler import Reconciler, handler
-from vigil.session import Failure, Status
+from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS, STOPS_AT_ONCE, Reconciler, handler
+from vigil.session import Failure, Status, iso
 
 NewSession = Callable[..., str]
-SCHEDULE = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+
+
+def queued(*messages: object) -> dict[str, Any]:
+    """What the function is called with for messages of its queue."""
+    return {"Records": [{"body": json.dumps(message)} for message in messages]}
+
+
+SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+SCHEDULE = queued(SCHEDULED)
 
 STATES = {
     "How": {
@@ -76,10 +87,31 @@ def executions(embedded: LocalStack, table: Any) -> Iterator[dict[str, str]]:
     sfn.stop_execution(executionArn=started["runs"])
 
 
-def event(session_id: object, execution_arn: str, **more: object) -> dict[str, Any]:
+def ended(session_id: object, execution_arn: str, **more: object) -> dict[str, Any]:
     """The event of the execution's end, as far as it is read."""
     given = json.dumps({"session_id": session_id})
     return {"source": "aws.states", "detail": {"executionArn": execution_arn, "input": given, **more}}
+
+
+def event(session_id: object, execution_arn: str, **more: object) -> dict[str, Any]:
+    """The call for that event alone."""
+    return queued(ended(session_id, execution_arn, **more))
+
+
+@contextmanager
+def calls_of_step_functions() -> Iterator[list[str]]:
+    """The names of the operations of Step Functions that the function calls."""
+    calls: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        calls.append(model.name)
+
+    events = reconciler._reconciler()._workflows.meta.events
+    events.register("before-call.sfn", note)
+    try:
+        yield calls
+    finally:
+        events.unregister("before-call.sfn", note)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -129,7 +161,71 @@ def test_any_other_session_is_left_alone(
     assert journal.get(session_id) == before
 
 
-TOO_LARGE = {"source": "aws.states", "detail": {"executionArn": "arn", "input": None, "inputDetails": {}}}
+def test_what_has_ended_by_itself_or_is_of_a_duplicate_event_is_not_asked_for(
+    executions: dict[str, str], new_session: NewSession
+) -> None:
+    told = [
+        *(ended(new_session(Status.FAILED, execution_arn=executions["fails"]), executions["fails"]) for _ in range(20)),
+        ended(new_session(Status.COMPLETED, execution_arn=executions["aborts"]), executions["aborts"]),
+        ended(new_session(Status.BUSY, execution_arn=executions["runs"]), executions["fails"]),
+    ]
+    with calls_of_step_functions() as calls:
+        assert handler(queued(*told), None) == {"closed": []}
+    assert calls == []
+
+
+def test_many_ends_are_told_at_once_and_what_is_no_event_keeps_none_of_them(
+    executions: dict[str, str], new_session: NewSession
+) -> None:
+    sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(3)]
+    messages = queued(*(ended(session_id, executions["fails"]) for session_id in sessions))["Records"]
+    with calls_of_step_functions() as calls:
+        closed = handler({"Records": [messages[0], {"body": "no JSON"}, *messages[1:]]}, None)["closed"]
+    assert closed[:3] == sessions
+    assert calls[:3] == ["DescribeExecution"] * 3
+
+
+TOO_LARGE = queued({"source": "aws.states", "detail": {"executionArn": "arn", "input": None, "inputDetails": {}}})
+
+
+def test_a_sweep_asks_for_no_session_whose_execution_runs(
+    executions: dict[str, str], new_session: NewSession, journal: Journal
+) -> None:
+    handler(SCHEDULE, None)
+    sessions = [new_session(Status.BUSY, execution_arn=executions["runs"]) for _ in range(30)]
+    with calls_of_step_functions() as calls:
+        assert handler(queued(SCHEDULED, SCHEDULED), None) == {"closed": []}
+    assert calls == ["ListExecutions"]
+    assert {journal.get(session_id).status for session_id in sessions} == {Status.BUSY}
+    for session_id in sessions:
+        journal.fail(session_id, Failure("Done", ""))
+
+
+def test_a_sweep_closes_no_session_whose_execution_is_missing_in_the_list_but_runs(
+    executions: dict[str, str], new_session: NewSession, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler(SCHEDULE, None)
+    session_id = new_session(Status.BUSY, execution_arn=executions["runs"])
+    # An empty page, as a list gives that is late.
+    monkeypatch.setattr(
+        reconciler._reconciler()._workflows,
+        "get_paginator",
+        lambda name: type("Late", (), {"paginate": lambda self, **_: [{"executions": []}]})(),
+    )
+    assert handler(SCHEDULE, None) == {"closed": []}
+    assert journal.get(session_id).status == Status.BUSY
+    journal.fail(session_id, Failure("Done", ""))
+
+
+def test_a_session_that_has_just_begun_is_left_to_the_next_sweep_but_not_to_an_event(
+    executions: dict[str, str], new_session: NewSession
+) -> None:
+    handler(SCHEDULE, None)
+    now = iso(datetime.now(UTC))
+    sessions = [new_session(Status.INITIATED, start_time=now, execution_arn=executions[how]) for how in HOW]
+    assert handler(SCHEDULE, None) == {"closed": []}
+    told = [ended(session_id, executions[how]) for session_id, how in zip(sessions, HOW, strict=True)]
+    assert handler(queued(*told), None) == {"closed": sessions}
 
 
 @pytest.mark.parametrize("swept_by", [SCHEDULE, TOO_LARGE], ids=["schedule", "input-too-large"])
@@ -169,6 +265,64 @@ def test_a_session_that_cannot_be_looked_at_does_not_keep_the_others(
 
 
 ANOTHER = "arn:aws:states:us-east-1:000000000000:execution:another:one"
+
+
+class Agents:
+    """AgentCore's client, which takes its time: ``stop`` hears each call."""
+
+    def __init__(self, stop: Callable[[str], None]) -> None:
+        self._stop = stop
+
+    def stop_runtime_session(self, *, runtimeSessionId: str, **_: str) -> None:
+        self._stop(runtimeSessionId)
+
+
+def reconciler_of(
+    journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0.0
+) -> Reconciler:
+    """The reconciler as its function makes it, but for AgentCore and its clock."""
+    deployed = reconciler._reconciler()
+    return Reconciler(
+        journal,
+        deployed._workflows,
+        Agents(stop),  # type: ignore[arg-type]
+        state_machine_arn=deployed._state_machine_arn,
+        agent_runtime_arn=deployed._agent_runtime_arn,
+        clock=clock,
+    )
+
+
+def test_agents_are_stopped_together_when_all_records_are_closed(
+    executions: dict[str, str], new_session: NewSession, journal: Journal
+) -> None:
+    sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(STOPS_AT_ONCE)]
+    together = Barrier(STOPS_AT_ONCE, timeout=60)
+    found: list[str] = []
+
+    def stop(session_id: str) -> None:
+        together.wait()
+        found.extend(journal.get(other).status for other in sessions[:1] + sessions[-1:])
+
+    told = [(session_id, executions["fails"]) for session_id in sessions]
+    assert reconciler_of(journal, stop).close(told) == sessions
+    assert set(found) == {Status.FAILED}
+
+
+def test_what_there_is_no_time_for_is_left_to_the_next_sweep_and_agents_to_their_heartbeat(
+    executions: dict[str, str], new_session: NewSession, journal: Journal
+) -> None:
+    sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(4)]
+    told = [(session_id, executions["fails"]) for session_id in sessions]
+    # Read when it begins, before each session, and before each agent is stopped.
+    times = iter([0, 1, CLOSING_SECONDS, CLOSING_SECONDS + 1, STOPPING_SECONDS, STOPPING_SECONDS + 1])
+    stopped: list[str] = []
+    assert reconciler_of(journal, stopped.append, lambda: next(times)).close(told) == sessions[:2]
+    assert len(stopped) == 1
+    assert [journal.get(session_id).status for session_id in sessions] == [Status.FAILED] * 2 + [Status.BUSY] * 2
+    # Others may be left from elsewhere.
+    assert set(reconciler_of(journal, stopped.append).close([], sweep=True)) >= set(sessions[2:])
+
+
 NO_EXECUTION = ("x", "\x1b[2J", "x" * 10_000, "arn:aws:s3:::bucket", ANOTHER)
 
 

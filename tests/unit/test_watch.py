@@ -1,7 +1,168 @@
+"""Watching a session: what it costs of Step Functions, and that nothing is missed for it."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
-from vigil.session import Session
-from vigil.watch import how_it_ended
+from tests.support import until
+from vigil import watch as watching
+from vigil.deployment import Deployment
+from vigil.journal import Journal
+from vigil.local.stack import LocalStack
+from vigil.names import Output
+from vigil.session import Failure, Session, Status
+from vigil.watch import ASK_SECONDS, MOST_ASK_SECONDS, Moment, Outcome, await_end, how_it_ended, watch
+
+NewSession = Callable[..., str]
+STATES = {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}
+
+
+class World:
+    """A session and its execution, in a time that passes only while somebody sleeps."""
+
+    def __init__(self, embedded: LocalStack, table: Any, new_session: NewSession) -> None:
+        self.sfn, self.table, self.new_session = embedded.client("stepfunctions"), table, new_session
+        role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
+        self.machine = self.sfn.create_state_machine(
+            name=f"machine-{uuid.uuid4()}",
+            roleArn=role["Role"]["Arn"],
+            definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": STATES}),
+        )["stateMachineArn"]
+        self.execution_arn = self.sfn.start_execution(stateMachineArn=self.machine)["executionArn"]
+        until(lambda: len(self.sfn.get_execution_history(executionArn=self.execution_arn)["events"]) > 1)
+        self.deployment = Deployment(embedded.session())
+        outputs = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine}
+        vars(self.deployment)["outputs"] = outputs
+        self.calls: list[str] = []
+        events = self.deployment.stepfunctions.meta.events
+        events.register("before-call.sfn", lambda model, **_: self.calls.append(model.name))
+        self.now = 0.0
+        self.plan: dict[float, Callable[[], object]] = {}
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        for moment in [moment for moment in self.plan if moment <= self.now]:
+            self.plan.pop(moment)()
+
+    def stop(self) -> None:
+        self.sfn.stop_execution(executionArn=self.execution_arn, error="Costly", cause="enough")
+
+    def wait_anew(self, session_id: str) -> None:
+        """Store a token, as the workflow does when it begins to wait."""
+        self.table.update_item(
+            Key={"PK": session_id, "SK": "SESSION"},
+            UpdateExpression="SET task_token = :token",
+            ExpressionAttributeValues={":token": uuid.uuid4().hex},
+        )
+
+
+@pytest.fixture
+def world(
+    embedded: LocalStack, table: Any, new_session: NewSession, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    world = World(embedded, table, new_session)
+    monkeypatch.setattr(watching, "time", world)
+    yield world
+    if world.sfn.describe_execution(executionArn=world.execution_arn)["status"] == "RUNNING":
+        world.stop()
+
+
+def test_a_watcher_asks_step_functions_a_few_times_in_a_session_of_hours(world: World, journal: Journal) -> None:
+    session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
+    hours, looks = 3 * 3600, 10
+    for number in range(1, looks + 1):
+        world.plan[number * hours / (looks + 1)] = lambda: world.wait_anew(session_id)
+    world.plan[hours] = lambda: (journal.fail(session_id, Failure("Done", "")), world.stop())
+    *moments, outcome = watch(world.deployment, session_id, poll_seconds=15)
+    assert set(world.calls) == {"GetExecutionHistory"}
+    # One every minute, and a few more after each look of the workflow.
+    assert looks < len(world.calls) <= hours / MOST_ASK_SECONDS + 5 * looks
+    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["BUSY", "Wait", "FAILED"]
+    assert isinstance(outcome, Outcome)
+    assert (outcome.completed, outcome.code, outcome.message) == (False, "Costly", "enough")
+
+
+def test_it_asks_at_once_when_the_record_tells_that_the_workflow_has_moved(world: World, journal: Journal) -> None:
+    session_id = world.new_session(Status.INITIATED, execution_arn=world.execution_arn)
+    world.plan = {
+        1: lambda: world.wait_anew(session_id),
+        2: lambda: journal.busy(session_id),
+        3: lambda: (journal.complete(session_id, "s3://report"), world.stop()),
+    }
+    asked: list[float] = []
+    world.deployment.stepfunctions.meta.events.register("before-call.sfn", lambda **_: asked.append(world.now))
+    list(watch(world.deployment, session_id, poll_seconds=1))
+    assert asked == [0, 1, 2, 3]
+
+
+def test_an_execution_that_was_stopped_without_a_word_in_the_record_is_seen_soon(world: World) -> None:
+    session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
+    world.plan = {1: world.stop}
+    *_, outcome = watch(world.deployment, session_id, poll_seconds=1)
+    assert isinstance(outcome, Outcome)
+    assert outcome.code == "Costly"
+    assert world.now <= ASK_SECONDS + 1
+
+
+def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: World, journal: Journal) -> None:
+    session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
+
+    def end(**_: object) -> None:
+        # Between the read of the table and that of the history.
+        journal.complete(session_id, "s3://report")
+        world.stop()
+
+    world.deployment.stepfunctions.meta.events.register_first("before-call.sfn", end)
+    *moments, outcome = watch(world.deployment, session_id)
+    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["BUSY", "COMPLETED", "Wait"]
+    assert isinstance(outcome, Outcome)
+
+
+def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both as one history, since the embedded AWS writes the first now and then, and the second never."""
+    told = [
+        ("ExecutionStarted", {}),
+        ("ExecutionFailed", {"executionFailedEventDetails": {"error": "First"}}),
+        ("ExecutionRedriven", {}),
+        ("ExecutionAborted", {"executionAbortedEventDetails": {"error": "Second"}}),
+        ("WaitStateExited", {}),
+    ]
+    events = [
+        {"id": number, "type": kind, "timestamp": datetime.now(UTC), **more}
+        for number, (kind, more) in enumerate(told, start=1)
+    ]
+    history = watching._History(world.deployment, world.execution_arn)
+    for known, ended in {1: False, 2: True, 3: False, 4: True, 5: True}.items():
+        monkeypatch.setattr(
+            world.deployment.stepfunctions,
+            "get_paginator",
+            lambda name, known=known: type(
+                "Page", (), {"paginate": lambda self, **_: [{"events": events[:known][::-1]}]}
+            )(),
+        )
+        history.read()
+        assert history.ended == ended
+    assert history.outcome("any", None).code == "Second"
+
+
+def test_the_end_of_a_workflow_that_outlives_its_session_is_asked_for_ever_more_rarely(
+    world: World, journal: Journal
+) -> None:
+    session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
+    journal.fail(session_id, Failure("Done", ""))
+    world.plan = {20: world.stop}
+    await_end(world.deployment, session_id)
+    assert 5 < len(world.calls) < 20
+    assert world.now < 30
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """What an agent gets to work with: its session, and nothing that would let it touch another."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -12,7 +14,7 @@ from botocore.loaders import create_loader
 from botocore.utils import ContainerMetadataFetcher
 
 from vigil.artifacts import Artifacts
-from vigil.errors import InvalidArtifact, ReportMissing
+from vigil.errors import InvalidArtifact, ReportMissing, VigilError
 from vigil.journal import Journal
 from vigil.names import REPORT
 from vigil.session import Failure
@@ -30,12 +32,23 @@ _DATA = create_loader()
 # botocore waits 2 s for a role's credentials, which a laptop with many sessions may exceed.
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
+NOTE_SECONDS = 15.0
+"""At most so often the record says how far the work is: each time is a write."""
+
 
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:
     """Return a boto3 session of ``region``, with the environment's credentials unless others are given."""
     core = botocore.session.get_session()
     core.register_component("data_loader", _DATA)
     return boto3.Session(key, secret, region_name=region, botocore_session=core)
+
+
+@dataclass
+class _Noted:
+    """The last note, while it is not written, and when one was."""
+
+    pending: str | None = None
+    at: float = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,8 @@ class AgentSession:
     """Makes a boto3 client of (service, region)."""
     alive: Callable[[str], None] = lambda doing: None
     """Tells the supervisor that the work goes on. Model and tool calls do it by themselves."""
+    clock: Callable[[], float] = time.monotonic
+    _noted: _Noted = field(default_factory=_Noted, init=False, repr=False)
 
     @classmethod
     def open(
@@ -87,7 +102,15 @@ class AgentSession:
     def note(self, progress: str) -> None:
         """Say how far the running work phase is: to who watches the session, and that the work goes on."""
         self.alive(progress)
-        self.journal.note(self.session_id, progress)
+        self._noted.pending = progress
+        if self.clock() - self._noted.at >= NOTE_SECONDS:
+            self.write_note()
+
+    def write_note(self) -> None:
+        """Write the last note, if it is not written: what fails next, failed there."""
+        if (progress := self._noted.pending) is not None:
+            self._noted.pending, self._noted.at = None, self.clock()
+            self.journal.note(self.session_id, progress)
 
     def busy(self) -> bool:
         """Set BUSY; False if it was set before. Raises SessionTaken if another worker runs the session."""
@@ -103,4 +126,7 @@ class AgentSession:
 
     def fail(self, code: str, message: str) -> None:
         """Set FAILED with its cause."""
+        with suppress(VigilError):
+            # Only a trace: the session must fail without it, too.
+            self.write_note()
         self.journal.fail(self.session_id, Failure(code, message))

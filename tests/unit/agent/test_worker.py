@@ -18,6 +18,7 @@ from strands.types.streaming import StreamEvent
 from tests.agents import Scripted
 from vigil.agent.outcome import STOPPED
 from vigil.agent.session import AgentSession
+from vigil.agent.tools.journal import journal_tools
 from vigil.agent.worker import load_agent, logger, run
 from vigil.errors import MissingSetting, SessionEnded, SessionNotFound, SessionTaken
 from vigil.session import Failure, Session, Status, Usage
@@ -73,6 +74,34 @@ def test_a_log_that_is_broken_is_not_the_cause(end_of: EndOf) -> None:
         assert end_of(factory).error == Failure("RuntimeError", "the true cause")
     finally:
         logger.removeHandler(handler)
+
+
+def test_notes_are_all_signs_of_life_and_one_in_15_seconds_is_written(session: AgentSession) -> None:
+    told: list[str] = []
+    now = 0.0
+    session = replace(session, alive=told.append, clock=lambda: now)
+    session.busy()
+    written = []
+    for second in range(60):
+        now = float(second)
+        session.note(f"{second} of 60")
+        written.append(session.journal.get(session.session_id).progress)
+    assert told == [f"{second} of 60" for second in range(60)]
+    assert list(dict.fromkeys(written)) == [f"{second} of 60" for second in (0, 15, 30, 45)]
+    session.fail("Broken", "so it is")
+    assert session.journal.get(session.session_id).progress == "59 of 60"
+
+
+def test_a_phase_that_fails_shows_how_far_it_came(session: AgentSession) -> None:
+    session = replace(session, clock=lambda: 0.0)
+    session.busy()
+    tools = {tool.tool_name: tool for tool in journal_tools(session)}
+    tools["journal_start_phase"](phase="usage")
+    session.note("1 of 3")
+    session.note("2 of 3")
+    assert session.journal.get(session.session_id).progress == "1 of 3"
+    tools["journal_finish_phase"](phase="usage", outcome="fail", message="it broke")
+    assert session.journal.get(session.session_id).progress == "2 of 3"
 
 
 def test_a_note_is_a_sign_of_progress_too(session: AgentSession) -> None:

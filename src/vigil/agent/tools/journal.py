@@ -68,6 +68,8 @@ def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> 
         if phase not in running:
             raise InvalidStatus(f"phase {phase!r} is not running; running: {', '.join(running) or 'none'}")
         message = errors.check_message(message) if errors else message
+        if outcome == "fail":
+            session.write_note()
         session.journal.end_task(session.session_id, running[phase], failed=outcome == "fail", message=message)
         del running[phase]
         return f"finished {phase}"

@@ -13,7 +13,7 @@ from vigil.costs.request import parse_request
 from vigil.names import FINDINGS
 
 PROGRESS_SECONDS = 1.0
-"""At most so often the record says how far the work is: each time is a write."""
+"""At most so often the supervisor hears how far the work is."""
 
 
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
