@@ -289,7 +289,7 @@ def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_ou
 
     session_id = str(uuid.uuid4())
     settings = WorkerSettings.from_env(
-        {Env.SESSION_ID: session_id, Env.TABLE: "sessions", Env.BUCKET: "bucket", "AWS_REGION": REGION}
+        {Env.SESSION_ID: session_id, Env.TABLE: session_id, Env.BUCKET: "bucket", "AWS_REGION": REGION}
     )
     monkeypatch.setattr(ContainerMetadataFetcher, "RETRY_ATTEMPTS", 1)
     with socket.socket() as refusing:
