@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import hypothesis.core
 import hypothesis.internal.conjecture.providers as drawing
 import pytest
@@ -18,6 +19,10 @@ from tests.support import Workflow
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
+
+# How long an example takes says nothing on a machine that has much else to do.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 MAX_SESSION_SECONDS = 4500
 # A workflow looks at a session after 6 s if the agent has not beaten, else every 5 s, and gives it up after 12 s.

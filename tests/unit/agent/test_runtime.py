@@ -316,6 +316,8 @@ def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: 
     assert list(said) == ["one", "two"]
 
 
+# What Pydantic says of AgentCore's SDK.
+@pytest.mark.filterwarnings("ignore:Support for class-based `config`")
 def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -324,8 +326,10 @@ def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_ou
 
     session_id = str(uuid.uuid4())
     settings = WorkerSettings.from_env(
-        {Env.SESSION_ID: session_id, Env.TABLE: "sessions", Env.BUCKET: "bucket", "AWS_REGION": REGION}
+        {Env.SESSION_ID: session_id, Env.TABLE: session_id, Env.BUCKET: "bucket", "AWS_REGION": REGION}
     )
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setattr(ContainerMetadataFetcher, "RETRY_ATTEMPTS", 1)
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
