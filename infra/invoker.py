@@ -37,7 +37,11 @@ def agent_invoker(
             sid="InvokerLine",
             actions=["dynamodb:GetItem", "dynamodb:UpdateItem"],
             resources=[table.table_arn],
-            conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LINE]}},
+            # Of a request without keys, all values are equal to anything.
+            conditions={
+                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LINE]},
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
         )
     )
     acknowledge(role, endpoints_acknowledged(scope, agent_runtime_arn))

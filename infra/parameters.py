@@ -12,6 +12,7 @@ from vigil.settings import (
     MAX_SCAN_DOLLARS,
     MAX_SESSION_SECONDS,
     PROGRESS_SECONDS,
+    STARTS_PER_SECOND,
 )
 
 
@@ -38,7 +39,7 @@ class Timing:
             scope,
             Parameter.STARTS_PER_SECOND,
             type="Number",
-            default=25,
+            default=STARTS_PER_SECOND,
             min_value=0.1,
             max_value=1000,
             description="New sessions that AgentCore starts in a second, by its quota",

@@ -34,6 +34,7 @@ INVOKE_SECONDS = 75
 """The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
 WAITING_SECONDS = 86_400
 """The longest that a session waits for AgentCore, or for Lambda, to take it."""
+NOT_IN_LINE = "{'ticket': 0, 'turn': 0, 'refusals': 0, 'code': '', 'message': ''}"
 STOP_SECONDS = 15
 """AgentCore may take 11 s. The session has ended by then, and its execution waits no longer: its worker finds out at
 its next heartbeat."""
@@ -125,7 +126,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         # The agent's last sign of life, and when this workflow saw it first. No clock is compared with another's.
         "seen": "{% {'sign': '', 'at': $millis(), 'looked': $millis()} %}",
         # Where it waits in line, and why; $line.turn is 0 if it does not.
-        "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
+        "line": f"{{% {NOT_IN_LINE} %}}",
     }
     # Undefined for anything that is no session id. The whole string must be the match: /$/ would let a line break pass
     # at the end.
@@ -263,10 +264,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     " ? $deadline + $millis() - $toMillis($states.context.Execution.StartTime) : $deadline %}"
                 ),
                 # Of those that are to wait, the invoker tells their place.
-                "line": (
-                    "{% $exists($states.result.Payload.line) ? $states.result.Payload.line"
-                    " : {'ticket': 0, 'turn': 0, 'refusals': 0, 'code': '', 'message': ''} %}"
-                ),
+                "line": (f"{{% $exists($states.result.Payload.line) ? $states.result.Payload.line : {NOT_IN_LINE} %}}"),
             },
             "Next": "CheckStatus",
         },

@@ -132,7 +132,7 @@ class Deployment:
         found: Mapping[str, Any] = stacks[0]
         return found
 
-    @property
+    @cached_property
     def outputs(self) -> Mapping[str, str]:
         """The stack's outputs."""
         return {output["OutputKey"]: output["OutputValue"] for output in self.description.get("Outputs", [])}

@@ -22,6 +22,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from botocore.exceptions import ConnectionError as NoConnection
 
+from vigil.agent_log import log_group
 from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment, aws_errors
 from vigil.errors import AwsUnavailable, SessionNotFound, StackNotDeployed
@@ -52,26 +53,31 @@ QUOTAS = {
 BUS, STACK, TABLE = "the default event bus", "the stack", "the table"
 BY_START, BY_STATUS = "the index by start", "the index by status"
 ARTIFACTS, QUEUE, RUNTIME = f"`{PREFIX}*` in the bucket", "the dead-letter queue", "the agent's runtime"
+AGENT_LOGS = "the agent's log group"
 WORKFLOW, EXECUTIONS = "the workflow", "the workflow's executions"
 
 _FIND = (("cloudformation:DescribeStacks", STACK),)
 _READ = (*_FIND, ("dynamodb:GetItem", TABLE))
+_LIST_LOST = (("sqs:ReceiveMessage", QUEUE), ("sqs:ChangeMessageVisibility", QUEUE))
 _AWAIT = (
     *_READ,
+    ("states:GetExecutionHistory", EXECUTIONS),
     ("states:DescribeExecution", EXECUTIONS),
     ("states:ListExecutions", WORKFLOW),
-    ("sqs:ReceiveMessage", QUEUE),
+    *_LIST_LOST,
 )
 COMMANDS = {
     "trigger": (*_FIND, ("events:PutEvents", BUS)),
-    "watch": (*_AWAIT, ("dynamodb:Query", TABLE), ("states:GetExecutionHistory", EXECUTIONS)),
+    "retry": (*_READ, ("events:PutEvents", BUS)),
+    "watch": (*_AWAIT, ("dynamodb:Query", TABLE)),
     "sessions": (
         *_FIND,
         ("dynamodb:Query", BY_START),
         ("dynamodb:Query", BY_STATUS),
-        ("sqs:ReceiveMessage", QUEUE),
+        ("sqs:GetQueueAttributes", QUEUE),
     ),
     "show": (*_READ, ("dynamodb:Query", TABLE)),
+    "logs": (*_READ, ("logs:FilterLogEvents", AGENT_LOGS)),
     "report": (*_READ, ("s3:GetObject", ARTIFACTS)),
     "stop": (
         *_AWAIT,
@@ -79,6 +85,8 @@ COMMANDS = {
         ("states:SendTaskSuccess", WORKFLOW),
         ("bedrock-agentcore:StopRuntimeSession", RUNTIME),
     ),
+    "lost": (*_FIND, *_LIST_LOST),
+    "lost --resend": (*_READ, *_LIST_LOST, ("states:StartExecution", WORKFLOW), ("sqs:DeleteMessage", QUEUE)),
 }
 """The permissions that each command needs, as (action, resource); ``run`` needs those of trigger, watch and report."""
 
@@ -395,7 +403,7 @@ def _arns(deployment: Deployment, partition: str, account: str) -> dict[str, str
         return f"arn:{partition}:{service}:{deployment.region}:{account}:{name}"
 
     table = here("dynamodb", f"table/{deployment.output(Output.TABLE)}")
-    workflow = deployment.state_machine_arn
+    workflow, runtime = deployment.state_machine_arn, deployment.output(Output.AGENT_RUNTIME)
     return {
         STACK: str(deployment.description["StackId"]),
         BUS: here("events", "event-bus/default"),
@@ -406,14 +414,15 @@ def _arns(deployment: Deployment, partition: str, account: str) -> dict[str, str
         QUEUE: here("sqs", deployment.output(Output.DEAD_LETTERS).rpartition("/")[2]),
         WORKFLOW: workflow,
         EXECUTIONS: workflow.replace(":stateMachine:", ":execution:") + ":any",
-        RUNTIME: deployment.output(Output.AGENT_RUNTIME),
+        RUNTIME: runtime,
+        AGENT_LOGS: here("logs", f"log-group:{log_group(runtime)}:*"),
     }
 
 
 def _tried(deployment: Deployment, reason: str) -> Findings:
     def sessions() -> None:
         deployment.journal.recent(1)
-        deployment.dead_letters()
+        deployment.count_dead_letters()
 
     def show() -> None:
         nobody = str(uuid.UUID(int=0))

@@ -11,7 +11,7 @@ async function main() {
       expressions = given.map((text) => jsonata(text));
       continue;
     }
-    const bindings = { ...given, millis: () => given.millis, parse: JSON.parse };
+    const bindings = { ...given, millis: () => given.millis, parse: JSON.parse, random: () => 0.25 };
     const outcome = (value) => (value === undefined ? [] : [value]);
     const values = expressions.map((each) => each.evaluate(undefined, bindings).then(outcome, () => []));
     console.log(JSON.stringify(await Promise.all(values)));

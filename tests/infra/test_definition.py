@@ -54,6 +54,8 @@ def test_it_has_these_states(definition: Definition) -> None:
         "InitializeSession": "Task",
         "EvaluateInput": "Choice",
         "InvokeAgent": "Task",
+        "WasRefused": "Choice",
+        "TakeTicket": "Task",
         "CheckStatus": "Task",
         "EvaluateStatus": "Choice",
         "WaitForChange": "Task",
@@ -77,6 +79,7 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
     assert named == {
         "InitializeSession": ["<Sessions>"],
         "InvokeAgent": ["<AgentInvoker.Arn>"],
+        "TakeTicket": ["<Sessions>"],
         "CheckStatus": ["<Sessions>"],
         "WaitForChange": ["<Sessions>"],
         "MarkFailed": ["<Sessions>"],
@@ -207,7 +210,8 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
 @pytest.mark.parametrize(
     ("state", "lost_with_it"),
     [
-        ("InvokeAgent", set()),
+        ("InvokeAgent", {"WasRefused", "TakeTicket"}),
+        ("TakeTicket", set()),
         ("CheckStatus", {"EvaluateStatus", "WaitForChange", "WaitBriefly"}),
         ("EvaluateStatus", {"WaitForChange", "WaitBriefly"}),
         ("WaitForChange", set()),

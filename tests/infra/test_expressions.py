@@ -7,7 +7,7 @@ that agree are the best witness there is.
 import json
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ Engine = Callable[[str], Outcomes]
 
 VALID = "0123456789abcdef-0123456789abcdef"
 NOW = 1_767_225_600_123  # 2026-01-01, in milliseconds
+LINE = {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""}
 PACKAGE = PROJECT / ".venv" / "npm" / "node_modules" / "jsonata"
 
 
@@ -94,6 +95,7 @@ def embedded(found: list[str]) -> Iterator[Engine]:
     def at_that_time(compiled: Any) -> None:
         register(compiled)
         compiled.register_lambda("millis", lambda: NOW)
+        compiled.register_lambda("random", lambda: 0.25)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stepfunctions, "_register_sfn_jsonata_functions", at_that_time)
@@ -118,6 +120,7 @@ def variables(given: object, result: object = None, error_output: object = None,
         "deadline": NOW + 1000,
         "seen": {"sign": "", "at": NOW - 10, "looked": NOW - 5, "still": 5},
         "error": {"code": "Lost", "message": "it was lost"},
+        "line": LINE,
     }
     return json.dumps({**usual, **assigned, "states": states, "millis": NOW}, allow_nan=False)
 
@@ -128,7 +131,14 @@ def alike(value: Any) -> Any:
         return {name: alike(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [alike(inner) for inner in value]
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, str) and value[:1] in '{["':
+        # What $string made of a value: the engines write a number in their own ways.
+        with suppress(ValueError):
+            return alike(json.loads(value))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # $string keeps 15 digits.
+        return float(f"{value:.15g}")
+    return value
 
 
 anything = st.recursive(
@@ -182,6 +192,15 @@ drawn = st.builds(
     deadline=time,
     seen=seen,
     error=st.fixed_dictionaries({"code": text, "message": text}),
+    line=st.fixed_dictionaries(
+        {
+            "ticket": st.integers(0, 10**6),
+            "turn": st.just(0) | time.map(int),
+            "refusals": st.integers(0, 100),
+            "code": text,
+            "message": text,
+        }
+    ),
 )
 
 
@@ -227,6 +246,19 @@ CASES = {
     ],
     "input": [variables(value) for value in (None, {}, [], "x", 5, {"session_id": VALID}, [{"session_id": VALID}])],
     "cause": [variables({}, None, {"Error": "E", **({} if cause is None else {"Cause": cause})}) for cause in CAUSES],
+    "ticket": [
+        variables({}, {"Attributes": {name: {"N": value} for name, value in item.items()}}, line={**LINE, "turn": turn})
+        for item in (
+            {"issued": "1"},
+            {"issued": "7", "at": "1767225600000", "number": "5", "step": "42"},
+            {"issued": "70000", "at": "1767225600000", "number": "5", "step": "60000"},
+        )
+        for turn in (0, NOW + 5)
+    ],
+    "place": [
+        variables({}, {"Payload": payload})
+        for payload in ({}, {"line": LINE}, {"line": {**LINE, "ticket": 5, "turn": NOW + 5}}, None, "x")
+    ],
     "item": [variables({}, item) for item in (None, {}, {"Item": {}}, {"Item": {"error": {"S": "x"}}})],
 }
 

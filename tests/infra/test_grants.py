@@ -87,6 +87,15 @@ GRANTS = {
         "InvokerAgentInvoke": Grant(
             ["bedrock-agentcore:InvokeAgentRuntime"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"]
         ),
+        # The one item that says who comes next.
+        "InvokerLine": Grant(
+            ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+            ["<Sessions.Arn>"],
+            {
+                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["LINE"]},
+                "Null": {"dynamodb:LeadingKeys": "false"},
+            },
+        ),
     },
     "AgentWorkflowRole": {
         "WorkflowSessionCreate": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),

@@ -78,6 +78,7 @@ RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
                 Env.TABLE: "<Sessions>",
                 Env.BUCKET: "<Artifacts>",
                 Env.AGENT_RUNTIME_ARN: RUNTIME,
+                Env.STARTS_PER_SECOND: "<StartsPerSecond>",
                 Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>",
             },
         ),
@@ -127,6 +128,7 @@ NUMBERS = {
     Parameter.SAFETY_SECONDS: (300, 1, 3600),
     Parameter.HEARTBEAT_SECONDS: (30, 1, 300),
     Parameter.PROGRESS_SECONDS: (900, 1, 28_800),
+    Parameter.STARTS_PER_SECOND: (25, 0.1, 1000),
     # AgentCore ends a session after eight hours.
     Parameter.MAX_SESSION_SECONDS: (27_000, 1, 28_500),
 }

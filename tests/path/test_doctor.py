@@ -19,14 +19,24 @@ from vigil.doctor import COMMANDS, Finding, Status, examine
 from vigil.local.deploy import PROJECT
 from vigil.local.operations import RENAMED
 from vigil.local.stack import LocalSession, LocalStack
-from vigil.names import REPORT, Output
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, REPORT, Output
 from vigil.session import Status as Ended
 from vigil.watch import await_end, watch
 
-ACTIONS = {**RENAMED, "HeadBucket": "ListBucket"}
+ACTIONS = {
+    **RENAMED,
+    "HeadBucket": "ListBucket",
+    # A batch is checked as its entries are.
+    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
+}
 ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
 # Called only if the session's record is late, or its event lost.
-RARELY = {("states:ListExecutions", doctor.WORKFLOW), ("sqs:ReceiveMessage", doctor.QUEUE)}
+RARELY = {
+    "states:ListExecutions",
+    "states:DescribeExecution",
+    "sqs:ReceiveMessage",
+    "sqs:ChangeMessageVisibility",
+}
 
 
 class Elsewhere(LocalSession):
@@ -107,7 +117,7 @@ def test_after_a_deployment_there_is_no_problem_and_what_only_aws_has_is_not_che
     assert [finding.status for finding in findings] == [status[1] for status in statuses if status]
     assert not_checked(findings) == {
         *ONLY_ON_AWS,
-        "permissions of `vigil trigger`, `vigil watch`, `vigil report`, `vigil stop`",
+        "permissions of " + ", ".join(f"`vigil {name}`" for name in COMMANDS if name not in ("sessions", "show")),
     }
     assert about(findings, "runtime").what.endswith(": READY")
     assert about(findings, "model").what.startswith("model vigil.stand-in: it answered")
@@ -240,14 +250,16 @@ def test_where_iam_cannot_be_asked_a_denied_read_is_a_problem(guest: Guest) -> N
 def test_a_permission_that_a_command_lacks_is_named(guest: Guest) -> None:
     grants = {action for grants in COMMANDS.values() for action, _ in grants} - {"events:PutEvents"}
     findings = examined(guest(("iam:SimulatePrincipalPolicy", "*"), *((action, "*") for action in grants)))
-    (problem,) = problems(findings)
-    assert problem == "permissions of `vigil trigger`: denied events:PutEvents on the default event bus"
-    for name in COMMANDS.keys() - {"trigger"}:
+    assert problems(findings) == [
+        f"permissions of `vigil {name}`: denied events:PutEvents on the default event bus"
+        for name in ("trigger", "retry")
+    ]
+    for name in COMMANDS.keys() - {"trigger", "retry"}:
         assert about(findings, f"permissions of `vigil {name}`").what.endswith(": allowed")
 
 
 ROWS = re.findall(
-    r"^\| (\w+) \| ([a-z0-9-]+:\w+) \| (.*) \|$",
+    r"^\| ([\w -]+) \| ([a-z0-9-]+:\w+) \| (.*) \|$",
     (PROJECT / "docs" / "permissions.md").read_text(encoding="utf-8").partition("## What the commands of")[2],
     flags=re.MULTILINE,
 )
@@ -265,7 +277,9 @@ def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
     arns = doctor._arns(deployment, "aws", "000000000000")
     arns[doctor.STACK] = arns[doctor.STACK].rpartition("/")[0] + "/"
     # The embedded AWS asks IAM about any resource where most of the doctor's rows name one.
-    of_commands = ((action, arns[on].removesuffix("any") + "*") for name, action, on in ROWS if name != "doctor")
+    of_commands = (
+        (action, arns[on].removesuffix("any").removesuffix(":*") + "*") for name, action, on in ROWS if name != "doctor"
+    )
     session = guest(*of_commands, *((action, "*") for name, action, _ in ROWS if name == "doctor"))
 
     def calls(run: Callable[[Deployment], object]) -> set[str]:
@@ -275,23 +289,31 @@ def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
 
     started: list[str] = []
     waiting = deployment.trigger({"agent": "waits"})
+    lost = {"id": str(uuid.uuid4()), "source": EVENT_SOURCE, "detail-type": EVENT_DETAIL_TYPE}
+    for body in (json.dumps({**lost, "detail": {"agent": "hello_agent"}}), "no event"):
+        stack.client("sqs").send_message(QueueUrl=stack.outputs[Output.DEAD_LETTERS], MessageBody=body)
     try:
         made = {
             "trigger": calls(lambda aws: started.append(aws.trigger({"agent": "hello_agent"}))),
             "watch": calls(lambda aws: list(watch(aws, started[0]))),
             "show": calls(lambda aws: (aws.journal.get(started[0]), aws.journal.tasks(started[0]))),
             "sessions": calls(
-                lambda aws: (aws.journal.recent(1), aws.journal.recent(1, Ended.FAILED), aws.dead_letters())
+                lambda aws: (aws.journal.recent(1), aws.journal.recent(1, Ended.FAILED), aws.count_dead_letters())
             ),
+            "logs": calls(lambda aws: list(aws.agent_log(started[0]))),
+            "retry": calls(lambda aws: started.append(aws.trigger(aws.journal.get(started[0]).input()))),
+            "lost": calls(lambda aws: aws.dead_letters()),
+            "lost --resend": calls(lambda aws: list(aws.resend_dead_letters())),
             "report": calls(lambda aws: (aws.journal.get(started[0]), aws.artifacts(started[0]).read(REPORT))),
             "stop": calls(lambda aws: (stopped(aws, workflow, waiting), await_end(aws, waiting))),
         }
+        stack.client("sqs").purge_queue(QueueUrl=stack.outputs[Output.DEAD_LETTERS])
         session.called.clear()
         findings = list(examine(lambda: Deployment(session)))
     finally:
         let_go(workflow.table, waiting)
     for name, grants in COMMANDS.items():
-        rare = {action for action, on in grants if name != "sessions" and (action, on) in RARELY}
+        rare = set() if name.startswith("lost") else {action for action, _ in grants} & RARELY
         assert made[name] | rare == {action for action, _ in grants}, name
     assert problems(findings) == []
     assert not_checked(findings) == {"quotas of bedrock-agentcore", "quotas of states"}

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
 
 from vigil.agent.models import STAND_IN
+from vigil.line import LINE
 from vigil.local.deploy import PROJECT
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
@@ -90,6 +91,7 @@ def _row(action: str, on: str, allowed: tuple[str, ...], service: str, method: s
 
 
 KEY = {"PK": {"S": "nobody"}, "SK": {"S": "SESSION"}}
+LINE_KEY = {"PK": {"S": LINE}, "SK": {"S": LINE}}
 NOWHERE: dict[str, Any] = {"ConditionExpression": "attribute_exists(nothing)"}
 SESSION_ID = "x" * 40
 ACCOUNT = "000000000000"
@@ -164,6 +166,10 @@ GRANTED = [
          TableName=_table, Item=KEY, **NOWHERE),
     _row("dynamodb:UpdateItem", "the table", (WORKFLOW, RECONCILER, AGENT), "dynamodb", "update_item",
          TableName=_table, Key=KEY, **NOWHERE),
+    _row("dynamodb:GetItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT), "dynamodb", "get_item",
+         TableName=_table, Key=LINE_KEY),
+    _row("dynamodb:UpdateItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT), "dynamodb",
+         "update_item", TableName=_table, Key=LINE_KEY, **NOWHERE),
     _row("dynamodb:Query", "the index by status", (RECONCILER,), "dynamodb", "query", TableName=_table,
          IndexName=INDEX_BY_STATUS, KeyConditionExpression="#s = :s",
          ExpressionAttributeNames={"#s": "status"}, ExpressionAttributeValues={":s": {"S": "BUSY"}}),

@@ -57,6 +57,9 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("WorkflowAgentInvoke", "lambda:InvokeFunction"): Failed("Lambda.AWSLambdaException", HELLO),
     ("WorkflowAgentStop", "bedrock-agentcore:StopRuntimeSession"): None,
     ("InvokerAgentInvoke", "bedrock-agentcore:InvokeAgentRuntime"): Failed("AgentNotAccepted", HELLO),
+    # Without them, a session waits in no line, and is tried again after times that are drawn.
+    ("InvokerLine", "dynamodb:GetItem"): None,
+    ("InvokerLine", "dynamodb:UpdateItem"): None,
     ("InvokerLogsWrite", "logs:CreateLogStream"): Simulated(),
     ("InvokerLogsWrite", "logs:PutLogEvents"): Simulated(),
     ("ReconcilerSessionsList", "dynamodb:Query"): None,
@@ -257,6 +260,15 @@ def test_without_trigger_workflow_start_the_event_lies_in_the_dead_letter_queue(
     assert lost.event_id == event_id
     assert lost.reason.startswith("NO_PERMISSIONS: ")
     assert workflow.session(event_id) is None
+
+
+@pytest.mark.parametrize("action", ["dynamodb:GetItem", "dynamodb:UpdateItem"])
+def test_without_invoker_line_a_session_starts_all_the_same(
+    stack: LocalStack, workflow: Workflow, statements: dict[str, Statement], action: str
+) -> None:
+    with without(stack, statements["InvokerLine"], action):
+        execution, _ = workflow.run(detail=HELLO)
+    assert execution["status"] == "SUCCEEDED"
 
 
 def test_without_workflow_session_update_sessions_are_looked_at_by_the_clock_and_closed_by_the_reconciler(

@@ -143,7 +143,7 @@ def test_an_end_between_the_start_and_the_deletion_starts_no_session_twice(queue
 
     sending = queue.deployment.resend_dead_letters()
     with pytest.MonkeyPatch.context() as patch:
-        make = queue.deployment._client
+        make = queue.deployment.client
 
         def client(service: str) -> Any:
             made = make(service)
@@ -151,7 +151,7 @@ def test_an_end_between_the_start_and_the_deletion_starts_no_session_twice(queue
                 made.meta.events.register("before-call.sqs.DeleteMessage", killed)
             return made
 
-        patch.setattr(queue.deployment, "_client", client)
+        patch.setattr(queue.deployment, "client", client)
         with pytest.raises(KeyboardInterrupt):
             list(sending)
     assert queue.executions() == [session_id]

@@ -185,7 +185,12 @@ class Writers(RuleBasedStateMachine):
             "Task": {"Token": str(uuid.uuid4())},
         }
         given = {"input": {"session_id": self.session_id, "detail": {}}, "context": context}
-        variables = {"session_id": self.session_id, "error": {"code": "AgentLost", "message": "no sign of life"}}
+        variables = {
+            "session_id": self.session_id,
+            "deadline": 1_800_000_100_000,
+            "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
+            "error": {"code": "AgentLost", "message": "no sign of life"},
+        }
         request = evaluated(states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
         write = self._client.put_item if "Item" in request else self._client.update_item
         with suppress(*self._refusals):

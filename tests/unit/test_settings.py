@@ -72,7 +72,7 @@ def test_a_budget_is_an_exact_amount() -> None:
 @pytest.mark.parametrize("name", [Env.BUDGET_DOLLARS, Env.MAX_SCAN_DOLLARS])
 @pytest.mark.parametrize("value", ["0", "0.009", "-1", "1e3", "NaN", "five", "5,00", "٣"])
 def test_a_budget_that_is_none_is_named(name: str, value: str) -> None:
-    with pytest.raises(MissingSetting, match=rf"^environment variable {name} must be dollars from 0\.01, not "):
+    with pytest.raises(MissingSetting, match=rf"^environment variable {name} must be a number from 0\.01, not "):
         WorkerSettings.from_env({**WORKER, name: value})
 
 

@@ -104,6 +104,9 @@ def test_a_session_is_recorded_as_initiated_before_the_agent_is_invoked_and_then
     finally:
         awslambda.delete_function_concurrency(FunctionName=name)
     assert refused[0]["error"] == "Lambda.TooManyRequestsException"
+    # It waits in line, by now or soon.
+    item.pop("task_token", None)
+    assert item.pop("waiting_for", refused[0]["error"]).startswith(refused[0]["error"])
     assert item.pop("expires_at") > 1_790_000_000
     start, deadline = (datetime.fromisoformat(item[key]) for key in ("start_time", "deadline_at"))
     assert start.tzinfo == UTC
@@ -118,7 +121,8 @@ def test_a_session_is_recorded_as_initiated_before_the_agent_is_invoked_and_then
     }
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
     states = workflow.states(arn)
-    assert states[:4] == ["InitializeSession", "InvokeAgent", "CheckStatus", "EvaluateStatus"]
+    line = ["InvokeAgent", "WasRefused", "TakeTicket", "CheckStatus", "EvaluateStatus", "WaitForChange"]
+    assert states[:7] == ["InitializeSession", *line]
     assert states[-4:] == ["EvaluateStatus", "StopAgent", "HowItEnded", "SessionCompleted"]
 
 
@@ -430,13 +434,23 @@ class Middle:
         self.role = deployed["roleArn"]
         self.definition: dict[str, Any] = json.loads(deployed["definition"])
         self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
-        variables = ("session_id", "valid", "detail", "deadline", "status", "foreign", "report_uri", "seen", "error")
+        variables = (
+            "session_id",
+            "valid",
+            "detail",
+            "deadline",
+            "status",
+            "foreign",
+            "report_uri",
+            "seen",
+            "error",
+        )
         into = {
             "Type": "Choice",
             "Choices": [
                 {
                     "Condition": f"{{% $states.input.state = '{state}' %}}",
-                    "Assign": {name: f"{{% $states.input.variables.{name} %}}" for name in variables},
+                    "Assign": {name: f"{{% $states.input.variables.{name} %}}" for name in (*variables, "line")},
                     "Next": state,
                 }
                 for state in self.states
@@ -486,6 +500,7 @@ class Middle:
                 "still": 0,
             },
             "error": {"code": "", "message": ""},
+            "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
             **variables,
         }
         answer = self.workflow.sfn.start_execution(
@@ -536,6 +551,9 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
             "InvokeAgent": session(),
         }.items()
     }
+    refused = {"ticket": 0, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled", "message": ""}
+    for name in ("WasRefused", "TakeTicket"):
+        runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
     watching = ("InvokeAgent, invoked", "CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly", "MarkFailed")
     for name in watching:
         session_id = session()

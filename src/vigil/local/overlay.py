@@ -15,6 +15,7 @@ import threading
 import time
 import types
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -49,6 +50,7 @@ def install(agents: AgentHost) -> None:
     _let_functions_wait()
     _draw_function_credentials()
     _name_more_actions()
+    _know_leading_keys()
     _keep_control_paths_for_the_root()
     _take_checksums_only_from_trailers()
     _enforce_state_machine_role()
@@ -189,9 +191,25 @@ def _name_more_actions() -> None:
 
     def extract_named(*request: Any) -> Any:
         action = extract(*request)
+        if isinstance(action, str) and action.startswith("sqs:"):
+            # A batch is what each of its entries is.
+            return action.removesuffix("Batch")
         return "lambda:InvokeFunction" if action == "lambda:Invoke" else action
 
     iam_actions.extract_iam_action = extract_named
+
+
+def _know_leading_keys() -> None:
+    """ministack sets no dynamodb:LeadingKeys, by which a policy names the items of one partition."""
+    known = iam_actions.dynamodb_service_context
+
+    def with_leading_keys(body: bytes) -> Any:
+        context = known(body)
+        with suppress(ValueError, LookupError, TypeError):
+            context["dynamodb:LeadingKeys"] = list(json.loads(body)["Key"]["PK"].values())
+        return context
+
+    iam_actions.dynamodb_service_context = with_leading_keys
 
 
 def _keep_control_paths_for_the_root() -> None:
