@@ -116,6 +116,10 @@ bench-waiting: install ## Measure how fast and how cheaply the end of a session 
 bench-soak: install ## Run 200 sessions at once and 1,000 in a row (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
+.PHONY: bench-bursts
+bench-bursts: install ## Run 1,000 events at once on an AWS that starts 5 a second, and simulate 100,000 (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.bursts $(ARGS)
+
 .PHONY: bench-findings
 bench-findings: install ## Score the analysis on accounts whose truth is known (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.findings $(ARGS)

@@ -14,7 +14,10 @@ from infra.trigger import Trigger
 from infra.workflow import agent_workflow
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
-LISTED = {"status", "created_at", "ended_at", "deadline_at", "error", "execution_arn", "report_uri", "expires_at"}
+LISTED = {
+    *("status", "created_at", "ended_at", "deadline_at", "waiting_for"),
+    *("error", "execution_arn", "report_uri", "expires_at"),
+}
 """Attributes of a session record that the indexes hold besides their keys."""
 
 DESCRIPTIONS = {

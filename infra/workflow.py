@@ -397,20 +397,25 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Arguments": {
                 "TableName": table_name,
                 "Key": session_key,
-                "UpdateExpression": "SET task_token = :token, waiting_for = :what, deadline_at = :deadline",
+                "UpdateExpression": (
+                    "{% 'SET task_token = :token, deadline_at = :deadline'"
+                    " & ($line.turn > 0 ? ', waiting_for = :what' : ' REMOVE waiting_for') %}"
+                ),
                 # On another execution's record, it would take the place of that one's token.
                 "ConditionExpression": (
                     "#status IN (:initiated, :busy)"
                     " AND (attribute_not_exists(execution_arn) OR execution_arn = :execution)"
                 ),
                 "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": {
-                    **{f":{status.lower()}": {"S": status} for status in ALLOWED_FROM[Status.FAILED]},
-                    ":token": {"S": "{% $states.context.Task.Token %}"},
-                    ":execution": {"S": "{% $states.context.Execution.Id %}"},
-                    ":what": {"S": "{% $line.turn > 0 ? $line.code & ': ' & $line.message : '' %}"},
-                    ":deadline": {"S": "{% $fromMillis($deadline) %}"},
-                },
+                # DynamoDB refuses a value that its expression does not name.
+                "ExpressionAttributeValues": (
+                    "{% $merge([{"
+                    + "".join(f"':{status.lower()}': {{'S': '{status}'}}, " for status in ALLOWED_FROM[Status.FAILED])
+                    + "':token': {'S': $states.context.Task.Token},"
+                    " ':execution': {'S': $states.context.Execution.Id},"
+                    " ':deadline': {'S': $fromMillis($deadline)}},"
+                    " $line.turn > 0 ? {':what': {'S': $line.code & ': ' & $line.message}} : {}]) %}"
+                ),
             },
             "TimeoutSeconds": (
                 f"{{% $max([1, $line.turn > 0 ? $min([{look_in_line}, $floor(($line.turn - $millis()) / 1000)])"

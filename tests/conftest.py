@@ -40,7 +40,6 @@ STACK_USERS = (
     "path/test_cli",
     "path/test_doctor",
     "path/test_hostile_text",
-    "path/test_operator",
     "path/test_path",
     "workflow/test_workflow",
 )

@@ -363,7 +363,9 @@ def sessions(
     columns = (Column(name, no_wrap=True, min_width=width) for name, width in whole.items())
     table = Table(*columns, "cause", box=None)
     for session in found:
-        cause = f"{session.error.code}: {session.error.message}" if session.error else ""
+        cause = f"waits: {session.waiting_for}" if session.waiting_for else ""
+        if session.error:
+            cause = f"{session.error.code}: {session.error.message}"
         times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
         cells = (session.session_id, session.status, *times, one_line(cause)[:80])
         table.add_row(*(escape(one_line(cell)) for cell in cells))

@@ -21,10 +21,10 @@ LOAD = Decimal("0.95")
 """Share of the starts that AgentCore allows which the line makes use of."""
 SLOWER, FASTER = Decimal("1.5"), Decimal("0.8")
 """What a refusal makes of the time between two turns, and what AFTER turns without a refusal do."""
-AFTER = 25
+AFTER, RECOVERY = 25, 10_000
 LATE = 2000
 """So many milliseconds after its turn a session is late: those behind it would come all at once with it."""
-LONGEST_STEP, LONGEST_PAUSE = 60_000, 300_000
+LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ class Line:
         turn = item.turn(ticket)
         if turn < now - LATE and ticket > item.number:
             item = self._move(item, ticket, now, item.step)
-        elif turn <= now + 1000 and ticket - item.number >= AFTER and item.step > self._shortest:
+        elif (
+            turn <= now + 1000
+            and (ticket - item.number >= AFTER or now - item.at >= RECOVERY)
+            and item.step > self._shortest
+        ):
             item = self._move(item, ticket, turn, max(self._shortest, int(item.step * FASTER)))
         turn = item.turn(ticket)
         # A line that was slowed down may go faster again: look twice as often as it would need.

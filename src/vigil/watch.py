@@ -176,6 +176,7 @@ class _Record:
         self._session_id = session_id
         self._tasks: dict[tuple[int, str], str] = {}
         self._progress: str | None = None
+        self._waiting_for: str | None = None
         self.status: str | None = None
         self.waits: object = None
         self.session: Session | None = None
@@ -193,6 +194,9 @@ class _Record:
             if session.status != self.status:
                 self.status = session.status
                 moments.append(Moment(_moment(session.status_since), "session", session.status))
+            if session.waiting_for and session.waiting_for != self._waiting_for:
+                self._waiting_for = session.waiting_for
+                moments.append(Moment(datetime.now(UTC), "session", f"waits: {session.waiting_for}"))
             if session.progress and session.progress != self._progress:
                 self._progress = session.progress
                 at = _moment(session.updated_at or session.start_time)

@@ -116,8 +116,10 @@ def listening() -> Iterator[AgentCore]:
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
         invoker._client.cache_clear()
+        invoker._line.cache_clear()
         yield answers
         invoker._client.cache_clear()
+        invoker._line.cache_clear()
         server.shutdown()
         thread.join()
 
@@ -276,9 +278,11 @@ def test_an_agent_that_is_not_there_is_unavailable(
         free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
         invoker._client.cache_clear()
+        invoker._line.cache_clear()
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Could not connect"):
             invoker.handler({"session_id": session_id}, None)
     invoker._client.cache_clear()
+    invoker._line.cache_clear()
 
 
 def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
@@ -383,6 +387,7 @@ def test_a_success_is_one_line_with_the_session(agentcore: AgentCore, log: io.St
 
 def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
     invoker._client.cache_clear()
+    invoker._line.cache_clear()
     for _ in range(2):
         invoker.handler({"session_id": str(uuid.uuid4())}, None)
     assert invoker._client.cache_info().misses == 1

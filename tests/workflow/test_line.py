@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.crowd import Crowd, Quotas, Session
-from tests.support import Workflow, until
+from tests.support import Workflow, command, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
@@ -91,17 +91,15 @@ def narrow() -> Iterator[LocalStack]:
 def test_a_burst_that_is_refused_on_the_embedded_aws_completes(narrow: LocalStack) -> None:
     deployment, workflow = Deployment(narrow.session()), Workflow(narrow)
     with ThreadPoolExecutor(4) as pool:
-        ids = list(pool.map(lambda _: deployment.trigger({}), range(12)))
-    waiting = until(lambda: [s for s in deployment.journal.recent(100) if _waits(deployment, s.session_id)])
-    stopped = waiting[-1].session_id
+        ids = list(pool.map(lambda _: deployment.trigger({}), range(24)))
+    waiting = until(lambda: [s for s in deployment.journal.recent(100) if s.waiting_for])
+    # The newest, which waits the longest.
+    stopped = waiting[0].session_id
     deployment.stop(stopped, "enough")
+    assert "waits: " in command(narrow, "vigil", "sessions").stdout
     ended = until(lambda: (found := deployment.journal.recent(100)) and all(s.terminal for s in found) and found, 300)
     assert {s.session_id for s in ended} == set(ids)
     assert {s.session_id for s in ended if s.status != Status.COMPLETED} == {stopped}
     machine = deployment.state_machine_arn
     executions = workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]
-    assert len(executions) == 12
-
-
-def _waits(deployment: Deployment, session_id: str) -> bool:
-    return deployment.journal.get(session_id).waiting_for is not None
+    assert len(executions) == 24
