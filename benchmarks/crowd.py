@@ -8,7 +8,7 @@ once, and how long each takes.
 import heapq
 import random
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 
 from benchmarks.walk import START, evaluated, iso
 from vigil.errors import AgentError, AgentQuotaExceeded, AgentThrottled
-from vigil.invoker import place_of, refused_place
-from vigil.line import LINE, Line, Place
+from vigil.invoker import admit
+from vigil.line import LINE, MOVE, Line, Place
 from vigil.session import Status
 
 
@@ -41,6 +41,10 @@ class Bucket:
             return False
         self.tokens -= 1
         return True
+
+
+ANSWER_SECONDS = (0.5, 3.0)
+"""How long AgentCore takes to start a session and answer."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ class Crowd:
 
             follow = state
             if state["Type"] == "Choice":
-                follow = next((c for c in state["Choices"] if value(c["Condition"])), {"Next": state.get("Default")})
+                otherwise = {"Next": state.get("Default"), "Assign": state.get("Assign", {})}
+                follow = next((c for c in state["Choices"] if value(c["Condition"])), otherwise)
             elif state["Type"] == "Wait":
                 yield value(state["Seconds"])
             elif state["Type"] == "Task":
@@ -175,8 +180,11 @@ class Crowd:
         else:
             yield self.random.uniform(0.005, 0.05)
             if arguments.get("Key", {}).get("PK") == {"S": LINE}:
-                update = arguments["UpdateExpression"]
-                item = self.table.update_item(update, {":one": 1})["Attributes"]
+                values = {name: int(value["N"]) for name, value in arguments["ExpressionAttributeValues"].items()}
+                try:
+                    item = self.table.update_item(arguments["UpdateExpression"], values)["Attributes"]
+                except ClientError:
+                    return "DynamoDB.ConditionalCheckFailedException"
                 states["result"] = {"Attributes": {name: {"N": str(number)} for name, number in item.items()}}
             elif resource.endswith("getItem"):
                 states["result"] = {"Item": session.item(self.now)}
@@ -190,27 +198,28 @@ class Crowd:
             return "Lambda.TooManyRequestsException"
         self.functions += 1
         self.most_functions = max(self.most_functions, self.functions)
-        yield self.random.uniform(0.02, 0.1)
-        place = place_of(self.line, Place.from_event(payload))
-        ahead = (place.turn - self._millis()) / 1000
-        answer: dict[str, Any] = {}
-        if ahead > 1:
-            answer = {"line": asdict(place)}
-        else:
-            yield max(0.0, ahead) + self.random.uniform(0.005, 0.05)
-            session.asked += 1
-            if refusal := self._refusal():
-                answer = {"line": asdict(refused_place(self.line, place, refusal))}
-            else:
-                self.running += 1
-                self.most_running = max(self.most_running, self.running)
-                session.begun = self.now
-                session.ends = self.now + self.seconds * self.random.uniform(0.5, 1.5)
-                self._at(session.ends, self._end())
-                yield self.random.uniform(0.5, 3)
-        states["result"] = {"Payload": answer}
-        self.functions -= 1
+        try:
+            yield from self._handle(session, Place.from_event(payload))
+            states["result"] = {"Payload": {}}
+        except AgentError as error:
+            return error.code
+        finally:
+            self.functions -= 1
         return ""
+
+    def _handle(self, session: Session, place: Place) -> Generator[float, None, None]:
+        yield self.random.uniform(0.02, 0.1)
+        admit(self.line, place, "")
+        yield min(1, max(0.0, (place.turn - self._millis()) / 1000)) + self.random.uniform(0.005, 0.05)
+        session.asked += 1
+        if refusal := self._refusal():
+            raise refusal
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        session.begun = self.now
+        session.ends = self.now + self.seconds * self.random.uniform(0.5, 1.5)
+        self._at(session.ends, self._end())
+        yield self.random.uniform(*ANSWER_SECONDS)
 
     def _refusal(self) -> AgentError | None:
         if self.running >= self.quotas.sessions:
@@ -235,10 +244,10 @@ class Table:
     def update_item(self, UpdateExpression: str, ExpressionAttributeValues: dict[str, int], **_: Any) -> dict[str, Any]:
         """Change the item."""
         values = ExpressionAttributeValues
-        if UpdateExpression == "ADD issued :one":
-            self.item["issued"] = self.item.get("issued", 0) + values[":one"]
+        if UpdateExpression == "ADD issued :tickets":
+            self.item["issued"] = self.item.get("issued", 0) + values[":tickets"]
         else:
-            assert UpdateExpression == "SET #at = :at, #number = :number, #step = :step"
+            assert UpdateExpression == MOVE
             if self.item.get("at", values[":seen"]) != values[":seen"]:
                 raise ClientError({"Error": {"Code": "ConditionalCheckFailedException"}}, "UpdateItem")
             self.item |= {name: values[f":{name}"] for name in ("at", "number", "step")}

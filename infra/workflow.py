@@ -17,7 +17,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.parameters import Timing
 from infra.trust import trusted
-from vigil.line import LINE
+from vigil.line import AHEAD, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, MOVE, MOVED, SLOWER, UNMOVED
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
@@ -34,7 +34,8 @@ INVOKE_SECONDS = 75
 """The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
 WAITING_SECONDS = 86_400
 """The longest that a session waits for AgentCore, or for Lambda, to take it."""
-NOT_IN_LINE = "{'ticket': 0, 'turn': 0, 'refusals': 0, 'code': '', 'message': ''}"
+NOT_IN_LINE = "{'ticket': 0, 'turn': 0, 'refusals': 0, 'refused': false, 'at': 0, 'code': '', 'message': ''}"
+"""A session's place in line, and in milliseconds its turn and how the line stood when it was read."""
 STOP_SECONDS = 15
 """AgentCore may take 11 s. The session has ended by then, and its execution waits no longer: its worker finds out at
 its next heartbeat."""
@@ -145,14 +146,20 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     in_line = f"$status = '{Status.INITIATED}' and $line.turn > 0"
     # An execution of AWS has 25,000 events at most.
     look_in_line = f"$max([{safety}, {WAITING_SECONDS // 1500}])"
-    # Lambda gives no turns, so it comes again by itself, after a time that is drawn.
+    shortest_step = f"$floor(1000 / ({LOAD} * {timing.starts}))"
+    # Without a line, it comes again after a time that is drawn.
     refused = {
         "line": (
-            "{% {'ticket': $line.ticket, 'refusals': $line.refusals + 1,"
-            " 'turn': $millis() + 1000 + $floor($random() * 1000 * $min([300, $power(2, $line.refusals)])),"
-            f" 'code': $states.errorOutput.Error, 'message': {message}}} %}}"
+            "{% {'ticket': $line.ticket, 'refusals': $line.refusals + 1, 'refused': true, 'at': 0,"
+            f" 'turn': $millis() + 1000 + $floor(1000 * $random() * $min([{LONGEST_PAUSE // 1000},"
+            f" $power(2, $line.refusals)])), 'code': $states.errorOutput.Error, 'message': {message}}} %}}"
         )
     }
+    pause = f"$min([{LONGEST_PAUSE}, 1000 * $power(2, $max([0, $line.refusals - 3]))])"
+    # Those that took a ticket in the moments before it begins have their turns before its first.
+    moved = f"($millis() + ($line.refusals > 1 ? {pause} : 1000 + {AHEAD} * {shortest_step}))"
+    waits_by_itself = f"{{% $merge([$line, {{'refused': false, 'turn': $millis() + 1000 + {pause}}}]) %}}"
+    line_key = {"PK": {"S": LINE}, "SK": {"S": LINE}}
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
     asleep = f"($max([{safety}, {shortest}]) + {ASLEEP_BEATS} * {heartbeat})"
     patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {heartbeat})"
@@ -241,7 +248,11 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "TimeoutSeconds": INVOKE_SECONDS,
             "Arguments": {
                 "FunctionName": invoker_arn,
-                "Payload": {"session_id": "{% $session_id %}", "detail": "{% $detail %}", "line": "{% $line %}"},
+                "Payload": {
+                    "session_id": "{% $session_id %}",
+                    "detail": "{% $detail %}",
+                    "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}"},
+                },
             },
             # Safe to repeat: the runtime starts one worker a session and answers a second invocation so.
             "Retry": [retry(transient_lambda_errors, 10), retry(lambda_deaths, 2)],
@@ -250,7 +261,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 {
                     "ErrorEquals": ["Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded"],
                     "Assign": refused,
-                    "Next": "WasRefused",
+                    "Next": "StandInLine",
                 },
                 {"ErrorEquals": ["Runtime.UnmarshalError"], "Assign": {"error": unreadable}, "Next": "MarkFailed"},
                 *fail,
@@ -263,39 +274,95 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     "{% $line.turn > 0"
                     " ? $deadline + $millis() - $toMillis($states.context.Execution.StartTime) : $deadline %}"
                 ),
-                # Of those that are to wait, the invoker tells their place.
-                "line": (f"{{% $exists($states.result.Payload.line) ? $states.result.Payload.line : {NOT_IN_LINE} %}}"),
+                "line": begun["line"],
             },
             "Next": "CheckStatus",
         },
-        "WasRefused": {
-            "Type": "Choice",
-            "Choices": [{"Condition": "{% $line.ticket = 0 %}", "Next": "TakeTicket"}],
-            "Default": "CheckStatus",
-        },
-        "TakeTicket": {
+        "StandInLine": {
             "Type": "Task",
             "TimeoutSeconds": DYNAMODB_SECONDS,
             "Resource": "arn:aws:states:::dynamodb:updateItem",
             "Arguments": {
                 "TableName": table_name,
-                "Key": {"PK": {"S": LINE}, "SK": {"S": LINE}},
-                "UpdateExpression": "ADD issued :one",
-                "ExpressionAttributeValues": {":one": {"N": "1"}},
+                "Key": line_key,
+                # Takes a ticket, or none if it has one, and reads how the line stands.
+                "UpdateExpression": "ADD issued :tickets",
+                "ExpressionAttributeValues": {":tickets": {"N": "{% $line.ticket = 0 ? '1' : '0' %}"}},
                 "ReturnValues": "ALL_NEW",
             },
             "Retry": retry_hanging_dynamodb,
-            # Without a ticket, it comes again all the same.
-            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "CheckStatus"}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "EvaluateTurn"}],
             "Assign": {
                 "line": (
-                    "{% ($item := $states.result.Attributes; $ticket := $number($item.issued.N);"
-                    " $turn := $exists($item.at.N)"
-                    " ? $number($item.at.N) + ($ticket - $number($item.number.N)) * $number($item.step.N) : 0;"
-                    " $merge([$line, {'ticket': $ticket, 'turn': $max([$line.turn, $turn])}])) %}"
+                    "{% ($item := $states.result.Attributes;"
+                    " $ticket := $line.ticket = 0 ? $number($item.issued.N) : $line.ticket;"
+                    " $at := $exists($item.at.N) ? $number($item.at.N) : 0;"
+                    f" $step := $exists($item.step.N) ? $number($item.step.N) : {shortest_step};"
+                    " $number := $exists($item.number.N) ? $number($item.number.N) : $ticket;"
+                    " $merge([$line, {'ticket': $ticket, 'at': $at, 'step': $step,"
+                    " 'turn': $at + ($ticket - $number) * $step}])) %}"
                 )
             },
-            "Next": "CheckStatus",
+            "Next": "EvaluateTurn",
+        },
+        "EvaluateTurn": {
+            "Type": "Choice",
+            "Choices": [
+                {"Condition": "{% $not($line.refused) and $line.turn <= $millis() + 1000 %}", "Next": "InvokeAgent"},
+                {
+                    # It was refused at its turn, or it has a ticket now of a line in which nobody waits. If somebody
+                    # else has just moved the line, it has moved enough.
+                    "Condition": (
+                        "{% $line.refused and $line.ticket > 0 and $line.at <= $millis()"
+                        " and ($line.refusals > 2 or $line.refusals = 1 and $line.turn < $millis()) %}"
+                    ),
+                    "Next": "MoveLine",
+                },
+            ],
+            "Assign": {
+                # A line that was slowed down may go faster again: it looks twice as often as it would need.
+                "line": (
+                    "{% $merge([$line, {'refused': false, 'turn': $line.refused"
+                    " ? ($line.turn > $millis() ? $line.turn : $millis() + 1000 + $floor(1000 * $random()))"
+                    f" : $line.step > {shortest_step} and $line.turn > $millis() + 4000"
+                    " ? $floor(($line.turn + $millis()) / 2) : $line.turn}]) %}"
+                )
+            },
+            "Default": "WaitForChange",
+        },
+        "MoveLine": {
+            "Type": "Task",
+            "TimeoutSeconds": DYNAMODB_SECONDS,
+            "Resource": "arn:aws:states:::dynamodb:updateItem",
+            "Arguments": {
+                "TableName": table_name,
+                "Key": line_key,
+                "UpdateExpression": MOVE,
+                "ConditionExpression": UNMOVED,
+                "ExpressionAttributeNames": MOVED,
+                "ExpressionAttributeValues": {
+                    ":at": {"N": f"{{% $string({moved}) %}}"},
+                    ":number": {"N": "{% $string($line.ticket) %}"},
+                    ":step": {
+                        "N": (
+                            f"{{% $string($line.refusals > 1 ? $min([{LONGEST_STEP}, $floor({SLOWER} * $line.step)])"
+                            f" : {shortest_step}) %}}"
+                        )
+                    },
+                    ":seen": {"N": "{% $string($line.at) %}"},
+                },
+            },
+            "Retry": retry_hanging_dynamodb,
+            "Catch": [
+                {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "Next": "StandInLine"},
+                {
+                    "ErrorEquals": ["States.ALL"],
+                    "Assign": {"line": waits_by_itself},
+                    "Next": "WaitForChange",
+                },
+            ],
+            "Assign": {"line": f"{{% $merge([$line, {{'refused': false, 'turn': {moved}}}]) %}}"},
+            "Next": "WaitForChange",
         },
         "CheckStatus": {
             "Type": "Task",
@@ -358,7 +425,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     },
                     "Next": "MarkFailed",
                 },
-                {"Condition": f"{{% {in_line} and $line.turn <= $millis() + 1000 %}}", "Next": "InvokeAgent"},
+                {"Condition": f"{{% {in_line} and $line.turn <= $millis() + 1000 %}}", "Next": "StandInLine"},
                 {"Condition": f"{{% {in_line} %}}", "Next": "WaitForChange"},
                 {
                     "Condition": f"{{% ({waiting}) and $millis() >= $deadline %}}",

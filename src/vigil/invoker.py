@@ -1,6 +1,6 @@
 """The Lambda function that hands a session to the agent: parse, call AgentCore once, check the answer.
 
-Sessions that AgentCore does not start at once wait in line, and are called again when their turn has come.
+A session that AgentCore does not start at once waits in line, and comes again when it is its turn.
 """
 
 import json
@@ -8,7 +8,6 @@ import logging
 import re
 import sys
 import time
-from dataclasses import asdict, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -56,62 +55,48 @@ PASSING = re.compile(r"Received error \(50[234]\)|Runtime initialization time ex
 """How AgentCore's message begins, with HTTP 424, when the runtime did not come up. Its own refusal is a 400."""
 
 
-def handler(event: object, context: object) -> dict[str, Any]:
-    """Invoke the agent for ``event["session_id"]``; return what the runtime answered, or the session's place in line.
+def handler(event: object, context: object) -> dict[str, str]:
+    """Invoke the agent for ``event["session_id"]`` and return what the runtime answered.
 
-    ``event``: {"session_id": str, "detail": object, optional, "line": a Place, optional}. Returns {"session_id": str,
-    "answer": str} or {"session_id": str, "line": a Place}. Raises InvalidInput before anything is called;
-    AgentNotAccepted when the agent refused the session; AgentUnavailable, or AgentThrottled and AgentQuotaExceeded
-    where there is no line, when it is worth trying again, which the workflow does. It records what remains as the
-    session's error.
+    ``event``: {"session_id": str, "detail": object, optional, "line": {"ticket": int, "turn": int}, optional}. Returns
+    {"session_id": str, "answer": str}. Raises InvalidInput before anything is called; AgentNotAccepted when the agent
+    refused the session; AgentThrottled and AgentQuotaExceeded when the session must wait in line; AgentUnavailable when
+    it is worth trying again. The workflow does so, and records what remains as the session's error.
     """
     given = event.get("session_id") if isinstance(event, dict) else None
     about = {"session_id": None if given is None else str(given)[:200]}
     try:
         settings = InvokerSettings.from_env()
         session_id, detail = parse(event, settings.max_session_seconds)
-        line = _line(settings)
-        place = place_of(line, Place.from_event(event))
-        ahead = place.turn / 1000 - time.time()
-        if ahead <= 1:
-            # A waiting execution counts whole seconds. The turns are spread over each.
-            time.sleep(max(0.0, ahead))
-            try:
-                answer = invoke(_client(), settings, session_id, detail)
-            except (AgentThrottled, AgentQuotaExceeded) as refusal:
-                place = refused_place(line, place, refusal)
-            else:
-                logger.info("the agent answered: %s", answer, extra=about)
-                return {"session_id": session_id, "answer": answer}
+        await_turn(_line(settings), Place.from_event(event), session_id)
+        answer = invoke(_client(), settings, session_id, detail)
     except VigilError as error:
-        logger.error("%s: %s", error.code, error, extra=about)
+        waits = isinstance(error, AgentThrottled | AgentQuotaExceeded)
+        logger.log(logging.INFO if waits else logging.ERROR, "%s: %s", error.code, error, extra=about)
         raise
-    logger.info("the session waits in line: %s: %s", place.code, place.message, extra=about)
-    return {"session_id": session_id, "line": asdict(place)}
+    logger.info("the agent answered: %s", answer, extra=about)
+    return {"session_id": session_id, "answer": answer}
 
 
-def place_of(line: Line, place: Place) -> Place:
-    """Return the session's ``place`` as it is now; one that comes first goes to the end of a line that others wait in.
+def await_turn(line: Line, place: Place, session_id: str) -> None:
+    """Wait for the last second before the session's turn.
 
-    A line that cannot be read holds nobody up.
+    Raises AgentThrottled for a session that comes first while others wait. A line that cannot be read holds nobody up.
     """
     try:
-        if place.ticket:
-            return replace(place, turn=line.turn(place.ticket))
-        if not line.is_empty():
-            return line.join(place, AgentThrottled.__name__, "other sessions wait in line before it")
+        admit(line, place, session_id)
     except (BotoCoreError, ClientError) as error:
         logger.warning("the line cannot be read: %s", _one_line(error))
-    return replace(place, turn=0)
+    # A waiting execution counts whole seconds. The turns are spread over each.
+    time.sleep(min(1.0, max(0.0, place.turn / 1000 - time.time())))
 
 
-def refused_place(line: Line, place: Place, refusal: AgentError) -> Place:
-    """Return the place of a session that AgentCore refused; raises ``refusal`` if the line cannot be joined."""
-    try:
-        return line.refuse(place, refusal.code, str(refusal))
-    except (BotoCoreError, ClientError) as error:
-        logger.warning("the line cannot be joined: %s", _one_line(error))
-        raise refusal from None
+def admit(line: Line, place: Place, session_id: str) -> None:
+    """Keep the line's pace with a session whose turn it is; raise AgentThrottled for one before which others wait."""
+    if place.ticket:
+        line.keep_pace(place.ticket)
+    elif not line.is_empty():
+        raise AgentThrottled(f"session {session_id}: other sessions wait in line before it")
 
 
 def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]:

@@ -1,12 +1,13 @@
-"""The line in which sessions wait that AgentCore does not start at once: one item of the table, and a ticket each.
+"""The line in which sessions wait that AWS does not start at once: one item of the table, and a ticket each.
 
-Tickets are numbered. The item says when which number has its turn, and how long after it each next one. Refusals slow
-the line down, and starts without a refusal let it go faster again.
+Tickets are numbered. The item says when which number has its turn, and how long after it each next one. The workflow
+hands out tickets, and moves the line when a session is refused. The invoker sends who comes first to the end of a line
+in which others wait, and lets a line that was slowed down go faster again.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +18,27 @@ if TYPE_CHECKING:
 
 LINE = "LINE"
 """Key of the item. No session id is as short."""
-LOAD = Decimal("0.95")
+MOVE, UNMOVED = "SET #at = :at, #number = :number, #step = :step", "attribute_not_exists(#at) OR #at = :seen"
+MOVED = {"#at": "at", "#number": "number", "#step": "step"}
+"""How the line is moved, unless it has moved since it was seen."""
+LOAD = 0.95
 """Share of the starts that AgentCore allows which the line makes use of."""
-SLOWER, FASTER = Decimal("1.5"), Decimal("0.8")
-"""What a refusal makes of the time between two turns, and what AFTER turns without a refusal do."""
+SLOWER, FASTER = 1.5, 0.8
+"""What a refusal makes of the time between two turns; and what AFTER turns, or RECOVERY, without a refusal do."""
 AFTER, RECOVERY = 25, 10_000
 LATE = 2000
 """So many milliseconds after its turn a session is late: those behind it would come all at once with it."""
+AHEAD = 25
+"""Tickets before that of the session that begins a line."""
 LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
 
 
 @dataclass(frozen=True)
 class Place:
-    """A session's place in line; its turn is in milliseconds since 1970, or 0 if it does not wait."""
+    """A session's ticket and its turn, in milliseconds since 1970; both are 0 if it does not wait."""
 
     ticket: int = 0
     turn: int = 0
-    refusals: int = 0
-    code: str = ""
-    message: str = ""
-    """Why it waits."""
 
     @classmethod
     def from_event(cls, event: object) -> "Place":
@@ -44,8 +46,7 @@ class Place:
         try:
             given = event["line"]  # type: ignore[index]
             # JSON knows no difference between 5 and 5.0.
-            ticket, turn, refusals = (int(given[name]) for name in ("ticket", "turn", "refusals"))
-            return cls(ticket, turn, refusals, str(given["code"]), str(given["message"]))
+            return cls(int(given["ticket"]), int(given["turn"]))
         except (KeyError, TypeError, ValueError):
             return cls()
 
@@ -69,7 +70,7 @@ class _Item:
 
 
 class Line:
-    """Gives sessions their turns, at the most ``starts_per_second``. Raises botocore's errors."""
+    """The line of a stack that may start ``starts_per_second``. Raises botocore's errors."""
 
     def __init__(
         self,
@@ -78,7 +79,7 @@ class Line:
         now: Callable[[], float] = lambda: 1000 * time.time(),
     ) -> None:
         self._table = table
-        self._shortest = int(1000 / (LOAD * starts_per_second))
+        self._shortest = int(1000 / (LOAD * float(starts_per_second)))
         self._now = now
 
     def is_empty(self) -> bool:
@@ -86,67 +87,28 @@ class Line:
         item = self._read()
         return item.turn(item.issued) <= self._now()
 
-    def join(self, place: Place, code: str, message: str) -> Place:
-        """Return a place at the end of the line, taken because of the error ``code``."""
-        answer = self._table.update_item(
-            Key={"PK": LINE, "SK": LINE},
-            UpdateExpression="ADD issued :one",
-            ExpressionAttributeValues={":one": 1},
-            ReturnValues="ALL_NEW",
-        )
-        item = _Item.of(answer["Attributes"])
-        ticket = item.issued
-        if item.turn(ticket) < self._now():
-            # Nobody else waits: the line begins here. Many may find so at the same moment, and one of them begins it.
-            item = self._move(item, ticket, self._now() + 1000, self._shortest)
-        return Place(ticket, item.turn(ticket), place.refusals + 1, code, message)
-
-    def turn(self, ticket: int) -> int:
-        """Return when ``ticket`` has its turn. The sessions that come keep the line's pace right."""
+    def keep_pace(self, ticket: int) -> None:
+        """Keep the line's pace right, now that it is the turn of ``ticket``."""
         item, now = self._read(), self._now()
         turn = item.turn(ticket)
         if turn < now - LATE and ticket > item.number:
-            item = self._move(item, ticket, now, item.step)
-        elif (
-            turn <= now + 1000
-            and (ticket - item.number >= AFTER or now - item.at >= RECOVERY)
-            and item.step > self._shortest
-        ):
-            item = self._move(item, ticket, turn, max(self._shortest, int(item.step * FASTER)))
-        turn = item.turn(ticket)
-        # A line that was slowed down may go faster again: look twice as often as it would need.
-        return int(turn + now) // 2 if item.step > self._shortest and turn > now + 4000 else turn
-
-    def refuse(self, place: Place, code: str, message: str) -> Place:
-        """Return the place of a session that AgentCore has refused. If it was its turn, the whole line waits with it.
-
-        Of several that are refused at the same time, one moves the line.
-        """
-        if not place.ticket:
-            return self.join(place, code, message)
-        item, now = self._read(), self._now()
-        if item.at <= now:
-            pause = min(LONGEST_PAUSE, 1000 * 2 ** (place.refusals - 1))
-            item = self._move(item, place.ticket, now + pause, min(LONGEST_STEP, int(item.step * SLOWER)))
-        turn = max(item.turn(place.ticket), int(now + 1000))
-        return replace(place, turn=turn, refusals=place.refusals + 1, code=code, message=message)
+            self._move(item, ticket, now, item.step)
+        elif item.step > self._shortest and (ticket - item.number >= AFTER or now - item.at >= RECOVERY):
+            self._move(item, ticket, turn, max(self._shortest, int(item.step * FASTER)))
 
     def _read(self) -> _Item:
         return _Item.of(self._table.get_item(Key={"PK": LINE, "SK": LINE}, ConsistentRead=True).get("Item", {}))
 
-    def _move(self, seen: _Item, ticket: int, at: float, step: int) -> _Item:
+    def _move(self, seen: _Item, ticket: int, at: float, step: int) -> None:
         """Give ``ticket`` its turn ``at`` that time, unless the line has moved since it was ``seen``."""
         try:
-            answer = self._table.update_item(
+            self._table.update_item(
                 Key={"PK": LINE, "SK": LINE},
-                UpdateExpression="SET #at = :at, #number = :number, #step = :step",
-                ConditionExpression="attribute_not_exists(#at) OR #at = :seen",
-                ExpressionAttributeNames={"#at": "at", "#number": "number", "#step": "step"},
+                UpdateExpression=MOVE,
+                ConditionExpression=UNMOVED,
+                ExpressionAttributeNames=MOVED,
                 ExpressionAttributeValues={":at": int(at), ":number": ticket, ":step": step, ":seen": seen.at},
-                ReturnValues="ALL_NEW",
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
-            return self._read()
-        return _Item.of(answer["Attributes"])

@@ -30,6 +30,7 @@ VALUES = {
     "<SafetySeconds>": "300",
     "<HeartbeatSeconds>": "30",
     "<MaxSessionSeconds>": "27000",
+    "<StartsPerSecond>": "25",
 }
 
 # What the local stack checks the state machine's role for; another integration would pass there without any grant.
@@ -54,8 +55,9 @@ def test_it_has_these_states(definition: Definition) -> None:
         "InitializeSession": "Task",
         "EvaluateInput": "Choice",
         "InvokeAgent": "Task",
-        "WasRefused": "Choice",
-        "TakeTicket": "Task",
+        "StandInLine": "Task",
+        "EvaluateTurn": "Choice",
+        "MoveLine": "Task",
         "CheckStatus": "Task",
         "EvaluateStatus": "Choice",
         "WaitForChange": "Task",
@@ -79,7 +81,8 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
     assert named == {
         "InitializeSession": ["<Sessions>"],
         "InvokeAgent": ["<AgentInvoker.Arn>"],
-        "TakeTicket": ["<Sessions>"],
+        "StandInLine": ["<Sessions>"],
+        "MoveLine": ["<Sessions>"],
         "CheckStatus": ["<Sessions>"],
         "WaitForChange": ["<Sessions>"],
         "MarkFailed": ["<Sessions>"],
@@ -210,10 +213,11 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
 @pytest.mark.parametrize(
     ("state", "lost_with_it"),
     [
-        ("InvokeAgent", {"WasRefused", "TakeTicket"}),
-        ("TakeTicket", set()),
-        ("CheckStatus", {"EvaluateStatus", "WaitForChange", "WaitBriefly"}),
-        ("EvaluateStatus", {"WaitForChange", "WaitBriefly"}),
+        ("InvokeAgent", set()),
+        ("StandInLine", {"EvaluateTurn", "MoveLine"}),
+        ("EvaluateTurn", {"MoveLine"}),
+        ("CheckStatus", {"EvaluateStatus"}),
+        ("EvaluateStatus", set()),
         ("WaitForChange", set()),
         ("WaitBriefly", set()),
         ("MarkFailed", set()),

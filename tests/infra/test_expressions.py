@@ -28,7 +28,7 @@ Engine = Callable[[str], Outcomes]
 
 VALID = "0123456789abcdef-0123456789abcdef"
 NOW = 1_767_225_600_123  # 2026-01-01, in milliseconds
-LINE = {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""}
+LINE = {"ticket": 0, "turn": 0, "refusals": 0, "refused": False, "at": 0, "step": 42, "code": "", "message": ""}
 PACKAGE = PROJECT / ".venv" / "npm" / "node_modules" / "jsonata"
 
 
@@ -197,6 +197,9 @@ drawn = st.builds(
             "ticket": st.integers(0, 10**6),
             "turn": st.just(0) | time.map(int),
             "refusals": st.integers(0, 100),
+            "refused": st.booleans(),
+            "at": st.just(0) | time.map(int),
+            "step": st.integers(0, 10_000),
             "code": text,
             "message": text,
         }
@@ -255,9 +258,11 @@ CASES = {
         )
         for turn in (0, NOW + 5)
     ],
-    "place": [
-        variables({}, {"Payload": payload})
-        for payload in ({}, {"line": LINE}, {"line": {**LINE, "ticket": 5, "turn": NOW + 5}}, None, "x")
+    "turn": [
+        variables({}, line={**LINE, "refused": refused, "ticket": 5, "refusals": refusals, "at": at, "turn": at + 7})
+        for refused in (True, False)
+        for refusals in (1, 2, 5, 30)
+        for at in (0, NOW - 5, NOW + 5, NOW + 60_000)
     ],
     "item": [variables({}, item) for item in (None, {}, {"Item": {}}, {"Item": {"error": {"S": "x"}}})],
 }

@@ -1,8 +1,10 @@
-"""The line in which sessions wait, on a table and by a clock of its own."""
+"""The line in which sessions wait: the workflow's states and the invoker's look, on a table and by their own clock."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,12 +12,24 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vigil.errors import AgentQuotaExceeded, AgentThrottled
-from vigil.invoker import place_of, refused_place
-from vigil.line import AFTER, LATE, LINE, LOAD, LONGEST_PAUSE, Line, Place
+from benchmarks.walk import evaluated
+from vigil.errors import AgentThrottled
+from vigil.invoker import await_turn
+from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, Line, Place
+from vigil.local.stack import LocalStack
 
-REFUSAL = AgentThrottled("not now")
 STEP = int(1000 / (LOAD * 5))
+FIRST = 1000 + AHEAD * STEP
+"""How long after a line has begun its first has its turn."""
+
+
+@cache
+def states() -> dict[str, Any]:
+    # Not at the top: CDK starts Node, and every test process imports this module.
+    from infra.workflow import definition
+
+    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="5")
+    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 
 class Clock:
@@ -24,8 +38,54 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1_800_000_000_000
 
-    def __call__(self) -> float:
+    def __call__(self) -> int:
         return self.now
+
+
+class Waiting:
+    """A session in line, which does what the states of the workflow do."""
+
+    def __init__(self, client: Any, table: str, clock: Clock) -> None:
+        self._client, self._table, self._clock = client, table, clock
+        self.line: dict[str, Any] = self._value(states()["InitializeSession"]["Assign"]["line"], {})
+
+    @property
+    def turn(self) -> int:
+        return int(self.line["turn"])
+
+    def refused(self) -> "Waiting":
+        """Be refused, and wait."""
+        (caught,) = (c for c in states()["InvokeAgent"]["Catch"] if "AgentThrottled" in c["ErrorEquals"])
+        given = {"errorOutput": {"Error": "AgentThrottled", "Cause": '{"errorMessage": "not now"}'}}
+        self.line = self._value(caught["Assign"]["line"], given)
+        assert self.go_on(caught["Next"]) == "WaitForChange"
+        return self
+
+    def looks(self) -> str:
+        """Look at the line; return InvokeAgent if it is its turn, else WaitForChange."""
+        return self.go_on("StandInLine")
+
+    def go_on(self, name: str) -> str:
+        """Walk from ``name`` until the session waits or is invoked."""
+        while name not in ("WaitForChange", "InvokeAgent"):
+            state, given = states()[name], dict[str, Any]()
+            follow = state
+            if state["Type"] == "Choice":
+                otherwise = {"Next": state["Default"], "Assign": state.get("Assign", {})}
+                follow = next((c for c in state["Choices"] if self._value(c["Condition"], {})), otherwise)
+            else:
+                arguments = self._value(state["Arguments"], {})
+                try:
+                    given["result"] = self._client.update_item(**{**arguments, "TableName": self._table})
+                except ClientError as error:
+                    kinds = {f"DynamoDB.{error.response['Error']['Code']}", "States.ALL"}
+                    follow = next(c for c in state["Catch"] if kinds & set(c["ErrorEquals"]))
+            self.line = self._value(follow.get("Assign", {}), given).get("line", self.line)
+            name = follow["Next"]
+        return name
+
+    def _value(self, node: Any, given: dict[str, Any]) -> Any:
+        return evaluated(node, given, {"line": getattr(self, "line", {})}, self._clock)
 
 
 @pytest.fixture
@@ -40,120 +100,177 @@ def line(table: Any, clock: Clock) -> Iterator[Line]:
     table.delete_item(Key={"PK": LINE, "SK": LINE})
 
 
-def joined(line: Line, sessions: int) -> list[Place]:
-    return [refused_place(line, Place(), REFUSAL) for _ in range(sessions)]
+class Queue:
+    """Sessions of one stack."""
+
+    def __init__(self, client: Any, table: str, clock: Clock) -> None:
+        self.new = lambda: Waiting(client, table, clock)
+
+    def joined(self, sessions: int) -> list[Waiting]:
+        return [self.new().refused() for _ in range(sessions)]
 
 
-def test_who_comes_to_an_empty_line_has_no_place_and_need_not_wait(line: Line) -> None:
+@pytest.fixture
+def queue(embedded: LocalStack, table: Any, line: Line, clock: Clock) -> Queue:
+    return Queue(embedded.client("dynamodb"), table.name, clock)
+
+
+def test_who_comes_to_an_empty_line_need_not_wait(line: Line) -> None:
     assert line.is_empty()
-    assert place_of(line, Place()) == Place()
+    await_turn(line, Place(), "session")
 
 
-def test_those_that_are_refused_get_turns_at_a_steady_pace_in_their_order(line: Line, clock: Clock) -> None:
-    places = joined(line, 10)
-    assert [place.turn for place in places] == [clock.now + 1000 + i * STEP for i in range(10)]
-    assert {(place.refusals, place.code, place.message) for place in places} == {(1, "AgentThrottled", "not now")}
-    assert [place_of(line, place).turn for place in places] == [place.turn for place in places]
+def test_those_that_are_refused_get_turns_at_a_steady_pace_in_their_order(queue: Queue, clock: Clock) -> None:
+    waiting = queue.joined(10)
+    assert [one.turn for one in waiting] == [clock.now + FIRST + i * STEP for i in range(10)]
+    assert {(one.line["refusals"], one.line["code"], one.line["message"]) for one in waiting} == {
+        (1, "AgentThrottled", "not now")
+    }
+    assert {one.looks() for one in waiting} == {"WaitForChange"}
+    for one in waiting:
+        clock.now = one.turn
+        assert one.looks() == "InvokeAgent"
 
 
-def test_who_comes_while_others_wait_goes_to_the_end(line: Line) -> None:
-    last = joined(line, 3)[-1]
-    late_comer = place_of(line, Place())
-    assert late_comer.turn == last.turn + STEP
-    assert late_comer.message == "other sessions wait in line before it"
+def test_who_comes_while_others_wait_goes_to_the_end(line: Line, queue: Queue) -> None:
+    last = queue.joined(3)[-1]
+    with pytest.raises(AgentThrottled, match="session s: other sessions wait in line before it"):
+        await_turn(line, Place(), "s")
+    assert queue.new().refused().turn == last.turn + STEP
 
 
-def test_the_line_begins_anew_when_nobody_has_waited_for_a_while(line: Line, clock: Clock) -> None:
-    joined(line, 3)
+def test_the_line_begins_anew_when_nobody_has_waited_for_a_while(line: Line, queue: Queue, clock: Clock) -> None:
+    queue.joined(3)
     clock.now += 3_600_000
     assert line.is_empty()
-    assert [place.turn - clock.now for place in joined(line, 3)] == [1000, 1000 + STEP, 1000 + 2 * STEP]
+    assert [one.turn - clock.now for one in queue.joined(3)] == [FIRST, FIRST + STEP, FIRST + 2 * STEP]
 
 
-def test_when_the_first_is_refused_all_wait_with_it_in_the_same_order_and_more_slowly(line: Line, clock: Clock) -> None:
-    places = joined(line, 5)
-    clock.now = places[0].turn
-    first = refused_place(line, places[0], AgentQuotaExceeded("full"))
-    assert (first.turn, first.refusals, first.code) == (clock.now + 1000, 2, "AgentQuotaExceeded")
-    assert [line.turn(place.ticket) - first.turn for place in places] == [i * int(STEP * 1.5) for i in range(5)]
+def test_who_took_a_ticket_just_before_the_line_began_has_its_turn_before_its_first(table: Any, queue: Queue) -> None:
+    key = {"PK": LINE, "SK": LINE}
+    table.update_item(Key=key, UpdateExpression="ADD issued :one", ExpressionAttributeValues={":one": 1})
+    later, early = queue.joined(4), queue.new()
+    early.line |= {"ticket": 1, "refusals": 1, "refused": True}
+    assert early.looks() == "WaitForChange"
+    assert early.turn == later[0].turn - STEP
 
 
-def test_of_those_that_are_refused_at_the_same_time_one_moves_the_line(line: Line, clock: Clock) -> None:
-    places = joined(line, 8)
-    clock.now = places[-1].turn
+def test_a_session_that_is_refused_once_at_its_turn_comes_again_and_the_line_goes_on(
+    queue: Queue, clock: Clock
+) -> None:
+    first, second = queue.joined(2)
+    clock.now = first.turn
+    assert 1000 <= first.refused().turn - clock.now <= 2000
+    turn = second.turn
+    second.looks()
+    assert second.turn == turn
+
+
+def test_when_it_is_refused_again_all_wait_with_it_in_the_same_order_and_more_slowly(
+    queue: Queue, clock: Clock
+) -> None:
+    waiting = queue.joined(5)
+    for _ in range(2):
+        clock.now = waiting[0].turn
+        waiting[0].refused()
+    assert waiting[0].turn == clock.now + 1000
+    for one in waiting[1:]:
+        one.looks()
+    assert [one.turn - waiting[0].turn for one in waiting] == [i * int(STEP * 1.5) for i in range(5)]
+
+
+def test_of_those_that_are_refused_at_the_same_time_one_moves_the_line(queue: Queue, clock: Clock) -> None:
+    waiting = queue.joined(8)
+    clock.now = waiting[-1].turn
+    for one in waiting:
+        one.refused()
+    clock.now += 3000
     with ThreadPoolExecutor(8) as pool:
-        again = list(pool.map(lambda place: refused_place(line, place, REFUSAL), places))
-    turns = sorted(place.turn for place in again)
-    assert turns[0] >= clock.now + 1000
+        list(pool.map(Waiting.refused, waiting))
+    turns = sorted(one.turn for one in waiting)
+    assert turns[0] > clock.now
     # Slowed down once, and not eight times.
-    assert turns[-1] <= clock.now + 1000 + 8 * STEP * 1.5
+    assert turns[-1] <= clock.now + 2000 + 8 * STEP * 1.5
 
 
-def test_a_line_that_is_refused_again_and_again_waits_longer_each_time(line: Line, clock: Clock) -> None:
-    (place,) = joined(line, 1)
+def test_a_line_that_is_refused_again_and_again_waits_longer_each_time(queue: Queue, clock: Clock) -> None:
+    (one,) = queue.joined(1)
     pauses = []
     for _ in range(12):
-        clock.now = place.turn
-        place = refused_place(line, place, REFUSAL)
-        pauses.append(place.turn - clock.now)
-    assert pauses[:4] == [1000, 2000, 4000, 8000]
+        clock.now = one.turn
+        pauses.append(one.refused().turn - clock.now)
+    assert pauses[1:5] == [1000, 2000, 4000, 8000]
     assert pauses[-1] == LONGEST_PAUSE
+    assert one.line["step"] <= LONGEST_STEP
 
 
-def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, clock: Clock) -> None:
-    places = joined(line, 200)
-    clock.now = places[0].turn
-    places[0] = refused_place(line, places[0], REFUSAL)
+def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, queue: Queue, clock: Clock) -> None:
+    waiting = queue.joined(120)
+    for _ in range(2):
+        clock.now = waiting[0].turn
+        waiting[0].refused()
     steps = []
-    for place in places[1:]:
+    for one in waiting[1:]:
         # It looks more often than once, since the line may go faster.
-        while (turn := line.turn(place.ticket)) > clock.now:
-            clock.now = turn
+        while one.looks() != "InvokeAgent":
+            clock.now = max(clock.now + 1, one.turn)
+        line.keep_pace(int(one.line["ticket"]))
         steps.append(line._read().step)
     assert steps[0] == int(STEP * 1.5)
     assert steps[-1] == STEP
     assert steps.count(steps[0]) <= AFTER + 1
 
 
-def test_who_comes_late_does_not_let_all_behind_it_in_at_once(line: Line, clock: Clock) -> None:
-    places = joined(line, 30)
-    clock.now = places[20].turn + LATE + 500
-    assert line.turn(places[20].ticket) == clock.now
-    assert [line.turn(place.ticket) for place in places[21:]] == [clock.now + i * STEP for i in range(1, 10)]
+def test_who_comes_late_does_not_let_all_behind_it_in_at_once(line: Line, queue: Queue, clock: Clock) -> None:
+    waiting = queue.joined(30)
+    clock.now = waiting[20].turn + LATE + 500
+    line.keep_pace(int(waiting[20].line["ticket"]))
+    for number, one in enumerate(waiting[21:], start=1):
+        one.looks()
+        assert one.turn == clock.now + number * STEP
     # Those before it, which are late as well, need not wait for longer.
-    assert all(line.turn(place.ticket) <= clock.now for place in places[:20])
+    assert {one.looks() for one in waiting[:20]} == {"InvokeAgent"}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_two_sessions_have_the_same_ticket_whatever_happens(
-    table: Any, line: Line, clock: Clock, data: st.DataObject
+def test_no_two_sessions_have_the_same_ticket_and_none_waits_for_ever(
+    table: Any, line: Line, queue: Queue, clock: Clock, data: st.DataObject
 ) -> None:
-    places: list[Place] = []
+    waiting: list[Waiting] = []
     for _ in range(20):
         clock.now += data.draw(st.integers(0, 3000))
-        if not places or data.draw(st.booleans()):
-            places.append(refused_place(line, place_of(line, Place()), REFUSAL))
+        if not waiting or data.draw(st.booleans()):
+            waiting.append(queue.new().refused())
         else:
-            place = places.pop(data.draw(st.integers(0, len(places) - 1)))
-            place = place_of(line, place)
-            assert place.turn > 0
-            places.append(refused_place(line, place, REFUSAL) if place.turn <= clock.now + 1000 else place)
-    tickets = [place.ticket for place in places]
+            one = data.draw(st.sampled_from(waiting))
+            if one.looks() == "InvokeAgent":
+                one.refused()
+    tickets = [one.line["ticket"] for one in waiting]
     assert len(set(tickets)) == len(tickets)
     assert min(tickets) > 0
+    for one in waiting:
+        for _ in range(50):
+            clock.now = max(clock.now, one.turn)
+            if one.looks() == "InvokeAgent":
+                break
+        else:
+            raise AssertionError(one.line)
     table.delete_item(Key={"PK": LINE, "SK": LINE})
 
 
-def test_a_line_that_cannot_be_reached_holds_nobody_up_and_a_refusal_stays_one(table: Any, clock: Clock) -> None:
+def test_a_line_that_cannot_be_reached_holds_nobody_up_for_longer_than_by_itself(table: Any, clock: Clock) -> None:
     class Broken:
         def __getattr__(self, name: str) -> Any:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
 
-    line = Line(Broken(), Decimal(5), clock)  # type: ignore[arg-type]
-    assert place_of(line, Place(ticket=3, turn=clock.now + 9000)).turn == 0
-    with pytest.raises(AgentThrottled, match="not now"):
-        refused_place(line, Place(), REFUSAL)
+    await_turn(Line(Broken(), Decimal(5), clock), Place(ticket=3, turn=0), "session")  # type: ignore[arg-type]
+    one = Waiting(Broken(), "table", clock)
+    for _ in range(3):
+        one.refused()
+        assert 1000 <= one.turn - clock.now <= 10_000
+        clock.now = one.turn
+        assert one.looks() == "InvokeAgent"
 
 
 @pytest.mark.parametrize("given", [None, [], "line", {"line": 3}, {"line": {"ticket": 1}}, {"line": None}])

@@ -29,6 +29,8 @@ _ATTRIBUTES = {
 _NAMES = {"aria-labelledby", "class", "id", "role", "xmlns"}
 _FETCHES = re.compile(r"url|\\", re.IGNORECASE)
 """What stands in a value that names something elsewhere, as a gradient does, perhaps by an escape of CSS."""
+_BREAKS = re.compile(r"[\t\n\r]")
+"""What XML reads as a space in an attribute, unless it was escaped."""
 
 
 def redrawn(svg: str) -> str:
@@ -75,7 +77,7 @@ class _Drawing:
         self._open.append(tag)
         if tag != "style":
             kept = "".join(
-                f' {name}="{html(value)}"'
+                f' {name}="{html(_BREAKS.sub(" ", value))}"'
                 for name, value in attributes.items()
                 if name in _ATTRIBUTES and (name in _NAMES or not _FETCHES.search(value))
             )
