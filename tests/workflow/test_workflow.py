@@ -554,19 +554,24 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
             "InvokeAgent": session(),
         }.items()
     }
-    refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
-    for name in ("StandInLine", "EvaluateTurn", "MoveLine"):
-        runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
     watching = ("InvokeAgent, invoked", "CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly", "MarkFailed")
     for name in watching:
         session_id = session()
-        stack.client("lambda").invoke(
-            FunctionName=stack.outputs[Output.INVOKER],
-            Payload=json.dumps({"session_id": session_id, "detail": WAITS}).encode(),
+        given = json.dumps({"session_id": session_id, "detail": WAITS}).encode()
+        # While sessions of other tests wait in line, who comes first is refused.
+        until(
+            lambda given=given: (
+                "FunctionError"
+                not in stack.client("lambda").invoke(FunctionName=stack.outputs[Output.INVOKER], Payload=given)
+            )
         )
         process_of(deployment, session_id)
         error = GAVE_UP if name == "MarkFailed" else {"code": "UnknownStatus", "message": ""}
         runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
+    # Last: who comes first goes behind them.
+    refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
+    for name in ("StandInLine", "EvaluateTurn", "MoveLine"):
+        runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
     ended = ("StopAgent", "HowItEnded")
     for name in ended:
         session_id = session(Status.COMPLETED)
