@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from benchmarks.walk import START, evaluated, iso
+from benchmarks.walk import START, caught, chosen, evaluated, iso
 from vigil.errors import AgentError, AgentQuotaExceeded, AgentThrottled
 from vigil.invoker import admit
 from vigil.line import LINE, MOVE, Line, Place
@@ -152,16 +152,14 @@ class Crowd:
 
             follow = state
             if state["Type"] == "Choice":
-                otherwise = {"Next": state.get("Default"), "Assign": state.get("Assign", {})}
-                follow = next((c for c in state["Choices"] if value(c["Condition"])), otherwise)
+                follow = chosen(state, value)
             elif state["Type"] == "Wait":
                 yield value(state["Seconds"])
             elif state["Type"] == "Task":
                 error = yield from self._task(state, session, value, states)
                 if error:
-                    caught = (c for c in state["Catch"] if {error, "States.ALL"} & set(c["ErrorEquals"]))
                     states["errorOutput"] = {"Error": error, "Cause": "refused"}
-                    follow = next(caught)
+                    follow = caught(state, error)
             elif state["Type"] == "Fail":
                 session.error = value(state["Error"])
             variables |= value(follow.get("Assign", {}))

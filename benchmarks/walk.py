@@ -130,7 +130,7 @@ def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | No
 
     follow = state
     if state["Type"] == "Choice":
-        follow = next((c for c in state["Choices"] if value(c["Condition"])), {"Next": state.get("Default")})
+        follow = chosen(state, value)
     elif state["Type"] == "Wait":
         done.seconds = life.later(done.seconds, value(state["Seconds"]))
     elif state["Type"] == "Task":
@@ -145,10 +145,21 @@ def _step(state: dict[str, Any], life: Life, done: Walk, given: Any) -> str | No
             states["result"] = {"Item": life.item(done.seconds)}
         done.events.append(outcome)
         if outcome in ERRORS:
-            follow = next(c for c in state["Catch"] if ERRORS[outcome] in c["ErrorEquals"])
+            follow = caught(state, ERRORS[outcome])
     done.variables |= value(follow.get("Assign", {}))
     following: str | None = follow.get("Next")
     return following
+
+
+def chosen(choice: dict[str, Any], value: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the rule that a Choice follows, by the values of its conditions; without one, what it does by default."""
+    otherwise = {"Next": choice.get("Default"), "Assign": choice.get("Assign", {})}
+    return next((rule for rule in choice["Choices"] if value(rule["Condition"])), otherwise)
+
+
+def caught(task: dict[str, Any], error: str) -> dict[str, Any]:
+    """Return the part of a Task's Catch that takes ``error``."""
+    return next(part for part in task["Catch"] if {error, "States.ALL"} & set(part["ErrorEquals"]))
 
 
 def _await_token(timeout: float, life: Life, done: Walk) -> str:

@@ -159,7 +159,13 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
     # Those that took a ticket in the moments before it begins have their turns before its first.
     moved = f"($millis() + ($line.refusals > 1 ? {pause} : 1000 + {AHEAD} * {shortest_step}))"
     waits_by_itself = f"{{% $merge([$line, {{'refused': false, 'turn': $millis() + 1000 + {pause}}}]) %}}"
-    line_key = {"PK": {"S": LINE}, "SK": {"S": LINE}}
+    line_item = {"TableName": table_name, "Key": {"PK": {"S": LINE}, "SK": {"S": LINE}}}
+    update_line = {
+        "Type": "Task",
+        "TimeoutSeconds": DYNAMODB_SECONDS,
+        "Resource": "arn:aws:states:::dynamodb:updateItem",
+        "Retry": retry_hanging_dynamodb,
+    }
     waiting = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
     asleep = f"($max([{safety}, {shortest}]) + {ASLEEP_BEATS} * {heartbeat})"
     patience = f"(($seen.sign = '' ? {FIRST_CHECK_BEATS} : {LOST_BEATS}) * {heartbeat})"
@@ -279,18 +285,14 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Next": "CheckStatus",
         },
         "StandInLine": {
-            "Type": "Task",
-            "TimeoutSeconds": DYNAMODB_SECONDS,
-            "Resource": "arn:aws:states:::dynamodb:updateItem",
+            **update_line,
             "Arguments": {
-                "TableName": table_name,
-                "Key": line_key,
+                **line_item,
                 # Takes a ticket, or none if it has one, and reads how the line stands.
                 "UpdateExpression": "ADD issued :tickets",
                 "ExpressionAttributeValues": {":tickets": {"N": "{% $line.ticket = 0 ? '1' : '0' %}"}},
                 "ReturnValues": "ALL_NEW",
             },
-            "Retry": retry_hanging_dynamodb,
             "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "EvaluateTurn"}],
             "Assign": {
                 "line": (
@@ -331,12 +333,9 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
             "Default": "WaitForChange",
         },
         "MoveLine": {
-            "Type": "Task",
-            "TimeoutSeconds": DYNAMODB_SECONDS,
-            "Resource": "arn:aws:states:::dynamodb:updateItem",
+            **update_line,
             "Arguments": {
-                "TableName": table_name,
-                "Key": line_key,
+                **line_item,
                 "UpdateExpression": MOVE,
                 "ConditionExpression": UNMOVED,
                 "ExpressionAttributeNames": MOVED,
@@ -352,7 +351,6 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     ":seen": {"N": "{% $string($line.at) %}"},
                 },
             },
-            "Retry": retry_hanging_dynamodb,
             "Catch": [
                 {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "Next": "StandInLine"},
                 {

@@ -329,7 +329,7 @@ def aws_errors() -> Iterator[None]:
     """Turn botocore's errors into AwsUnavailable with one line that says what to do."""
     try:
         yield
-    # ValueError: an endpoint or setting that is none. ResponseParserError: the answer of something that is not AWS.
+    # ValueError: an endpoint or setting is invalid. ResponseParserError: something that is not AWS answered.
     except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
         name = type(error).__name__
         advice = {

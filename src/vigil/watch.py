@@ -82,7 +82,8 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
         yield from sorted(moments, key=lambda moment: moment.at)
         if history.ended:
             end = how_it_ended(history.end, record.session)
-            yield Outcome(session_id, *end, history.execution_arn, history.seconds, record.usage)
+            usage = record.session.usage if record.session else None
+            yield Outcome(session_id, *end, history.execution_arn, history.seconds, usage)
             return
         time.sleep(poll_seconds)
 
@@ -180,7 +181,6 @@ class _Record:
         self.status: str | None = None
         self.waits: object = None
         self.session: Session | None = None
-        self.usage: Usage | None = None
         self.is_open = False
 
     def read(self) -> list[Moment]:
@@ -190,7 +190,7 @@ class _Record:
         self.waits = found.waits
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
-            self.session, self.usage = session, session.usage
+            self.session = session
             if session.status != self.status:
                 self.status = session.status
                 moments.append(Moment(_moment(session.status_since), "session", session.status))

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.walk import evaluated
+from benchmarks.walk import caught, chosen, evaluated
 from vigil.errors import AgentThrottled
 from vigil.invoker import await_turn
 from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, Line, Place
@@ -55,10 +55,10 @@ class Waiting:
 
     def refused(self) -> "Waiting":
         """Be refused, and wait."""
-        (caught,) = (c for c in states()["InvokeAgent"]["Catch"] if "AgentThrottled" in c["ErrorEquals"])
+        refusal = caught(states()["InvokeAgent"], "AgentThrottled")
         given = {"errorOutput": {"Error": "AgentThrottled", "Cause": '{"errorMessage": "not now"}'}}
-        self.line = self._value(caught["Assign"]["line"], given)
-        assert self.go_on(caught["Next"]) == "WaitForChange"
+        self.line = self._value(refusal["Assign"]["line"], given)
+        assert self.go_on(refusal["Next"]) == "WaitForChange"
         return self
 
     def looks(self) -> str:
@@ -71,15 +71,13 @@ class Waiting:
             state, given = states()[name], dict[str, Any]()
             follow = state
             if state["Type"] == "Choice":
-                otherwise = {"Next": state["Default"], "Assign": state.get("Assign", {})}
-                follow = next((c for c in state["Choices"] if self._value(c["Condition"], {})), otherwise)
+                follow = chosen(state, lambda condition: self._value(condition, {}))
             else:
                 arguments = self._value(state["Arguments"], {})
                 try:
                     given["result"] = self._client.update_item(**{**arguments, "TableName": self._table})
                 except ClientError as error:
-                    kinds = {f"DynamoDB.{error.response['Error']['Code']}", "States.ALL"}
-                    follow = next(c for c in state["Catch"] if kinds & set(c["ErrorEquals"]))
+                    follow = caught(state, f"DynamoDB.{error.response['Error']['Code']}")
             self.line = self._value(follow.get("Assign", {}), given).get("line", self.line)
             name = follow["Next"]
         return name

@@ -61,7 +61,7 @@ def failed(workflow: Workflow, arn: str, session_id: str) -> Failure:
     assert session.error is not None
     assert (execution["status"], session.status) == ("FAILED", Status.FAILED)
     assert execution["error"] == session.error.code
-    # The session is named, and once, whoever wrote the message.
+    # The message names the session exactly once, whichever part wrote it.
     about = f"session {session_id}: "
     assert execution["cause"] == about + session.error.message.removeprefix(about)
     return session.error
