@@ -103,7 +103,7 @@ class Crowd:
         self.seconds = seconds
         self.now = 0.0
         self.table = Table()
-        self.line = Line(self.table, Decimal(pace), now=self._millis)  # type: ignore[arg-type]
+        self.line = Line(self.table, Decimal(pace))  # type: ignore[arg-type]
         self.functions = 0
         self.running = 0
         self.most_running = 0
@@ -178,7 +178,8 @@ class Crowd:
         else:
             yield self.random.uniform(0.005, 0.05)
             if arguments.get("Key", {}).get("PK") == {"S": LINE}:
-                values = {name: int(value["N"]) for name, value in arguments["ExpressionAttributeValues"].items()}
+                given = arguments["ExpressionAttributeValues"]
+                values = {name: int(value["N"]) for name, value in given.items() if "N" in value}
                 try:
                     item = self.table.update_item(arguments["UpdateExpression"], values)["Attributes"]
                 except ClientError:
@@ -239,7 +240,7 @@ class Table:
         """Return the item, if it exists."""
         return {"Item": self.item} if self.item else {}
 
-    def update_item(self, UpdateExpression: str, ExpressionAttributeValues: dict[str, int], **_: Any) -> dict[str, Any]:
+    def update_item(self, UpdateExpression: str, ExpressionAttributeValues: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Change the item."""
         values = ExpressionAttributeValues
         if UpdateExpression == "ADD issued :tickets":

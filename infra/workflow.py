@@ -17,7 +17,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.parameters import Timing
 from infra.trust import trusted
-from vigil.line import AHEAD, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, MOVE, MOVED, SLOWER, UNMOVED
+from vigil.line import AHEAD, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, MOVE, MOVED, SELDOM, SLOWER, UNMOVED
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
@@ -143,6 +143,9 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "code": "InvalidDetail",
         "message": "the event's detail is nested too deeply, or has a number too large, to be read",
     }
+    from_acceptance = (
+        "{% $line.refusals > 0 ? $deadline + $millis() - $toMillis($states.context.Execution.StartTime) : $deadline %}"
+    )
     in_line = f"$status = '{Status.INITIATED}' and $line.turn > 0"
     # An execution of AWS has 25,000 events at most.
     look_in_line = f"$max([{safety}, {WAITING_SECONDS // 1500}])"
@@ -257,7 +260,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "Payload": {
                     "session_id": "{% $session_id %}",
                     "detail": "{% $detail %}",
-                    "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}"},
+                    "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}", "now": "{% $millis() %}"},
                 },
             },
             # Safe to repeat: the runtime starts one worker a session and answers a second invocation so.
@@ -276,10 +279,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 # It may have been tried for minutes: the agent's first sign of life is awaited from now on.
                 "seen": begun["seen"],
                 # Nor is it the session's time that it waited in line.
-                "deadline": (
-                    "{% $line.turn > 0"
-                    " ? $deadline + $millis() - $toMillis($states.context.Execution.StartTime) : $deadline %}"
-                ),
+                "deadline": from_acceptance,
                 "line": begun["line"],
             },
             "Next": "CheckStatus",
@@ -293,15 +293,24 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 "ExpressionAttributeValues": {":tickets": {"N": "{% $line.ticket = 0 ? '1' : '0' %}"}},
                 "ReturnValues": "ALL_NEW",
             },
-            "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "EvaluateTurn"}],
+            "Catch": [
+                {
+                    "ErrorEquals": ["States.ALL"],
+                    "Assign": {"line": "{% $merge([$line, {'refused': false}]) %}"},
+                    "Next": "EvaluateTurn",
+                }
+            ],
             "Assign": {
                 "line": (
                     "{% ($item := $states.result.Attributes;"
-                    " $ticket := $line.ticket = 0 ? $number($item.issued.N) : $line.ticket;"
+                    # The item may have been deleted while it waited.
+                    " $issued := $number($item.issued.N);"
+                    " $ticket := $line.ticket = 0 or $line.ticket > $issued ? $issued : $line.ticket;"
                     " $at := $exists($item.at.N) ? $number($item.at.N) : 0;"
                     f" $step := $exists($item.step.N) ? $number($item.step.N) : {shortest_step};"
                     " $number := $exists($item.number.N) ? $number($item.number.N) : $ticket;"
                     " $merge([$line, {'ticket': $ticket, 'at': $at, 'step': $step,"
+                    " 'refusals': $line.ticket = 0 ? 1 : $line.refusals,"
                     " 'turn': $at + ($ticket - $number) * $step}])) %}"
                 )
             },
@@ -322,12 +331,14 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 },
             ],
             "Assign": {
-                # A line that was slowed down may go faster again: it looks twice as often as it would need.
+                # A line that was slowed down may go faster again: it looks twice as often as it would need, but not so
+                # often that the day's looks would be more events than an execution may have.
                 "line": (
                     "{% $merge([$line, {'refused': false, 'turn': $line.refused"
                     " ? ($line.turn > $millis() ? $line.turn : $millis() + 1000 + $floor(1000 * $random()))"
                     f" : $line.step > {shortest_step} and $line.turn > $millis() + 4000"
-                    " ? $floor(($line.turn + $millis()) / 2) : $line.turn}]) %}"
+                    f" ? $min([$line.turn, $max([$floor(($line.turn + $millis()) / 2), $millis() + {SELDOM}])])"
+                    " : $line.turn}]) %}"
                 )
             },
             "Default": "WaitForChange",
@@ -344,15 +355,21 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     ":number": {"N": "{% $string($line.ticket) %}"},
                     ":step": {
                         "N": (
-                            f"{{% $string($line.refusals > 1 ? $min([{LONGEST_STEP}, $floor({SLOWER} * $line.step)])"
-                            f" : {shortest_step}) %}}"
+                            f"{{% $string($line.refusals > 1 ? $max([{shortest_step},"
+                            f" $min([{LONGEST_STEP}, $ceil({SLOWER} * $line.step)])]) : {shortest_step}) %}}"
                         )
                     },
                     ":seen": {"N": "{% $string($line.at) %}"},
+                    ":n": {"S": "N"},
                 },
             },
             "Catch": [
-                {"ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"], "Next": "StandInLine"},
+                {
+                    # Somebody else has just moved it: look in a second, and not at once, if the item is damaged.
+                    "ErrorEquals": ["DynamoDB.ConditionalCheckFailedException"],
+                    "Assign": {"line": "{% $merge([$line, {'refused': false, 'turn': $millis() + 1000}]) %}"},
+                    "Next": "WaitForChange",
+                },
                 {
                     "ErrorEquals": ["States.ALL"],
                     "Assign": {"line": waits_by_itself},
@@ -410,6 +427,12 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                 {"Condition": "{% $foreign %}", "Assign": {"error": duplicate}, "Next": "SessionFailed"},
                 {"Condition": f"{{% $status = '{Status.COMPLETED}' %}}", "Next": "StopAgent"},
                 {"Condition": f"{{% $status = '{Status.FAILED}' %}}", "Next": "StopAgent"},
+                {
+                    # AgentCore took it, and its answer was lost before a later call was refused.
+                    "Condition": f"{{% $status = '{Status.BUSY}' and $line.refusals > 0 %}}",
+                    "Assign": {"deadline": from_acceptance, "line": begun["line"]},
+                    "Next": "WaitForChange",
+                },
                 {
                     "Condition": (
                         f"{{% {in_line} and $millis() >="

@@ -85,17 +85,18 @@ def await_turn(line: Line, place: Place, session_id: str) -> None:
     """
     try:
         admit(line, place, session_id)
-    except (BotoCoreError, ClientError) as error:
+    # The last three: its item is damaged.
+    except (BotoCoreError, ClientError, ArithmeticError, TypeError, ValueError) as error:
         logger.warning("the line cannot be read: %s", _one_line(error))
     # A waiting execution counts whole seconds. The turns are spread over each.
-    time.sleep(min(1.0, max(0.0, place.turn / 1000 - time.time())))
+    time.sleep(min(1.0, max(0.0, (place.turn - place.now) / 1000)))
 
 
 def admit(line: Line, place: Place, session_id: str) -> None:
     """Keep the line's pace with a session whose turn it is; raise AgentThrottled for one before which others wait."""
     if place.ticket:
-        line.keep_pace(place.ticket)
-    elif not line.is_empty():
+        line.keep_pace(place.ticket, place.now)
+    elif not line.is_empty(place.now):
         raise AgentThrottled(f"session {session_id}: other sessions wait in line before it")
 
 

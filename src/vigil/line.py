@@ -6,7 +6,7 @@ in which others wait, and lets a line that was slowed down go faster again.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 LINE = "LINE"
 """Key of the item. No session id is as short."""
-MOVE, UNMOVED = "SET #at = :at, #number = :number, #step = :step", "attribute_not_exists(#at) OR #at = :seen"
+MOVE = "SET #at = :at, #number = :number, #step = :step"
+UNMOVED = "attribute_not_exists(#at) OR #at = :seen OR NOT attribute_type(#at, :n)"
 MOVED = {"#at": "at", "#number": "number", "#step": "step"}
 """How the line is moved, unless it has moved since it was seen."""
 LOAD = 0.95
@@ -31,14 +32,18 @@ LATE = 2000
 AHEAD = 25
 """Tickets before that of the session that begins a line."""
 LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
+SELDOM = 90_000
+"""Sessions in a line that was slowed down look no more often, if their turn is later."""
 
 
 @dataclass(frozen=True)
 class Place:
     """A session's ticket and its turn, in milliseconds since 1970; both are 0 if it does not wait."""
 
-    ticket: int = 0
-    turn: int = 0
+    ticket: int
+    turn: int
+    now: int
+    """By the clock of the workflow, by which the turns are: Lambda's may be another."""
 
     @classmethod
     def from_event(cls, event: object) -> "Place":
@@ -46,9 +51,9 @@ class Place:
         try:
             given = event["line"]  # type: ignore[index]
             # JSON knows no difference between 5 and 5.0.
-            return cls(int(given["ticket"]), int(given["turn"]))
-        except (KeyError, TypeError, ValueError):
-            return cls()
+            return cls(int(given["ticket"]), int(given["turn"]), int(given["now"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return cls(0, 0, int(1000 * time.time()))
 
 
 @dataclass(frozen=True)
@@ -72,29 +77,29 @@ class _Item:
 class Line:
     """The line of a stack that may start ``starts_per_second``. Raises botocore's errors."""
 
-    def __init__(
-        self,
-        table: "Table",
-        starts_per_second: Decimal,
-        now: Callable[[], float] = lambda: 1000 * time.time(),
-    ) -> None:
+    def __init__(self, table: "Table", starts_per_second: Decimal) -> None:
         self._table = table
         self._shortest = int(1000 / (LOAD * float(starts_per_second)))
-        self._now = now
 
-    def is_empty(self) -> bool:
+    def is_empty(self, now: float) -> bool:
         """Whether nobody waits whose turn is still to come."""
         item = self._read()
-        return item.turn(item.issued) <= self._now()
+        if item.step and now - item.at >= RECOVERY:
+            # Perhaps nobody comes any more whose turn it is: they were stopped.
+            self._recover(item, item.number + int((now - item.at) // item.step), now)
+        return item.turn(item.issued) <= now
 
-    def keep_pace(self, ticket: int) -> None:
+    def keep_pace(self, ticket: int, now: float) -> None:
         """Keep the line's pace right, now that it is the turn of ``ticket``."""
-        item, now = self._read(), self._now()
-        turn = item.turn(ticket)
-        if turn < now - LATE and ticket > item.number:
+        item = self._read()
+        if item.turn(ticket) < now - LATE and ticket > item.number:
             self._move(item, ticket, now, item.step)
-        elif item.step > self._shortest and (ticket - item.number >= AFTER or now - item.at >= RECOVERY):
-            self._move(item, ticket, turn, max(self._shortest, int(item.step * FASTER)))
+        else:
+            self._recover(item, ticket, now)
+
+    def _recover(self, item: _Item, ticket: int, now: float) -> None:
+        if item.step > self._shortest and (ticket - item.number >= AFTER or now - item.at >= RECOVERY):
+            self._move(item, ticket, item.turn(ticket), max(self._shortest, int(item.step * FASTER)))
 
     def _read(self) -> _Item:
         return _Item.of(self._table.get_item(Key={"PK": LINE, "SK": LINE}, ConsistentRead=True).get("Item", {}))
@@ -107,7 +112,10 @@ class Line:
                 UpdateExpression=MOVE,
                 ConditionExpression=UNMOVED,
                 ExpressionAttributeNames=MOVED,
-                ExpressionAttributeValues={":at": int(at), ":number": ticket, ":step": step, ":seen": seen.at},
+                ExpressionAttributeValues={
+                    **{":at": int(at), ":number": ticket, ":step": step, ":seen": seen.at},
+                    ":n": "N",
+                },
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":

@@ -1,9 +1,11 @@
 """The line in which sessions wait: the workflow's states and the invoker's look, on a table and by their own clock."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import cache
+from math import ceil
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,7 +96,7 @@ def clock() -> Clock:
 @pytest.fixture
 def line(table: Any, clock: Clock) -> Iterator[Line]:
     """A line of five a second, in which nobody waits."""
-    yield Line(table, Decimal(5), clock)
+    yield Line(table, Decimal(5))
     table.delete_item(Key={"PK": LINE, "SK": LINE})
 
 
@@ -113,9 +115,9 @@ def queue(embedded: LocalStack, table: Any, line: Line, clock: Clock) -> Queue:
     return Queue(embedded.client("dynamodb"), table.name, clock)
 
 
-def test_who_comes_to_an_empty_line_need_not_wait(line: Line) -> None:
-    assert line.is_empty()
-    await_turn(line, Place(), "session")
+def test_who_comes_to_an_empty_line_need_not_wait(line: Line, clock: Clock) -> None:
+    assert line.is_empty(clock.now)
+    await_turn(line, Place(0, 0, clock.now), "session")
 
 
 def test_those_that_are_refused_get_turns_at_a_steady_pace_in_their_order(queue: Queue, clock: Clock) -> None:
@@ -130,17 +132,17 @@ def test_those_that_are_refused_get_turns_at_a_steady_pace_in_their_order(queue:
         assert one.looks() == "InvokeAgent"
 
 
-def test_who_comes_while_others_wait_goes_to_the_end(line: Line, queue: Queue) -> None:
+def test_who_comes_while_others_wait_goes_to_the_end(line: Line, queue: Queue, clock: Clock) -> None:
     last = queue.joined(3)[-1]
     with pytest.raises(AgentThrottled, match="session s: other sessions wait in line before it"):
-        await_turn(line, Place(), "s")
+        await_turn(line, Place(0, 0, clock.now), "s")
     assert queue.new().refused().turn == last.turn + STEP
 
 
 def test_the_line_begins_anew_when_nobody_has_waited_for_a_while(line: Line, queue: Queue, clock: Clock) -> None:
     queue.joined(3)
     clock.now += 3_600_000
-    assert line.is_empty()
+    assert line.is_empty(clock.now)
     assert [one.turn - clock.now for one in queue.joined(3)] == [FIRST, FIRST + STEP, FIRST + 2 * STEP]
 
 
@@ -174,7 +176,7 @@ def test_when_it_is_refused_again_all_wait_with_it_in_the_same_order_and_more_sl
     assert waiting[0].turn == clock.now + 1000
     for one in waiting[1:]:
         one.looks()
-    assert [one.turn - waiting[0].turn for one in waiting] == [i * int(STEP * 1.5) for i in range(5)]
+    assert [one.turn - waiting[0].turn for one in waiting] == [i * ceil(STEP * 1.5) for i in range(5)]
 
 
 def test_of_those_that_are_refused_at_the_same_time_one_moves_the_line(queue: Queue, clock: Clock) -> None:
@@ -212,9 +214,9 @@ def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, queue:
         # It looks more often than once, since the line may go faster.
         while one.looks() != "InvokeAgent":
             clock.now = max(clock.now + 1, one.turn)
-        line.keep_pace(int(one.line["ticket"]))
+        line.keep_pace(int(one.line["ticket"]), clock.now)
         steps.append(line._read().step)
-    assert steps[0] == int(STEP * 1.5)
+    assert steps[0] == ceil(STEP * 1.5)
     assert steps[-1] == STEP
     assert steps.count(steps[0]) <= AFTER + 1
 
@@ -222,7 +224,7 @@ def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, queue:
 def test_who_comes_late_does_not_let_all_behind_it_in_at_once(line: Line, queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(30)
     clock.now = waiting[20].turn + LATE + 500
-    line.keep_pace(int(waiting[20].line["ticket"]))
+    line.keep_pace(int(waiting[20].line["ticket"]), clock.now)
     for number, one in enumerate(waiting[21:], start=1):
         one.looks()
         assert one.turn == clock.now + number * STEP
@@ -262,7 +264,7 @@ def test_a_line_that_cannot_be_reached_holds_nobody_up_for_longer_than_by_itself
         def __getattr__(self, name: str) -> Any:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
 
-    await_turn(Line(Broken(), Decimal(5), clock), Place(ticket=3, turn=0), "session")  # type: ignore[arg-type]
+    await_turn(Line(Broken(), Decimal(5)), Place(3, 0, clock.now), "session")  # type: ignore[arg-type]
     one = Waiting(Broken(), "table", clock)
     for _ in range(3):
         one.refused()
@@ -273,4 +275,55 @@ def test_a_line_that_cannot_be_reached_holds_nobody_up_for_longer_than_by_itself
 
 @pytest.mark.parametrize("given", [None, [], "line", {"line": 3}, {"line": {"ticket": 1}}, {"line": None}])
 def test_what_is_no_place_is_the_place_of_one_that_comes_first(given: object) -> None:
-    assert Place.from_event(given) == Place()
+    place = Place.from_event(given)
+    assert (place.ticket, place.turn) == (0, 0)
+    assert abs(place.now / 1000 - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"at": "soon"}, {"issued": "many"}, {"step": "long", "number": []}, {"at": 1, "number": 10**30, "step": 10**30}],
+)
+def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
+    table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
+) -> None:
+    waiting = queue.joined(2)
+    table.put_item(Item={**table.get_item(Key={"PK": LINE, "SK": LINE})["Item"], **damage})
+    try:
+        await_turn(line, Place(1, 0, clock.now), "session")
+        await_turn(line, Place(0, 0, clock.now), "session")
+    except AgentThrottled:
+        # Somebody may still wait in it.
+        pass
+    for _ in range(3):
+        waiting[0].refused()
+        clock.now += 2000
+
+
+def test_a_line_that_was_deleted_holds_nobody_up(table: Any, queue: Queue, clock: Clock) -> None:
+    waiting = queue.joined(30)
+    table.delete_item(Key={"PK": LINE, "SK": LINE})
+    assert waiting[-1].looks() == "InvokeAgent"
+    queue.joined(2)
+    assert waiting[-2].refused().turn <= clock.now + 10_000
+
+
+def test_a_slow_line_of_which_all_were_stopped_goes_faster_for_who_comes(
+    line: Line, queue: Queue, clock: Clock
+) -> None:
+    one = queue.joined(400)[0]
+    for _ in range(12):
+        clock.now = one.turn
+        one.refused()
+    seconds = 0
+    while not line.is_empty(clock.now):
+        clock.now += 11_000
+        seconds += 11
+    # By its step alone it would be 400 times 10 s.
+    assert seconds < 600
+
+
+def test_the_first_ticket_after_many_refusals_begins_a_line_like_any_other(queue: Queue) -> None:
+    one = queue.new()
+    one.line |= {"refusals": 8}
+    assert one.refused().line["refusals"] == 1
