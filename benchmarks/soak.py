@@ -25,6 +25,13 @@ from vigil.session import Session, Status
 LANES = 4
 AT_MOST = 1800  # seconds
 SAMPLE_SECONDS = 1.0
+PARTS = {
+    "embedded AWS": "vigil.local.server",
+    "functions": "ministack-lambda",
+    "agents": "vigil.local.processes",
+    "this benchmark": "benchmarks.soak",
+}
+"""The parts of a stack, and what the command line of their processes says."""
 
 
 @dataclass
@@ -41,6 +48,8 @@ class Soak:
     """When the agent of each session began its phase."""
     peak: int
     """Most memory that all processes had together, in bytes."""
+    cpu: Counter[str]
+    """CPU time that each part used, in seconds."""
 
     @property
     def lost(self) -> int:
@@ -80,19 +89,22 @@ class Bench:
                 self._until(lambda: (session := self._session(session_id)) and session.terminal, 0.3)
 
         before = self._executions()
+        used = cpu_of_tree(os.getpid())
         with peak_memory() as peak:
             began = time.monotonic()
             with ThreadPoolExecutor(LANES) as pool:
                 list(pool.map(one, range(count)))
             self._until(lambda: len(self._executions() - before) >= count and not self._executions("RUNNING"), 0.5)
             seconds = time.monotonic() - began
+        cpu = cpu_of_tree(os.getpid())
+        cpu.subtract(used)
         executions = [self._sfn.describe_execution(executionArn=arn) for arn in self._executions() - before]
         ids = {_session_id(execution) for execution in executions} | set(triggered)
         sessions = {i: session for i in ids if (session := self._session(i))}
         busy_at = {
             i: task.started_at for i in sessions for task in self._deployment.journal.tasks(i) if task.started_at
         }
-        return Soak(name, triggered, seconds, executions, sessions, busy_at, peak[0])
+        return Soak(name, triggered, seconds, executions, sessions, busy_at, peak[0], cpu)
 
     def _until(self, condition: Callable[[], object], pause: float) -> None:
         """Wait until ``condition`` is true; what is not so after a long time is lost, and counted so."""
@@ -137,19 +149,38 @@ def peak_memory() -> Iterator[list[int]]:
 
 def memory_of_tree(root: int) -> int:
     """Return the proportional set sizes of ``root`` and all its descendants: pages that they share count once."""
+    total = 0
+    for pid in _tree(root):
+        with suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def cpu_of_tree(root: int) -> Counter[str]:
+    """Return the CPU seconds of each part of the tree of ``root``, with those of its children that have ended."""
+    used: Counter[str] = Counter()
+    for pid in _tree(root):
+        with suppress(OSError, StopIteration):
+            command = Path(f"/proc/{pid}/cmdline").read_text()
+            part = next(part for part, sign in PARTS.items() if sign in command)
+            # utime, stime, cutime and cstime of proc(5), without the first two fields.
+            ticks = map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[11:15])
+            used[part] += sum(ticks) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
+def _tree(root: int) -> list[int]:
+    """Return ``root`` and all its descendants."""
     children: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             parent = status.read_text().rpartition(") ")[2].split()[1]
             children.setdefault(int(parent), []).append(int(status.parent.name))
-    total, ahead = 0, [root]
-    while ahead:
-        pid = ahead.pop()
-        ahead += children.get(pid, [])
-        with suppress(OSError, StopIteration):
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            total += 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total
+    tree = [root]
+    for pid in tree:
+        tree += children.get(pid, [])
+    return tree
 
 
 def main() -> int:
@@ -179,6 +210,20 @@ def main() -> int:
                 soak.strays,
                 *(f"{percentile(soak.busy_after, share):.1f} s" for share in (0.5, 0.95)),
                 f"{soak.peak / 2**20:,.0f} MiB",
+            )
+            for soak in soaks
+        ),
+    )
+    report.table(
+        ("CPU time of a session, in ms", "all", *PARTS, "of all cores"),
+        (
+            (
+                soak.name,
+                *(
+                    f"{1000 * seconds / len(soak.triggered):.0f}"
+                    for seconds in (soak.cpu.total(), *(soak.cpu[part] for part in PARTS))
+                ),
+                f"{soak.cpu.total() / soak.seconds / (os.cpu_count() or 1):.0%}",
             )
             for soak in soaks
         ),

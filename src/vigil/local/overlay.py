@@ -30,8 +30,8 @@ from vigil.local.gate import by_root
 
 MENDED_VERSION = "1.5.33"
 EXPRESSION_MILLISECONDS = 60_000
-FUNCTIONS = 16
-"""How many Lambda functions run at once."""
+FUNCTIONS = 4
+"""How many Lambda functions run at once. Each is a process, and its start takes as long as the work of two sessions."""
 FUNCTION_SECONDS = 30
 """How long an invocation waits for one of them to end; less than the workflow waits for it."""
 NO_SUCH_SESSION = "no such runtime session"
