@@ -121,7 +121,12 @@ def main() -> int:
     arguments = parser.parse_args()
     report = Report("bursts")
     report.say(machine())
-    rows = [run(arguments.run), *(simulated(burst) for burst in BURSTS if burst.events <= arguments.at_most)]
+    rows = [run(arguments.run)]
+    for burst in BURSTS:
+        # It takes long; say how far it is.
+        print(*rows[-1], sep=" | ", file=sys.stderr)
+        if burst.events <= arguments.at_most:
+            rows.append(simulated(burst))
     columns = "ideal", "all begun", "displaced", "calls of AgentCore", "of the invoker", "transitions", "lost"
     report.table(("Events at once", *columns), rows)
     if arguments.write:

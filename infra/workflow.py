@@ -17,7 +17,7 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.parameters import Timing
 from infra.trust import trusted
-from vigil.line import AHEAD, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, MOVE, MOVED, SELDOM, SLOWER, UNMOVED
+from vigil.line import AHEAD, LATEST, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, MOVE, MOVED, SELDOM, SLOWER, UNMOVED
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
@@ -309,9 +309,11 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     " $at := $exists($item.at.N) ? $number($item.at.N) : 0;"
                     f" $step := $exists($item.step.N) ? $number($item.step.N) : {shortest_step};"
                     " $number := $exists($item.number.N) ? $number($item.number.N) : $ticket;"
-                    " $merge([$line, {'ticket': $ticket, 'at': $at, 'step': $step,"
+                    # Or it is damaged: then its turn has come.
+                    f" $lost := $at > $millis() + {LATEST};"
+                    " $merge([$line, {'ticket': $ticket, 'at': $lost ? 0 : $at, 'step': $step,"
                     " 'refusals': $line.ticket = 0 ? 1 : $line.refusals,"
-                    " 'turn': $at + ($ticket - $number) * $step}])) %}"
+                    f" 'turn': $lost or $step > {LONGEST_STEP} ? 0 : $at + ($ticket - $number) * $step}}])) %}}"
                 )
             },
             "Next": "EvaluateTurn",
@@ -360,6 +362,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                         )
                     },
                     ":seen": {"N": "{% $string($line.at) %}"},
+                    ":latest": {"N": f"{{% $string($millis() + {LATEST}) %}}"},
                     ":n": {"S": "N"},
                 },
             },

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 LINE = "LINE"
 """Key of the item. No session id is as short."""
 MOVE = "SET #at = :at, #number = :number, #step = :step"
-UNMOVED = "attribute_not_exists(#at) OR #at = :seen OR NOT attribute_type(#at, :n)"
+UNMOVED = "attribute_not_exists(#at) OR #at = :seen OR #at > :latest OR NOT attribute_type(#at, :n)"
 MOVED = {"#at": "at", "#number": "number", "#step": "step"}
 """How the line is moved, unless it has moved since it was seen."""
+LATEST = 600_000
+"""The line is never moved so many milliseconds ahead. An item that says so is damaged."""
 LOAD = 0.95
 """Share of the starts that AgentCore allows which the line makes use of."""
-SLOWER, FASTER = 1.5, 0.8
+SLOWER, FASTER = 1.25, 0.8
 """What a refusal makes of the time between two turns; and what AFTER turns, or RECOVERY, without a refusal do."""
 AFTER, RECOVERY = 25, 10_000
 LATE = 2000
@@ -67,15 +69,19 @@ class _Item:
     """Milliseconds between two turns."""
 
     @classmethod
-    def of(cls, item: Mapping[str, Any]) -> "_Item":
-        return cls(**{name: int(item.get(name, 0)) for name in cls.__dataclass_fields__})
+    def of(cls, item: Mapping[str, Any], now: float) -> "_Item":
+        """Read the table's item; raises ValueError, ArithmeticError or TypeError if it is damaged."""
+        read = cls(**{name: int(item.get(name, 0)) for name in cls.__dataclass_fields__})
+        if read.at > now + LATEST or read.step > LONGEST_STEP:
+            raise ValueError(f"the item of the line is damaged: {read}")
+        return read
 
     def turn(self, ticket: int) -> int:
         return self.at + (ticket - self.number) * self.step
 
 
 class Line:
-    """The line of a stack that may start ``starts_per_second``. Raises botocore's errors."""
+    """The line of a stack that may start ``starts_per_second``. Raises botocore's errors, and those of ``_Item``."""
 
     def __init__(self, table: "Table", starts_per_second: Decimal) -> None:
         self._table = table
@@ -83,7 +89,7 @@ class Line:
 
     def is_empty(self, now: float) -> bool:
         """Whether nobody waits whose turn is still to come."""
-        item = self._read()
+        item = self._read(now)
         if item.step and now - item.at >= RECOVERY:
             # Perhaps nobody comes any more whose turn it is: they were stopped.
             self._recover(item, item.number + int((now - item.at) // item.step), now)
@@ -91,7 +97,7 @@ class Line:
 
     def keep_pace(self, ticket: int, now: float) -> None:
         """Keep the line's pace right, now that it is the turn of ``ticket``."""
-        item = self._read()
+        item = self._read(now)
         if item.turn(ticket) < now - LATE and ticket > item.number:
             self._move(item, ticket, now, item.step)
         else:
@@ -101,8 +107,9 @@ class Line:
         if item.step > self._shortest and (ticket - item.number >= AFTER or now - item.at >= RECOVERY):
             self._move(item, ticket, item.turn(ticket), max(self._shortest, int(item.step * FASTER)))
 
-    def _read(self) -> _Item:
-        return _Item.of(self._table.get_item(Key={"PK": LINE, "SK": LINE}, ConsistentRead=True).get("Item", {}))
+    def _read(self, now: float) -> _Item:
+        read = self._table.get_item(Key={"PK": LINE, "SK": LINE}, ConsistentRead=True)
+        return _Item.of(read.get("Item", {}), now)
 
     def _move(self, seen: _Item, ticket: int, at: float, step: int) -> None:
         """Give ``ticket`` its turn ``at`` that time, unless the line has moved since it was ``seen``."""
@@ -114,7 +121,7 @@ class Line:
                 ExpressionAttributeNames=MOVED,
                 ExpressionAttributeValues={
                     **{":at": int(at), ":number": ticket, ":step": step, ":seen": seen.at},
-                    ":n": "N",
+                    **{":latest": int(at) + LATEST, ":n": "N"},
                 },
             )
         except ClientError as error:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from benchmarks.walk import caught, chosen, evaluated
 from vigil.errors import AgentThrottled
 from vigil.invoker import await_turn
-from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, Line, Place
+from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER, Line, Place
 from vigil.local.stack import LocalStack
 
 STEP = int(1000 / (LOAD * 5))
@@ -176,7 +176,7 @@ def test_when_it_is_refused_again_all_wait_with_it_in_the_same_order_and_more_sl
     assert waiting[0].turn == clock.now + 1000
     for one in waiting[1:]:
         one.looks()
-    assert [one.turn - waiting[0].turn for one in waiting] == [i * ceil(STEP * 1.5) for i in range(5)]
+    assert [one.turn - waiting[0].turn for one in waiting] == [i * ceil(STEP * SLOWER) for i in range(5)]
 
 
 def test_of_those_that_are_refused_at_the_same_time_one_moves_the_line(queue: Queue, clock: Clock) -> None:
@@ -190,7 +190,7 @@ def test_of_those_that_are_refused_at_the_same_time_one_moves_the_line(queue: Qu
     turns = sorted(one.turn for one in waiting)
     assert turns[0] > clock.now
     # Slowed down once, and not eight times.
-    assert turns[-1] <= clock.now + 2000 + 8 * STEP * 1.5
+    assert turns[-1] <= clock.now + 2000 + 8 * STEP * SLOWER
 
 
 def test_a_line_that_is_refused_again_and_again_waits_longer_each_time(queue: Queue, clock: Clock) -> None:
@@ -215,8 +215,8 @@ def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, queue:
         while one.looks() != "InvokeAgent":
             clock.now = max(clock.now + 1, one.turn)
         line.keep_pace(int(one.line["ticket"]), clock.now)
-        steps.append(line._read().step)
-    assert steps[0] == ceil(STEP * 1.5)
+        steps.append(line._read(clock.now).step)
+    assert steps[0] == ceil(STEP * SLOWER)
     assert steps[-1] == STEP
     assert steps.count(steps[0]) <= AFTER + 1
 
@@ -282,7 +282,14 @@ def test_what_is_no_place_is_the_place_of_one_that_comes_first(given: object) ->
 
 @pytest.mark.parametrize(
     "damage",
-    [{"at": "soon"}, {"issued": "many"}, {"step": "long", "number": []}, {"at": 1, "number": 10**30, "step": 10**30}],
+    [
+        {"at": "soon"},
+        {"at": 10**16},
+        {"issued": "many"},
+        {"step": "long", "number": []},
+        {"step": 10**12, "number": 0},
+        {"at": 1, "number": 10**30, "step": 10**30},
+    ],
 )
 def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
@@ -298,6 +305,53 @@ def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
     for _ in range(3):
         waiting[0].refused()
         clock.now += 2000
+    assert waiting[0].turn <= clock.now + FIRST
+    # Those that had turns already are not held up either.
+    until = clock.now + LONGEST_STEP + FIRST
+    while waiting[1].looks() != "InvokeAgent":
+        clock.now = max(clock.now + 1, waiting[1].turn)
+        assert clock.now <= until
+
+
+@pytest.mark.parametrize("damage", [{"at": 10**16}, {"step": 10**12, "number": 0}])
+def test_a_line_that_would_never_be_empty_again_is_damaged_and_sends_nobody_to_its_end(
+    table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
+) -> None:
+    queue.joined(2)
+    table.put_item(Item={**table.get_item(Key={"PK": LINE, "SK": LINE})["Item"], **damage})
+    await_turn(line, Place(0, 0, clock.now), "session")
+
+
+def test_a_session_in_a_slow_line_looks_twice_as_often_as_it_would_need_but_not_more_than_every_90_s(
+    table: Any, queue: Queue, clock: Clock
+) -> None:
+    table.put_item(Item={"PK": LINE, "SK": LINE, "issued": 500, "number": 0, "at": clock.now, "step": 1000})
+    for ticket, ahead in ((400, 200_000), (100, SELDOM), (50, 50_000)):
+        one = queue.new()
+        one.line |= {"ticket": ticket, "refusals": 1}
+        assert one.looks() == "WaitForChange"
+        assert one.turn - clock.now == ahead
+
+
+def test_a_turn_is_awaited_by_the_clock_of_the_workflow(monkeypatch: pytest.MonkeyPatch, line: Line) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("vigil.invoker.time.sleep", slept.append)
+    await_turn(line, Place(1, 5_400, 5_000), "session")
+    await_turn(line, Place(1, 4_000, 5_000), "session")
+    assert slept == [0.4, 0]
+
+
+def test_a_session_that_began_though_it_was_refused_waits_in_line_no_more(queue: Queue, clock: Clock) -> None:
+    (one,) = queue.joined(1)
+    began = "1970-01-01T00:00:00.000Z"
+    variables = {"line": one.line, "status": "BUSY", "foreign": False, "deadline": 1_000, "seen": {"still": 0}}
+    given = {"context": {"Execution": {"StartTime": began}}}
+    rule = chosen(states()["EvaluateStatus"], lambda node: evaluated(node, given, variables, clock))
+    assert rule["Next"] == "WaitForChange"
+    told = evaluated(rule["Assign"], given, variables, clock)
+    assert (told["line"]["turn"], told["line"]["refusals"]) == (0, 0)
+    # It has all its time from now on.
+    assert told["deadline"] == clock.now + 1_000
 
 
 def test_a_line_that_was_deleted_holds_nobody_up(table: Any, queue: Queue, clock: Clock) -> None:
