@@ -116,7 +116,10 @@ def _name_lambda_errors() -> None:
 
 
 def _name_lambda_throttling() -> None:
-    """AWS calls a throttled Lambda task Lambda.TooManyRequestsException; ministack calls it Lambda.Unknown."""
+    """AWS calls a throttled Lambda task Lambda.TooManyRequestsException; ministack calls it Lambda.Unknown.
+
+    The cause is a sentence on AWS; ministack gives the answer of the service.
+    """
     call_lambda = stepfunctions._call_lambda
 
     def call(function: str, event: Any) -> Any:
@@ -125,6 +128,7 @@ def _name_lambda_throttling() -> None:
         except stepfunctions._ExecutionError as error:
             if error.error == "Lambda.Unknown" and "TooManyRequestsException" in error.cause:
                 error.error = "Lambda.TooManyRequestsException"
+                error.cause = json.loads(error.cause)["message"]
             raise
 
     stepfunctions._call_lambda = call

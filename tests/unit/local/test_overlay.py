@@ -218,6 +218,7 @@ def test_a_throttled_function_has_the_name_that_lambda_gives_it(
     embedded.client("lambda").put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
     caught = json.loads(run(role(("lambda:InvokeFunction", function)), invoke_function(function, {}))["output"])
     assert caught["Error"] == "Lambda.TooManyRequestsException"
+    assert caught["Cause"].startswith("Rate Exceeded")
 
 
 # How executions go on, and end
