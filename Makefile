@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # jsii (CDK) and the CDK CLI must find the Node of the virtual environment, not the machine's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Many processes start, and without bytecode each compiles for seconds what it imports, as in most container images.
+unexport PYTHONDONTWRITEBYTECODE
 
 $(BIN)/.installed: requirements/dev.txt requirements/uv.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vigil needs Python 3.11 or later; set PYTHON=/path/to/python3")'
