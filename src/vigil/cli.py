@@ -24,9 +24,18 @@ from typer.exceptions import TyperException
 
 from vigil.artifacts import Artifacts
 from vigil.deployment import Deployment
-from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidDetail, InvalidInput, LocalStackError, VigilError
+from vigil.errors import (
+    AwsUnavailable,
+    EnvironmentProblem,
+    InvalidArtifact,
+    InvalidDetail,
+    InvalidInput,
+    LocalStackError,
+    VigilError,
+)
 from vigil.extras import require_extras
-from vigil.folder import claimed, write
+from vigil.folder import Save, claimed, prepare, write
+from vigil.local import AGENT_LOG
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import DEFAULT_AGENT, MAX_SESSION_SECONDS, require
@@ -73,8 +82,20 @@ OF_ANOTHER_STACK = {
 }
 """Codes of the error that a key of another stack is unknown."""
 
-Out = Annotated[Path, typer.Option(help="Folder for the report, its charts and the findings.")]
+SAVED = (*RENDERED, AGENT_LOG)
+"""All files that ``vigil run`` may save of a session."""
 
+
+def _folder(given: str | Path) -> Path:
+    # Path("") is the current folder.
+    if not str(given):
+        raise typer.BadParameter("it must name a folder in which you may create files, such as '.'")
+    return Path(given)
+
+
+Out = Annotated[
+    Path, typer.Option(parser=_folder, metavar="<path>", help="Folder for the report, its charts and the findings.")
+]
 
 LOCAL_AWS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -159,38 +180,41 @@ def run(
     given = _detail(detail, regions, days, functions)
     if not local:
         _refuse(context, "agent", "model", "agent_env")
-        with claimed(out):
-            _run(Deployment(), given, out)
+        with claimed(out, SAVED) as save:
+            _run(Deployment(), given, out, save)
         return
     require_extras("cli", "local", "infra")
-    from vigil.local import AGENT_LOG
     from vigil.local.stack import LocalStack
 
     environment = _agent_environment(agent, model, agent_env)
     _check_detail(given, environment.get(Env.AGENT, DEFAULT_AGENT))
     with ExitStack() as stopping:
-        stopping.enter_context(claimed(out))
+        save = stopping.enter_context(claimed(out, SAVED))
         with _steps() as progress:
             stack = stopping.enter_context(LocalStack.start(agent_environment=environment, progress=progress))
         try:
-            _run(Deployment(stack.session()), given, out, stays=False)
+            _run(Deployment(stack.session()), given, out, save, stays=False)
         except AwsUnavailable as error:
             raise LocalStackError(stack.how_it_died() or str(error)) from error
         finally:
             # It goes with the stack, whose only session this was.
             if stack.agent_log.exists():
-                write(out, {AGENT_LOG: visible(stack.agent_log.read_text(encoding="utf-8", errors="replace"))})
+                save({AGENT_LOG: visible(stack.agent_log.read_text(encoding="utf-8", errors="replace"))})
                 console.say(f"the agent's log: {out / AGENT_LOG}")
 
 
-def _run(deployment: Deployment, detail: Any, out: Path, *, stays: bool = True) -> None:
+def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: bool = True) -> None:
     session_id = deployment.trigger(detail)
     console.print(f"session [bold]{session_id}[/]")
     with _interruption(session_id) if stays else nullcontext():
         outcome = _watch(deployment, session_id)
-    if outcome.completed:
-        _save_report(deployment, session_id, out)
-    _conclude(outcome)
+    try:
+        if outcome.completed:
+            _save_report(deployment, session_id, out, save, stays=stays)
+        else:
+            save({})
+    finally:
+        _conclude(outcome)
 
 
 @contextmanager
@@ -241,7 +265,8 @@ def _conclude(outcome: Outcome) -> None:
     raise typer.Exit(1)
 
 
-def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
+def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save, *, stays: bool) -> None:
+    """Save the session's report and print its summary; all of it if it was not saved and cannot be read again."""
     from vigil.costs.page import readable_markdown, render_page
 
     artifacts = deployment.artifacts(session_id)
@@ -253,13 +278,20 @@ def _save_report(deployment: Deployment, session_id: str, out: Path) -> None:
             texts = {FINDINGS: _findings(artifacts), **texts}
         except InvalidArtifact as error:
             errors.say(f"left out: {error}", style="red")
-    # Of the session before this one, nothing must stay beside this one's report.
-    write(out, texts, instead_of=RENDERED)
+    try:
+        save(texts)
+        problem = None
+    except EnvironmentProblem as error:
+        problem = error
     # The report's part before its second section is its summary.
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
-    console.write_markdown(head)
+    console.write_markdown(head if stays or problem is None else report)
     console.rule()
+    if problem:
+        again = f"`vigil report {session_id}` prints the report" if stays else "the report stands above, whole"
+        errors.say(f"vigil: {problem}; {again}", style="red")
+        raise typer.Exit(1)
     console.say(f"full report: {out / REPORT}")
     console.say(f"as a page{' with charts' if svgs else ''}: {out / PAGE}")
 
@@ -457,7 +489,9 @@ def report(
     ] = None,
     findings: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
-    out: Annotated[Path, typer.Option(help="Folder for the file that --open saves.")] = Path("out"),
+    out: Annotated[
+        Path, typer.Option(parser=_folder, metavar="<path>", help="Folder for the file that --open saves.")
+    ] = Path("out"),
 ) -> None:
     """Print a session's report."""
     deployment = Deployment()
@@ -468,7 +502,7 @@ def report(
         console.write(text)
         return
     path = out / f"{session_id}.{form}"
-    out.mkdir(parents=True, exist_ok=True)
+    prepare(out)
     write(out, {path.name: text})
     opened = webbrowser.open(path.resolve().as_uri())
     console.say(f"opened {path}" if opened else f"no browser was found to open {path} with")

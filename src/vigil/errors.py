@@ -26,7 +26,7 @@
     │   └── AgentStopped        the agent's environment was shut down
     ├── WorkflowEnded           the workflow ended before the session did
     ├── StoppedByOperator       somebody ran `vigil stop`
-    └── EnvironmentProblem      what is around us: AWS, credentials, the stack, ports
+    └── EnvironmentProblem      what is around us: AWS, credentials, the stack, ports, the disk
         ├── StackNotDeployed
         ├── AwsUnavailable
         └── LocalStackError
@@ -175,7 +175,7 @@ class StoppedByOperator(VigilError):
 
 
 class EnvironmentProblem(VigilError):
-    """What is around us: AWS, credentials, the stack, ports."""
+    """What is around us: AWS, credentials, the stack, ports, the disk."""
 
 
 class StackNotDeployed(EnvironmentProblem):

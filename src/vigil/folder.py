@@ -2,31 +2,53 @@
 
 import fcntl
 import os
-from collections.abc import Collection, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
-from vigil.errors import InvalidInput
+from vigil.errors import EnvironmentProblem, InvalidInput
+
+Save = Callable[[Mapping[str, str]], None]
+"""Saves texts by the names of their files."""
+
+
+def prepare(folder: Path) -> None:
+    """Make ``folder`` if it is not there. Raises InvalidInput if no file can be made in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new = _temporary(folder)
+        new.touch(exist_ok=False)
+        new.unlink()
+    except OSError as error:
+        reason = "it is not a folder" if isinstance(error, FileExistsError) else error.strerror
+        raise InvalidInput(
+            f"--out {folder} cannot be used: {reason}; it must name a folder in which you may create files"
+        ) from error
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Hold ``folder``, made if it is not there, until this is left.
+def claimed(folder: Path, names: Collection[str] = ()) -> Iterator[Save]:
+    """Hold ``folder``, made if it is not there, until this is left; yields what saves texts in it, by ``write``.
 
-    Raises InvalidInput if another command holds it, and OSError if no file can be made in it: before there is
-    something to save.
+    What it saves replaces all files ``names`` that were there before, also those that it does not write anew, so that
+    the folder never holds files of two commands. Raises InvalidInput if another command holds the folder, or if no file
+    can be made in it: before there is something to save.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    prepare(folder)
+    saved: set[str] = set()
+
+    def save(texts: Mapping[str, str]) -> None:
+        write(folder, texts, instead_of=set(names) - saved)
+        saved.update(texts)
+
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InvalidInput(f"another command saves its files in {folder}; name another folder with --out") from None
-        with NamedTemporaryFile(dir=folder):
-            pass
-        yield
+        yield save
     finally:
         os.close(held)
 
@@ -34,20 +56,27 @@ def claimed(folder: Path) -> Iterator[None]:
 def write(folder: Path, texts: Mapping[str, str], instead_of: Collection[str] = ()) -> None:
     """Save each text under its name, and remove the files ``instead_of`` which they are; only once all are written.
 
-    Raises OSError, with all that was there as it was, if there is no room for them.
+    The umask decides who may read them. Raises EnvironmentProblem, with all that was there as it was, if there is no
+    room for them.
     """
-    written: dict[str, str] = {}
+    written: dict[str, Path] = {}
     try:
         for name, text in texts.items():
             # A new file of a name that nobody can foresee, in place of the one that stands there, even if it is a link.
-            with NamedTemporaryFile("w", encoding="utf-8", newline="\n", dir=folder, delete=False) as file:
-                written[name] = file.name
+            written[name] = _temporary(folder)
+            with written[name].open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
         for name in set(instead_of) - set(texts):
             (folder / name).unlink(missing_ok=True)
         for name in texts:
             os.replace(written[name], folder / name)
+    except OSError as error:
+        raise EnvironmentProblem(f"{folder / name} was not saved: {error.strerror}") from error
     finally:
         for temporary in written.values():
             with suppress(FileNotFoundError):
-                os.unlink(temporary)
+                temporary.unlink()
+
+
+def _temporary(folder: Path) -> Path:
+    return folder / f".{secrets.token_hex(8)}.tmp"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import BIN, Workflow, command, until
 from vigil.deployment import Deployment
+from vigil.local import AGENT_LOG
 from vigil.local.stack import LocalStack
 from vigil.names import FINDINGS, PAGE, RENDERED, REPORT
 from vigil.session import Status
@@ -268,7 +269,7 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
         (["run", "--agent-env", "HOME"], "--agent-env is for --local"),
         (["local", "up", "--agent", "nothing"], "the agent nothing cannot be used"),
         (["local", "up", "--agent", "examples.hello_agent:no"], "has no attribute 'no'"),
-        (["run", "--out", "/dev/null/x"], "Not a directory: '/dev/null/x'"),
+        (["run", "--out", "/dev/null/x"], "--out /dev/null/x cannot be used: Not a directory"),
         (["show", "nonsense"], "session_id must be 33 to 100 letters, digits or '-', not 'nonsense'"),
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
         (["watch", "#"], "session_id must be 33 to 100 letters"),
@@ -319,11 +320,29 @@ def test_other_peoples_text_is_shown_as_it_is(stack: LocalStack) -> None:
 
 
 def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
-    for name in RENDERED:
+    for name in (*RENDERED, AGENT_LOG, "mine"):
         (tmp_path / name).write_text("{}")
     assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
-    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE}
+    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "mine"}
     assert "<h1>Hello</h1>" in (tmp_path / PAGE).read_text()
+    assert command(stack, "vigil", "run", "--detail", FAILING, "--out", str(tmp_path)).returncode == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_a_report_that_cannot_be_saved_is_summed_up_all_the_same_and_can_be_got_again(
+    stack: LocalStack, tmp_path: Path
+) -> None:
+    # No file may get longer than this: a write fails as one to a full disk does.
+    run = f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}"
+    done = command(stack, "/bin/sh", "-c", run)
+    assert done.returncode == 1
+    assert "# Hello" in done.stdout
+    assert "COMPLETED after" in done.stdout
+    session_id = done.stdout.split()[1]
+    again = f"`vigil report {session_id}` prints the report"
+    assert done.stderr == f"vigil: {tmp_path / PAGE} was not saved: File too large; {again}\n"
+    assert list(tmp_path.iterdir()) == []
+    assert command(stack, "vigil", "report", session_id).stdout == "# Hello"
 
 
 def test_the_detail_that_the_agent_refuses_is_told_when_the_session_is_watched(stack: LocalStack) -> None:

@@ -1,12 +1,13 @@
 """What a command saves on this machine is there whole or not at all, and nobody else's."""
 
+import os
 import resource
 from pathlib import Path
 
 import pytest
 
 from tests.support import command
-from vigil.errors import InvalidInput
+from vigil.errors import EnvironmentProblem, InvalidInput
 from vigil.folder import claimed, write
 
 
@@ -25,11 +26,44 @@ def test_without_room_for_all_files_everything_stays_as_it_was(tmp_path: Path) -
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
         # Python ignores SIGXFSZ: the write fails as one to a full disk does.
-        with pytest.raises(OSError, match="File too large"):
+        with pytest.raises(EnvironmentProblem, match=f"^{tmp_path}/b was not saved: File too large$"):
             write(tmp_path, {"a": "new", "b": "x" * 100_000}, instead_of=("a", "b", "stale"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "stale": "old"}
+
+
+def test_a_name_that_a_folder_has_is_told_by_that_name(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(EnvironmentProblem, match=f"^{tmp_path}/a was not saved: Is a directory$"):
+        write(tmp_path, {"a": "new"})
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_the_umask_decides_who_may_read_what_is_saved(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write(tmp_path, {"a": "new"})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
+def test_what_a_command_saves_replaces_all_that_another_has_saved(tmp_path: Path) -> None:
+    names = ("report", "log")
+    for text in ("first", "second"):
+        with claimed(tmp_path, names) as save:
+            save({"report": text})
+            save({"log": text})
+            assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, text)
+    with claimed(tmp_path, names) as save:
+        assert len(list(tmp_path.iterdir())) == 2
+        save({"log": "third"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"log": "third"}
+    with claimed(tmp_path, names) as save:
+        save({})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_command_at_a_time_saves_its_files_in_a_folder(tmp_path: Path) -> None:
@@ -48,9 +82,18 @@ def test_one_command_at_a_time_saves_its_files_in_a_folder(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("words", [["run"], ["run", "--local"]])
-def test_a_folder_that_takes_no_file_is_told_before_anything_starts(words: list[str]) -> None:
-    done = command(None, "vigil", *words, "--out", "/proc")
-    assert done.returncode == 1
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("/proc", "--out /proc cannot be used: No such file or directory; it must name a folder in which you may"),
+        (__file__, f"--out {__file__} cannot be used: it is not a folder; it must name a folder in which you may"),
+        (f"{__file__}/x", f"--out {__file__}/x cannot be used: Not a directory; it must name a folder in which you"),
+        ("", "Invalid value for '--out': it must name a folder in which you may create files, such as '.'"),
+    ],
+)
+def test_a_folder_that_takes_no_file_is_told_before_anything_starts(words: list[str], out: str, said: str) -> None:
+    done = command(None, "vigil", *words, "--out", out)
+    assert done.returncode != 0
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    assert "/proc/" in done.stderr
+    assert said in done.stderr
