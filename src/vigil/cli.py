@@ -39,7 +39,7 @@ from vigil.local import AGENT_LOG
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
 from vigil.session import parse_status
 from vigil.settings import DEFAULT_AGENT, MAX_SESSION_SECONDS, require
-from vigil.terminal import Terminal, take_any_character
+from vigil.terminal import Terminal
 from vigil.text import one_line, quote, to_json, visible
 from vigil.watch import Moment, Outcome, await_end, watch
 
@@ -177,6 +177,7 @@ def run(
     agent_env: AgentEnv = None,
 ) -> None:
     """Start a session, watch it to its end and save its report."""
+    console.outlive_reader()
     given = _detail(detail, regions, days, functions)
     if not local:
         _refuse(context, "agent", "model", "agent_env")
@@ -347,6 +348,7 @@ def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
 @app.command("watch")
 def watch_command(session_id: str) -> None:
     """Show a session live until it ends; fails if the session fails."""
+    console.outlive_reader()
     deployment = Deployment()
     with _interruption(session_id):
         outcome = _watch(deployment, session_id)
@@ -674,22 +676,33 @@ def _steps() -> Iterator[Callable[[str], None]]:
 
 
 def main() -> None:
-    """Run the command line; what a user can cause ends in one line and status 1 or 2, an interruption in 130."""
+    """Run the command line; what a user can cause ends in one line and status 1 or 2, an interruption in 130.
+
+    A command whose reader closed the pipe ends in 141, but run and watch go on until the session has ended.
+    """
     for ending in (signal.SIGTERM, signal.SIGHUP):
         # As Ctrl-C, so that a local stack is taken down whoever asks; but nohup keeps its word.
         if signal.getsignal(ending) != signal.SIG_IGN:
             signal.signal(ending, signal.default_int_handler)
-    take_any_character()
+    console.take_over()
+    errors.take_over()
+    status = _run_command()
+    sys.exit((console.stream and console.stream.ending()) or status)
+
+
+def _run_command() -> int | None:
+    """Run the command and return its exit status."""
     try:
-        sys.exit(app(standalone_mode=False))
+        status: int | None = app(standalone_mode=False)
+        return status
     except TyperException as error:
         # What was typed is repeated in it; of a command without arguments, its help has been printed.
         if said := error.format_message():
             errors.say(f"vigil: {said}", style="red")
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (VigilError, OSError) as error:
         errors.say(f"vigil: {error}{_if_gone(error.__cause__)}", style="red")
-        sys.exit(1)
+        return 1
 
 
 def _if_gone(cause: BaseException | None) -> str:

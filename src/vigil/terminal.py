@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Iterable
+from io import BufferedWriter, FileIO, TextIOWrapper
+from signal import SIGPIPE
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -13,11 +15,56 @@ from rich.text import Text
 from vigil.text import one_line, visible
 
 
+class Stream(FileIO):
+    """Standard output or error; it drops everything after the first write that failed.
+
+    If the command cannot do without it, it also ends the command: with the status of a program that SIGPIPE ended if
+    the reader closed the pipe, as `head` does, and otherwise with one line and status 1.
+    """
+
+    def __init__(self, descriptor: int, *, needed: bool) -> None:
+        super().__init__(descriptor, "w", closefd=False)
+        self.needed = needed
+        self.error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write ``data`` and return how many of its bytes need not be written any more."""
+        if self.error is None:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self.error = error
+                if self.needed:
+                    # An OSError would reach rich or typer, which exit with 1 when a pipe is closed.
+                    raise SystemExit(self.ending()) from error
+        return memoryview(data).nbytes
+
+    def ending(self) -> int | str | None:
+        """Return what to exit with because of a failed write: a status, one line, or None for what the command says."""
+        if isinstance(self.error, BrokenPipeError):
+            return 128 + SIGPIPE if self.needed else None
+        return f"vigil: standard output cannot be written: {self.error.strerror}" if self.error else None
+
+
 class Terminal(Console):
     """A rich console that shows control characters as codes; a string is one line, whatever line breaks are in it."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+        self.stream: Stream | None = None
+
+    def take_over(self) -> None:
+        """Let all that this process prints here go through a Stream, what its encoding cannot show as an escape."""
+        name = "stderr" if self.stderr else "stdout"
+        if given := getattr(sys, name):  # None if the process was started without it
+            self.stream = Stream(given.fileno(), needed=not self.stderr)
+            buffer = BufferedWriter(self.stream)
+            setattr(sys, name, TextIOWrapper(buffer, given.encoding, "backslashreplace", line_buffering=True))
+
+    def outlive_reader(self) -> None:
+        """Go on when nothing can be printed any more: there is something to do beside printing."""
+        if self.stream:
+            self.stream.needed = False
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return the Text of a string, which may hold our own markup."""
@@ -53,10 +100,3 @@ class Terminal(Console):
         """Print text of several lines as it is, but for control characters."""
         self.file.write(visible(text))
         self.file.flush()
-
-
-def take_any_character() -> None:
-    """Let standard output and error show as an escape what their encoding cannot, instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import uuid
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from vigil.names import FINDINGS, PAGE, RENDERED, REPORT
 from vigil.session import Status
 
 HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
+PRINTS = '{"agent": "prints", "text": "mine"}'
+FULL = "vigil: standard output cannot be written: No space left on device"
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +148,57 @@ def test_a_profile_comes_instead_of_the_local_stack_and_its_keys(stack: LocalSta
     assert "127.0.0.1:9" in refused(stack, "vigil", "sessions", **there)
     elsewhere = command(stack, "vigil", "--aws-region", "eu-west-1", "sessions")
     assert "no stack Vigil" in elsewhere.stderr
+
+
+@pytest.fixture
+def unread() -> Iterator[int]:
+    """The end of a pipe whose reader has closed it, as `head` does when it has read enough."""
+    end, written = os.pipe()
+    os.close(end)
+    yield written
+    os.close(written)
+
+
+def printing(stack: LocalStack, output: int, *words: str) -> tuple[int, str]:
+    """Run a command that prints to ``output``; returns its exit status and what is on standard error."""
+    environment = {**os.environ, **stack.environment()}
+    done = subprocess.run([BIN / "vigil", *words], env=environment, stdout=output, stderr=subprocess.PIPE, text=True)
+    return done.returncode, done.stderr
+
+
+ALL_PRINT = [["-h"], ["run", "-h"], ["show"], ["show", "--json"], ["logs"], ["sessions"], ["report"], ["doctor"]]
+
+
+@pytest.mark.parametrize("words", ALL_PRINT, ids=" ".join)
+def test_a_command_that_nobody_reads_any_more_ends_as_by_sigpipe(
+    stack: LocalStack, greeted: str, unread: int, words: list[str]
+) -> None:
+    given = [*words, *([greeted] if words[0] in ("show", "report") else [])]
+    if words == ["logs"]:
+        given = ["logs", command(stack, "vigil", "trigger", "--detail", PRINTS).stdout.strip(), "--follow"]
+    assert printing(stack, unread, *given) == (141, "")
+
+
+@pytest.mark.parametrize("words", [["-h"], ["sessions"], ["trigger", "--detail", HELLO]], ids=" ".join)
+def test_a_full_disk_under_the_output_is_one_line_and_an_exit_status(stack: LocalStack, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert printing(stack, full.fileno(), *words) == (1, f"{FULL}\n")
+
+
+def test_a_session_that_nobody_reads_of_is_followed_to_its_end_and_its_report_saved(
+    stack: LocalStack, unread: int, tmp_path: Path
+) -> None:
+    assert printing(stack, unread, "run", "--detail", HELLO, "--out", str(tmp_path / "unread")) == (0, "")
+    assert (tmp_path / "unread" / REPORT).read_text() == "# Hello"
+    status, said = printing(stack, unread, "run", "--detail", FAILING)
+    assert (status, said.count("\n")) == (1, 1)
+    assert "AgentFailed" in said
+    session_id = said.split("session ")[1].split(":")[0]
+    assert printing(stack, unread, "watch", session_id) == (1, said)
+    with Path("/dev/full").open("w") as full:
+        ran = printing(stack, full.fileno(), "run", "--detail", HELLO, "--out", str(tmp_path / "full"))
+    assert ran == (1, f"{FULL}\n")
+    assert (tmp_path / "full" / REPORT).read_text() == "# Hello"
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
