@@ -3,6 +3,7 @@
 import aws_cdk as cdk
 from constructs import Construct
 
+from vigil.agent.models import PROVIDERS
 from vigil.names import Parameter
 from vigil.settings import (
     BUDGET_DOLLARS,
@@ -68,8 +69,9 @@ def model_id(scope: Construct) -> str:
         scope,
         Parameter.MODEL_ID,
         default=DEFAULT_MODEL,
-        allowed_pattern=rf"{_MODEL_ARN}|(?!arn:)[A-Za-z0-9.:/_-]{{1,256}}",
-        constraint_description="must be the id or the ARN of a foundation model or an inference profile",
+        allowed_pattern=rf"{_MODEL_ARN}|(?!arn:)(({'|'.join(PROVIDERS)})/[A-Za-z0-9.:/_-]+|[A-Za-z0-9.:_-]{{1,256}})",
+        constraint_description="must be the id or the ARN of a foundation model or an inference profile, or"
+        f" provider/model (providers: {', '.join(PROVIDERS)})",
         description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",
     ).value_as_string
 

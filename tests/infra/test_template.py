@@ -153,6 +153,7 @@ def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
     [
         (Parameter.MODEL_ID, "us.anthropic.claude-sonnet-4-6-v1:0", ""),
         (Parameter.MODEL_ID, "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro", "a b"),
+        (Parameter.MODEL_ID, "ollama/hf.co/someone/model", "foo/bar"),
         # The agent's role could not invoke these.
         (
             Parameter.MODEL_ID,

@@ -318,6 +318,11 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
             ["run", "--local", "--agent", "missing:x"],
             "the agent missing:x cannot be used: VIGIL_AGENT=missing:x is not",
         ),
+        (
+            ["run", "--local", "--model", "foo/bar"],
+            "provider/model (providers: anthropic, ollama, openai), not 'foo",
+        ),
+        (["local", "up", "--model", "foo/bar"], "--model, VIGIL_MODEL and ModelId take a Bedrock model id or ARN"),
         (["run", "--agent", "examples.hello_agent:hello_agent"], "--agent is for --local"),
         (["run", "--model", "x"], "--model is for --local"),
         (["run", "--agent-env", "HOME"], "--agent-env is for --local"),

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from vigil.agent.session import aws_session
 from vigil.errors import MissingSetting
-from vigil.names import Env
+from vigil.names import Env, Parameter
 from vigil.settings import PROGRESS_SECONDS, whole_number
 
 if TYPE_CHECKING:
@@ -47,14 +47,26 @@ WAITING = 0.9
 """The part of ProgressSeconds that waiting may take; the rest is left for the work around it."""
 
 
+def check_model(spec: str) -> None:
+    """Raise MissingSetting unless ``spec`` is a Bedrock model id or ARN, or ``provider/model-id`` of PROVIDERS."""
+    provider, _, model_id = spec.partition("/")
+    # A Bedrock model id has no slash, and an ARN has one.
+    if not (re.fullmatch(r"[A-Za-z0-9.:_-]+|arn:\S+", spec) or (provider in PROVIDERS and model_id)):
+        raise MissingSetting(
+            f"--model, {Env.MODEL} and {Parameter.MODEL_ID} take a Bedrock model id or ARN, or provider/model"
+            f" (providers: {', '.join(PROVIDERS)}), not {spec[:256]!r}"
+        )
+
+
 def make_model(spec: str, region: str) -> "Model":
     """Return the model that ``spec`` names: a Bedrock model id or ARN, or ``provider/model-id``.
 
     All attempts of a call end within the environment's ProgressSeconds, unless an answer goes on arriving, which is
-    progress. Raises MissingSetting if the provider's package is not installed.
+    progress. Raises MissingSetting as check_model does, and if the provider's package is not installed.
     """
+    check_model(spec)
     provider, _, model_id = spec.partition("/")
-    if provider not in _PROVIDERS or not model_id:
+    if provider not in PROVIDERS:
         # Not at the top: the command line and the embedded AWS need no more than the stand-in's name.
         from strands.models import BedrockModel
 
@@ -76,7 +88,7 @@ def make_model(spec: str, region: str) -> "Model":
         raise MissingSetting(
             f"{Env.MODEL}={spec} needs the package strands-agents[{provider}] in the agent's environment"
         ) from error
-    name, backoff, arguments = _PROVIDERS[provider]
+    name, backoff, arguments = PROVIDERS[provider]
     attempts, connect, answer = call_limits(_progress_seconds(), backoff)
     model: Model = getattr(module, name)(model_id=model_id, **arguments(attempts, connect + answer))
     return model
@@ -115,7 +127,7 @@ def _progress_seconds() -> int:
     return whole_number(os.environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS)
 
 
-_PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] = {
+PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] = {
     # Its client waits for as long as the answer's Retry-After says, up to 60 s.
     "anthropic": (
         "AnthropicModel",

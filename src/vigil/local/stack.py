@@ -23,7 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import STAND_IN, check_model
 from vigil.errors import LocalStackError, MissingSetting
 from vigil.local import AGENT_LOG, Secrets
 from vigil.local.deploy import PROJECT, deploy, synthesize
@@ -261,10 +261,12 @@ class LocalSession(boto3.Session):
 
 
 def check_agent(environment: Mapping[str, str]) -> None:
-    """Raise MissingSetting unless the agent that ``environment`` names, if it does, can be imported.
+    """Raise MissingSetting unless the model and the agent that ``environment`` names, if it does, can be used.
 
-    In a process with what the agent's own has, which takes some seconds: importing runs the agent's code.
+    The agent is imported in a process with what its own has, which takes some seconds: importing runs its code.
     """
+    if Env.MODEL in environment:
+        check_model(environment[Env.MODEL])
     if Env.AGENT not in environment:
         return
     path = environment[Env.AGENT]

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import socket
 import sys
 import threading
@@ -106,6 +107,13 @@ def test_another_provider_is_asked_for_the_model_and_a_bounded_answer(
         with pytest.raises(Exception, match="enough"):
             Agent(model=make_model(spec, "us-east-1"), callback_handler=None)("Hi")
     assert seen == [(path, spec.partition("/")[2], MAX_TOKENS)]
+
+
+@pytest.mark.parametrize("spec", ["", "foo/bar", "anthropic/", "/x", "a model", "Anthropic/claude-x"])
+def test_a_model_that_cannot_be_is_refused_with_what_can(spec: str) -> None:
+    said = "take a Bedrock model id or ARN, or provider/model (providers: anthropic, ollama, openai), not "
+    with pytest.raises(MissingSetting, match=re.escape(said + repr(spec))):
+        make_model(spec, "us-east-1")
 
 
 def test_a_provider_whose_package_is_missing_is_named_with_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
