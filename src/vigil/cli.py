@@ -14,16 +14,14 @@ from enum import StrEnum
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
-from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 from rich.markup import escape
 from rich.table import Column, Table
 from typer.exceptions import TyperException
 
 from vigil.artifacts import Artifacts
-from vigil.deployment import Deployment
+from vigil.deployment import Deployment, connection_advice, is_local
 from vigil.errors import (
     AwsUnavailable,
     EnvironmentProblem,
@@ -74,14 +72,6 @@ AgentEnv = Annotated[
 WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
 """States that a workflow passes again and again while its session runs."""
 
-OF_ANOTHER_STACK = {
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "InvalidAccessKeyId",
-    "InvalidSignatureException",
-}
-"""Codes of the error that a key of another stack is unknown."""
-
 SAVED = (*RENDERED, AGENT_LOG)
 """All files that ``vigil run`` may save of a session."""
 
@@ -131,18 +121,11 @@ def where(
     """Take what is for every command."""
     if profile:
         # All SDKs prefer keys of the environment to a profile of the environment.
-        for name in (*KEYS, *(LOCAL_AWS if _is_local(os.environ.get("AWS_ENDPOINT_URL", "")) else ())):
+        for name in (*KEYS, *(LOCAL_AWS if is_local(os.environ.get("AWS_ENDPOINT_URL", "")) else ())):
             os.environ.pop(name, None)
         os.environ["AWS_PROFILE"] = profile
     if aws_region:
         os.environ["AWS_REGION"] = aws_region
-
-
-def _is_local(endpoint: str) -> bool:
-    try:
-        return urlsplit(endpoint).hostname in ("127.0.0.1", "localhost")
-    except ValueError:
-        return False
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
@@ -701,20 +684,8 @@ def _run_command() -> int | None:
             errors.say(f"vigil: {said}", style="red")
         return error.exit_code
     except (VigilError, OSError) as error:
-        errors.say(f"vigil: {error}{_if_gone(error.__cause__)}", style="red")
+        errors.say(f"vigil: {'; '.join(filter(None, (str(error), connection_advice(error))))}", style="red")
         return 1
-
-
-def _if_gone(cause: BaseException | None) -> str:
-    """Return what it means that a client was refused so, if the local stack that it knew is not there any more."""
-    endpoint, what = os.environ.get("AWS_ENDPOINT_URL", ""), ""
-    if isinstance(cause, EndpointConnectionError | ConnectionClosedError):
-        endpoint, what = str(cause.kwargs["endpoint_url"]), "the local stack there is gone"
-    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in OF_ANOTHER_STACK:
-        what = "another local stack runs there, and the one of this shell is gone"
-    if not what or not _is_local(endpoint):
-        return ""
-    return f"; {what}, with its sessions: start one with `vigil local up`, and run `eval $(vigil local env)`"
 
 
 if __name__ == "__main__":

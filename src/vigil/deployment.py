@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, UnknownRegionError
+from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
 from vigil.agent_log import LATE_SECONDS, AgentLog, LogLine
@@ -42,6 +44,15 @@ _NAME = 80
 """Characters of an execution's name, of which an event's id needs 36."""
 _LISTING_SECONDS = 120
 """How long a message of the dead-letter queue is hidden from others while it is looked at."""
+
+
+_OF_ANOTHER_STACK = {
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "InvalidSignatureException",
+}
+"""Codes of the error that a key of another stack is unknown."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,13 @@ class Deployment:
         with aws_errors():
             # boto3 itself reads AWS_DEFAULT_REGION only; every other AWS SDK knows this one.
             self._session = session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+            try:
+                if region := self._session.region_name:
+                    self._session.get_partition_for_region(region)
+            except UnknownRegionError as error:
+                raise AwsUnavailable(
+                    f"AWS has no region {region!r}: set AWS_REGION, or --aws-region, to one such as us-east-1"
+                ) from error
         self._stack = stack or os.environ.get(Env.STACK) or STACK
 
     @cached_property
@@ -322,6 +340,31 @@ class Deployment:
         if answer["FailedEntryCount"]:
             raise AwsUnavailable(f"EventBridge refused the event: {entry.get('ErrorCode')} {entry.get('ErrorMessage')}")
         return str(entry["EventId"])
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether ``endpoint`` is on this machine, as a local stack's is."""
+    try:
+        return urlsplit(endpoint).hostname in ("127.0.0.1", "localhost")
+    except ValueError:
+        return False
+
+
+def connection_advice(error: Exception) -> str:
+    """Return what to do about ``error`` if no AWS could be reached, or the local stack is not the one of this shell."""
+    cause = error.__cause__
+    if isinstance(cause, NoConnection | ConnectionClosedError):
+        endpoint, what = str(cause.kwargs.get("endpoint_url")), "the local stack there is gone"
+        if not is_local(endpoint):
+            return "set AWS_REGION, or --aws-region, to a region that exists, such as us-east-1; look at the network"
+    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in _OF_ANOTHER_STACK:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+        what = "another local stack runs there, and the one of this shell is gone"
+        if not is_local(endpoint):
+            return ""
+    else:
+        return ""
+    return f"{what}, with its sessions: start one with `vigil local up`, and run `eval $(vigil local env)`"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 from vigil.agent_log import log_group
 from vigil.artifacts import PREFIX
-from vigil.deployment import Deployment, aws_errors
+from vigil.deployment import Deployment, aws_errors, connection_advice
 from vigil.errors import AwsUnavailable, SessionNotFound, StackNotDeployed
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output, Parameter
 from vigil.settings import DEFAULT_MODEL
@@ -94,7 +94,6 @@ _SIGN_IN = (
     "Sign in, such as by `aws sso login`, and set AWS_PROFILE and AWS_REGION."
     " A region that is not enabled in the account refuses valid credentials too"
 )
-_REACH = "Set AWS_REGION to a region that exists, such as us-east-1, and look at the network"
 _DEPLOY_AGAIN = "What was deleted by hand comes back only with a new stack: `make destroy`, then `make deploy`"
 _GRANT = "Have the policy changed by docs/permissions.md, which lists what each command needs"
 _ELSEWHERE = "If it is elsewhere, set AWS_PROFILE, AWS_REGION and VIGIL_STACK"
@@ -145,8 +144,8 @@ def examine(connect: Callable[[], Deployment], *, call_model: bool = True) -> Fi
             # STS would answer without a region too.
             caller = str(deployment.client("sts").get_caller_identity()["Arn"])
     except AwsUnavailable as error:
-        unreachable = isinstance(error.__cause__, NoConnection)
-        yield Finding(Status.PROBLEM, f"credentials or region: {error}", _REACH if unreachable else _SIGN_IN)
+        advice = connection_advice(error) or _SIGN_IN
+        yield Finding(Status.PROBLEM, f"credentials or region: {error}", advice[0].upper() + advice[1:])
         yield Finding(Status.NOT_CHECKED, "everything in the account: that needs credentials")
         return
     yield Finding(Status.OK, f"credentials: {caller}")

@@ -300,6 +300,7 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--aws-region", "mars-1", "sessions"], "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one"),
         (["trigger", "--detail", "[1]"], "detail must be a JSON object, not list"),
         (["trigger", "--detail", "{"], "--detail is not JSON"),
         (["trigger", "--detail", json.dumps({"x": "y" * 300_000})[:120_000] + '"}'], "at most 65536 are allowed"),
@@ -443,7 +444,9 @@ def test_a_session_whose_workflow_was_stopped_is_watched_to_the_end_that_is_reco
 def test_a_client_of_a_stack_that_is_gone_learns_that_another_answers(stack: LocalStack) -> None:
     done = command(stack, "vigil", "sessions", AWS_ACCESS_KEY_ID="AKIAOFTHEONEBEFORE00")
     assert done.returncode == 1
-    assert "another local stack runs there, and the one of this shell is gone, with its sessions" in done.stderr
+    said = "another local stack runs there, and the one of this shell is gone, with its sessions"
+    assert said in done.stderr
+    assert said[1:] in command(stack, "vigil", "doctor", AWS_ACCESS_KEY_ID="AKIAOFTHEONEBEFORE00").stdout
 
 
 def test_a_session_without_a_report_says_so(stack: LocalStack, workflow: Workflow) -> None:

@@ -30,6 +30,7 @@ ACTIONS = {
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
 }
 ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 # Called only if the session's record is late, or its event lost.
 RARELY = {
     "states:ListExecutions",
@@ -152,13 +153,16 @@ def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack:
         ({"AWS_PROFILE": "nope", "AWS_REGION": "us-east-1"}, "nope"),
         ({"AWS_REGION": "not a region"}, "not a region"),
         (
-            {
-                "AWS_REGION": "us-east-9",
-                "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
-                "AWS_ACCESS_KEY_ID": "x",
-                "AWS_SECRET_ACCESS_KEY": "x",
-            },
-            "Set AWS_REGION to a region that exists",
+            {"AWS_REGION": "mars-1"},
+            "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as",
+        ),
+        (
+            {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"},
+            "Set AWS_REGION, or --aws-region, to a region that exists",
+        ),
+        (
+            {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            "The local stack there is gone, with its sessions: start one with `vigil local up`",
         ),
     ],
 )
@@ -176,9 +180,8 @@ def test_an_environment_that_leads_nowhere_is_one_problem_and_the_rest_is_not_ch
 
 @pytest.mark.parametrize("name", ["doctor", "sessions"])
 def test_something_that_answers_and_is_not_aws_is_told_in_one_line(name: str) -> None:
-    keys = {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     with answering(200, "Please sign in") as address:
-        done = command(None, "vigil", name, AWS_ENDPOINT_URL=address, **keys)
+        done = command(None, "vigil", name, AWS_ENDPOINT_URL=address, AWS_REGION="us-east-1", **KEYS)
     assert done.returncode == 1
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if "Unable to parse response" in line]
     assert "Traceback" not in done.stderr
