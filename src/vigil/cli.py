@@ -8,8 +8,8 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from datetime import datetime
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -35,7 +35,7 @@ from vigil.extras import require_extras
 from vigil.folder import Save, claimed, prepare, write
 from vigil.local import AGENT_LOG
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
-from vigil.session import parse_status
+from vigil.session import iso, parse_status
 from vigil.settings import DEFAULT_AGENT, MAX_SESSION_SECONDS, require
 from vigil.terminal import Terminal
 from vigil.text import one_line, quote, to_json, visible
@@ -441,10 +441,14 @@ def show(session_id: str, as_json: AsJson = False) -> None:
             value = f"{value['code']}: {value['message']}"
         if name == "usage" and value:
             value = f"{session.usage}, {value['model']}"
+        if name == "expires_at" and value is not None:
+            # An agent's role may have written a number that is no moment.
+            with suppress(ValueError, OverflowError):
+                value = iso(datetime.fromtimestamp(value, UTC))
         if value is not None:
             _field(name, value)
     for task in tasks:
-        _field("phase", f"{task.number} {task.name}: {task.state.lower()} {task.message or ''}")
+        _field("phase", f"{task.number} {task.name} {task.outcome}")
 
 
 def _field(name: str, value: object) -> None:

@@ -167,6 +167,11 @@ class Task:
             message=_text_or_none(item.get("message")),
         )
 
+    @property
+    def outcome(self) -> str:
+        """Its state, and what its message says of it, for a person."""
+        return self.state.lower() + (f": {self.message}" if self.message else "")
+
     def ended_with(self, session: "Session") -> "Task":
         """Return the phase as it is once ``session`` has ended, which ends what ran."""
         if self.state != "RUNNING":
@@ -272,3 +277,9 @@ class Session:
         """When the session came to be in its status."""
         since: dict[str, str | None] = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
         return since.get(self.status, self.ended_at) or self.updated_at or self.start_time
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Each status that the session has had, in their order, and when it came to be in it."""
+        before = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
+        return {**{status: since for status, since in before.items() if since}, self.status: self.status_since}

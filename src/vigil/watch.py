@@ -176,6 +176,7 @@ class _Record:
         self._deployment = deployment
         self._session_id = session_id
         self._tasks: dict[tuple[int, str], str] = {}
+        self._statuses: set[str] = set()
         self._progress: str | None = None
         self._waiting_for: str | None = None
         self.status: str | None = None
@@ -191,9 +192,12 @@ class _Record:
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
             self.session = session
-            if session.status != self.status:
-                self.status = session.status
-                moments.append(Moment(_moment(session.status_since), "session", session.status))
+            self.status = session.status
+            for status, since in session.statuses.items():
+                # All that it has had: it may have been in two since the last look, and before the first.
+                if status not in self._statuses:
+                    self._statuses.add(status)
+                    moments.append(Moment(_moment(since), "session", status))
             if session.waiting_for and session.waiting_for != self._waiting_for:
                 self._waiting_for = session.waiting_for
                 moments.append(Moment(datetime.now(UTC), "session", f"waits: {session.waiting_for}"))
@@ -207,8 +211,8 @@ class _Record:
                 if key not in self._tasks:
                     moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
                 if task.state != "RUNNING":
-                    text = f"{task.name} {task.state.lower()}" + (f": {task.message}" if task.message else "")
-                    moments.append(Moment(_moment(task.ended_at or task.started_at), "phase", text))
+                    at = _moment(task.ended_at or task.started_at)
+                    moments.append(Moment(at, "phase", f"{task.name} {task.outcome}"))
                 self._tasks[key] = task.state
         return moments
 

@@ -14,7 +14,7 @@ from vigil.deployment import Deployment
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Output
-from vigil.session import Failure, Session, Status
+from vigil.session import Failure, Session, Status, iso
 from vigil.watch import ASK_SECONDS, MOST_ASK_SECONDS, Moment, Outcome, await_end, how_it_ended, watch
 
 NewSession = Callable[..., str]
@@ -84,7 +84,7 @@ def test_a_watcher_asks_step_functions_a_few_times_in_a_session_of_hours(world: 
     assert set(world.calls) == {"GetExecutionHistory"}
     # One every minute, and a few more after each look of the workflow.
     assert looks < len(world.calls) <= hours / MOST_ASK_SECONDS + 5 * looks
-    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["BUSY", "Wait", "FAILED"]
+    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["INITIATED", "BUSY", "Wait", "FAILED"]
     assert isinstance(outcome, Outcome)
     assert (outcome.completed, outcome.code, outcome.message) == (False, "Done", "")
 
@@ -124,8 +124,25 @@ def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: Wor
 
     world.deployment.stepfunctions.meta.events.register_first("before-call.sfn", end)
     *moments, outcome = watch(world.deployment, session_id)
-    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["BUSY", "COMPLETED", "Wait"]
+    assert [moment.text for moment in moments if isinstance(moment, Moment)] == [
+        "INITIATED",
+        "BUSY",
+        "COMPLETED",
+        "Wait",
+    ]
     assert isinstance(outcome, Outcome)
+
+
+def test_every_status_that_a_session_has_had_is_shown_when_it_began(world: World, journal: Journal) -> None:
+    session_id = world.new_session(Status.INITIATED, execution_arn=world.execution_arn)
+    journal.busy(session_id)
+    journal.complete(session_id, "s3://report")
+    world.stop()
+    *moments, _ = watch(world.deployment, session_id)
+    session = journal.get(session_id)
+    begun = {"INITIATED": session.start_time, "BUSY": session.busy_at, "COMPLETED": session.ended_at}
+    shown = {moment.text: iso(moment.at) for moment in moments if isinstance(moment, Moment)}
+    assert {name: at for name, at in shown.items() if name in begun} == begun
 
 
 def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
