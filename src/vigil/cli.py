@@ -21,7 +21,7 @@ from rich.table import Column, Table
 from typer.exceptions import TyperException
 
 from vigil.artifacts import Artifacts
-from vigil.deployment import Deployment, connection_advice, is_local
+from vigil.deployment import NO_REASON, Deployment, connection_advice, is_local
 from vigil.errors import (
     AwsUnavailable,
     EnvironmentProblem,
@@ -341,7 +341,7 @@ def watch_command(session_id: str) -> None:
 @app.command()
 def stop(
     session_id: str,
-    reason: Annotated[str, typer.Option(help="Why, for whoever looks at the session later.")] = "no reason was given",
+    reason: Annotated[str, typer.Option(help="Why, for whoever looks at the session later.")] = NO_REASON,
 ) -> None:
     """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
     deployment = Deployment()

@@ -46,6 +46,7 @@ _LISTING_SECONDS = 120
 """How long a message of the dead-letter queue is hidden from others while it is looked at."""
 
 
+NO_REASON = "no reason was given"
 _OF_ANOTHER_STACK = {
     "InvalidClientTokenId",
     "UnrecognizedClientException",
@@ -314,7 +315,7 @@ class Deployment:
         session = self.journal.get(session_id)
         if session.terminal:
             raise SessionEnded(f"session {session_id} has ended: {session.status}")
-        self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split())))
+        self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split()) or NO_REASON))
         self._stop_agent(session_id)
 
     def _stop_agent(self, session_id: str) -> None:

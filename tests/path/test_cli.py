@@ -136,7 +136,8 @@ def test_a_command_that_is_interrupted_says_that_the_session_goes_on(stack: Loca
     assert watching.returncode == 130
     line = f"session {session_id} goes on: `vigil watch {session_id}` shows it, `vigil stop {session_id}` ends it"
     assert said.splitlines()[0] == line
-    assert command(stack, "vigil", "stop", session_id).returncode == 0
+    assert command(stack, "vigil", "stop", session_id, "--reason", " ").returncode == 0
+    assert "StoppedByOperator: no reason was given" in command(stack, "vigil", "show", session_id).stdout
 
 
 def test_a_profile_comes_instead_of_the_local_stack_and_its_keys(stack: LocalStack, tmp_path: Path) -> None:

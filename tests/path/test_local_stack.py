@@ -130,6 +130,7 @@ def test_a_port_in_use_is_named(start: Start) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         process = start("--port", str(port))
-        told = process.communicate(timeout=60)[1]
+        printed, told = process.communicate(timeout=60)
     assert process.returncode == 1
+    assert printed == "starting the embedded AWS\n"
     assert told.strip() == f"vigil: port {port} of 127.0.0.1 cannot be used: Address already in use"

@@ -307,6 +307,7 @@ def test_a_phase_that_runs_ends_with_its_session(
     done, cut_off = journal.tasks(session_id)
     assert (done.state, done.message) == ("COMPLETED", None)
     assert (cut_off.state, cut_off.message) == (end, "ended with its session")
+    assert (done.outcome, cut_off.outcome) == ("completed", f"{end.lower()}: ended with its session")
     assert cut_off.ended_at == journal.get(session_id).ended_at
     phases = table.query(KeyConditionExpression=Key("PK").eq(session_id) & Key("SK").begins_with("TASK#"))["Items"]
     begun = [datetime.fromisoformat(phase["started_at"]).timestamp() for phase in phases]

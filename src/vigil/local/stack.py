@@ -75,11 +75,12 @@ class LocalStack:
 
         Raises LocalStackError, with everything stopped again.
         """
-        progress("synthesising the stack")
-        assembly = synthesize(PROJECT / STATE / "synth")
+        # First, since a port that is taken is found out at once, and a synthesis takes long.
         progress("starting the embedded AWS")
         stack = cls.launch(port, {Env.MODEL: STAND_IN, **(agent_environment or {})})
         try:
+            progress("synthesising the stack")
+            assembly = synthesize(PROJECT / STATE / "synth")
             progress("deploying the template" + (" and seeding the sample account" if sample_account else ""))
             with ThreadPoolExecutor() as pool:
                 deployed = pool.submit(stack._deploy, assembly, parameters or {})
