@@ -99,8 +99,8 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 
 .PHONY: test
 test: install $(NPM)/.installed ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
-	@# Three on two cores: many tests wait for time to pass.
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
+	@# Four on two cores: many tests wait for time to pass.
+	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
 .PHONY: requirements
 requirements: install ## Write into docs/requirements.md which tests prove which criterion

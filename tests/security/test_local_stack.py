@@ -756,8 +756,8 @@ def test_the_file_that_says_what_runs_is_the_users_own(tmp_path: Path, monkeypat
     words = [str(BIN / "vigil"), "local", "up", "--port", "0", "--no-sample-account"]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
         try:
-            exports = until(lambda: (told := command(None, "vigil", "local", "env")).returncode == 0 and told.stdout)
-            files = list((tmp_path / "state" / "vigil").iterdir())
+            files = until(lambda: list((tmp_path / "state" / "vigil").glob("*.json")))
+            exports = until(lambda: command(None, "vigil", "local", "env").stdout)
             assert [stat.S_IMODE(path.stat().st_mode) for path in (*files, files[0].parent)] == [0o600, 0o700]
             # A value may hold anything: the shell gets it as one word.
             running = json.loads(files[0].read_text())

@@ -63,7 +63,7 @@ def test_no_burst_loses_a_session_whatever_the_quotas(
     seed: int, starts: int, starts_at_once: int, sessions: int, functions: int, seconds: float
 ) -> None:
     quotas = Quotas(starts=starts, starts_at_once=starts_at_once, sessions=sessions, functions=functions)
-    ended = burst(40, quotas, seconds, seed=seed)
+    ended = burst(25, quotas, seconds, seed=seed)
     assert {(session.ended, session.error) for session in ended} == {("SessionCompleted", "")}
 
 
@@ -91,7 +91,7 @@ def narrow() -> Iterator[LocalStack]:
 def test_a_burst_that_is_refused_on_the_embedded_aws_completes(narrow: LocalStack) -> None:
     deployment, workflow = Deployment(narrow.session()), Workflow(narrow)
     with ThreadPoolExecutor(4) as pool:
-        ids = list(pool.map(lambda _: deployment.trigger({}), range(24)))
+        ids = list(pool.map(lambda _: deployment.trigger({}), range(16)))
     waiting = until(lambda: [s for s in deployment.journal.recent(100) if s.waiting_for])
     # The newest, which waits the longest.
     stopped = waiting[0].session_id
@@ -102,4 +102,4 @@ def test_a_burst_that_is_refused_on_the_embedded_aws_completes(narrow: LocalStac
     assert {s.session_id for s in ended if s.status != Status.COMPLETED} == {stopped}
     machine = deployment.state_machine_arn
     executions = workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]
-    assert len(executions) == 24
+    assert len(executions) == 16
