@@ -37,17 +37,21 @@ TIMING = {
 
 STACK_USERS = (
     "infra/test_one_template",
-    "path/test_cli",
     "path/test_doctor",
     "path/test_hostile_text",
     "path/test_path",
     "workflow/test_workflow",
 )
 LONG = (
-    "chaos/test_faults",
     "stack",
     "security",
+    "path/test_cli",
+    "chaos/test_faults",
+    "unit/local/test_processes",
     "docs/test_local_development",
+    "path/test_local_stack",
+    "workflow/test_line",
+    "unit/agent/test_runtime",
     "infra/test_make_deploy",
     "docs/test_readme",
 )
