@@ -54,6 +54,8 @@ LONG = (
     "unit/agent/test_runtime",
     "infra/test_make_deploy",
     "docs/test_readme",
+    "unit/local/test_overlay",
+    "adversarial/test_faults",
 )
 """What takes longest, and so starts first."""
 

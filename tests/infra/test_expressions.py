@@ -207,7 +207,7 @@ drawn = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(text=drawn)
 def test_both_engines_agree_on_whatever_comes(named: Engine, embedded: Engine, text: str) -> None:
     assert differing(named, embedded, text) == {}

@@ -77,7 +77,7 @@ def ended(workflow: Workflow) -> tuple[str, str]:
 
 
 fuzz = settings(
-    max_examples=25,
+    max_examples=15,
     database=None,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),

@@ -365,7 +365,7 @@ def test_a_line_that_was_deleted_holds_nobody_up(table: Any, queue: Queue, clock
 def test_a_slow_line_of_which_all_were_stopped_goes_faster_for_who_comes(
     line: Line, queue: Queue, clock: Clock
 ) -> None:
-    one = queue.joined(400)[0]
+    one = queue.joined(100)[0]
     for _ in range(12):
         clock.now = one.turn
         one.refused()
@@ -373,7 +373,7 @@ def test_a_slow_line_of_which_all_were_stopped_goes_faster_for_who_comes(
     while not line.is_empty(clock.now):
         clock.now += 11_000
         seconds += 11
-    # By its step alone it would be 400 times 10 s.
+    # By its step alone it would be 100 times 10 s.
     assert seconds < 600
 
 

@@ -114,7 +114,7 @@ def lived(life: Life, safety: int, heartbeat: int) -> Walk:
     return walk(definition(safety, heartbeat), life)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, dies=MOMENT)
 def test_an_agent_that_dies_is_missed_within_its_bound(
     safety: int, heartbeat: int, first_beat: float, dies: float
@@ -126,7 +126,7 @@ def test_an_agent_that_dies_is_missed_within_its_bound(
     assert dies <= missed.seconds <= (bound if dies >= life.first_beat else 2 * heartbeat)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, beat=SHARE, ends=MOMENT, invoked=MOMENT)
 def test_an_agent_that_lives_is_not_missed(
     safety: int, heartbeat: int, first_beat: float, beat: float, ends: float, invoked: float
@@ -142,7 +142,7 @@ def test_an_agent_that_lives_is_not_missed(
     assert done.seconds == life.ends
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     safety=st.integers(1, 300),
     heartbeat=st.integers(1, 60),
@@ -167,7 +167,7 @@ def test_an_agent_that_lives_is_not_missed_because_its_machine_slept(
     assert lived(life, safety, heartbeat).states[-1] == "SessionCompleted"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, dies=MOMENT, later=MOMENT, asleep=st.floats(0, 7200))
 def test_an_agent_that_died_is_missed_though_its_machine_slept(
     safety: int, heartbeat: int, dies: float, later: float, asleep: float
