@@ -341,7 +341,7 @@ def watch_command(session_id: str) -> None:
 @app.command()
 def stop(
     session_id: str,
-    reason: Annotated[str, typer.Option(help="Why, for whoever looks at the session later.")] = NO_REASON,
+    reason: Annotated[str, typer.Option(help="The reason, which the record of the session keeps.")] = NO_REASON,
 ) -> None:
     """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
     deployment = Deployment()

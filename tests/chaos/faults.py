@@ -282,7 +282,7 @@ FAULTS = [
         detail={"agent": "freezes"}, apart=True,
     ),
     Fault(
-        "Lambda function hangs", f"every invocation, until its time-out of {LAMBDA_TIMEOUT} s",
+        "Lambda function hangs", f"every invocation, until its timeout of {LAMBDA_TIMEOUT} s",
         failed("Sandbox.Timedout", "timed out after"), exactly(f"3 × {LAMBDA_TIMEOUT} s + 3 s", 3 * LAMBDA_TIMEOUT + 3),
         detail={"lambda": "hangs"}, meet=start, apart=True,
     ),
