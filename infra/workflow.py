@@ -17,7 +17,20 @@ from constructs import Construct
 from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.parameters import Timing
 from infra.trust import trusted
-from vigil.line import AHEAD, LATEST, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, MOVE, MOVED, SELDOM, SLOWER, UNMOVED
+from vigil.line import (
+    AHEAD,
+    LATEST,
+    LINE,
+    LOAD,
+    LONGEST_LINE,
+    LONGEST_PAUSE,
+    LONGEST_STEP,
+    MOVE,
+    MOVED,
+    SELDOM,
+    SLOWER,
+    UNMOVED,
+)
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, RECORD_SK, SESSION_ID_PATTERN, TERMINAL, TTL_DAYS, Status
 
@@ -311,9 +324,10 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     " $number := $exists($item.number.N) ? $number($item.number.N) : $ticket;"
                     # Or it is damaged: then its turn has come.
                     f" $lost := $at > $millis() + {LATEST};"
+                    " $turn := $at + ($ticket - $number) * $step;"
                     " $merge([$line, {'ticket': $ticket, 'at': $lost ? 0 : $at, 'step': $step,"
                     " 'refusals': $line.ticket = 0 ? 1 : $line.refusals,"
-                    f" 'turn': $lost or $step > {LONGEST_STEP} ? 0 : $at + ($ticket - $number) * $step}}])) %}}"
+                    f" 'turn': $lost or $step > {LONGEST_STEP} or $turn > $millis() + {LONGEST_LINE} ? 0 : $turn}}])) %}}"
                 )
             },
             "Next": "EvaluateTurn",

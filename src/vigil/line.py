@@ -34,6 +34,8 @@ LATE = 2000
 AHEAD = 25
 """Tickets before that of the session that begins a line."""
 LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
+LONGEST_LINE = 100_000 * LONGEST_STEP
+"""The last turn is never so many milliseconds ahead. An item that says so is damaged."""
 SELDOM = 90_000
 """Sessions in a line that was slowed down look no more often, if their turn is later."""
 
@@ -72,7 +74,7 @@ class _Item:
     def of(cls, item: Mapping[str, Any], now: float) -> "_Item":
         """Read the table's item; raises ValueError, ArithmeticError or TypeError if it is damaged."""
         read = cls(**{name: int(item.get(name, 0)) for name in cls.__dataclass_fields__})
-        if read.at > now + LATEST or read.step > LONGEST_STEP:
+        if read.at > now + LATEST or read.step > LONGEST_STEP or read.turn(read.issued) > now + LONGEST_LINE:
             raise ValueError(f"the item of the line is damaged: {read}")
         return read
 

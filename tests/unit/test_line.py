@@ -289,6 +289,8 @@ def test_what_is_no_place_is_the_place_of_one_that_comes_first(given: object) ->
         {"step": "long", "number": []},
         {"step": 10**12, "number": 0},
         {"at": 1, "number": 10**30, "step": 10**30},
+        {"number": -(10**9)},
+        {"issued": 10**9},
     ],
 )
 def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
@@ -302,6 +304,8 @@ def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
     except AgentThrottled:
         # Somebody may still wait in it.
         pass
+    # Nor does it hold up one that comes now, and is refused.
+    assert queue.new().refused().turn <= clock.now + LONGEST_STEP
     for _ in range(3):
         waiting[0].refused()
         clock.now += 2000
@@ -313,7 +317,9 @@ def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
         assert clock.now <= until
 
 
-@pytest.mark.parametrize("damage", [{"at": 10**16}, {"step": 10**12, "number": 0}])
+@pytest.mark.parametrize(
+    "damage", [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
+)
 def test_a_line_that_would_never_be_empty_again_is_damaged_and_sends_nobody_to_its_end(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
 ) -> None:
