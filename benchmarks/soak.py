@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks.report import Report, machine, percentile
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
+from vigil.local.processes import children
 from vigil.local.stack import LocalStack
 from vigil.names import Env
 from vigil.session import Session, Status
@@ -172,14 +173,9 @@ def cpu_of_tree(root: int) -> Counter[str]:
 
 def _tree(root: int) -> list[int]:
     """Return ``root`` and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = status.read_text().rpartition(") ")[2].split()[1]
-            children.setdefault(int(parent), []).append(int(status.parent.name))
     tree = [root]
     for pid in tree:
-        tree += children.get(pid, [])
+        tree += children(pid)
     return tree
 
 

@@ -325,9 +325,9 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
                     # Or it is damaged: then its turn has come.
                     f" $lost := $at > $millis() + {LATEST};"
                     " $turn := $at + ($ticket - $number) * $step;"
+                    f" $none := $lost or $step > {LONGEST_STEP} or $turn > $millis() + {LONGEST_LINE};"
                     " $merge([$line, {'ticket': $ticket, 'at': $lost ? 0 : $at, 'step': $step,"
-                    " 'refusals': $line.ticket = 0 ? 1 : $line.refusals,"
-                    f" 'turn': $lost or $step > {LONGEST_STEP} or $turn > $millis() + {LONGEST_LINE} ? 0 : $turn}}])) %}}"
+                    " 'refusals': $line.ticket = 0 ? 1 : $line.refusals, 'turn': $none ? 0 : $turn}])) %}"
                 )
             },
             "Next": "EvaluateTurn",

@@ -83,9 +83,7 @@ def _folder(given: str | Path) -> Path:
     return Path(given)
 
 
-Out = Annotated[
-    Path, typer.Option(parser=_folder, metavar="<path>", help="Folder for the report, its charts and the findings.")
-]
+Out = Annotated[Path, typer.Option(parser=_folder, metavar="<path>", help="Folder for the files that are saved.")]
 
 LOCAL_AWS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -478,9 +476,7 @@ def report(
     ] = None,
     findings: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
-    out: Annotated[
-        Path, typer.Option(parser=_folder, metavar="<path>", help="Folder for the file that --open saves.")
-    ] = Path("out"),
+    out: Out = Path("out"),
 ) -> None:
     """Print a session's report."""
     deployment = Deployment()
