@@ -3,7 +3,7 @@
 import aws_cdk as cdk
 from constructs import Construct
 
-from vigil.agent.models import PROVIDERS
+from vigil.agent.models import MODEL_PATTERN, PROVIDERS
 from vigil.names import Parameter
 from vigil.settings import (
     BUDGET_DOLLARS,
@@ -55,21 +55,13 @@ class Timing:
         )
 
 
-_MODEL_ARN = (
-    r"arn:[a-z-]+:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model|(application-)?inference-profile)/[A-Za-z0-9.:_-]+"
-)
-
-
 def model_id(scope: Construct) -> str:
-    """Return a reference to the parameter that names the agent's model.
-
-    An ARN of another kind, such as that of a provisioned model, is refused: the agent's role could not invoke it.
-    """
+    """Return a reference to the parameter that names the agent's model."""
     return cdk.CfnParameter(
         scope,
         Parameter.MODEL_ID,
         default=DEFAULT_MODEL,
-        allowed_pattern=rf"{_MODEL_ARN}|(?!arn:)(({'|'.join(PROVIDERS)})/[A-Za-z0-9.:/_-]+|[A-Za-z0-9.:_-]{{1,256}})",
+        allowed_pattern=MODEL_PATTERN,
         constraint_description="must be the id or the ARN of a foundation model or an inference profile, or"
         f" provider/model (providers: {', '.join(PROVIDERS)})",
         description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",

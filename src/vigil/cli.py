@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version as package_version
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
@@ -35,7 +36,7 @@ from vigil.extras import require_extras
 from vigil.folder import Save, claimed, prepare, write
 from vigil.local import AGENT_LOG
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT, Env, Parameter
-from vigil.session import iso, parse_status
+from vigil.session import Status, iso, parse_status
 from vigil.settings import DEFAULT_AGENT, MAX_SESSION_SECONDS, require
 from vigil.terminal import Terminal
 from vigil.text import one_line, quote, to_json, visible
@@ -53,22 +54,37 @@ local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on th
 app.add_typer(local_app, name="local")
 console, errors = Terminal(), Terminal(stderr=True)
 
+
+def _not_empty(given: str | None) -> str | None:
+    # As the shell gives a variable that is not set.
+    if given == "":
+        raise typer.BadParameter("it must not be empty")
+    return given
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to analyse; may be repeated.")]
 Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
 Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
 AgentFactory = Annotated[
-    str | None, typer.Option(envvar=Env.AGENT, help="Local stack: factory of the agent, package.module:factory.")
+    str | None,
+    typer.Option(
+        callback=_not_empty, envvar=Env.AGENT, help="Local stack: factory of the agent, package.module:factory."
+    ),
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option(envvar=Env.MODEL, help="Local stack: Bedrock model id, or provider/model of Strands."),
+    typer.Option(
+        callback=_not_empty, envvar=Env.MODEL, help="Local stack: Bedrock model id, or provider/model of Strands."
+    ),
 ]
 AgentEnv = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Local stack: pass this variable on to the agent, such as an API key."),
 ]
+MAX_CAUSE = 200
+"""Characters of a cause in a list; `vigil show` prints all of it."""
 WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
 """States that a workflow passes again and again while its session runs."""
 
@@ -107,10 +123,11 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def where(
     profile: Annotated[
-        str | None, typer.Option(help="AWS profile to use, instead of AWS_PROFILE or any other credentials.")
+        str | None,
+        typer.Option(callback=_not_empty, help="AWS profile to use, instead of AWS_PROFILE or any other credentials."),
     ] = None,
     aws_region: Annotated[
-        str | None, typer.Option(help="Region in which Vigil is deployed, instead of AWS_REGION.")
+        str | None, typer.Option(callback=_not_empty, help="Region in which Vigil is deployed, instead of AWS_REGION.")
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version and exit.")
@@ -346,7 +363,8 @@ def stop(
     deployment.stop(session_id, reason)
     console.say(f"stopped {session_id}")
     try:
-        await_end(deployment, session_id)
+        with console.status("its workflow ends"):
+            await_end(deployment, session_id)
     except AwsUnavailable as error:
         # The session has ended all the same.
         errors.say(f"its workflow: {error}")
@@ -360,7 +378,7 @@ def sessions(
 ) -> None:
     """List the newest sessions first."""
     deployment = Deployment()
-    found = deployment.journal.recent(limit, parse_status(status.upper()) if status else None)
+    found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
     _tell_dead_letters(deployment)
     if as_json:
         # An index holds less than a record: what is not in it is left out, and not told to be nothing.
@@ -382,7 +400,7 @@ def sessions(
         if session.error:
             cause = f"{session.error.code}: {session.error.message}"
         times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
-        cells = (session.session_id, session.status, *times, one_line(cause)[:80])
+        cells = (session.session_id, session.status, *times, shorten(one_line(cause), MAX_CAUSE, placeholder=" …"))
         table.add_row(*(escape(one_line(cell)) for cell in cells))
     console.print_table(table)
 
@@ -480,9 +498,14 @@ def report(
 ) -> None:
     """Print a session's report."""
     deployment = Deployment()
-    deployment.journal.get(session_id)
+    session = deployment.journal.get(session_id)
     form = Form.JSON if findings else form or (Form.HTML if show_it else Form.MD)
-    text = _rendered(deployment.artifacts(session_id), form, as_file=show_it)
+    try:
+        text = _rendered(deployment.artifacts(session_id), form, as_file=show_it)
+    except InvalidArtifact as error:
+        if session.status == Status.COMPLETED:
+            raise
+        raise InvalidArtifact(f"session {session_id} is {session.status}: {error}") from error
     if not show_it:
         console.write(text)
         return
@@ -513,9 +536,10 @@ def doctor_command(
     as_json: AsJson = False,
 ) -> None:
     """Check account, region, quotas, model and stack; fails if there is a problem, and says what to do."""
-    from vigil.doctor import Status, examine
+    from vigil.doctor import Status as Checked
+    from vigil.doctor import examine
 
-    colours = {Status.OK: "green", Status.PROBLEM: "bold red", Status.NOT_CHECKED: "yellow"}
+    colours = {Checked.OK: "green", Checked.PROBLEM: "bold red", Checked.NOT_CHECKED: "yellow"}
     findings = []
     for finding in examine(lambda: Deployment(), call_model=call_model):
         findings.append(finding)
@@ -524,7 +548,7 @@ def doctor_command(
             console.print(f"[{colours[finding.status]}]{finding.status:<11}[/]  {escape(text)}")
     if as_json:
         console.write(to_json([dataclasses.asdict(finding) for finding in findings]) + "\n")
-    if any(finding.status == Status.PROBLEM for finding in findings):
+    if any(finding.status == Checked.PROBLEM for finding in findings):
         raise typer.Exit(1)
 
 

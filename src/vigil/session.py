@@ -93,9 +93,9 @@ def check_detail(value: object) -> dict[str, Any]:
 
 
 def parse_status(value: object) -> Status:
-    """Return the Status that ``value`` names, else raise InvalidStatus."""
+    """Return the Status that ``value`` names in any case, else raise InvalidStatus."""
     try:
-        return Status(str(value))
+        return Status(str(value).upper())
     except ValueError as error:
         raise InvalidStatus(f"status must be one of {', '.join(Status)}, not {value!r}") from error
 

@@ -324,6 +324,20 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
             ["run", "--local", "--model", "foo/bar"],
             "provider/model (providers: anthropic, ollama, openai), not 'foo",
         ),
+        (
+            ["run", "--local", "--model", "openai/\x1b[2J"],
+            "(providers: anthropic, ollama, openai), not 'openai/\\x1b[2J'",
+        ),
+        (["run", "--local", "--model", "a" * 5000], f"not '{'a' * 256}'"),
+        (
+            ["run", "--local", "--model", "openai/gpt-5"],
+            "--model openai/gpt-5 needs a key: set OPENAI_API_KEY, and pass",
+        ),
+        (
+            ["run", "--local", "--model", ""],
+            "Invalid value for '--model' (env var: 'VIGIL_MODEL'): it must not be empty",
+        ),
+        (["--aws-region", "", "sessions"], "Invalid value for '--aws-region': it must not be empty"),
         (["local", "up", "--model", "foo/bar"], "--model, VIGIL_MODEL and ModelId take a Bedrock model id or ARN"),
         (["run", "--agent", "examples.hello_agent:hello_agent"], "--agent is for --local"),
         (["run", "--model", "x"], "--model is for --local"),
@@ -338,7 +352,8 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
         (["retry", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["logs", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
         (["report", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
-        (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED"),
+        (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED, not 'done'"),
+        (["sessions", "--status", ""], "status must be one of INITIATED, BUSY, COMPLETED, FAILED, not ''"),
         (["local", "status"], "no local stack runs in this folder"),
         (["local", "up", "--port", "0", "--agent-env", "NO_SUCH_KEY"], "environment variable NO_SUCH_KEY is not set"),
     ],
@@ -375,6 +390,9 @@ def test_other_peoples_text_is_shown_as_it_is(stack: LocalStack) -> None:
     done = command(stack, "vigil", "run", "--detail", '{"[/x]": 1}')
     assert done.returncode == 1
     assert "'[/x]' is not known" in done.stderr
+    session_id = done.stdout.split()[1]
+    said = refused(stack, "vigil", "report", session_id)
+    assert said == f"vigil: session {session_id} is FAILED: no artifact report.md in this session"
     listed = command(stack, "vigil", "sessions", "--limit", "1")
     assert listed.returncode == 0, listed.stderr
     assert "InvalidDetail" in listed.stdout

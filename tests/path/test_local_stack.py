@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -92,15 +93,17 @@ def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Star
     assert command(None, "vigil", "local", "status").returncode == 1
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_however_it_ends_nothing_goes_on_running(start: Start, how: signal.Signals) -> None:
+@pytest.mark.parametrize("hows", [[signal.SIGINT, signal.SIGINT, signal.SIGTERM], [signal.SIGKILL]])
+def test_however_it_ends_nothing_goes_on_running(start: Start, hows: list[signal.Signals]) -> None:
     process = start()
     stack = serves(process)
     folder = Path(stack["log"]).parent
     # With a session's processes running, too.
     assert command(None, "vigil", "run", **stack["environment"]).returncode == 0
     group = server_group(process)
-    process.send_signal(how)
+    for how in hows:
+        process.send_signal(how)
+        time.sleep(0.05)
     assert process.wait(30) == (-how if how == signal.SIGKILL else 0)
     until(lambda: is_gone(group) and not folder.exists())
     assert command(None, "vigil", "local", "env").returncode == 1

@@ -48,10 +48,11 @@ WAITING = 0.9
 
 
 def check_model(spec: str) -> None:
-    """Raise MissingSetting unless ``spec`` is a Bedrock model id or ARN, or ``provider/model-id`` of PROVIDERS."""
-    provider, _, model_id = spec.partition("/")
-    # A Bedrock model id has no slash, and an ARN has one.
-    if not (re.fullmatch(r"[A-Za-z0-9.:_-]+|arn:\S+", spec) or (provider in PROVIDERS and model_id)):
+    """Raise MissingSetting unless ``spec`` is a Bedrock model id or ARN, or ``provider/model-id`` of PROVIDERS.
+
+    An ARN of another kind, such as that of a provisioned model, is refused: the agent's role could not invoke it.
+    """
+    if not re.fullmatch(MODEL_PATTERN, spec):
         raise MissingSetting(
             f"--model, {Env.MODEL} and {Parameter.MODEL_ID} take a Bedrock model id or ARN, or provider/model"
             f" (providers: {', '.join(PROVIDERS)}), not {spec[:256]!r}"
@@ -155,3 +156,9 @@ PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] 
 }
 """Providers beside Bedrock: the class in strands.models.<provider>, the longest that its client waits between the
 attempts of a call, and what the class needs beside the model's id for so many attempts, each of so many seconds."""
+
+MODEL_PATTERN = (
+    r"arn:[a-z-]+:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model|(application-)?inference-profile)/[A-Za-z0-9.:_-]{1,256}"
+    rf"|(?!arn:)(({'|'.join(PROVIDERS)})/[A-Za-z0-9.:/_-]{{1,256}}|[A-Za-z0-9.:_-]{{1,256}})"
+)
+"""What names a model, for Python's ``re`` as for CloudFormation."""

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -215,7 +216,14 @@ class LocalStack:
         return "" if code is None else f"{what} {self.folder}"
 
     def stop(self) -> None:
-        """Stop the server and everything it started, and remove its files, but not the logs of one that had died."""
+        """Stop the server and everything it started, and remove its files, but not the logs of one that had died.
+
+        Another Ctrl-C does not interrupt it: it would leave files, and what holds keys.
+        """
+        with _uninterrupted():
+            self._stop()
+
+    def _stop(self) -> None:
         died = self.process.poll() is not None
         stop_group(self.process.pid, lambda: self.process.poll() is not None)
         self.process.wait()
@@ -235,6 +243,19 @@ class LocalStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore the signals that end a command; only a main thread has them."""
+    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    main = threading.current_thread() is threading.main_thread()
+    before = {ending: signal.signal(ending, signal.SIG_IGN) for ending in endings if main}
+    try:
+        yield
+    finally:
+        for ending, handler in before.items():
+            signal.signal(ending, handler)
 
 
 class LocalSession(boto3.Session):
@@ -268,6 +289,7 @@ def check_agent(environment: Mapping[str, str]) -> None:
     """
     if Env.MODEL in environment:
         check_model(environment[Env.MODEL])
+        _check_key(environment)
     if Env.AGENT not in environment:
         return
     path = environment[Env.AGENT]
@@ -278,6 +300,14 @@ def check_agent(environment: Mapping[str, str]) -> None:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or [f"its module ends Python with {done.returncode}"]
         raise MissingSetting(f"the agent {path} cannot be used: {said[-1].removeprefix(_REFUSED)}")
+
+
+def _check_key(environment: Mapping[str, str]) -> None:
+    provider, slash, _ = environment[Env.MODEL].partition("/")
+    name = f"{provider.upper()}_API_KEY"
+    # Or what the provider takes instead, such as ANTHROPIC_AUTH_TOKEN. Ollama asks for none.
+    if slash and provider in ("anthropic", "openai") and not any(n.startswith(provider.upper()) for n in environment):
+        raise MissingSetting(f"--model {environment[Env.MODEL]} needs a key: set {name}, and pass --agent-env {name}")
 
 
 _IMPORT = "import sys; from vigil.agent.worker import load_agent; load_agent(sys.argv[1])"

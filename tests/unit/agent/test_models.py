@@ -109,7 +109,19 @@ def test_another_provider_is_asked_for_the_model_and_a_bounded_answer(
     assert seen == [(path, spec.partition("/")[2], MAX_TOKENS)]
 
 
-@pytest.mark.parametrize("spec", ["", "foo/bar", "anthropic/", "/x", "a model", "Anthropic/claude-x"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "",
+        "foo/bar",
+        "anthropic/",
+        "/x",
+        "a model",
+        "Anthropic/claude-x",
+        "arn:",
+        "arn:aws:bedrock:::provisioned-model/x",
+    ],
+)
 def test_a_model_that_cannot_be_is_refused_with_what_can(spec: str) -> None:
     said = "take a Bedrock model id or ARN, or provider/model (providers: anthropic, ollama, openai), not "
     with pytest.raises(MissingSetting, match=re.escape(said + repr(spec))):
