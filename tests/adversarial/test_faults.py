@@ -100,14 +100,32 @@ def test_what_is_throttled_for_good_is_a_gap(
     ]
 
 
-def codes(clients: Clients, service: str) -> list[str]:
-    """Return the codes of errors that a service of AWS may answer with, its own and those of all."""
+ANSWERS = {
+    ("GetPolicy", "ResourceNotFoundException"),
+    ("GetEnrollmentStatus", "OptInRequiredException"),
+    ("GetLambdaFunctionRecommendations", "OptInRequiredException"),
+}
+"""Errors that are data: the function has no policy, the account is not enrolled."""
+
+
+def codes(clients: Clients, service: str, name: str) -> list[str]:
+    """Return the codes of errors that an operation of AWS may fail with, its service's own and those of all."""
     model = clients(service, REGION).meta.service_model
-    own = (model.shape_for(name) for name in model.shape_names)
+    shapes = (model.shape_for(shape) for shape in model.shape_names)
+    own = {shape.error_code or shape.name for shape in shapes if shape.metadata.get("exception")}
     return [
-        *sorted({shape.error_code or shape.name for shape in own if shape.metadata.get("exception")}),
+        *sorted(code for code in own if (name, code) not in ANSWERS),
         *("InternalFailure", "ServiceUnavailable", "ExpiredTokenException", "SignatureDoesNotMatch", "Odd", ""),
     ]
+
+
+def test_an_account_that_must_opt_in_first_is_not_enrolled(clients: Clients) -> None:
+    with (
+        clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"}),
+        clients.sending("compute-optimizer.GetLambdaFunctionRecommendations", failing("OptInRequiredException", 403)),
+    ):
+        found = clients.analyse(SOME)
+    assert why(found, f"Compute Optimizer in {REGION}") == {"not enrolled"}
 
 
 @pytest.mark.parametrize(
@@ -117,9 +135,7 @@ def test_whatever_aws_answers_instead_of_data_is_stated_in_a_report(
     clients: Clients, some: Analysis, action: str
 ) -> None:
     service, _, name = action.partition(":")
-    # Of GetPolicy, that one means that the function has no policy.
-    told = [code for code in codes(clients, service) if (name, code) != ("GetPolicy", "ResourceNotFoundException")]
-    code, http = random.choice(told), random.choice([400, 403, 404, 409, 500, 503])
+    code, http = random.choice(codes(clients, service, name)), random.choice([400, 403, 404, 409, 500, 503])
     enrolled = clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"})
     with (
         enrolled if name == "GetLambdaFunctionRecommendations" else nullcontext(),
