@@ -119,15 +119,6 @@ def codes(clients: Clients, service: str, name: str) -> list[str]:
     ]
 
 
-def test_an_account_that_must_opt_in_first_is_not_enrolled(clients: Clients) -> None:
-    with (
-        clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"}),
-        clients.sending("compute-optimizer.GetLambdaFunctionRecommendations", failing("OptInRequiredException", 403)),
-    ):
-        found = clients.analyse(SOME)
-    assert why(found, f"Compute Optimizer in {REGION}") == {"not enrolled"}
-
-
 @pytest.mark.parametrize(
     "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", "logs:StopQuery")]
 )
