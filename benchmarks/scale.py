@@ -14,10 +14,10 @@ from typing import Any
 
 from benchmarks.findings.accounts import random_account
 from benchmarks.report import Report, machine
-from vigil.costs.analysis import Analyst
-from vigil.costs.document import findings_json
-from vigil.costs.request import CostRequest
-from vigil.local.sample_account import seed_account
+from lambda_costs.analysis import Analyst
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.request import CostRequest
+from lambda_costs.sample_account import seed_account
 from vigil.local.stack import REGION, LocalSession, LocalStack
 
 SIZES = (125, 250, 500, 1000)

@@ -21,7 +21,7 @@ from infra.lambda_package import SOURCES, let_all_read
 from infra.parameters import Timing
 from infra.trust import trusted
 from vigil.artifacts import PREFIX
-from vigil.costs import READ_ACTIONS
+from lambda_costs import READ_ACTIONS
 from vigil.names import Env, Parameter
 
 PROJECT = SOURCES.parent

@@ -18,7 +18,7 @@ from strands.models import Model
 from strands.types.streaming import StreamEvent
 
 from examples.hello_agent import hello_agent
-from vigil.agent.agent import cost_agent
+from lambda_costs.agent import cost_agent
 from vigil.agent.models import make_model
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools

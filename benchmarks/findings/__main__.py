@@ -8,8 +8,8 @@ from benchmarks.findings.accounts import free_tier_account, random_account
 from benchmarks.findings.run import Scored, run
 from benchmarks.findings.score import GOALS, Summary
 from benchmarks.report import Report, machine
-from vigil.local.sample_account import SampleAccount, build
-from vigil.local.sample_account.recipes import KINDS
+from lambda_costs.sample_account import SampleAccount, build
+from lambda_costs.sample_account.recipes import KINDS
 
 TUNING_SEEDS = (1, 2, 3, 4, 5)
 """The analysis may be changed by what is seen on these."""

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Mapping
 
-from vigil.local.sample_account import SampleAccount, assemble
-from vigil.local.sample_account.recipes import ABSTAIN, PLANTED, STACKABLE, TRAPS, Recipe
+from lambda_costs.sample_account import SampleAccount, assemble
+from lambda_costs.sample_account.recipes import ABSTAIN, PLANTED, STACKABLE, TRAPS, Recipe
 
 MIX = {"clean": 45, "planted": 35, "trap": 12, "abstain": 8}
 """Of a hundred functions."""

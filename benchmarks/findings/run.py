@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.findings.score import Score, score
-from vigil.costs.analysis import Analyst
-from vigil.costs.document import findings_json
-from vigil.costs.request import CostRequest
-from vigil.local.sample_account import SampleAccount, seed_account
+from lambda_costs.analysis import Analyst
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.request import CostRequest
+from lambda_costs.sample_account import SampleAccount, seed_account
 from vigil.local.stack import REGION, LocalStack
 
 

@@ -7,7 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.findings.truth import account_savings, savings
-from vigil.local.sample_account import Planted, SampleAccount
+from lambda_costs.sample_account import Planted, SampleAccount
 
 CLAIMING = (
     "memory-too-high",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import fsum
 from typing import Any
 
-from vigil.local.sample_account.function import DAYS, SampleFunction
+from lambda_costs.sample_account.function import DAYS, SampleFunction
 
 # AWS Price List, us-east-1, October 2025. Of its own, lest a wrong price in the analysis be wrong here, too.
 DURATION = {"x86_64": 0.0000166667, "arm64": 0.0000133334}

@@ -148,7 +148,7 @@ def _detail(detail: str | None, regions: list[str] | None, days: int | None, fun
     given = {name: value for name, value in given.items() if value is not None and value != []}
     if detail is None:
         if given:
-            from vigil.costs.request import parse_request
+            from lambda_costs.request import parse_request
 
             # These are the cost agent's; of the input of another, only that one knows what is right.
             parse_request(given, "us-east-1")
@@ -266,7 +266,7 @@ def _conclude(outcome: Outcome) -> None:
 
 def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save, *, stays: bool) -> None:
     """Save the session's report and print its summary; all of it if it was not saved and cannot be read again."""
-    from vigil.costs.page import readable_markdown, render_page
+    from vigil.page import readable_markdown, render_page
 
     artifacts = deployment.artifacts(session_id)
     report = artifacts.read(REPORT)
@@ -297,7 +297,7 @@ def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save,
 
 def _charts(artifacts: Artifacts) -> dict[str, str]:
     """Return the session's charts by name, drawn anew from what it saved; says so of one that cannot be."""
-    from vigil.costs.svg import redrawn
+    from vigil.svg import redrawn
 
     svgs = {}
     for name in filter(artifacts.exists, (BY_FINDING, BY_FUNCTION)):
@@ -517,7 +517,7 @@ def report(
 
 
 def _rendered(artifacts: Artifacts, form: Form, *, as_file: bool) -> str:
-    from vigil.costs.page import readable_markdown, render_page
+    from vigil.page import readable_markdown, render_page
 
     if form == Form.JSON:
         return _findings(artifacts)
@@ -647,7 +647,7 @@ def _refuse(context: typer.Context, *names: str) -> None:
 
 def _check_detail(detail: Any, agent: str) -> None:
     """Raise InvalidDetail for what the session would fail with, as far as it can be known before."""
-    from vigil.costs.request import parse_request
+    from lambda_costs.request import parse_request
     from vigil.invoker import parse
 
     _, seen = parse({"session_id": "0" * 36, "detail": detail}, MAX_SESSION_SECONDS)

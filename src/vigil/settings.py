@@ -11,7 +11,7 @@ from vigil.errors import MissingSetting
 from vigil.names import Env
 from vigil.session import check_session_id
 
-DEFAULT_AGENT = "vigil.agent.agent:cost_agent"
+DEFAULT_AGENT = "lambda_costs.agent:cost_agent"
 DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-6"
 BUDGET_DOLLARS = 5
 """What the model calls of a session may cost."""

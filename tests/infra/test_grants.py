@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.infra.template import Template
-from vigil.costs import READ_ACTIONS
+from lambda_costs import READ_ACTIONS
 from vigil.local.stack import LocalStack
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tests.hostile import CONTROL, PIECES, RICH, TEXT
 from tests.support import Workflow, command
-from tests.unit.costs.test_page import Page
-from tests.unit.costs.test_svg import ROOT
+from tests.vigil.test_page import Page
+from tests.vigil.test_svg import ROOT
 from vigil import cli
 from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment

@@ -6,8 +6,8 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vigil.local.sample_account import SampleAccount, seed_account
-from vigil.local.sample_account.drawing import draw
+from lambda_costs.sample_account import SampleAccount, seed_account
+from lambda_costs.sample_account.drawing import draw
 from vigil.local.stack import LocalStack
 
 NAME = "orders-api"

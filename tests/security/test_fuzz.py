@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tests.support import Workflow, until
-from tests.unit import test_invoker
-from tests.unit.test_invoker import AgentCore
+from tests.vigil import test_invoker
+from tests.vigil.test_invoker import AgentCore
 from vigil import invoker, reconciler
 from vigil.errors import VigilError
 from vigil.local.stack import REGION, LocalStack

@@ -5,7 +5,7 @@ import gc
 import anyio._backends._asyncio
 import uvicorn
 
-import vigil.agent.agent
+import lambda_costs.agent
 import vigil.agent.runtime
 from vigil.agent.session import aws_session
 

@@ -28,7 +28,7 @@ from vigil.agent.models import STAND_IN, check_model
 from vigil.errors import LocalStackError, MissingSetting
 from vigil.local import AGENT_LOG, Secrets
 from vigil.local.deploy import PROJECT, deploy, synthesize
-from vigil.local.sample_account import build, seed_account
+from lambda_costs.sample_account import build, seed_account
 from vigil.names import Env, Output, Parameter
 
 REGION = "us-east-1"

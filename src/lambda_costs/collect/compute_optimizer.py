@@ -1,0 +1,86 @@
+"""What AWS Compute Optimizer says of functions' memory, to be shown beside our own findings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from lambda_costs.collect.gaps import Gap, explain
+from lambda_costs.collect.inventory import Client
+
+ARNS_A_CALL = 100
+"""The API reference names no limit; a page of results has up to 1,000."""
+
+_ALL = [{"name": "Finding", "values": ["Optimized", "NotOptimized", "Unavailable"]}]
+"""Unasked, the API leaves out the functions that it could not judge."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What Compute Optimizer says of a function's $LATEST version (API reference: LambdaFunctionRecommendation)."""
+
+    finding: str
+    """Optimized, NotOptimized or Unavailable."""
+    reasons: tuple[str, ...]
+    """MemoryOverprovisioned, MemoryUnderprovisioned, InsufficientData, Inconclusive."""
+    memory_mb: int | None
+    """The memory that it ranks first; None where it proposes none."""
+    monthly_savings: float | None
+    """US dollars a month at that memory, before discounts; None where the account has not opted in to estimates."""
+    lookback_days: float | None
+
+
+def read_recommendations(
+    client: Client, region: str, arns: Sequence[str], gaps: list[Gap]
+) -> Mapping[str, Recommendation]:
+    """Return what Compute Optimizer says of functions, by their unqualified ARNs.
+
+    Never raises for AWS: where it does not tell, one Gap says why.
+    """
+    found: dict[str, Recommendation] = {}
+    if not arns:
+        return found
+    try:
+        optimizer = client("compute-optimizer", region)
+        if optimizer.get_enrollment_status().get("status") == "Active":
+            for start in range(0, len(arns), ARNS_A_CALL):
+                found |= _recommendations(optimizer, arns[start : start + ARNS_A_CALL])
+            return found
+        why = "not enrolled"
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") == "OptInRequiredException":
+            why = "not enrolled"
+        else:
+            why = f"{error.operation_name}: {explain(error)}"
+    except (BotoCoreError, ResponseParserError) as error:
+        why = f"not available here: {explain(error)}"
+    gaps.append(Gap(f"Compute Optimizer in {region}", why))
+    return found
+
+
+def _recommendations(optimizer: Any, arns: Sequence[str]) -> dict[str, Recommendation]:
+    pages = optimizer.get_paginator("get_lambda_function_recommendations").paginate(
+        functionArns=list(arns), filters=_ALL
+    )
+    return {
+        # arn:aws:lambda:region:account:function:name:version
+        ":".join(item["functionArn"].split(":")[:7]): _recommendation(item)
+        for page in pages
+        for item in page.get("lambdaFunctionRecommendations", [])
+        if item.get("functionVersion", "$LATEST") == "$LATEST"
+    }
+
+
+def _recommendation(item: Mapping[str, Any]) -> Recommendation:
+    options = item.get("memorySizeRecommendationOptions", [])
+    best: Mapping[str, Any] = min(options, key=lambda option: option["rank"], default={})
+    savings = best.get("savingsOpportunity", {}).get("estimatedMonthlySavings", {})
+    return Recommendation(
+        finding=item["finding"],
+        reasons=tuple(item.get("findingReasonCodes", [])),
+        memory_mb=best.get("memorySize"),
+        monthly_savings=savings["value"] if savings.get("currency") == "USD" else None,
+        lookback_days=item.get("lookbackPeriodInDays"),
+    )

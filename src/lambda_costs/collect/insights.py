@@ -1,0 +1,152 @@
+"""REPORT lines by CloudWatch Logs Insights: added up by the service, of many functions in one query.
+
+The queries follow the CloudWatch Logs User Guide ("Supported logs and discovered fields", "stats", "parse"). They have
+not run on AWS; the embedded AWS ignores ``stats``, which is seen by its answer.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MAX_START_MS, MIN_MEMORY_MB, Key, Tally, outcome
+
+GROUPS = 50
+"""Log groups that one query takes (CloudWatch Logs API Reference, StartQuery)."""
+MAX_ROWS = 10_000
+"""Rows that one query returns at most."""
+POLL_SECONDS = 1.0
+QUERY_SECONDS = 900.0
+"""Service limit is an hour; a query of so many groups takes seconds."""
+
+_STATS = """| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
+ count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error
+| limit 10000"""
+
+
+def _possible(duration: str, billed: str, init: str, memory: str, used: str, mb: int = 1) -> str:
+    """Return the condition that a line does not say what cannot be; ``mb`` of the unit of ``memory`` are a megabyte."""
+    return (
+        f"{duration} >= 0 and {duration} <= {MAX_DURATION_MS}"
+        f" and {billed} >= {duration} and {billed} <= {duration} + {MAX_START_MS + 1}"
+        f" and coalesce({init}, 0) >= 0 and coalesce({init}, 0) <= {MAX_DURATION_MS}"
+        f" and {memory} >= {MIN_MEMORY_MB * mb} and {memory} <= {MAX_MEMORY_MB * mb}"
+        f" and {used} >= 0 and {used} <= {memory} * 1.02\n"
+    )
+
+
+TEXT_QUERY = (
+    'filter @type = "REPORT" and '
+    + _possible("@duration", "@billedDuration", "@initDuration", "@memorySize", "@maxMemoryUsed", 1_000_000)
+    + """| parse @message /Status: (?<status_of>[a-z]+)/
+| parse @message /Error Type: (?<error_of>[A-Za-z.]+)/
+| fields @duration as duration, @billedDuration as billed, @initDuration as init, @maxMemoryUsed / 1000000 as used,
+ @memorySize / 1000000 as memory, coalesce(status_of, "success") as status, coalesce(error_of, "none") as error
+"""
+    + _STATS
+)
+JSON_QUERY = (
+    'filter type = "platform.report" and '
+    + _possible(
+        "record.metrics.durationMs",
+        "record.metrics.billedDurationMs",
+        "record.metrics.initDurationMs",
+        "record.metrics.memorySizeMB",
+        "record.metrics.maxMemoryUsedMB",
+    )
+    + """| fields record.metrics.durationMs as duration, record.metrics.billedDurationMs as billed,
+ record.metrics.initDurationMs as init, record.metrics.maxMemoryUsedMB as used, record.metrics.memorySizeMB as memory,
+ coalesce(record.status, "success") as status, coalesce(record.errorType, "none") as error
+"""
+    + _STATS
+)
+
+
+class NoAnswer(Exception):
+    """The service did not do what the query asks: it failed, or does not know ``stats``."""
+
+
+def query_reports(
+    logs: Any,
+    functions: Sequence[Function],
+    start: datetime,
+    end: datetime,
+    sleep: Callable[[float], None] = time.sleep,
+    *,
+    again: Callable[[Sequence[Function]], bool] = lambda functions: True,
+) -> Mapping[Function, dict[Key, Tally]]:
+    """Return what the REPORT lines of ``functions`` in [start, end) say, of those for which not too much comes back.
+
+    ``functions``: at most GROUPS, of one log format, each with a log group of its own. ``again`` says whether their
+    logs may be gone through once more, which costs as much again. Raises NoAnswer.
+    """
+    rows = _run(logs, JSON_QUERY if functions[0].json_logs else TEXT_QUERY, functions, start, end, sleep)
+    if len(rows) >= MAX_ROWS:
+        # There may be more than it returns: ask for fewer.
+        half = len(functions) // 2
+        if not half or not again(functions):
+            return {}
+        return {
+            **query_reports(logs, functions[:half], start, end, sleep, again=again),
+            **query_reports(logs, functions[half:], start, end, sleep, again=again),
+        }
+    found: dict[Function, dict[Key, Tally]] = {function: {} for function in functions}
+    by_group = {function.log_group: function for function in functions}
+    for row in rows:
+        key, tally = _tally(row)
+        # @log is "account:group".
+        function = by_group.get(row.get("@log", "").partition(":")[2])
+        if function is None:
+            raise NoAnswer("Logs Insights answered of a log group that was not asked for")
+        # Rows that differ in the error type only have one outcome.
+        same = found[function].get(key)
+        found[function][key] = Tally.of([same, tally]) if same else tally
+    return found
+
+
+def _tally(row: Mapping[str, str]) -> tuple[Key, Tally]:
+    try:
+        key = Key(
+            date.fromisoformat(row["day"][:10]),
+            round(float(row["memory"])),
+            outcome(row.get("status"), row.get("error")),
+        )
+        durations, billeds = float(row["durations"]), float(row["billeds"])
+        return key, Tally(
+            int(float(row["lines"])),
+            durations,
+            billeds,
+            # Of what the lines say of it, only what they bill.
+            min(float(row.get("init_sum") or 0), billeds - durations),
+            int(float(row.get("inits") or 0)),
+            round(float(row["most"])),
+        )
+    except (KeyError, ValueError) as error:
+        raise NoAnswer("Logs Insights does not answer as documented") from error
+
+
+def _run(
+    logs: Any,
+    query: str,
+    functions: Sequence[Function],
+    start: datetime,
+    end: datetime,
+    sleep: Callable[[float], None],
+) -> list[dict[str, str]]:
+    identifier = logs.start_query(
+        logGroupNames=[function.log_group for function in functions],
+        startTime=int(start.timestamp()),
+        endTime=int(end.timestamp()) - 1,  # inclusive
+        queryString=query,
+        limit=MAX_ROWS,
+    )["queryId"]
+    deadline = time.monotonic() + QUERY_SECONDS
+    while (answer := logs.get_query_results(queryId=identifier))["status"] in ("Scheduled", "Running"):
+        if time.monotonic() > deadline:
+            logs.stop_query(queryId=identifier)
+            raise NoAnswer(f"Logs Insights took longer than {QUERY_SECONDS:.0f} s")
+        sleep(POLL_SECONDS)
+    if answer["status"] != "Complete":
+        raise NoAnswer(f"a query of Logs Insights ended as {answer['status']}")
+    return [{cell["field"]: cell.get("value", "") for cell in row} for row in answer["results"]]

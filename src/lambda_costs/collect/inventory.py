@@ -1,0 +1,104 @@
+"""Which Lambda functions there are, as configured today."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from lambda_costs.collect.gaps import Gap, reading
+from lambda_costs.request import CostRequest
+from vigil.errors import AwsUnavailable
+
+Client = Callable[[str, str], Any]
+"""Makes a boto3 client of (service, region)."""
+
+INSIGHTS_LAYER = ":layer:LambdaInsightsExtension"
+"""Part of the ARN of the layer with which Lambda Insights measures a function (CloudWatch User Guide)."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function's configuration ($LATEST). It has no environment variables: they may hold secrets."""
+
+    name: str
+    arn: str
+    region: str
+    runtime: str | None
+    """None for container images."""
+    architecture: str
+    package_type: str
+    memory_mb: int
+    timeout_seconds: int
+    ephemeral_mb: int
+    """Size of /tmp."""
+    last_modified: date | None
+    layers: int
+    """Layers other than that of Lambda Insights."""
+    insights: bool
+    """Whether Lambda Insights measures it."""
+    file_system: bool
+    snapstart: bool
+    log_group: str
+    json_logs: bool
+    capacity_provider: bool
+    """Whether it runs on instances of the account's own, which are not billed by the GB-second."""
+
+    @classmethod
+    def from_configuration(cls, configuration: dict[str, Any], region: str) -> "Function":
+        """Build a Function from Lambda's FunctionConfiguration."""
+        name = configuration["FunctionName"]
+        logging = configuration.get("LoggingConfig", {})
+        layers = [layer.get("Arn", "") for layer in configuration.get("Layers", [])]
+        measuring = [arn for arn in layers if INSIGHTS_LAYER in arn]
+        return cls(
+            name=name,
+            arn=configuration["FunctionArn"],
+            region=region,
+            runtime=configuration.get("Runtime"),
+            # Both default to the first value in the API reference.
+            architecture=(configuration.get("Architectures") or ["x86_64"])[0],
+            package_type=configuration.get("PackageType", "Zip"),
+            memory_mb=configuration["MemorySize"],
+            timeout_seconds=configuration.get("Timeout", 3),
+            ephemeral_mb=configuration.get("EphemeralStorage", {}).get("Size", 512),
+            last_modified=_date(configuration.get("LastModified")),
+            layers=len(layers) - len(measuring),
+            insights=bool(measuring),
+            file_system=bool(configuration.get("FileSystemConfigs")),
+            snapstart=configuration.get("SnapStart", {}).get("ApplyOn", "None") != "None",
+            log_group=logging.get("LogGroup") or f"/aws/lambda/{name}",
+            json_logs=logging.get("LogFormat") == "JSON",
+            capacity_provider=bool(configuration.get("CapacityProviderConfig")),
+        )
+
+
+def _date(moment: str | None) -> date | None:
+    try:
+        return datetime.fromisoformat(moment or "").date()
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The functions that the request names, by region and name."""
+
+    functions: tuple[Function, ...]
+    gaps: tuple[Gap, ...]
+
+
+def list_functions(request: CostRequest, client: Client) -> Inventory:
+    """List the functions in the request's regions; raises AwsUnavailable if not one region can be listed."""
+    functions: list[Function] = []
+    gaps: list[Gap] = []
+    for region in request.regions:
+        with reading(f"functions in {region}", gaps):
+            for page in client("lambda", region).get_paginator("list_functions").paginate():
+                functions += [Function.from_configuration(item, region) for item in page["Functions"]]
+    if len(gaps) == len(request.regions):
+        raise AwsUnavailable("; ".join(f"{gap.what}: {gap.why}" for gap in gaps))
+    wanted = [function for function in functions if fnmatchcase(function.name, request.functions or "*")]
+    # A function may stand on two pages if others come or go meanwhile.
+    once = {function.arn: function for function in wanted}.values()
+    return Inventory(tuple(sorted(once, key=lambda function: (function.region, function.name))), tuple(gaps))

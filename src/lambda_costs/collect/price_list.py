@@ -1,0 +1,163 @@
+"""Prices from the AWS Price List API, region by region; where it gives none, the dated table's.
+
+GetProducts is asked for a region's products of AWSLambda and AmazonCloudWatch. What a product prices, its usage type
+tells: a prefix that stands for the region (Lambda has none in us-east-1) and a suffix.
+
+Documented: the shape of a product, its terms and tiers, and that us-east-1 answers for every region ("Finding services
+and products with the AWS Price List Query API"); the suffixes of CloudWatch Logs, and that the prefix Global stands for
+the free tier ("Analyzing, optimizing, and reducing CloudWatch costs"). Assumed, from price lists and bills that others
+have published: the suffixes of Lambda; the units; that logs have a prefix in every region, and that what has none is a
+list of old. Where a list is not so, it is not used.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from lambda_costs.collect.gaps import Gap, explain
+from lambda_costs.collect.inventory import Client
+from lambda_costs.collect.prices import DATE, PRICES, SOURCE, RegionPrices, Tiers
+
+THREADS = 4
+
+_API_REGION = "us-east-1"
+_ARCHITECTURES = {"x86_64": "", "arm64": "-ARM"}
+_GB_SECONDS = r"(Lambda-)?GB-Seconds?"
+
+
+class _Unusable(Exception):
+    """A region's price list is not what we take a price from; the message says why."""
+
+
+@dataclass(frozen=True)
+class PriceList:
+    """What Lambda and its logs cost, by region; a region without a price is not in it."""
+
+    regions: Mapping[str, RegionPrices]
+    sources: Mapping[str, str]
+    """Where each region's prices are from, and of when."""
+
+
+def read_prices(client: Client, regions: Sequence[str], gaps: list[Gap]) -> PriceList:
+    """Return the prices of ``regions``: the API's, else the table's. A region that neither has becomes a Gap."""
+    pricing = client("pricing", _API_REGION)
+    prices: dict[str, RegionPrices] = {}
+    sources: dict[str, str] = {}
+
+    def read(region: str) -> tuple[RegionPrices, date] | str:
+        try:
+            return _read_region(pricing, region)
+        except (BotoCoreError, ClientError, ResponseParserError) as error:
+            return f"the Price List API could not be read: {explain(error)}"
+        except _Unusable as error:
+            return f"the price list of the API cannot be used: {error}"
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        answers = dict(zip(regions, pool.map(read, regions), strict=True))
+    for region, answer in answers.items():
+        if not isinstance(answer, str):
+            prices[region], published = answer
+            sources[region] = f"AWS Price List API, published {published}"
+        elif region in PRICES:
+            prices[region] = PRICES[region]
+            sources[region] = f"{SOURCE}, table of {DATE} ({answer})"
+        else:
+            gaps.append(Gap(f"savings in {region}", f"no price for this region in the table of {DATE}, and {answer}"))
+    return PriceList(prices, sources)
+
+
+def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
+    awslambda = _Products(pricing, "AWSLambda", region)
+    logs = _Products(pricing, "AmazonCloudWatch", region)
+
+    def by_architecture(usage: str, unit: str) -> dict[str, float]:
+        return {name: awslambda.price(f"{usage}{suffix}", unit) for name, suffix in _ARCHITECTURES.items()}
+
+    prices = RegionPrices(
+        duration={
+            name: awslambda.tiers(f"Lambda-GB-Second{suffix}", _GB_SECONDS) for name, suffix in _ARCHITECTURES.items()
+        },
+        provisioned=by_architecture("Lambda-Provisioned-Concurrency", _GB_SECONDS),
+        provisioned_duration=by_architecture("Lambda-Provisioned-GB-Second", _GB_SECONDS),
+        ephemeral=by_architecture("Lambda-Storage-GB-Second", _GB_SECONDS),
+        requests=by_architecture("Request", "Requests?"),
+        log_ingestion=logs.price("DataProcessing-Bytes", "GB"),
+        log_storage=logs.price("TimedStorage-ByteHrs", "GB-Mo"),
+        log_scan=logs.price("DataScanned-Bytes", "GB"),
+        snapstart_cache=awslambda.optional_price("Lambda-SnapStart-Cached-GB-S", _GB_SECONDS),
+        snapstart_restore=awslambda.optional_price("Lambda-SnapStart-Restored-GB", "GB"),
+    )
+    return prices, min(awslambda.published, logs.published)
+
+
+class _Products:
+    """A service's products in a region; raises _Unusable where they are not what they are taken for."""
+
+    def __init__(self, pricing: Any, service: str, region: str) -> None:
+        pages = pricing.get_paginator("get_products").paginate(
+            ServiceCode=service, Filters=[{"Type": "TERM_MATCH", "Field": "regionCode", "Value": region}]
+        )
+        self._prefix = "[A-Z0-9]+-" if service == "AmazonCloudWatch" else "([A-Z0-9]+-)?"
+        try:
+            products = [json.loads(item) for page in pages for item in page.get("PriceList", [])]
+            self._terms = [
+                (str(item["product"]["attributes"].get("usagetype")), item.get("terms")) for item in products
+            ]
+            dates = {datetime.fromisoformat(item["publicationDate"]).date() for item in products}
+        except (AttributeError, ValueError, LookupError, TypeError) as error:
+            raise _Unusable(f"a product of {service} is malformed") from error
+        if not dates:
+            raise _Unusable(f"no product of {service}")
+        self.published = min(dates)
+
+    def tiers(self, usage: str, unit: str) -> Tiers:
+        """Return the tiers of the one product that has this usage type."""
+        found = {_tiers(terms, usage, unit) for terms in self._find(usage)}
+        if len(found) != 1:
+            raise _Unusable(f"{'several prices' if found else 'no price'} of {usage}")
+        return found.pop()
+
+    def price(self, usage: str, unit: str) -> float:
+        """Return the price of the one product that has this usage type, which is not tiered."""
+        tiers = self.tiers(usage, unit)
+        if len(tiers) > 1:
+            raise _Unusable(f"tiers of {usage}")
+        return tiers[0][1]
+
+    def optional_price(self, usage: str, unit: str) -> float | None:
+        """Return the price, or None if there is no such product."""
+        return self.price(usage, unit) if any(self._find(usage)) else None
+
+    def _find(self, usage: str) -> Iterable[Any]:
+        pattern = re.compile(self._prefix + re.escape(usage))
+        return (terms for usage_type, terms in self._terms if pattern.fullmatch(usage_type))
+
+
+def _tiers(terms: Any, usage: str, unit: str) -> Tiers:
+    try:
+        (offer,) = terms["OnDemand"].values()
+        dimensions = list(offer["priceDimensions"].values())
+        if not all(re.fullmatch(unit, dimension["unit"]) for dimension in dimensions):
+            raise _Unusable(f"an unknown unit of {usage}")
+        if not all(dimension["pricePerUnit"].keys() == {"USD"} for dimension in dimensions):
+            raise _Unusable(f"the price of {usage} is not in US dollars")
+        tiers = sorted(
+            (float(dimension["beginRange"]), float(dimension["endRange"]), float(dimension["pricePerUnit"]["USD"]))
+            for dimension in dimensions
+        )
+    except (AttributeError, ValueError, LookupError, TypeError) as error:
+        raise _Unusable(f"the price of {usage} is malformed") from error
+    bounds = [0.0, *(end for _, end, _ in tiers)]
+    if [begin for begin, _, _ in tiers] != bounds[:-1] or bounds[-1] != math.inf:
+        raise _Unusable(f"the tiers of {usage} leave a gap or overlap")
+    if not all(0 <= price < math.inf for _, _, price in tiers):
+        raise _Unusable(f"the price of {usage} is not a number of dollars")
+    return tuple((end, price) for _, end, price in tiers)

@@ -1,0 +1,128 @@
+"""Draws the functions: from ranges of what a person would say about one, to the parameters of its model."""
+
+import random
+from collections.abc import Mapping
+from math import exp
+from typing import Any
+
+from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
+
+Choices = Mapping[str, Any]
+"""By name: a tuple is a range to draw from evenly, a list is one of these, everything else is the value itself."""
+
+WELL_SIZED: Choices = {
+    "runtime": ["python3.12", "python3.13", "provided.al2023", "java21", "provided.al2023"],
+    "architecture": "arm64",
+    "memory_mb": [256, 512, 1024, 1536],
+    "need": (0.68, 0.84),  # of memory, at most
+    "large_payloads": None,  # share, slowness and need of those that differ
+    "cpu": (0.0, 1.0),  # share of the duration at today's memory
+    "arm64_ratio": None,  # drawn below
+    "timeout_seconds": [1, 2, 3, 5, 10],
+    "p99": (0.68, 0.85),  # of the timeout
+    "spread": (0.25, 0.45),
+    "daily_invocations": [800, 2_000, 6_000, 20_000, 60_000],
+    "traffic": ["constant", "weekly", "business-hours", "bursts", "growing"],
+    "init_ms": (150.0, 900.0),
+    "init": (0.002, 0.02),  # of the billed time
+    "ingestion": (0.02, 0.12),  # its cost over that of compute
+    "retention_days": [30, 60, 90, 180],
+    "json_logs": [False] * 5 + [True],
+    "tmp_mb": 512,
+    "layer": None,
+    "recursive_loop": False,
+    "dropped_daily": 0,
+    "provisioned": 0,
+    "utilisation": 0.0,
+    "timeout_share": 0.0,
+    "out_of_memory_share": 0.0,
+    "error_share": 0.001,
+    "failing_share": 0.0,
+    "failing_days": 0,
+    "failing_ended_days": 0,
+    "old_log_bytes": 0,
+    "earlier": 1,  # times today's memory, until somewhere in the middle of the window
+    "earlier_share": (0.4, 0.6),
+    "first_day": 0,
+    "log_lines": 150,
+    "log_days": DAYS,
+    "last_used_days": 0,
+    "metrics": True,
+}
+"""A function that nothing is to be said about."""
+
+_GB_SECOND = 0.0000133334
+_INGESTED_BYTE = 0.50 / 2**30
+_LEAST_LOG_BYTES = 300
+"""START, END and REPORT of one invocation."""
+
+
+def draw(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
+    """Return a well-sized function but for ``choices``."""
+    if unknown := choices.keys() - WELL_SIZED.keys():
+        raise ValueError(f"unknown choices: {', '.join(sorted(unknown))}")
+    # Drawn by name in one order, so that what one recipe fixes does not shift what the next one draws.
+    c = {key: _draw(rng, choices.get(key, value)) for key, value in WELL_SIZED.items()}
+    memory = c["memory_mb"]
+    earlier = round(memory * c["earlier"])
+    modes = _modes(c["large_payloads"], c["need"], memory)
+    # The slowest of what the window shows stays below the timeout.
+    slowest = c["timeout_seconds"] * 1000 * c["p99"] / exp(2.326 * c["spread"] - c["spread"] ** 2 / 2)
+    slowest /= max(mode.slowness for mode in modes)
+    cpu_of = {size: c["cpu"] * min(memory, FULL_VCPU_MB) / min(size, FULL_VCPU_MB) for size in (memory, earlier)}
+    duration = slowest / (1 - c["cpu"] + max(cpu_of.values()))
+    mean = duration * sum(mode.share * mode.slowness for mode in modes)
+    daily = c["daily_invocations"]
+    if c["provisioned"] and c["utilisation"]:
+        daily = c["utilisation"] * c["provisioned"] * 86_400_000 / mean
+    compute = mean / 1000 * memory / 1024 * _GB_SECOND
+    ratio = c["arm64_ratio"] or rng.lognormvariate(-0.0305, 0.06)  # around 0.97
+    return SampleFunction(
+        name=name,
+        **{key: c[key] for key in ("runtime", "architecture", "memory_mb", "timeout_seconds", "retention_days")},
+        **{key: c[key] for key in ("json_logs", "tmp_mb", "layer", "recursive_loop", "provisioned", "spread")},
+        **{key: c[key] for key in ("traffic", "timeout_share", "out_of_memory_share", "failing_share")},
+        **{
+            key: c[key]
+            for key in (
+                "failing_days",
+                "failing_ended_days",
+                "dropped_daily",
+                "old_log_bytes",
+                "last_used_days",
+                "metrics",
+            )
+        },
+        **{key: c[key] for key in ("first_day", "log_lines", "log_days", "init_ms")},
+        io_ms=duration * (1 - c["cpu"]),
+        cpu_mb_ms=duration * c["cpu"] * min(memory, FULL_VCPU_MB),
+        modes=modes,
+        # Code that waits runs as long on either.
+        arm64_ratio=ratio if c["cpu"] > 0.1 else 1.0,
+        restore_ms=c["init_ms"] * rng.uniform(0.03, 0.12),
+        used_tmp_mb=c["tmp_mb"] * rng.random(),
+        cold_share=min(1.0, c["init"] / (1 - c["init"]) * mean / c["init_ms"]),
+        daily_invocations=daily,
+        on_provisioned=0.97 if c["provisioned"] else 0.0,
+        # One error a day in a few invocations would be many.
+        error_share=c["error_share"] if daily >= 2_000 else 0.0,
+        log_bytes=max(_LEAST_LOG_BYTES, c["ingestion"] * compute / _INGESTED_BYTE),
+        earlier_memory_mb=earlier,
+        earlier_share=c["earlier_share"] if earlier != memory else 0.0,
+    )
+
+
+def _draw(rng: random.Random, choice: Any) -> Any:
+    if isinstance(choice, tuple):
+        low, high = choice
+        return rng.randint(low, high) if isinstance(low, int) else rng.uniform(low, high)
+    return rng.choice(choice) if isinstance(choice, list) else choice
+
+
+def _modes(large: Mapping[str, float] | None, need: float, memory: int) -> tuple[Mode, ...]:
+    if large is None:
+        return (Mode(1.0, 1.0, need * memory),)
+    return (
+        Mode(1 - large["share"], 1.0, need * memory),
+        Mode(large["share"], large["slowness"], large["need"] * memory),
+    )

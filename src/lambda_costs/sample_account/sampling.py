@@ -1,0 +1,259 @@
+"""What a function's days and invocations looked like: drawn from its hidden parameters, with noise."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import ceil, exp, floor, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
+
+ALL_LINES = 450
+"""A function with fewer invocations in the window logs all of them."""
+
+_QUANTILES = (0.0, 0.25, 0.6, 0.9, 0.98, 1.0)
+"""Bounds of a day's durations as CloudWatch gets them; the last bin is what p99 is read from."""
+_FEW = 40
+"""Up to so many durations a day are drawn one by one."""
+_AT_MOST = 0.98
+"""Of the timeout: slower invocations are the time-outs, whose number is a parameter."""
+_OFFICE = (8 / 24, 18 / 24)
+_NORMAL = NormalDist()
+
+
+class Line(NamedTuple):
+    """One invocation as its REPORT line tells it."""
+
+    day: float
+    """Days after the beginning of the window."""
+    request: str
+    duration_ms: float
+    billed_ms: int
+    memory_mb: int
+    used_mb: int
+    init_ms: float | None
+    status: str
+    error_type: str | None
+
+
+@dataclass
+class Day:
+    """One day's metrics; ``durations`` counts invocations by milliseconds."""
+
+    index: int
+    invocations: int = 0
+    errors: int = 0
+    provisioned: int = 0
+    cpu_ms: float = 0.0
+    log_bytes: float = 0.0
+    durations: dict[float, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What can be seen of a function."""
+
+    days: list[Day]
+    lines: list[Line]
+    earlier: dict[int, int]
+    """Invocations before the window, by how many days before its end."""
+
+
+def sample(function: SampleFunction, rng: random.Random) -> Sample:
+    """Draw what can be seen of ``function``; the same generator gives the same sample."""
+    weights = _weights(function, rng)
+    pace = [rng.lognormvariate(0, 0.02) for _ in range(DAYS)]
+    if function.daily_invocations * sum(weights) <= ALL_LINES:
+        counts = [_poisson(rng, function.daily_invocations * weight) for weight in weights]
+        if function.traffic == "monthly":
+            counts = [ceil(weight) for weight in weights]
+        lines = [
+            _invoke(function, index + _time_of_day(function, rng), pace[index], _mode(function, rng), rng)
+            for index, count in enumerate(counts)
+            for _ in range(count)
+        ]
+        days = _add_up(function, lines, rng)
+    else:
+        days = [_day(function, index, weights[index], pace[index], rng) for index in range(DAYS) if weights[index]]
+        lines = list(_some_lines(function, weights, pace, rng))
+    return Sample(days, lines, _earlier(function, days, rng))
+
+
+def _weights(function: SampleFunction, rng: random.Random) -> list[float]:
+    """Return each day's traffic over the mean of the days that have any."""
+    days = range(DAYS)
+    match function.traffic:
+        case "weekly":
+            weights = [0.4 if day % 7 in (5, 6) else 1.0 for day in days]
+        case "business-hours":
+            weights = [0.05 if day % 7 in (5, 6) else 1.0 for day in days]
+        case "bursts":
+            high = rng.sample(days, 3)
+            weights = [6.0 if day in high else 1.0 for day in days]
+        case "growing":
+            weights = [0.5 + day / DAYS for day in days]
+        case "monthly":
+            only = rng.randrange(3, DAYS - 3)
+            return [1.0 if day == only else 0.0 for day in days]
+        case "constant":
+            weights = [1.0] * DAYS
+    weights[: function.first_day] = [0.0] * function.first_day
+    mean = sum(weights) / (DAYS - function.first_day)
+    return [weight / mean for weight in weights]
+
+
+def _time_of_day(function: SampleFunction, rng: random.Random) -> float:
+    return rng.uniform(*_OFFICE) if function.traffic == "business-hours" else rng.random()
+
+
+def _mode(function: SampleFunction, rng: random.Random) -> Mode:
+    if len(function.modes) == 1:
+        return function.modes[0]
+    return rng.choices(function.modes, [mode.share for mode in function.modes])[0]
+
+
+def _invoke(function: SampleFunction, day: float, pace: float, mode: Mode, rng: random.Random) -> Line:
+    memory = function.memory_on(floor(day))
+    limit = function.timeout_seconds * 1000.0
+    duration = _plain(function, memory) * mode.slowness * pace
+    duration *= rng.lognormvariate(-(function.spread**2) / 2, function.spread)
+    duration = round(min(duration, limit * _AT_MOST), 2)
+    used = min(memory, round(mode.need_mb * (1 - 0.3 * rng.random() ** 2)))
+    init = None
+    if rng.random() >= function.on_provisioned and rng.random() < function.cold_share:
+        init = round(function.init_ms * rng.lognormvariate(0, 0.1), 2)
+    status, error_type = "success", None
+    fate = rng.random()
+    if fate < function.timeout_share:
+        duration, status = limit, "timeout"
+    elif fate < function.timeout_share + _out_of_memory_share(function, memory):
+        used, status, error_type = memory, "error", "Runtime.OutOfMemory"
+    elif rng.random() < function.error_share_on(floor(day)):
+        status, error_type = "error", "Runtime.ExitError"
+    billed = ceil(duration + (init or 0.0))
+    request = f"{rng.getrandbits(128):032x}"
+    request = "-".join((request[:8], request[8:12], request[12:16], request[16:20], request[20:]))
+    return Line(day, request, duration, billed, memory, used, init, status, error_type)
+
+
+def _plain(function: SampleFunction, memory: int) -> float:
+    return function.io_ms + function.cpu_mb_ms / min(memory, FULL_VCPU_MB)
+
+
+def _out_of_memory_share(function: SampleFunction, memory: int) -> float:
+    return function.out_of_memory_share if memory == function.memory_mb else 0.0
+
+
+def _some_lines(
+    function: SampleFunction, weights: list[float], pace: list[float], rng: random.Random
+) -> Iterator[Line]:
+    kept = min(function.log_days, function.retention_days or DAYS, DAYS)
+    first = DAYS - ceil(kept)
+    if not kept:
+        return
+    count, running = function.log_lines, list(accumulate(weights[first:]))
+    # A rare payload stands for many invocations that the sample leaves out; one of them is in it.
+    rare = {rng.randrange(count): mode for mode in function.modes[1:]}
+    for index in range(count):
+        at = (index + rng.random()) / count * running[-1]
+        day = first + next(place for place, upto in enumerate(running) if at <= upto)
+        mode = rare.get(index) or _mode(function, rng)
+        yield _invoke(function, day + _time_of_day(function, rng), pace[day], mode, rng)
+
+
+def _day(function: SampleFunction, index: int, weight: float, pace: float, rng: random.Random) -> Day:
+    memory = function.memory_on(index)
+    count = _poisson(rng, function.daily_invocations * weight)
+    late = _binomial(rng, count, function.timeout_share)
+    failed = _binomial(rng, count - late, _out_of_memory_share(function, memory) + function.error_share_on(index))
+    day = Day(
+        index,
+        count,
+        errors=late + failed,
+        provisioned=_binomial(rng, count, function.on_provisioned),
+        cpu_ms=count * _cpu_ms(function) * pace * rng.gauss(1, 0.01),
+        log_bytes=count * function.log_bytes * rng.gauss(1, 0.02),
+    )
+    if late:
+        day.durations[function.timeout_seconds * 1000.0] = late
+    left = count - late
+    for mode in function.modes[1:]:
+        rare = _binomial(rng, count - late, mode.share)
+        left -= rare
+        _add_durations(day, function, memory, mode, rare, pace, rng)
+    _add_durations(day, function, memory, function.modes[0], left, pace, rng)
+    return day
+
+
+def _add_durations(
+    day: Day, function: SampleFunction, memory: int, mode: Mode, count: int, pace: float, rng: random.Random
+) -> None:
+    mean, limit = _plain(function, memory) * mode.slowness * pace, function.timeout_seconds * 1000 * _AT_MOST
+    sigma = function.spread
+    if count <= _FEW:
+        drawn = [(rng.lognormvariate(-(sigma**2) / 2, sigma), 1) for _ in range(count)]
+    else:
+        noise = rng.gauss(1, sqrt((exp(sigma**2) - 1) / count))
+        bounds = [round(count * quantile) for quantile in _QUANTILES]
+        drawn = [
+            (value * noise, upper - lower)
+            for value, lower, upper in zip(_bin_means(sigma), bounds, bounds[1:], strict=False)
+        ]
+    for factor, number in drawn:
+        value = round(min(mean * factor, limit), 2)
+        if number:
+            day.durations[value] = day.durations.get(value, 0) + number
+
+
+def _bin_means(sigma: float) -> list[float]:
+    """Return the mean of each bin of a lognormal whose mean is 1."""
+    # The part of the mean below a quantile z is the normal distribution's below z - sigma.
+    below = [_NORMAL.cdf(_NORMAL.inv_cdf(q) - sigma) if 0 < q < 1 else q for q in _QUANTILES]
+    return [
+        (upper - lower) / (high - low)
+        for lower, upper, low, high in zip(below, below[1:], _QUANTILES, _QUANTILES[1:], strict=False)
+    ]
+
+
+def _add_up(function: SampleFunction, lines: list[Line], rng: random.Random) -> list[Day]:
+    days: dict[int, Day] = {}
+    for line in lines:
+        day = days.setdefault(floor(line.day), Day(floor(line.day)))
+        day.invocations += 1
+        day.errors += line.status != "success"
+        day.cpu_ms += _cpu_ms(function) * rng.gauss(1, 0.05)
+        day.log_bytes += function.log_bytes
+        day.durations[line.duration_ms] = day.durations.get(line.duration_ms, 0) + 1
+    return [days[index] for index in sorted(days)]
+
+
+def _cpu_ms(function: SampleFunction) -> float:
+    # A whole virtual CPU's milliseconds, whatever share of one the memory size gives.
+    return function.cpu_mb_ms / FULL_VCPU_MB * sum(mode.share * mode.slowness for mode in function.modes)
+
+
+def _earlier(function: SampleFunction, days: list[Day], rng: random.Random) -> dict[int, int]:
+    if not function.last_used_days:
+        return {}
+    if function.traffic == "monthly":
+        return {DAYS - days[0].index + DAYS * month: 1 for month in range(1, 9)}
+    return {function.last_used_days + 5 * step: rng.randint(10, 400) for step in range(20)}
+
+
+def _poisson(rng: random.Random, mean: float) -> int:
+    if mean > 50:
+        return max(0, round(rng.gauss(mean, sqrt(mean))))
+    limit, product, count = exp(-mean), rng.random(), 0
+    while product > limit:
+        product *= rng.random()
+        count += 1
+    return count
+
+
+def _binomial(rng: random.Random, count: int, share: float) -> int:
+    mean = count * share
+    if mean > 50:
+        return min(count, max(0, round(rng.gauss(mean, sqrt(mean * (1 - share))))))
+    return min(count, _poisson(rng, mean)) if share else 0

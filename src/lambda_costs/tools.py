@@ -1,0 +1,94 @@
+"""Tools of the cost analysis: code computes every number, the model orders and explains."""
+
+import time
+from typing import Any
+
+from strands import tool
+
+from vigil.agent.session import AgentSession
+from lambda_costs.llm import tool_results as brief
+from lambda_costs.analysis import Analyst
+from lambda_costs.report.artifacts import artifacts_of, scope
+from lambda_costs.request import parse_request
+from vigil.names import FINDINGS
+
+PROGRESS_SECONDS = 1.0
+"""At most so often the supervisor hears how far the work is."""
+
+
+def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
+    """Return the cost tools for the session's validated input; raises InvalidDetail if the detail is not that."""
+    request = parse_request(session.detail, session.region, float(session.max_scan_dollars))
+    analyst = Analyst(request, session.client)
+
+    @tool
+    def list_functions() -> dict[str, Any]:
+        """Count the Lambda functions in the regions that were asked for, and name the first."""
+        return brief.untrusted(brief.functions_brief(analyst.list_functions()))
+
+    @tool
+    def collect_usage() -> dict[str, Any]:
+        """Collect what the functions used: metrics, REPORT log lines, provisioned concurrency, log groups."""
+        told = 0.0
+
+        def tell(what: str, done: int, total: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= PROGRESS_SECONDS:
+                told = time.monotonic()
+                session.note(f"{what}: {done} of {total}")
+
+        return brief.untrusted(brief.usage_brief(analyst.collect_usage(tell)))
+
+    @tool
+    def find_savings() -> dict[str, Any]:
+        """Compute the findings: what could be saved in all and by kind, and the best; US dollars per 30 days.
+
+        Three dollars are the least, the expected and the most that are saved; null claims no money.
+        """
+        return brief.untrusted(brief.savings_brief(analyst.find_savings()))
+
+    @tool
+    def list_findings(kind: str | None = None, function: str | None = None, page: int = 1) -> dict[str, Any]:
+        """List findings, best first, page by page.
+
+        Args:
+            kind: Only those of this kind.
+            function: Only those of the function with this name.
+            page: From 1 to the number of pages that each page tells.
+        """
+        return brief.untrusted(brief.findings_page(analyst.find_savings(), kind, function, page))
+
+    @tool
+    def show_finding(id: str) -> dict[str, Any]:
+        """Show one finding: its evidence, how its savings were computed, its risk and how to validate it.
+
+        Args:
+            id: Its id, as find_savings and list_findings tell it.
+        """
+        return brief.untrusted(brief.finding_detail(analyst.find_savings(), id))
+
+    @tool
+    def save_report(summary: str, order: list[str] | None = None, notes: dict[str, str] | None = None) -> str:
+        """Save the report, as text and as a page, and the findings. Code renders every number; you write none.
+
+        Args:
+            summary: What matters most, in two or three sentences of plain English.
+            order: Finding ids in the order in which a reader should see them; the rest follow by savings.
+            notes: For a finding id, an explanation in plain English.
+        """
+        analysis = analyst.find_savings()
+        series = scope(analysis.request)
+        texts = artifacts_of(
+            analysis,
+            summary=summary,
+            order=order or (),
+            notes=notes or {},
+            written_by=written_by,
+            previous=session.artifacts.kept_before(series, analysis.end),
+        )
+        session.note("saving the report")
+        session.artifacts.keep(series, analysis.end, texts[FINDINGS])
+        # The report comes last: whoever sees it, sees all.
+        return [session.artifacts.write(name, text) for name, text in texts.items()][-1]
+
+    return [list_functions, collect_usage, find_savings, list_findings, show_finding, save_report]

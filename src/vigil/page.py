@@ -1,0 +1,162 @@
+"""The report as one HTML page: no script, nothing from the network, and nothing that the browser would fetch."""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import pairwise
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from lambda_costs.report import charts
+from vigil.text import fence, html, visible
+
+STYLE = """
+:root { color-scheme: light dark; --text: #1f2328; --soft: #59636e; --line: #d8dee4; --back: #fff; --inset: #f6f8fa }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e6edf3; --soft: #9aa4af; --line: #30363d; --back: #0d1117; --inset: #161b22 }
+}
+body { margin: 0 auto; max-width: 60rem; padding: 2rem 1.25rem 4rem; color: var(--text); background: var(--back);
+  font: 1rem/1.6 system-ui, sans-serif; overflow-wrap: break-word }
+h1 { font-size: 1.9rem; line-height: 1.25 }
+h2 { margin-top: 2.5rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); line-height: 1.3 }
+h3 { margin-top: 2rem; line-height: 1.3 }
+blockquote { margin: 1rem 0; padding: .1rem 1rem; border-left: .25rem solid var(--line); color: var(--soft) }
+.table { overflow-x: auto }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .75rem; border: 1px solid var(--line); text-align: left; vertical-align: top }
+th { background: var(--inset) }
+.right { text-align: right }
+code, pre { font: .85rem/1.5 ui-monospace, monospace }
+code { padding: .1rem .3rem; border-radius: .25rem; background: var(--inset) }
+pre { padding: .8rem 1rem; border-radius: .4rem; background: var(--inset); overflow-x: auto }
+pre code { padding: 0 }
+svg { max-width: 100%; height: auto }
+@media print {
+  :root { --text: #000; --soft: #333; --line: #999; --back: #fff; --inset: #f4f4f4 }
+  body { max-width: none; padding: 0; font-size: 10pt }
+  h2, h3 { break-after: avoid } tr, pre, svg { break-inside: avoid } pre { white-space: pre-wrap }
+}
+"""
+
+# A page that was read from a file has no server that could send the policy.
+_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + " ".join(
+    f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, charts.STYLE)
+)
+
+
+MAX_PARSED = 256 * 1024
+"""Characters of Markdown that are parsed, several times what our own reports have: the parser takes quadratic time."""
+MAX_LEVELS = 20
+"""Levels of nested blocks, and of nested emphasis, that the parser reads."""
+TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
+_LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
+"""How a link begins that a reader may follow: no other scheme starts a program, and none leads to a file."""
+_NAME = re.compile(r"[\w.-]+")
+"""A file beside the report."""
+
+
+class _Parser(MarkdownIt):
+    """CommonMark with tables; ``links`` says which addresses of links and images are taken for what they are."""
+
+    def __init__(self, links: Callable[[str], bool], *, html: bool, levels: int = MAX_LEVELS) -> None:
+        super().__init__("commonmark", {"html": html, "maxNesting": levels})
+        self.enable("table")
+        self._links = links
+
+    def validateLink(self, url: str) -> bool:
+        return self._links(url)
+
+
+def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
+    """Return the HTML page of ``markdown``, in which an image that names one of ``svgs`` is that SVG.
+
+    HTML in ``markdown`` is shown as text, and so is any other image, an image that was there before, and a link that
+    leads elsewhere than to the web, to a mail or within the page. All of it is text if it is too long.
+    """
+    if len(markdown) > MAX_PARSED:
+        markdown = _as_text(markdown, TOO_LONG)
+    left = dict(svgs)
+    parser = _Parser(lambda url: url in svgs or bool(_LINK.match(url)), html=False)
+
+    def image(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+        return left.pop(str(tokens[at].attrs["src"]), None) or html(tokens[at].content)
+
+    parser.renderer.rules["image"] = image  # type: ignore[attr-defined]
+    tokens = parser.parse(markdown)
+    for token in _all(tokens):
+        # Only now: an entity stands for any character too.
+        token.content = visible(token.content)
+        # The language of a block of code; it becomes a class.
+        token.info = token.info if token.info.isalnum() else ""
+        token.attrs = {name: visible(str(value)) for name, value in token.attrs.items()}
+        # The policy refuses styles of single elements.
+        if token.attrs.pop("style", None) == "text-align:right":
+            token.attrs["class"] = "right"
+    headings = (after.children or () for token, after in pairwise(tokens) if token.tag == "h1")
+    heading = "".join(child.content for child in next(headings, ()))
+    body = parser.renderer.render(tokens, parser.options, {})
+    body = body.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html(heading or 'Report')}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"{body}</body>\n</html>\n"
+    )
+
+
+def readable_markdown(markdown: str) -> str:
+    """Return ``markdown`` with visible characters, to be saved as a file that any viewer may open.
+
+    If it holds what a viewer may run or fetch, it is one block of text below a line that says why.
+    """
+    shown = visible(markdown)
+    if len(shown) > MAX_PARSED:
+        return _as_text(shown, TOO_LONG)
+    # Behind just as many brackets as it reads levels, the parser overlooks a link.
+    held = next((held for levels in (MAX_LEVELS, MAX_LEVELS + 1) if (held := _holds(shown, levels))), None)
+    if held is None:
+        return shown
+    return _as_text(shown, f"it holds {held}")
+
+
+def _as_text(markdown: str, why: str) -> str:
+    return "\n".join([f"This report is shown as text, because {why}.", "", *fence(markdown, ""), ""])
+
+
+def _holds(markdown: str, levels: int) -> str | None:
+    """Return what a viewer may run or fetch for ``markdown``, if anything."""
+    env: dict[str, Any] = {}
+    for token in _all(_Parser(lambda url: True, html=True, levels=levels).parse(markdown, env)):
+        # Within a footnote or a list, another parser than this one may not count the indentation of code as such.
+        held = _holds(token.content, levels - 1) if token.type == "code_block" and levels else _held(token)
+        if held:
+            return held
+    return "a footnote" if any(label.startswith("^") for label in env.get("references", ())) else None
+
+
+def _held(token: Token) -> str | None:
+    """Return what a viewer may run or fetch for ``token``, if anything."""
+    if token.type in ("html_block", "html_inline"):
+        return "HTML"
+    if token.type == "image" and not _NAME.fullmatch(str(token.attrs["src"])):
+        return "an image that is not a file beside it"
+    if token.type == "link_open":
+        url = str(token.attrs["href"])
+        if not (_LINK.match(url) or _NAME.fullmatch(url)):
+            return "a link that leads neither to the web nor to a mail"
+    if visible(token.content) != token.content:
+        return "hidden characters"
+    # Below this, the parser looks no further.
+    return "too many levels" if token.level >= MAX_LEVELS - 1 else None
+
+
+def _all(tokens: Iterable[Token]) -> Iterator[Token]:
+    """Yield ``tokens`` and all that stand in them."""
+    for token in tokens:
+        yield token
+        yield from _all(token.children or ())

@@ -1,0 +1,130 @@
+"""Each action that the analysis needs, denied in turn by a policy: a gap, and no finding that rests on it."""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+
+from tests.lambda_costs.adversarial.conftest import NOW, TRUST
+from tests.lambda_costs.adversarial.faults import Clients, answer
+from lambda_costs import READ_ACTIONS
+from lambda_costs.analysis import Analysis
+from vigil.errors import AwsUnavailable
+from vigil.local.stack import LocalStack
+
+ON_DEMAND = {
+    *("memory-too-high", "memory-too-low", "arm64", "init-cost", "time-outs", "provisioned-concurrency-unused"),
+}
+BY_COMPUTE = ON_DEMAND | {"ephemeral-storage", "errors", "log-ingestion-high", "timeout-high"}
+REST_ON = {
+    "lambda:ListProvisionedConcurrencyConfigs": ON_DEMAND,
+    "lambda:GetFunctionRecursionConfig": {"recursion"},
+    "cloudwatch:GetMetricData": BY_COMPUTE | {"idle", "log-retention-unset"},
+    "logs:DescribeLogGroups": {"log-retention-unset", "log-ingestion-high"},
+    "logs:FilterLogEvents": BY_COMPUTE,
+}
+"""The kinds of findings that rest on an action; on every other, none does."""
+
+SERVICES = ("lambda", "logs", "cloudwatch", "pricing", "compute-optimizer")
+TOLD_ELSEWHERE = {
+    "pricing:GetProducts": "the table's prices say so",
+    "logs:StopQuery": "asked for after 15 minutes only",
+}
+
+Deny = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def reader(aws: LocalStack) -> Clients:
+    """Clients of a role that may do what its policy ``reads`` allows."""
+    aws.client("iam").create_role(RoleName="reader", AssumeRolePolicyDocument=TRUST)
+    role = "arn:aws:iam::000000000000:role/reader"
+    given = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="reader")["Credentials"]
+    return Clients(
+        aws.session(),
+        NOW,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+    )
+
+
+@pytest.fixture
+def deny(aws: LocalStack) -> Deny:
+    """Let the reader do all that the analysis needs but one action."""
+
+    def put(action: str) -> None:
+        allowed = [item for item in READ_ACTIONS if item != action]
+        statement = {"Effect": "Allow", "Action": allowed, "Resource": "*"}
+        aws.client("iam").put_role_policy(
+            RoleName="reader",
+            PolicyName="reads",
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+        )
+
+    return put
+
+
+def enrolled(request: AWSPreparedRequest) -> AWSResponse:
+    """Have Compute Optimizer, which the embedded AWS lacks, go on to its recommendations."""
+    return answer(request, {"status": "Active"})
+
+
+def kinds(analysis: Analysis) -> set[str]:
+    return {finding.kind for finding in analysis.findings}
+
+
+def test_with_all_of_them_nothing_is_missing(reader: Clients, deny: Deny, honest: Analysis) -> None:
+    deny("nothing")
+    called: set[str] = set()
+
+    def note(event_name: str, **_: object) -> None:
+        called.add(event_name.removeprefix("before-call."))
+
+    for service in SERVICES:
+        reader(service, "us-east-1").meta.events.register("before-call", note)
+    found = reader.analyse("base-*")
+    for service in SERVICES:
+        reader(service, "us-east-1").meta.events.unregister("before-call", note)
+    assert found.findings == honest.findings
+    assert not any("denied" in gap.why for gap in found.gaps)
+    # The embedded AWS has no Compute Optimizer that recommends, and no query runs for so long that it is stopped.
+    needed = {action.replace(":", ".").replace("logs.", "cloudwatch-logs.") for action in READ_ACTIONS}
+    assert called == needed - {"compute-optimizer.GetLambdaFunctionRecommendations", "cloudwatch-logs.StopQuery"}
+
+
+@pytest.mark.parametrize(
+    "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", *TOLD_ELSEWHERE)]
+)
+def test_what_is_denied_is_a_gap_and_no_finding_rests_on_it(
+    reader: Clients, deny: Deny, honest: Analysis, action: str
+) -> None:
+    deny(action)
+    recommends = action == "compute-optimizer:GetLambdaFunctionRecommendations"
+    with reader.sending("compute-optimizer.GetEnrollmentStatus", enrolled) if recommends else nullcontext():
+        found = reader.analyse("base-*")
+    assert any(f"{action.partition(':')[2]}: access denied" in gap.why for gap in found.gaps)
+    assert kinds(honest) - kinds(found) == REST_ON.get(action, set())
+    before = {finding.id: finding for finding in honest.findings}
+    for finding in found.findings:
+        assert finding.savings == before[finding.id].savings
+        if finding.kind != "idle":
+            assert finding == before[finding.id]
+        else:
+            differ = {name for name, text in finding.evidence.items() if text != before[finding.id].evidence[name]}
+            assert {finding.evidence[name].value for name in differ} <= {"not known"}
+
+
+def test_without_functions_there_is_nothing_to_say(reader: Clients, deny: Deny, honest: Analysis) -> None:
+    deny("lambda:ListFunctions")
+    with pytest.raises(AwsUnavailable, match="ListFunctions: access denied"):
+        reader.analyse("base-*")
+
+
+def test_without_the_price_list_the_dated_table_says_why(reader: Clients, deny: Deny, honest: Analysis) -> None:
+    deny("pricing:GetProducts")
+    found = reader.analyse("base-*")
+    assert found.findings == honest.findings
+    assert "could not be read: access denied" in found.prices["us-east-1"]

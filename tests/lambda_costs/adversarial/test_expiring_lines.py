@@ -1,0 +1,65 @@
+"""REPORT lines expire at every hour: an analysis must not depend on the hour at which it runs."""
+
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.lambda_costs.adversarial.account import Account, Planted, report
+from tests.lambda_costs.adversarial.faults import Clients
+from tests.lambda_costs.adversarial.insights import LogsInsights
+from lambda_costs.report.artifacts import findings_json
+from vigil.local.stack import LocalStack
+
+RETENTION = {"expiring-30": 30, "expiring-14": 14, "expiring-7": 7, "expiring-1": 1}
+HOURS = (0, 0.01, 6.5, 12, 12.01, 23.99)
+
+
+@pytest.fixture(scope="module")
+def written(account: Account) -> Account:
+    """Functions whose log group keeps some days, with lines just after midnight and at noon."""
+
+    def unusual(oldest: int) -> Any:
+        # The first day of which a part is left has lines that no other day has.
+        return lambda day: [report(used=700, init=900.0, request=f"{day}-early")] if day == oldest else []
+
+    account.write(
+        Planted(name, daily=6, lines=4, used_mb=300, architecture="arm64", retention=days, hostile=unusual(days))
+        for name, days in RETENTION.items()
+    )
+    return account
+
+
+def analysed(aws: LocalStack, written: Account, hours: float, by_insights: bool) -> str:
+    """Return findings.json of an analysis so many hours after midnight, when older events have expired."""
+    clients = Clients(aws.session(), written.midnight + timedelta(hours=hours))
+
+    def expire(asked: dict[str, Any], answered: dict[str, Any]) -> None:
+        name = asked["logGroupName"].removeprefix("/aws/lambda/")
+        oldest = (clients.now - timedelta(days=RETENTION[name])).timestamp() * 1000
+        answered["events"] = [event for event in answered["events"] if event["timestamp"] >= oldest]
+
+    with ExitStack() as changes:
+        changes.enter_context(clients.answering("logs.FilterLogEvents", expire))
+        if by_insights:
+            insights = LogsInsights(clients("logs", "us-east-1"))
+            changes.enter_context(clients.sending("logs.StartQuery", insights.start))
+            changes.enter_context(clients.sending("logs.GetQueryResults", insights.results))
+        found = clients.analyse("expiring-*")
+    assert {item.function for item in found.findings if item.kind == "memory-too-high"} == {
+        "expiring-30",
+        "expiring-14",
+    }
+    assert {gap.what: gap.why for gap in found.gaps if "keeps REPORT lines" in gap.why} == {
+        "expiring-7": "its log group keeps REPORT lines for 7 days: 14 are needed",
+        "expiring-1": "its log group keeps REPORT lines for 1 day: 14 are needed",
+    }
+    return findings_json(found)
+
+
+@pytest.mark.parametrize("by_insights", [False, True], ids=["read one by one", "by Logs Insights"])
+def test_analyses_at_any_two_hours_of_a_day_write_the_same_bytes(
+    aws: LocalStack, written: Account, by_insights: bool
+) -> None:
+    assert len({analysed(aws, written, hours, by_insights) for hours in HOURS}) == 1

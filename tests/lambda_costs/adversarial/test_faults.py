@@ -1,0 +1,316 @@
+"""AWS fails in the middle: what recovers changes nothing, and what does not is told and never taken for a zero."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+
+from tests.lambda_costs.adversarial.account import Account
+from tests.lambda_costs.adversarial.faults import Broken, Clients, Once, Send, failing
+from tests.lambda_costs.adversarial.insights import LogsInsights
+from lambda_costs import READ_ACTIONS
+from lambda_costs.analysis import Analysis, Analyst
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.model.finding import Finding
+from lambda_costs.report.markdown import render_report
+from lambda_costs.request import CostRequest
+from lambda_costs.collect.scan import metrics_cost
+from vigil.errors import AwsUnavailable, InvalidDetail
+
+REGION = "us-east-1"
+SOME = "base-[im]*"
+"""base-idle and base-memory."""
+
+
+@pytest.fixture(scope="module")
+def some(clients: Clients, account: Account) -> Analysis:
+    """What is found in SOME if nothing goes wrong."""
+    return clients.analyse(SOME)
+
+
+@pytest.fixture
+def reset() -> Iterator[Broken]:
+    """A server that resets the connection in the middle of its answer."""
+    server = Broken("reset")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def cut() -> Iterator[Broken]:
+    """A server whose answer is shorter than it says."""
+    server = Broken("cut")
+    yield server
+    server.close()
+
+
+def of(analysis: Analysis, name: str) -> list[Finding]:
+    return [finding for finding in analysis.findings if finding.function == name]
+
+
+def why(analysis: Analysis, what: str) -> set[str]:
+    return {gap.why for gap in analysis.gaps if gap.what == what}
+
+
+def test_what_recovers_changes_nothing(clients: Clients, some: Analysis, reset: Broken, cut: Broken) -> None:
+    faults: dict[str, Send] = {
+        "lambda.ListFunctions": reset,
+        "lambda.ListProvisionedConcurrencyConfigs": failing("TooManyRequestsException", 429),
+        "lambda.GetFunctionRecursionConfig": failing("ServiceException", 500),
+        "lambda.ListEventSourceMappings": cut,
+        "lambda.GetPolicy": failing("InternalFailure", 503),
+        "cloudwatch.GetMetricData": failing("ThrottlingException"),
+        "logs.DescribeLogGroups": failing("ServiceUnavailableException", 503),
+        "logs.FilterLogEvents": cut,
+    }
+    with ExitStack() as stack:
+        once = {operation: Once(send) for operation, send in faults.items()}
+        for operation, send in once.items():
+            stack.enter_context(clients.sending(operation, send))
+        found = clients.analyse(SOME)
+    assert all(send.seen.total() >= 2 for send in once.values())
+    assert findings_json(found) == findings_json(some)
+
+
+@pytest.mark.parametrize(
+    ("operation", "about", "gone"),
+    [
+        ("cloudwatch.GetMetricData", f"metrics in {REGION}", {"base-memory", "base-idle"}),
+        ("logs.FilterLogEvents", "base-memory", {"base-memory"}),
+        ("lambda.ListProvisionedConcurrencyConfigs", "base-memory", {"base-memory"}),
+        ("lambda.GetFunctionRecursionConfig", "base-memory", set()),
+        ("logs.DescribeLogGroups", f"log groups in {REGION}", set()),
+        ("lambda.ListEventSourceMappings", f"event source mappings in {REGION}", set()),
+        ("lambda.GetPolicy", "base-idle", set()),
+        ("logs.StartQuery", f"Logs Insights in {REGION}", set()),
+    ],
+)
+def test_what_is_throttled_for_good_is_a_gap(
+    clients: Clients, some: Analysis, operation: str, about: str, gone: set[str]
+) -> None:
+    with clients.sending(operation, failing("ThrottlingException")):
+        found = clients.analyse(SOME)
+    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in why(found, about))
+    assert {finding.function for finding in found.findings} == {"base-memory", "base-idle"} - gone
+    assert [finding.savings for finding in found.findings] == [
+        finding.savings for finding in some.findings if finding.function not in gone
+    ]
+
+
+ANSWERS = {
+    ("GetPolicy", "ResourceNotFoundException"),
+    ("GetEnrollmentStatus", "OptInRequiredException"),
+    ("GetLambdaFunctionRecommendations", "OptInRequiredException"),
+}
+"""Errors that are data: the function has no policy, the account is not enrolled."""
+
+
+def codes(clients: Clients, service: str, name: str) -> list[str]:
+    """Return the codes of errors that an operation of AWS may fail with, its service's own and those of all."""
+    model = clients(service, REGION).meta.service_model
+    shapes = (model.shape_for(shape) for shape in model.shape_names)
+    own = {shape.error_code or shape.name for shape in shapes if shape.metadata.get("exception")}
+    return [
+        *sorted(code for code in own if (name, code) not in ANSWERS),
+        *("InternalFailure", "ServiceUnavailable", "ExpiredTokenException", "SignatureDoesNotMatch", "Odd", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", "logs:StopQuery")]
+)
+def test_whatever_aws_answers_instead_of_data_is_stated_in_a_report(
+    clients: Clients, some: Analysis, action: str
+) -> None:
+    service, _, name = action.partition(":")
+    code, http = random.choice(codes(clients, service, name)), random.choice([400, 403, 404, 409, 500, 503])
+    enrolled = clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"})
+    with (
+        enrolled if name == "GetLambdaFunctionRecommendations" else nullcontext(),
+        clients.sending(f"{service}.{name}", failing(code, http)),
+    ):
+        found = clients.analyse(SOME)
+    report = render_report(found, summary="", written_by="nobody")
+    assert ("the Price List API could not be read: " if service == "pricing" else f"{name}: ") in report, (code, http)
+    saved = {finding.id: finding.savings for finding in some.findings}
+    assert {finding.id: finding.savings for finding in found.findings}.items() <= saved.items()
+
+
+def test_a_log_group_that_no_query_may_name_costs_no_finding(clients: Clients, some: Analysis) -> None:
+    message = "Query's end date and time is either before the log groups creation time or exceeds the log groups log"
+    with clients.sending("logs.StartQuery", failing("MalformedQueryException", message=message)):
+        found = clients.analyse(SOME)
+    assert why(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
+    assert found.findings == some.findings
+
+
+@pytest.mark.parametrize("send", [failing("ServiceException", 500), "cut", "reset"])
+def test_what_fails_for_good_is_one_line(
+    clients: Clients, account: Account, cut: Broken, reset: Broken, send: Send | str
+) -> None:
+    servers = {"cut": cut, "reset": reset}
+    with (
+        clients.sending("lambda.ListFunctions", servers[send] if isinstance(send, str) else send),
+        pytest.raises(AwsUnavailable, match=r"^functions in us-east-1: [^\n]+$"),
+    ):
+        clients.analyse(SOME)
+
+
+def of_metric(name: str, about: str, change: Callable[[dict[str, Any], list[Any]], None]) -> Any:
+    """Change the results of one metric of one function."""
+
+    def changed(asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        wanted = {
+            query["Id"]
+            for query in asked["MetricDataQueries"]
+            if query["MetricStat"]["Metric"]["MetricName"] == name
+            and {"Name": "FunctionName", "Value": about} in query["MetricStat"]["Metric"]["Dimensions"]
+        }
+        for result in list(answer["MetricDataResults"]):
+            if result["Id"] in wanted:
+                change(result, answer["MetricDataResults"])
+
+    return changed
+
+
+def status(code: str) -> Callable[[dict[str, Any], list[Any]], None]:
+    def change(result: dict[str, Any], results: list[Any]) -> None:
+        result.update(StatusCode=code, Timestamps=[], Values=[])
+
+    return change
+
+
+def left_out(result: dict[str, Any], results: list[Any]) -> None:
+    results.remove(result)
+
+
+@pytest.mark.parametrize("change", [status("PartialData"), status("InternalError"), status("Forbidden"), left_out])
+@pytest.mark.parametrize(
+    ("function", "metric"), [("base-idle", "Invocations"), ("base-memory", "Invocations"), ("base-memory", "Duration")]
+)
+def test_of_metrics_that_are_not_complete_nothing_is_said(
+    clients: Clients, some: Analysis, function: str, metric: str, change: Callable[[dict[str, Any], list[Any]], None]
+) -> None:
+    with clients.answering("cloudwatch.GetMetricData", of_metric(metric, function, change)):
+        found = clients.analyse(SOME)
+    other = "base-idle" if function == "base-memory" else "base-memory"
+    assert not of(found, function)
+    assert of(found, other) == of(some, other)
+    assert f"CloudWatch gave only a part of its data: {metric}" in why(found, function)
+
+
+@pytest.mark.parametrize("ended", ["Failed", "Cancelled", "Timeout"])
+def test_a_query_that_fails_is_told_and_read_otherwise(clients: Clients, some: Analysis, ended: str) -> None:
+    insights = LogsInsights(clients("logs", REGION), ended)
+    with (
+        clients.sending("logs.StartQuery", insights.start),
+        clients.sending("logs.GetQueryResults", insights.results),
+    ):
+        found = clients.analyse(SOME)
+    assert insights.groups == ["/aws/lambda/base-memory"]
+    assert why(found, f"Logs Insights in {REGION}") == {
+        f"a query of Logs Insights ended as {ended}; REPORT lines were read one by one"
+    }
+    assert found.findings == some.findings
+    # It is paid for, whatever it answers.
+    assert found.scan.queried_bytes == some.scan.queried_bytes > 0
+
+
+def test_regions_that_cannot_be_read_leave_the_others_as_they_are(clients: Clients, some: Analysis) -> None:
+    def unreachable(request: AWSPreparedRequest) -> None:
+        request.url = "http://127.0.0.1:1/"
+
+    disabled, missing = "ap-east-1", "xx-nowhere-1"
+    with (
+        clients.sending("lambda.ListFunctions", failing("UnrecognizedClientException", 403), disabled),
+        clients.sending("lambda.ListFunctions", unreachable, missing),
+    ):
+        found = clients.analyse(SOME, (disabled, REGION, missing))
+        with pytest.raises(AwsUnavailable, match=disabled):
+            clients.analyse(SOME, (disabled, missing))
+    assert [(finding.function, finding.savings) for finding in found.findings] == [
+        (finding.function, finding.savings) for finding in some.findings
+    ]
+    assert why(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
+    assert why(found, f"functions in {missing}") == {"cannot be reached"}
+
+
+@pytest.mark.parametrize("limit", [0.0, metrics_cost(2) / 2])
+def test_a_bound_below_the_cost_of_the_metrics_is_refused_before_they_are_read(
+    clients: Clients, account: Account, limit: float
+) -> None:
+    asked: list[str] = []
+
+    def client(service: str, region: str) -> Any:
+        asked.append(service)
+        return clients(service, region)
+
+    analyst = Analyst(CostRequest(regions=(REGION,), functions=SOME, max_scan_dollars=limit), client)
+    with pytest.raises(InvalidDetail, match=r"^detail: max_scan_dollars is [^\n]+ 2 functions alone may cost [^\n]+$"):
+        analyst.collect_usage()
+    assert asked == ["lambda"]
+
+
+@pytest.mark.parametrize(("dollars", "queried"), [(0.0, 0), (0.0014, 2), (5.0, 11)])
+def test_logs_are_queried_for_what_is_left_of_the_bound(
+    clients: Clients, honest: Analysis, dollars: float, queried: int
+) -> None:
+    # To go through a log group of 300 MB costs $0.0014, the smallest next to nothing, and the largest $5.59.
+    limit = metrics_cost(len(honest.functions)) + dollars
+    insights = LogsInsights(clients("logs", REGION))
+    with (
+        clients.sending("logs.StartQuery", insights.start),
+        clients.sending("logs.GetQueryResults", insights.results),
+    ):
+        found = clients.analyse("base-*", max_scan_dollars=limit)
+    assert len(insights.groups) == queried
+    assert found.scan.estimated <= limit
+    assert found.findings == honest.findings
+
+
+def test_queries_that_answer_too_much_are_not_repeated_beyond_the_bound(
+    clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
+    monkeypatch.setattr("lambda_costs.collect.insights.MAX_ROWS", 1)
+    limit = metrics_cost(len(honest.functions)) + 0.0014
+    insights = LogsInsights(clients("logs", REGION))
+    with (
+        clients.sending("logs.StartQuery", insights.start),
+        clients.sending("logs.GetQueryResults", insights.results),
+    ):
+        found = clients.analyse("base-*", max_scan_dollars=limit)
+    assert len(insights.groups) == 2
+    assert found.scan.estimated <= limit
+    assert found.findings == honest.findings
+
+
+def test_throttling_in_the_middle_of_pages_reaches_the_page_that_failed(clients: Clients, some: Analysis) -> None:
+    # Two pages of one function's lines, which the embedded AWS would give at once.
+    pages: list[str] = []
+
+    def second_page(asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        half = len(answer["events"]) // 2
+        pages.append(asked.get("nextToken", "first"))
+        if "nextToken" in asked:
+            answer["events"] = answer["events"][half:]
+        else:
+            answer.update(events=answer["events"][:half], nextToken="second")
+
+    def throttle(request: AWSPreparedRequest) -> Any:
+        throttled = failing("ThrottlingException")
+        return throttled(request) if b"nextToken" in (request.body or b"") else None
+
+    with clients.answering("logs.FilterLogEvents", second_page):
+        with clients.sending("logs.FilterLogEvents", Once(throttle)):
+            recovered = clients.analyse(SOME)
+        with clients.sending("logs.FilterLogEvents", throttle):
+            lost = clients.analyse(SOME)
+    assert pages == ["first", "second", "first"]
+    assert recovered.findings == some.findings
+    assert why(lost, "base-memory") >= {"FilterLogEvents: throttled"}
+    assert not of(lost, "base-memory")
+    assert of(lost, "base-idle") == of(some, "base-idle")

@@ -1,0 +1,156 @@
+"""A function can print what looks like a REPORT line: that must not invent a finding, nor raise what one claims."""
+
+from typing import Any
+
+import pytest
+
+from tests.lambda_costs.adversarial.account import Account, Planted, json_report, report
+from tests.lambda_costs.adversarial.faults import Clients
+from tests.lambda_costs.adversarial.insights import LogsInsights
+from lambda_costs.analysis import Analysis
+from lambda_costs.collect.region import DOUBTED
+from lambda_costs.model.finding import Interval
+from lambda_costs.collect.report_lines import MAX_LINES, SLICES
+
+ABSURD = 10**9
+READ, QUERIED = "read one by one", "by Logs Insights"
+
+
+def planted(name: str, **given: object) -> Planted:
+    """Every invocation has its line."""
+    return Planted(**{"name": f"forged-{name}", "daily": 4, "lines": 4, "memory_mb": 2048, "used_mb": 400, **given})  # type: ignore[arg-type]
+
+
+def line(**given: float | str) -> str:
+    return report(**{"memory": 2048, "used": 400, "request": "forged", **given})  # type: ignore[arg-type]
+
+
+IMPOSSIBLE = {
+    "absurd-duration": line(duration=ABSURD),
+    "absurd-billed": line(billed=ABSURD),
+    "absurd-init": line(init=ABSURD),
+    "init-not-billed": line(init=ABSURD, billed=501),
+    "long-init": line(init=900_000),
+    "billed-too-little": line(duration=900_000, billed=0),
+    "no-memory": line(memory=0, used=0),
+    "absurd-memory": line(memory=ABSURD, used=ABSURD - 1),
+    "used-too-much": line(used=ABSURD),
+    "endless-digits": line().replace("500.00", "9" * 5_000),
+    "not-ascii": line().replace("500.00", "\N{ARABIC-INDIC DIGIT NINE}" * 3),
+    "nothing": "REPORT RequestId:",
+}
+IMPOSSIBLE_JSON = {
+    "negative": json_report(durationMs=-20_000, billedDurationMs=0, initDurationMs=20_000),
+    "negative-init": json_report(initDurationMs=-ABSURD),
+    "infinite": json_report(durationMs=float("inf"), billedDurationMs=float("inf")),
+    "not-a-number": json_report(billedDurationMs=float("nan")),
+    "overflow": json_report(billedDurationMs="1e999"),
+    "json-absurd-init": json_report(initDurationMs=ABSURD, billedDurationMs=ABSURD),
+    "json-used-too-much": json_report(maxMemoryUsedMB=ABSURD),
+}
+POSSIBLE = {
+    # On one day, so that the days with doubtful lines are few.
+    "more-than-invocations": [line()] * 30,
+    "low-memory": [line(used=1)] * 30,
+    "other-size": [line(memory=512)] * 30,
+    "cold-starts": [line(init=10_000)] * 30,
+    "timed-out": [line(duration=900_000, billed=900_000, status="timeout")] * 30,
+    "out-of-memory": [line(used=2048).rstrip() + "\tStatus: error\tError Type: Runtime.OutOfMemory\n"] * 30,
+}
+FORGED_DAY = 3
+
+
+def on_one_day(lines: list[str]) -> object:
+    return lambda day: lines if day == FORGED_DAY else []
+
+
+@pytest.fixture(scope="module")
+def found(clients: Clients, account: Account) -> dict[str, Analysis]:
+    """What is found by both ways of reading REPORT lines."""
+    account.write(
+        [
+            planted("honest"),
+            planted("json-honest", json_logs=True, memory_mb=1536, used_mb=250),
+            *(planted(name, hostile=lambda day, text=text: [text] * 5) for name, text in IMPOSSIBLE.items()),
+            *(
+                planted(name, json_logs=True, memory_mb=1536, used_mb=250, hostile=lambda day, text=text: [text] * 5)
+                for name, text in IMPOSSIBLE_JSON.items()
+            ),
+            *(planted(name, hostile=on_one_day(lines)) for name, lines in POSSIBLE.items()),
+            planted("every-day", hostile=lambda day: [line(init=10_000)] * 3),
+            planted("twice", logged_twice=5),
+        ]
+    )
+    read = clients.analyse("forged-*")
+    insights = LogsInsights(clients("logs", "us-east-1"))
+    with (
+        clients.sending("logs.StartQuery", insights.start),
+        clients.sending("logs.GetQueryResults", insights.results),
+    ):
+        return {READ: read, QUERIED: clients.analyse("forged-*")}
+
+
+def savings(analysis: Analysis, name: str) -> dict[str, Interval]:
+    return {item.kind: item.savings for item in analysis.findings if item.function == f"forged-{name}"}
+
+
+def gaps(analysis: Analysis, name: str) -> set[str]:
+    return {gap.why for gap in analysis.gaps if gap.what == f"forged-{name}"}
+
+
+def test_both_ways_of_reading_find_the_same_in_honest_lines(found: dict[str, Analysis]) -> None:
+    for name in ("honest", "json-honest"):
+        assert savings(found[READ], name) == savings(found[QUERIED], name)
+        assert savings(found[READ], name)["memory-too-high"].expected > 0
+        assert not gaps(found[READ], name) | gaps(found[QUERIED], name)
+
+
+@pytest.mark.parametrize("way", [READ, QUERIED])
+@pytest.mark.parametrize(
+    ("honest", "forged"),
+    [*(("honest", name) for name in IMPOSSIBLE), *(("json-honest", name) for name in IMPOSSIBLE_JSON)],
+)
+def test_a_line_that_says_what_cannot_be_changes_nothing(
+    found: dict[str, Analysis], way: str, honest: str, forged: str
+) -> None:
+    assert savings(found[way], forged) == savings(found[way], honest)
+
+
+@pytest.mark.parametrize("way", [READ, QUERIED])
+@pytest.mark.parametrize("forged", POSSIBLE)
+def test_a_day_with_more_lines_than_invocations_is_left_out_and_told(
+    found: dict[str, Analysis], way: str, forged: str
+) -> None:
+    assert gaps(found[way], forged) == {DOUBTED}
+    # All days are alike, so that the others tell the same.
+    assert savings(found[way], forged) == pytest.approx(savings(found[way], "honest"))
+
+
+@pytest.mark.parametrize("way", [READ, QUERIED])
+def test_a_few_lines_too_many_on_every_day_leave_nothing_to_claim(found: dict[str, Analysis], way: str) -> None:
+    assert not savings(found[way], "every-day")
+    assert DOUBTED in gaps(found[way], "every-day")
+
+
+def test_an_event_that_is_there_twice_counts_once_or_its_day_is_left_out(found: dict[str, Analysis]) -> None:
+    assert not gaps(found[READ], "twice")
+    assert savings(found[READ], "twice") == savings(found[READ], "honest")
+    assert gaps(found[QUERIED], "twice") == {DOUBTED}
+    assert savings(found[QUERIED], "twice") == pytest.approx(savings(found[QUERIED], "honest"))
+
+
+def test_a_sample_that_is_flooded_is_not_believed(clients: Clients, account: Account) -> None:
+    days, limit = 28, MAX_LINES // SLICES
+    quarters = [days * part // SLICES for part in range(1, SLICES + 1)]
+    busy: dict[str, Any] = {"daily": 12_000, "hourly": True, "memory_mb": 2048, "used_mb": 1700}
+    account.write(
+        [
+            # Its sample has as many lines, but takes days.
+            Planted("busy-honest", lines=MAX_LINES // days + 10, **busy),
+            Planted("busy-flooded", hostile=lambda day: [line(used=9)] * limit if day in quarters else [], **busy),
+        ]
+    )
+    found = clients.analyse("busy-*", days=days)
+    assert [(item.function, item.kind) for item in found.findings] == [("busy-honest", "arm64")]
+    assert {gap.why for gap in found.gaps if gap.what == "busy-honest"} == set()
+    assert DOUBTED in {gap.why for gap in found.gaps if gap.what == "busy-flooded"}

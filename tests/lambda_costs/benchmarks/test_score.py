@@ -1,0 +1,92 @@
+from math import ceil
+from typing import Any
+
+import pytest
+
+from benchmarks.findings.accounts import free_tier_account, random_account
+from benchmarks.findings.score import GOALS, Score, Summary, score
+from benchmarks.findings.truth import savings
+from lambda_costs.sample_account import Planted, SampleAccount, build
+
+ACCOUNT = build()
+BY_NAME = {function.name: function for function in ACCOUNT.functions}
+
+
+def finding(
+    what: Planted, low: float = 0.0, expected: float = 0.0, high: float = 0.0, **proposed: Any
+) -> dict[str, Any]:
+    ends = {"low": low, "expected": expected, "high": high}
+    return {"function": what.function, "kind": what.kind, "proposed": proposed, "savings": ends}
+
+
+def scored(*findings: dict[str, Any], gaps: tuple[str, ...] = (), account: SampleAccount = ACCOUNT) -> Score:
+    expected = sum(item["savings"]["expected"] for item in findings)
+    total = {end: {"expected": expected} for end in ("gross", "net")}
+    return score(account, {"findings": findings, "gaps": [{"what": name, "why": ""} for name in gaps], "total": total})
+
+
+def planted(kind: str) -> Planted:
+    return next(item for item in sorted(ACCOUNT.planted) if item.kind == kind)
+
+
+def test_what_is_planted_is_right_what_is_not_is_wrong_and_the_rest_is_missed() -> None:
+    right, wrong = planted("errors"), Planted(planted("errors").function, "idle")
+    result = scored(finding(right), finding(wrong))
+    assert (result.right, result.wrong) == ({right}, {wrong})
+    assert result.missed == ACCOUNT.planted - {right}
+    summary = Summary((result,))
+    assert (summary.precision(), summary.recall()) == (0.5, 1 / len(ACCOUNT.planted))
+    assert (summary.precision("idle"), summary.recall("errors")) == (0.0, 1.0)
+
+
+def test_what_is_tolerated_is_neither_right_nor_wrong() -> None:
+    result = scored(*map(finding, sorted(ACCOUNT.tolerated)))
+    assert (result.right, result.wrong) == (frozenset(), frozenset())
+
+
+def test_a_claim_is_held_against_the_hidden_parameters() -> None:
+    what = planted("arm64")
+    truth = savings(BY_NAME[what.function], [finding(what)])
+    result = scored(finding(what, 0.0, truth * 1.1, truth * 1.2))
+    (claim,) = result.claims
+    assert (claim.truth, claim.error, claim.covered) == (truth, pytest.approx(0.1), True)
+    assert result.gross.error == pytest.approx(0.1)
+    assert not scored(finding(what, truth * 1.01, truth * 1.1, truth * 1.2)).claims[0].covered
+
+
+def test_a_memory_size_below_the_need_does_not_fit() -> None:
+    what = planted("memory-too-high")
+    need = ceil(BY_NAME[what.function].need_mb)
+    assert scored(finding(what, memory_mb=need), finding(what, memory_mb=need - 1)).fits == (True, False)
+
+
+def test_abstaining_is_to_name_the_function_and_to_claim_nothing() -> None:
+    name, other = sorted(ACCOUNT.abstain)[:2]
+    claim = finding(Planted(other, "arm64"), 0.0, 1.0, 2.0)
+    result = scored(claim, finding(Planted(name, "errors")), gaps=(name, other, f"{other}s"))
+    assert [result.abstained[item] for item in (name, other)] == [True, False]
+    assert not scored(gaps=(f"{name}-2",)).abstained[name]
+
+
+def test_the_goals_are_missed_by_an_analysis_that_says_nothing_and_by_one_that_says_too_much() -> None:
+    silent = Summary((scored(),))
+    assert {goal.name for goal in GOALS if not goal.met(silent)} == {"recall", "functions abstained from"}
+    loud = Summary((scored(*(finding(Planted(name, "arm64"), 1, 2, 3) for name in BY_NAME)),))
+    assert "precision" in {goal.name for goal in GOALS if not goal.met(loud)}
+
+
+@pytest.mark.parametrize("count", [100, 1000])
+def test_a_random_account_has_as_many_functions_as_asked_for_and_every_kind_of_truth(count: int) -> None:
+    account = random_account(1, count)
+    assert len({function.name for function in account.functions}) == count
+    assert account == random_account(1, count) != random_account(2, count)
+    assert 0.2 < len({item.function for item in account.planted}) / count < 0.5
+    assert account.abstain
+
+
+def test_inside_the_free_tier_to_claim_is_wrong_in_the_net_total() -> None:
+    account = free_tier_account()
+    named = finding(sorted(account.tolerated)[0], 0.0, 1.0, 2.0, memory_mb=256, architecture="arm64")
+    result = scored(named, account=account)
+    assert (result.wrong, result.net.truth) == (frozenset(), 0.0)
+    assert result.net.error == float("inf")

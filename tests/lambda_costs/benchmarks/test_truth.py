@@ -1,0 +1,111 @@
+"""Worked by hand: 1 GB for 1 s on arm64 costs $0.0000133334, on x86_64 $0.0000166667."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.findings.truth import account_savings, savings
+from lambda_costs.sample_account import SampleFunction
+from lambda_costs.sample_account.drawing import draw
+
+# A million invocations of 1 s, half of it CPU at 1,024 MB; no cold starts.
+PLAIN: dict[str, Any] = {
+    **{"io_ms": 500.0, "cpu_mb_ms": 512_000.0, "daily_invocations": 100_000 / 3, "memory_mb": 1024},
+    **{"cold_share": 0.0, "arm64_ratio": 0.9, "architecture": "arm64"},
+}
+
+
+def function(**hidden: Any) -> SampleFunction:
+    drawn = draw(random.Random(7), "orders-export", {"traffic": "constant", "error_share": 0.0})
+    return replace(drawn, **{**PLAIN, **hidden})
+
+
+def finding(kind: str, **proposed: Any) -> dict[str, Any]:
+    return {"function": "orders-export", "kind": kind, "proposed": proposed}
+
+
+MEMORY = finding("memory-too-high", memory_mb=512)
+X86 = {"architecture": "x86_64"}
+GRAVITON = finding("arm64", architecture="arm64")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "findings", "dollars"),
+    [
+        # 1 GB x 1 s before; 0.5 GB x (0.5 + 1.0) s after: a quarter less of 1,000,000 GB-s.
+        ({}, [MEMORY], 13.33 * 0.25),
+        ({"io_ms": 0.0, "cpu_mb_ms": 1_024_000.0}, [MEMORY], 0.0),
+        ({"io_ms": 1000.0, "cpu_mb_ms": 0.0}, [MEMORY], 13.33 * 0.5),
+        # 3 GB to 2 GB: above 1,769 MB a thread does not get faster.
+        (
+            {"memory_mb": 3072, "io_ms": 0.0, "cpu_mb_ms": 1_769_000.0},
+            [finding("memory-too-high", memory_mb=2048)],
+            13.33,
+        ),
+        (X86, [GRAVITON], 16.67 - 0.9 * 13.33),
+        # Together: 0.9 x 0.75 of 1,000,000 GB-s remain, at the lower price.
+        (X86, [MEMORY, GRAVITON], 16.67 - 0.9 * 0.75 * 13.33),
+        ({"memory_mb": 512, "io_ms": 1000.0}, [finding("memory-too-low", memory_mb=1024)], 6.667 * (2 - 2 * 1.5)),
+        # Two kept warm for 2,592,000 s; nothing runs on them.
+        (
+            {"provisioned": 2, "daily_invocations": 0},
+            [finding("provisioned-concurrency-unused")],
+            2 * 2_592_000 * 0.0000033334,
+        ),
+        # All runs on them: its duration gets dearer when they go.
+        (
+            {"provisioned": 2, "on_provisioned": 1.0},
+            [finding("provisioned-concurrency-unused")],
+            2 * 2_592_000 * 0.0000033334 - 13.33 + 7.7778,
+        ),
+        # A tenth runs for 10 s, and would run for 1 s.
+        ({"timeout_share": 0.1, "timeout_seconds": 10}, [finding("time-outs")], 13.33 * 0.1 * 9),
+        # 1.5 GB over 1,000,000 s; of it only 0.5 GB can go.
+        ({"tmp_mb": 2048, "used_tmp_mb": 100}, [finding("ephemeral-storage")], 1.5e6 * 0.0000000309),
+        ({"tmp_mb": 2048, "used_tmp_mb": 1536}, [finding("ephemeral-storage")], 0.5e6 * 0.0000000309),
+        # A tenth starts in 4 s, and would in 1 s.
+        (
+            {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0, "runtime": "java21"},
+            [finding("init-cost")],
+            13.33 * 0.1 * 3,
+        ),
+        # Other runtimes pay for the snapshot and for each of 100,000 restores.
+        (
+            {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0, "runtime": "python3.13"},
+            [finding("init-cost")],
+            13.33 * 0.1 * 3 - 2_592_000 * 0.0000015046 - 100_000 * 0.0001397998,
+        ),
+        (
+            {"retention_days": None, "old_log_bytes": 10 * 2**30},
+            [finding("log-retention-unset", retention_days=30)],
+            0.3,
+        ),
+        ({}, [finding("errors"), finding("timeout-high", timeout_seconds=3)], 0.0),
+    ],
+)
+def test_savings_are_the_bill_before_less_the_bill_after(
+    hidden: dict[str, Any], findings: list[dict[str, Any]], dollars: float
+) -> None:
+    assert savings(function(**hidden), findings) == pytest.approx(dollars, rel=0.002, abs=0.004)
+
+
+def test_a_duration_of_one_millisecond_is_billed_as_one_and_a_half_on_average() -> None:
+    short = function(io_ms=1.0, cpu_mb_ms=0.0)
+    assert savings(short, [MEMORY]) == pytest.approx(13.3334 * 0.0015 * 0.5, rel=1e-6)
+
+
+def test_the_free_tier_takes_its_gb_seconds_from_before_and_after() -> None:
+    # 1,000,000 GB-s before and 750,000 after, of each 400,000 free.
+    gross, net = account_savings([function()], [MEMORY])
+    assert (gross, net) == (pytest.approx(13.33 * 0.25, rel=0.002), pytest.approx(13.33 * 0.25, rel=0.002))
+    # 300,000 before: all free.
+    gross, net = account_savings([function(daily_invocations=10_000)], [MEMORY])
+    assert (gross, net) == (pytest.approx(1.0, rel=0.002), 0.0)
+
+
+def test_provisioned_concurrency_is_never_free() -> None:
+    idle = function(provisioned=2, daily_invocations=0)
+    gross, net = account_savings([idle], [finding("provisioned-concurrency-unused")])
+    assert gross == net > 0

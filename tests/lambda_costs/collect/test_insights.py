@@ -1,0 +1,316 @@
+"""Queries of Logs Insights, evaluated here as the CloudWatch Logs User Guide says, since no embedded AWS does."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+
+from tests.lambda_costs.cases import function
+from tests.lambda_costs.conftest import Stubbed
+from lambda_costs.collect import insights
+from lambda_costs.collect.insights import JSON_QUERY, TEXT_QUERY, NoAnswer, query_reports
+from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.report_lines import Key, Outcome, Tally, parse_report, tally
+
+START = datetime(2026, 6, 1, tzinfo=UTC)
+END = datetime(2026, 7, 1, tzinfo=UTC)
+Row = dict[str, Any]
+
+
+def discovered(message: str) -> Row:
+    """Return the fields that Logs Insights discovers in a line of Lambda's ("Supported logs and discovered fields")."""
+    if message.startswith("{"):
+        return dict(_flat(json.loads(message)))
+    fields: Row = {"@message": message, "@type": message.split()[0]}
+    for name, label, scale in [
+        ("duration", "Duration", 1),
+        ("billedDuration", "Billed Duration", 1),
+        ("initDuration", "Init Duration", 1),
+        ("memorySize", "Memory Size", 1e6),  # in bytes
+        ("maxMemoryUsed", "Max Memory Used", 1e6),
+    ]:
+        if match := re.search(rf"\s(?<!Billed )(?<!Init ){label}: ([\d.]+)", message):
+            fields[f"@{name}"] = float(match[1]) * scale
+    return fields
+
+
+def _flat(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield prefix, value
+        return
+    for name, inner in value.items():
+        yield from _flat(inner, f"{prefix}.{name}" if prefix else name)
+
+
+def evaluate(expression: str, row: Row) -> Any:
+    """Return the value of an expression; a missing field makes it null, and a condition false."""
+    parts = re.split(r'("[^"]*")', expression)
+    for index in range(0, len(parts), 2):
+        part = re.sub(r"(?<![<>=])=(?!=)", "==", parts[index])
+        parts[index] = re.sub(
+            r"(?<![\w.@])(?!and\b|coalesce\b)[@A-Za-z_][\w.@]*", lambda name: f"row.get({name[0]!r})", part
+        )
+    try:
+        return eval(
+            "".join(parts), {"row": row, "coalesce": lambda *of: next((it for it in of if it is not None), None)}
+        )
+    except TypeError:
+        return None
+
+
+def run(query: str, events: Sequence[tuple[Function, datetime, str]]) -> list[list[dict[str, str]]]:
+    """Return what Logs Insights answers to ``query`` over the lines in ``events``."""
+    rows = [
+        {**discovered(message), "@log": f"000000000000:{of.log_group}", "@day": f"{moment:%Y-%m-%d} 00:00:00.000"}
+        for of, moment, message in events
+    ]
+    limit = 1000
+    for stage in re.split(r"(?:^|\n)\| ", query):
+        command, _, rest = " ".join(stage.split()).partition(" ")
+        if command == "filter":
+            rows = [row for row in rows if evaluate(rest, row)]
+        elif command == "parse":
+            field, pattern = re.fullmatch(r"(\S+) /(.*)/", rest).groups()  # type: ignore[union-attr]
+            for row in rows:
+                if match := re.search(pattern.replace("(?<", "(?P<"), str(row[field])):
+                    row |= match.groupdict()
+        elif command == "fields":
+            for row in rows:
+                row |= {name: evaluate(value, row) for value, name in map(_named, _split(rest))}
+        elif command == "stats":
+            rows = _stats(rest, rows)
+        else:
+            assert command == "limit"
+            limit = int(rest)
+    return [[{"field": name, "value": f"{value}"} for name, value in row.items()] for row in rows[:limit]]
+
+
+def _split(text: str) -> list[str]:
+    return [item.strip() for item in re.split(r",(?![^(]*\))", text)]
+
+
+def _named(item: str) -> tuple[str, str]:
+    value, _, name = item.partition(" as ")
+    return value, name or value
+
+
+def _stats(text: str, rows: list[Row]) -> list[Row]:
+    sums, by = text.split(" by ")
+    keys = [("@day" if value == "bin(1d)" else value, name) for value, name in map(_named, _split(by))]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row.get(value) for value, _ in keys), []).append(row)
+    functions: dict[str, Any] = {"sum": sum, "max": max, "count": len}
+    found = []
+    for group, members in groups.items():
+        result = {name: value for (_, name), value in zip(keys, group, strict=True) if value is not None}
+        for value, name in map(_named, _split(sums)):
+            how, of = re.fullmatch(r"(\w+)\((.*)\)", value).groups()  # type: ignore[union-attr]
+            values = [1 if of == "*" else row[of] for row in members if of == "*" or row.get(of) is not None]
+            if values or how != "max":
+                result[name] = functions[how](values)
+        found.append(result)
+    return found
+
+
+def text(memory: int = 512, duration: float = 102.25, billed: int = 103, used: int = 85, more: str = "") -> str:
+    return (
+        f"REPORT RequestId: 8f507cfc\tDuration: {duration} ms\tBilled Duration: {billed} ms\t"
+        f"Memory Size: {memory} MB\tMax Memory Used: {used} MB\t{more}"
+    )
+
+
+def as_json(status: str = "success", error: str | None = None, **changed: float) -> str:
+    metrics = {"durationMs": 102.25, "billedDurationMs": 103, "memorySizeMB": 512, "maxMemoryUsedMB": 85, **changed}
+    record = {"requestId": "8f507cfc", "metrics": metrics, "status": status} | ({"errorType": error} if error else {})
+    return json.dumps({"time": "2026-06-01T00:00:00Z", "type": "platform.report", "record": record})
+
+
+TEXT = [
+    text(),
+    text(used=90),
+    text(memory=1024, more="XRAY TraceId: 1-5e\tSegmentId: 7d\tSampled: true\t"),
+    text(billed=334, more="Init Duration: 231.05 ms\t"),
+    text(duration=3000, billed=3000, more="Status: timeout"),
+    text(duration=9, billed=9, more="Status: error\tError Type: Runtime.ExitError"),
+    text(duration=8, billed=8, more="Status: error\tError Type: Runtime.UserCodeError"),  # as much an error
+    text(duration=7, billed=7, used=512, more="Status: error\tError Type: Runtime.OutOfMemory"),
+    # What cannot be:
+    text(billed=102),
+    text(billed=99_999),
+    text(duration=900_001, billed=900_001),
+    text(memory=127),
+    text(memory=10_241),
+    text(used=600),
+    "START RequestId: 8f507cfc Version: $LATEST",
+    "an application says Duration: 5 ms",
+]
+JSON = [
+    as_json(),
+    as_json(maxMemoryUsedMB=90),
+    as_json(billedDurationMs=334, initDurationMs=231.05),
+    as_json("timeout", durationMs=3000, billedDurationMs=3000),
+    as_json("error", "Runtime.ExitError", durationMs=9, billedDurationMs=9),
+    as_json("error", "Runtime.OutOfMemory", durationMs=7, billedDurationMs=7, maxMemoryUsedMB=512),
+    as_json(billedDurationMs=102),
+    as_json(billedDurationMs=99_999),
+    as_json(memorySizeMB=20_000),
+    as_json(maxMemoryUsedMB=-1),
+    as_json().replace("platform.report", "platform.start"),
+    '{"level": "INFO", "message": "platform.report"}',
+]
+
+
+def asked(query: str, functions: Sequence[Function]) -> dict[str, Any]:
+    return {
+        "logGroupNames": [of.log_group for of in functions],
+        "queryString": query,
+        "startTime": int(START.timestamp()),  # seconds
+        "endTime": int(END.timestamp()) - 1,  # inclusive
+        "limit": 10_000,
+    }
+
+
+def answer(
+    answers: Stubber, query: str, functions: Sequence[Function], results: list[Any], status: str = "Complete"
+) -> None:
+    answers.add_response("start_query", {"queryId": "q"}, asked(query, functions))
+    answers.add_response("get_query_results", {"status": status, "results": results}, {"queryId": "q"})
+
+
+def no_sleep(seconds: float) -> None:
+    raise AssertionError("slept")
+
+
+def queried(logs: Any, functions: Sequence[Function]) -> Mapping[Function, dict[Key, Tally]]:
+    return query_reports(logs, functions, START, END, no_sleep)
+
+
+@pytest.mark.parametrize(("query", "lines", "is_json"), [(TEXT_QUERY, TEXT, False), (JSON_QUERY, JSON, True)])
+def test_a_query_says_what_the_lines_say_one_by_one(
+    stubbed: Stubbed, query: str, lines: list[str], is_json: bool
+) -> None:
+    logs, answers = stubbed("logs")
+    functions = [function(name, json_logs=is_json) for name in ("orders", "returns", "silent")]
+    moments = [START + timedelta(hours=5 * number) for number in range(len(lines))]  # on several days
+    events = [(of, moment, line) for of in functions[:2] for moment, line in zip(moments, lines, strict=True)]
+    events += [(functions[0], END - timedelta(seconds=1), lines[0])]
+    answer(answers, query, functions, run(query, events))
+    found = queried(logs, functions)
+    assert list(found) == functions
+    for of in functions:
+        read = [(moment.date(), parse_report(line)) for writer, moment, line in events if writer == of]
+        one_by_one = tally((day, line) for day, line in read if line)
+        assert found[of].keys() == one_by_one.keys()
+        for key, item in found[of].items():
+            assert vars(item) == pytest.approx(vars(one_by_one[key]))
+    assert {key.outcome for key in found[functions[0]]} == set(Outcome)
+
+
+def row(of: str = "orders", **changed: str) -> list[dict[str, str]]:
+    cells = {"@log": f"000000000000:/aws/lambda/{of}", "memory": "512", "day": "2026-06-01 00:00:00.000",
+             "status": "success", "error": "none", "lines": "2", "durations": "200.5", "billeds": "202",
+             "init_sum": "0", "inits": "0", "most": "85", **changed}  # fmt: skip
+    return [{"field": name, "value": value} for name, value in cells.items() if value != "absent"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "tallied"),
+    [
+        ({}, Tally(2, 200.5, 202, 0, 0, 85)),
+        # Large numbers may come in powers of ten; a sum of nothing may be left out.
+        ({"lines": "2.0E6", "billeds": "2.02E8", "init_sum": "absent", "memory": "512.0"},
+         Tally(2_000_000, 200.5, 2.02e8, 0, 0, 85)),
+        ({"init_sum": "9999", "inits": "1"}, Tally(2, 200.5, 202, 1.5, 1, 85)),  # of the init only what is billed
+    ],
+)  # fmt: skip
+def test_a_row_is_a_tally(stubbed: Stubbed, changed: dict[str, str], tallied: Tally) -> None:
+    logs, answers = stubbed("logs")
+    answer(answers, TEXT_QUERY, [function()], [row(**changed)])
+    assert queried(logs, [function()]) == {function(): {Key(date(2026, 6, 1), 512, Outcome.SUCCESS): tallied}}
+
+
+def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
+    logs, answers = stubbed("logs")
+    answer(answers, TEXT_QUERY, [function()], [])
+    assert queried(logs, [function()]) == {function(): {}}
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        # The embedded AWS ignores stats: raw lines come back.
+        ([[{"field": "@timestamp", "value": "2026-06-01 00:00:00.000"}, {"field": "@message", "value": text()}]],
+         "does not answer as documented"),
+        ([row(lines="many")], "does not answer as documented"),
+        ([row(day="yesterday")], "does not answer as documented"),
+        ([row(most="absent")], "does not answer as documented"),
+        ([row("another")], "a log group that was not asked for"),
+        ([row(**{"@log": "absent"})], "a log group that was not asked for"),
+    ],
+)  # fmt: skip
+def test_an_answer_to_another_question_is_no_answer(
+    stubbed: Stubbed, rows: list[list[dict[str, str]]], why: str
+) -> None:
+    logs, answers = stubbed("logs")
+    answer(answers, TEXT_QUERY, [function()], rows)
+    with pytest.raises(NoAnswer, match=why):
+        queried(logs, [function()])
+
+
+@pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout", "Unknown"])
+def test_a_query_that_does_not_complete_is_no_answer(stubbed: Stubbed, status: str) -> None:
+    logs, answers = stubbed("logs")
+    answer(answers, TEXT_QUERY, [function()], [row()], status)
+    with pytest.raises(NoAnswer, match=f"ended as {status}"):
+        queried(logs, [function()])
+
+
+def test_a_query_is_waited_for(stubbed: Stubbed) -> None:
+    logs, answers = stubbed("logs")
+    slept: list[float] = []
+    answers.add_response("start_query", {"queryId": "q"}, asked(TEXT_QUERY, [function()]))
+    for status in ("Scheduled", "Running", "Complete"):
+        answers.add_response("get_query_results", {"status": status, "results": [row()]}, {"queryId": "q"})
+    assert query_reports(logs, [function()], START, END, slept.append)[function()]
+    assert len(slept) == 2
+
+
+def test_a_query_that_takes_too_long_is_stopped(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insights, "QUERY_SECONDS", -1)
+    logs, answers = stubbed("logs")
+    answer(answers, TEXT_QUERY, [function()], [], "Running")
+    answers.add_response("stop_query", {"success": True}, {"queryId": "q"})
+    with pytest.raises(NoAnswer, match="took longer"):
+        queried(logs, [function()])
+
+
+def test_of_a_full_answer_fewer_functions_are_asked_at_once(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(insights, "MAX_ROWS", 3)
+    logs, answers = stubbed("logs")
+    functions = [function(name) for name in "abc"]
+    for batch, rows in [("abc", "abc"), ("a", "a"), ("bc", "bbc"), ("b", "bbb"), ("c", "cc")]:
+        expected = {**asked(TEXT_QUERY, [function(name) for name in batch]), "limit": 3}
+        answers.add_response("start_query", {"queryId": batch}, expected)
+        results = [row(name, day=f"2026-06-0{number + 1} 00:00:00.000") for number, name in enumerate(rows)]
+        answers.add_response("get_query_results", {"status": "Complete", "results": results}, {"queryId": batch})
+    found = queried(logs, functions)
+    # Of b alone there is more than one answer holds: its lines are left to be read one by one.
+    assert {of.name: len(tallies) for of, tallies in found.items()} == {"a": 1, "c": 2}
+
+
+def test_a_full_answer_is_not_asked_for_in_parts_if_there_is_no_money_for_it(
+    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(insights, "MAX_ROWS", 2)
+    logs, answers = stubbed("logs")
+    functions = [function(name) for name in "ab"]
+    answers.add_response("start_query", {"queryId": "q"}, {**asked(TEXT_QUERY, functions), "limit": 2})
+    answers.add_response("get_query_results", {"status": "Complete", "results": [row("a"), row("b")]}, {"queryId": "q"})
+    wanted: list[Function] = []
+    assert query_reports(logs, functions, START, END, no_sleep, again=wanted.extend) == {}  # type: ignore[arg-type]
+    assert wanted == functions

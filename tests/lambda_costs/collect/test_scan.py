@@ -1,0 +1,45 @@
+"""At most eleven metrics a function at $0.01 a thousand; $0.005 for a GB that Logs Insights goes through."""
+
+import pytest
+
+from tests.lambda_costs.cases import GIB, daily, log_group
+from lambda_costs.collect.log_groups import LogGroup
+from lambda_costs.collect.metrics import Daily
+from lambda_costs.collect.scan import affordable, metrics_cost, scanned_bytes
+
+
+@pytest.mark.parametrize(("functions", "dollars"), [(0, 0), (1, 0.00011), (10_000, 1.10)])
+def test_metrics_cost_by_the_function(functions: int, dollars: float) -> None:
+    assert metrics_cost(functions) == pytest.approx(dollars)
+
+
+@pytest.mark.parametrize(
+    ("group", "ingested", "size"),
+    [
+        (log_group(9 * GIB), daily(2 * GIB), 2 * GIB),  # a query goes through the window, not through all that is kept
+        (log_group(9 * GIB), None, 9 * GIB),
+        (log_group(None), None, None),
+        (None, None, None),
+    ],
+)
+def test_a_query_goes_through_what_was_ingested(
+    group: LogGroup | None, ingested: Daily | None, size: int | None
+) -> None:
+    assert scanned_bytes(group, ingested) == (None if size is None else pytest.approx(size, abs=1))
+
+
+@pytest.mark.parametrize(
+    ("dollars", "chosen", "gigabytes"),
+    [
+        (0.0, ["empty"], 0),
+        (0.005, ["empty", "a"], 1),
+        (0.0199, ["empty", "a"], 1),
+        (0.02, ["empty", "a", "b"], 4),
+        (1.0, ["empty", "a", "b", "huge"], 104),
+    ],
+)
+def test_the_smallest_log_groups_are_queried_for_the_money_that_may_be_spent(
+    dollars: float, chosen: list[str], gigabytes: int
+) -> None:
+    sizes = {"huge": 100 * GIB, "b": 3 * GIB, "a": GIB, "unknown": None, "empty": 0}
+    assert affordable(sizes, dollars, 0.005) == (chosen, gigabytes * GIB)

@@ -1,0 +1,136 @@
+"""The charts: well-formed SVG that draws what the findings say, whatever functions are called."""
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.lambda_costs.analyses import finding
+from lambda_costs.report.charts import MAX_BARS, by_function, by_kind
+from lambda_costs.model.finding import Finding
+
+SVG = "{http://www.w3.org/2000/svg}"
+FINDINGS = [
+    finding("orders", (10, 20, 30), "memory-too-high", cost=100.0),
+    finding("orders", (0, 20, 40), "arm64", cost=100.0),
+    finding("warm", (5, 6, 7), "provisioned-concurrency-unused"),
+]
+
+
+def parse(svg: str | None) -> ElementTree.Element:
+    assert svg is not None
+    return ElementTree.fromstring(svg)
+
+
+def bars(svg: str | None) -> dict[str, str]:
+    """Return what stands beside each bar, by its title's label."""
+    found = {}
+    for group in parse(svg).iter(f"{SVG}g"):
+        title, amount = group.findtext(f"{SVG}title"), group.findall(f"{SVG}text")[-1].text
+        assert title
+        label, _, said = title.rpartition(": ")
+        assert said == amount
+        found[label] = said
+    return found
+
+
+def geometry(svg: str | None) -> list[tuple[float, float, float, float]]:
+    """Return where each bar begins and ends, and each line from the least to the most."""
+    found = []
+    for group in parse(svg).iter(f"{SVG}g"):
+        bar, line = group.find(f"{SVG}rect"), group.find(f"{SVG}path")
+        assert bar is not None
+        assert line is not None
+        ends = re.match(r"M([\d.]+) [\d.]+H([\d.]+)", line.attrib["d"])
+        assert ends
+        begin = float(bar.attrib["x"])
+        found.append((begin, begin + float(bar.attrib["width"]), float(ends[1]), float(ends[2])))
+    return found
+
+
+def test_a_bar_for_each_kind_best_first() -> None:
+    assert bars(by_kind(FINDINGS)) == {
+        "Memory set too high": "$20.00 ($10.00 to $30.00)",
+        "Runs on x86_64, not on arm64": "$20.00 ($0.00 to $40.00)",
+        "Provisioned concurrency unused": "$6.00 ($5.00 to $7.00)",
+    }
+
+
+def test_changes_to_one_function_are_not_added_up() -> None:
+    # 100 × (1 - 0.8 × 0.8), 100 × (1 - 0.9) and 100 × (1 - 0.7 × 0.6)
+    assert bars(by_function(FINDINGS)) == {"orders": "$36.00 ($10.00 to $58.00)", "warm": "$6.00 ($5.00 to $7.00)"}
+
+
+def test_the_drawing_is_to_scale() -> None:
+    # From 0 to 58 dollars there are 430 units, from 270 to 700.
+    unit = 430 / 58
+    expected = [(270, 270 + 36 * unit, 270 + 10 * unit, 700), (270, 270 + 6 * unit, 270 + 5 * unit, 270 + 7 * unit)]
+    for drawn, wanted in zip(geometry(by_function(FINDINGS)), expected, strict=True):
+        assert drawn == pytest.approx(wanted, abs=0.11)
+
+
+def test_what_costs_money_is_drawn_to_the_other_side() -> None:
+    first, second = geometry(by_function([finding("gains", (0, 5, 10)), finding("costs", (-10, -5, 0))]))
+    assert first == pytest.approx((485, 592.5, 485, 700), abs=0.11)
+    assert second == pytest.approx((377.5, 485, 270, 485), abs=0.11)
+
+
+def test_functions_beyond_the_best_share_a_bar() -> None:
+    many = [finding(f"f{number:02}", (1, 100 - number, 200)) for number in range(MAX_BARS + 10)]
+    drawn = bars(by_function(many))
+    assert list(drawn)[-2:] == ["f14", "10 others"]
+    # 85 + 84 + ... + 76
+    assert drawn["10 others"] == "$805.00 ($10.00 to $2,000.00)"
+
+
+def test_functions_of_several_regions_are_told_apart() -> None:
+    there = finding("orders", region="eu-west-1", arn="other")
+    assert set(bars(by_function([finding("orders"), there]))) == {"orders (us-east-1)", "orders (eu-west-1)"}
+
+
+def test_a_chart_can_be_read_without_seeing_it() -> None:
+    chart = parse(by_function(FINDINGS))
+    assert chart.attrib["role"] == "img"
+    named = {chart.findtext(f"{SVG}title"), chart.findtext(f"{SVG}desc")}
+    assert named == {
+        "Savings by function, US dollars per 30 days",
+        "Expected savings, with the least and the most. orders: $36.00 ($10.00 to $58.00);"
+        " warm: $6.00 ($5.00 to $7.00).",
+    }
+    ids = [child.attrib["id"] for child in chart if "id" in child.attrib]
+    assert chart.attrib["aria-labelledby"].split() == ids
+
+
+@pytest.mark.parametrize("draw", [by_kind, by_function])
+def test_nothing_is_drawn_when_there_is_nothing_to_save(draw: object) -> None:
+    assert draw([]) is None  # type: ignore[operator]
+
+
+def test_the_same_findings_in_any_order_are_the_same_bytes() -> None:
+    assert by_kind(FINDINGS[::-1]) == by_kind(FINDINGS)
+    assert by_function(FINDINGS[::-1]) == by_function(FINDINGS)
+
+
+def named(name: str) -> Finding:
+    return finding(name, region=name)
+
+
+def test_a_long_name_is_cut_in_its_label_and_whole_in_its_title() -> None:
+    svg = by_function([named("x" * 64)])
+    assert list(bars(svg)) == ["x" * 64]
+    assert f">{'x' * 35}…</text>" in str(svg)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.characters() | st.sampled_from("<>&\"'\x00\x1b\u202e\ufffe\ud800]")))
+def test_no_name_can_break_out_of_the_drawing(name: str) -> None:
+    svg = by_function([named(name), named("other")])
+    assert svg is not None
+    svg.encode()
+    chart = parse(svg)
+    kinds = {element.tag.removeprefix(SVG) for element in chart.iter()}
+    assert kinds == {"svg", "title", "desc", "style", "rect", "text", "g", "path"}
+    assert not any(name.startswith("on") or "href" in name for element in chart.iter() for name in element.attrib)
+    assert "\u202e" not in svg

@@ -1,0 +1,377 @@
+"""What has changed since the last analysis, each case worked by hand."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from tests.lambda_costs.analyses import END, analysis, finding, observation, used
+from tests.lambda_costs.cases import function
+from lambda_costs.analysis import Analysis
+from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.collect.gaps import Gap
+from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT
+from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.log_groups import LogGroup
+from lambda_costs.collect.provisioned import Provisioned
+from lambda_costs.report.markdown import render_report
+from lambda_costs.collect.usage import FunctionUsage
+
+CHANGED = END.date() - timedelta(days=40)
+"""After the last analysis and before the window of this one."""
+ORDERS = function("orders", last_modified=CHANGED)
+ARN = ORDERS.arn
+MEMORY = finding(kind="memory-too-high", cost=10.0, change="Set memory to 256 MB", proposed={"memory_mb": 256})
+ARM = finding(cost=10.0, change="Run it on arm64", proposed={"architecture": "arm64"})
+LOGS = finding(kind="log-retention-unset", change="Let logs expire", proposed={"retention_days": 30})
+WARM = finding(
+    kind="provisioned-concurrency-unused",
+    id="provisioned-concurrency-unused:orders:live",
+    change="Remove it",
+    proposed={"provisioned_concurrency": 0},
+)
+
+
+def before(*findings: Finding, functions: Iterable[Function] = (ORDERS,), **given: Any) -> Any:
+    """Return findings.json of the last analysis, two months ago."""
+    return json.loads(findings_json(analysis(findings, functions, end=END - timedelta(days=60), **given)))
+
+
+def orders(**given: Any) -> Function:
+    """Return the function with other settings, since some day between the two analyses."""
+    return replace(ORDERS, **given)
+
+
+def compared(previous: object, now: Analysis) -> Comparison:
+    comparison = compare([json.dumps(previous)], now)
+    assert isinstance(comparison, Comparison)
+    return comparison
+
+
+def now(*findings: Finding, of: Function | None = ORDERS, **given: Any) -> Analysis:
+    return analysis(findings, [of] if of else [], **given)
+
+
+def test_the_same_findings_have_not_changed() -> None:
+    comparison = compared(before(MEMORY, ARM), now(MEMORY, ARM))
+    assert (comparison.new, comparison.changed, comparison.realised, comparison.gone) == ((), (), (), ())
+    assert comparison.since == date(2026, 5, 2)
+    # Of 10 dollars remain (1 - 0.1)², (1 - 0.2)² and (1 - 0.3)².
+    assert vars(comparison.total_then) == pytest.approx({"low": 1.9, "expected": 3.6, "high": 5.1})
+
+
+def test_a_finding_that_was_not_there_is_new() -> None:
+    comparison = compared(before(MEMORY), now(MEMORY, ARM))
+    (new,) = comparison.new
+    assert (new.id, new.function, new.change, new.savings) == ("arm64:orders", "orders", ARM.change, Interval(1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("expected", "proposed", "changed"),
+    [
+        (2.19, {"memory_mb": 256}, False),  # less than 10 % of 2
+        (2.21, {"memory_mb": 256}, True),
+        (1.79, {"memory_mb": 256}, True),
+        (2.0, {"memory_mb": 512}, True),
+    ],
+)
+def test_a_finding_has_changed_if_its_proposal_or_its_money_has(
+    expected: float, proposed: dict[str, int], changed: bool
+) -> None:
+    again = finding(savings=(1, expected, 3), kind="memory-too-high", cost=10.0, proposed=proposed)
+    comparison = compared(before(MEMORY), now(again))
+    assert [(item.then.savings.expected, item.now.savings.expected) for item in comparison.changed] == (
+        [(2.0, expected)] if changed else []
+    )
+
+
+def test_a_few_cents_more_or_less_are_no_change() -> None:
+    assert compared(before(finding(savings=(0, 0.02, 1))), now(finding(savings=(0, 0.11, 1)))).changed == ()
+
+
+@pytest.mark.parametrize(
+    ("then", "function_now", "usage"),
+    [
+        (LOGS, ORDERS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), 30, 0))),
+        (LOGS, ORDERS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), 7, 0))),
+        (WARM, ORDERS, FunctionUsage(provisioned=())),
+        (finding(kind="ephemeral-storage", proposed={"ephemeral_mb": 512}), ORDERS, FunctionUsage()),
+    ],
+)
+def test_what_was_followed_is_realised_with_what_was_expected(
+    then: Finding, function_now: Function, usage: FunctionUsage
+) -> None:
+    comparison = compared(before(then), now(of=function_now, usage={"orders": usage}))
+    assert [(item.then[0].id, item.dollars, item.measured) for item in comparison.realised] == [(then.id, 2.0, False)]
+    assert (comparison.gone, comparison.saved) == ((), 0)
+
+
+@pytest.mark.parametrize(
+    ("then", "usage"),
+    [
+        (LOGS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), 365, 0))),
+        (LOGS, FunctionUsage(log_group=LogGroup("/aws/lambda/orders", ("orders",), None, 0))),
+        (LOGS, FunctionUsage()),
+        (WARM, FunctionUsage(provisioned=(Provisioned("live", 1),))),
+        (WARM, FunctionUsage(provisioned=(Provisioned("other", 5),))),  # moved, not removed
+        (WARM, FunctionUsage(provisioned=None)),
+        (MEMORY, FunctionUsage()),
+        (finding(proposed={}), FunctionUsage()),
+    ],
+)
+def test_what_was_not_followed_or_is_not_known_is_gone(then: Finding, usage: FunctionUsage) -> None:
+    comparison = compared(before(then), now(usage={"orders": usage}))
+    assert comparison.realised == ()
+    assert [(item.then.id, item.why) for item in comparison.gone] == [(then.id, "not found any more")]
+
+
+def test_savings_of_compute_are_measured_for_the_invocations_of_now() -> None:
+    then = before(MEMORY, ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
+    both = orders(memory_mb=256, architecture="arm64")
+    comparison = compared(then, now(of=both, cost={ARN: 9.0}, compute={ARN: used(3000)}))
+    # 3,000 invocations at 1 cent each would cost 30 dollars.
+    (realised,) = comparison.realised
+    assert {told.id for told in realised.then} == {"memory-too-high:orders", "arm64:orders"}
+    assert (realised.dollars, realised.measured) == (pytest.approx(21.0), True)
+    assert comparison.saved == realised.dollars
+
+
+@pytest.mark.parametrize(
+    ("then", "days", "measured"),
+    [(ARM, 1, False), (ARM, 30, False), (ARM, 31, True), (MEMORY, 1, True)],  # days at a memory size are told apart
+)
+def test_a_change_within_the_window_is_not_measured_yet(then: Finding, days: int, measured: bool) -> None:
+    past = before(then, cost={ARN: 10.0}, compute={ARN: used(1000)})
+    today = orders(memory_mb=256, architecture="arm64", last_modified=END.date() - timedelta(days=days))
+    (realised,) = compared(past, now(of=today, cost={ARN: 9.0}, compute={ARN: used(1000)})).realised
+    assert realised.measured is measured
+
+
+def test_what_turned_out_dearer_is_told_as_such() -> None:
+    then = before(ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
+    slower = now(of=orders(architecture="arm64"), cost={ARN: 12.0}, compute={ARN: used(1000)})
+    assert compared(then, slower).saved == pytest.approx(-2.0)
+
+
+@pytest.mark.parametrize(
+    ("then", "today"),
+    [
+        ({}, {"cost": {ARN: 9.0}, "compute": {ARN: used(3000)}}),
+        ({"cost": {ARN: 10.0}, "compute": {ARN: used(1000)}}, {"compute": {ARN: "too few invocations"}}),
+        ({"cost": {ARN: 10.0}}, {"cost": {ARN: 9.0}, "compute": {ARN: used(3000)}}),
+        # Four times less memory on arm64 cannot save so much: something else has changed.
+        ({"cost": {ARN: 10.0}, "compute": {ARN: used(1000)}}, {"cost": {ARN: 0.9}, "compute": {ARN: used(1000)}}),
+    ],
+)
+def test_what_cannot_be_measured_is_what_was_expected_together(then: dict[str, Any], today: dict[str, Any]) -> None:
+    both = orders(memory_mb=256, architecture="arm64")
+    (realised,) = compared(before(MEMORY, ARM, **then), now(of=both, **today)).realised
+    # 10 × (1 - 0.8 × 0.8), as changes to one function's compute multiply.
+    assert (realised.dollars, realised.measured) == (pytest.approx(3.6), False)
+
+
+def test_what_saves_more_than_all_by_less_than_a_cent_saves_all() -> None:
+    then = before(MEMORY, ARM, cost={ARN: 0.001}, compute={ARN: used(1)})
+    for it in then["findings"]:
+        it.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
+    assert compared(then, now(MEMORY)).total_then == Interval(0.0, 0.001, 0.001)
+
+
+def test_what_lambda_has_not_changed_since_was_in_place_then_already() -> None:
+    untouched = now(of=orders(memory_mb=256, last_modified=END.date() - timedelta(days=61)))
+    comparison = compared(before(MEMORY), untouched)
+    assert (comparison.realised, [item.then.id for item in comparison.gone]) == ((), [MEMORY.id])
+
+
+def test_a_proposal_that_was_followed_is_realised_even_if_there_is_another_now() -> None:
+    more = finding(kind="memory-too-high", cost=10.0, change="Set memory to 128 MB", proposed={"memory_mb": 128})
+    comparison = compared(before(MEMORY), now(more, of=orders(memory_mb=256)))
+    assert [item.then[0].change for item in comparison.realised] == ["Memory set too high: memory_mb 256"]
+    assert [item.now.change for item in comparison.changed] == ["Set memory to 128 MB"]
+
+
+def test_a_function_that_was_deleted_takes_its_finding_with_it() -> None:
+    assert [item.why for item in compared(before(MEMORY), now(of=None)).gone] == ["gone, with its function"]
+
+
+def test_a_region_that_could_not_be_listed_is_not_taken_for_deleted_functions() -> None:
+    unseen = now(of=None, gaps=(Gap("functions in us-east-1", "ListFunctions: access denied"),))
+    assert [item.why for item in compared(before(MEMORY), unseen).gone] == ["its region could not be listed"]
+
+
+def test_data_that_are_missing_now_are_not_taken_for_a_change() -> None:
+    (gone,) = compared(before(MEMORY), now(compute={ARN: "no REPORT lines could be read"})).gone
+    assert gone.why == "not known any more: no REPORT lines could be read"
+
+
+def test_what_claims_no_money_is_compared_as_well() -> None:
+    loop = observation(kind="recursion", proposed={"recursive_loop": "Terminate"})
+    comparison = compared(before(loop), now(usage={"orders": FunctionUsage(recursion_allowed=False)}))
+    assert [(item.then[0].id, item.dollars) for item in comparison.realised] == [("recursion:orders", 0.0)]
+
+
+DOCUMENT = before(MEMORY, LOGS, cost={ARN: 10.0}, compute={ARN: used(1000)})
+DOCUMENT["findings"].sort(key=lambda item: item["id"] != MEMORY.id)
+LOGS_THEN = DOCUMENT["findings"][1]
+
+
+def changed(**fields: Any) -> Any:
+    """Return the document with other fields of its first finding."""
+    first, *rest = DOCUMENT["findings"]
+    return {**DOCUMENT, "findings": [{**first, **fields}, *rest]}
+
+
+def savings(low: float, expected: float, high: float) -> dict[str, float]:
+    return {"low": low, "expected": expected, "high": high}
+
+
+def cost(invocations: float | None, dollars: float | None, **fields: Any) -> Any:
+    """Return the document with another cost of its function."""
+    used = {**DOCUMENT["functions"][0], "invocations": invocations, "cost": dollars, **fields}
+    return {**DOCUMENT, "functions": [used]}
+
+
+DAMAGED = [
+    None,
+    [],
+    "text",
+    {},
+    {**DOCUMENT, "functions": 5},
+    {**DOCUMENT, "functions": DOCUMENT["functions"] * 2},
+    {**DOCUMENT, "findings": DOCUMENT["findings"] * 2},
+    {**DOCUMENT, "window": {"end": "yesterday"}},
+    {**DOCUMENT, "window": {"end": "9999-12-31"}},
+    changed(savings=None),
+    changed(proposed={"memory_mb": [256]}),
+    changed(proposed={"memory_mb": 10**400}),
+    changed(proposed={"memory_mb": "call www.evil.example"}),
+    changed(proposed={"call www.evil.example": 1}),
+    changed(id="memory-too-high:call www.evil.example"),
+    changed(kind="call-www-evil-example"),
+    changed(function="call www.evil.example"),
+    changed(region="mars"),
+    changed(arn="arn:aws:lambda:us-east-1:000000000000:function:other"),
+    changed(scaling={"cost": 0}),
+    changed(scaling={"cost": -1}),
+    # It cost 10 dollars.
+    changed(scaling={"cost": 1000}, savings=savings(1, 500, 1000)),
+    changed(savings=savings(1, 2, 11)),
+    changed(savings=savings(-10_000, 2, 3)),
+    changed(savings=savings(3, 2, 1)),
+    changed(scaling=None),
+    changed(savings=savings(0, 1e308, 1e308)),
+    changed(savings=savings(-1e308, 0, 0)),
+    changed(savings=savings(0, 10**400, 10**400)),
+    # A thousand invocations cost 270 dollars at most, if each takes a quarter of an hour.
+    cost(1000, 301),
+    cost(1000, 10, memory_mb=128_000),
+    cost(1000, float("nan")),
+    cost(1000, -1),
+    cost(-1, 0),
+    cost(1e308, 1e308),
+    cost(5e-324, 10),
+    {**DOCUMENT, "window": {"end": "1970-01-01"}},
+    {**DOCUMENT, "window": {"end": 0}},
+    # Each is plausible by itself.
+    {
+        **DOCUMENT,
+        "findings": [
+            {
+                **LOGS_THEN,
+                "id": f"{LOGS_THEN['kind']}:of{number}",
+                "function": f"of{number}",
+                "arn": f"{ARN.rpartition(':')[0]}:of{number}",
+                "savings": savings(0, MOST_DOLLARS, MOST_DOLLARS),
+            }
+            for number in range(21)
+        ],
+    },
+]
+
+
+@pytest.mark.parametrize("previous", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_document_that_cannot_be_is_no_comparison_and_no_error(previous: object) -> None:
+    assert compare([json.dumps(previous)], now(MEMORY)) == OLD_FORMAT
+
+
+def test_a_document_that_cannot_be_does_not_stop_the_comparison_with_the_one_before_it() -> None:
+    good = json.dumps(DOCUMENT)
+    texts = iter(["{", json.dumps(DAMAGED[-1]), good, *["never read"] * 3])
+    assert compare(texts, now(MEMORY)) == compare([good], now(MEMORY))
+    assert list(texts) == ["never read"] * 3
+
+
+def test_however_many_documents_are_damaged_a_few_are_tried() -> None:
+    texts = iter(["{"] * 1000)
+    assert compare(texts, now(MEMORY)) == OLD_FORMAT
+    assert len(list(texts)) == 1000 - MAX_TRIED
+
+
+def test_without_an_earlier_analysis_there_is_no_comparison() -> None:
+    assert compare([], now(MEMORY)) is None
+
+
+def test_what_a_later_version_adds_does_no_harm() -> None:
+    later = {**changed(more=[None]), "more": 1}
+    assert compare([json.dumps(later)], now(MEMORY)) == compare([json.dumps(DOCUMENT)], now(MEMORY))
+
+
+# Whatever stands in a document: an analysis ends, and claims no more than its own data bear out.
+
+NUMBERS = st.one_of(
+    st.floats(),
+    st.integers(),
+    st.sampled_from([0, 1e308, -1e308, 5e-324, 10**400, 1e6, 7e5, 10, 300, 256, True, None, "1", []]),
+)
+SAVINGS = st.one_of(
+    st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda it: savings(*sorted(it))),
+    st.builds(savings, NUMBERS, NUMBERS, NUMBERS),
+)
+POISON = st.fixed_dictionaries(
+    {
+        "savings": SAVINGS,
+        "scaling": st.one_of(st.none(), st.fixed_dictionaries({"cost": st.one_of(st.floats(0, 1e6), NUMBERS)})),
+        "proposed": st.sampled_from(
+            [{"memory_mb": 256}, {"architecture": "arm64"}, {"memory_mb": 256, "architecture": "arm64"}, {}]
+        ),
+    }
+)
+
+
+@hypothesis_settings(deadline=None, max_examples=300)
+@given(
+    findings=st.lists(POISON, max_size=4),
+    invocations=st.one_of(st.floats(0, 1e12), NUMBERS),
+    dollars=st.one_of(st.floats(0, 1e6), NUMBERS),
+    memory=st.sampled_from([128, 1024, 10_240, 0, 10**9, 1e308]),
+    days=st.integers(-1000, 1000),
+)
+def test_whatever_is_planted_an_analysis_ends_and_claims_what_its_own_data_bear_out(
+    findings: list[Any], invocations: Any, dollars: Any, memory: Any, days: int
+) -> None:
+    kinds = ("memory-too-high", "memory-too-low", "arm64", "log-retention-unset")
+    base = DOCUMENT["findings"][0]
+    planted = {
+        **cost(invocations, dollars, memory_mb=memory),
+        "window": {"end": str(END.date() - timedelta(days=days))},
+        "findings": [{**base, "kind": kinds[i], "id": f"{kinds[i]}:orders", **it} for i, it in enumerate(findings)],
+    }
+    today = now(of=orders(memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)})
+    comparison = compare([json.dumps(planted)], today)
+    report = render_report(today, summary="Look.", written_by="the stand-in", comparison=comparison)
+    json.loads(findings_json(today, comparison))
+    assert not re.search(r"\$(inf|nan)", report)
+    if isinstance(comparison, Comparison):
+        # 40 times the memory, at 1.25 times the price for 1.25 times as long, and half as much again.
+        assert comparison.saved <= 1.0 * 40 * 1.25 * 1.25 * 1.5
+        assert abs(comparison.total_then.expected) <= 4 * MOST_DOLLARS
+        assert all(abs(item.dollars) <= 4 * MOST_DOLLARS for item in comparison.realised)

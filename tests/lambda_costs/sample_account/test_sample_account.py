@@ -1,0 +1,103 @@
+import random
+from math import ceil
+
+import pytest
+
+from lambda_costs.sample_account import SampleFunction, build
+from lambda_costs.sample_account.drawing import Choices, draw
+from lambda_costs.sample_account.recipes import ABSTAIN, KINDS, PLANTED, TRAPS
+from lambda_costs.sample_account.sampling import ALL_LINES, Sample, sample
+
+ACCOUNT = build()
+BUSY: Choices = {"daily_invocations": 20_000, "cpu": 0.5, "memory_mb": 1024}
+
+
+def seen(choices: Choices, seed: int = 7) -> tuple[SampleFunction, Sample]:
+    function = draw(random.Random(seed), "orders-export", choices)
+    return function, sample(function, random.Random(seed))
+
+
+def test_the_same_seed_gives_the_same_account_and_another_seed_another() -> None:
+    assert build() == ACCOUNT
+    assert build(8).functions != ACCOUNT.functions
+
+
+def test_every_kind_is_planted_and_every_trap_is_set_among_functions_that_are_well() -> None:
+    assert {item.kind for item in ACCOUNT.planted} == set(KINDS)
+    assert len({item.function for item in ACCOUNT.planted}) < len(ACCOUNT.functions) / 2
+    assert len(ACCOUNT.functions) == 48 > len(PLANTED) + len(TRAPS) + len(ABSTAIN)
+    assert len(ACCOUNT.abstain) >= len(ABSTAIN)
+
+
+def test_nothing_is_planted_where_the_data_carry_no_claim() -> None:
+    assert not ACCOUNT.abstain & {item.function for item in ACCOUNT.planted}
+
+
+def test_the_same_generator_gives_the_same_sample() -> None:
+    assert seen(BUSY) == seen(BUSY)
+
+
+@pytest.mark.parametrize("traffic", ["constant", "weekly", "business-hours", "bursts", "growing"])
+def test_a_busy_functions_metrics_come_out_at_its_hidden_means(traffic: str) -> None:
+    function, sampled = seen({**BUSY, "traffic": traffic})
+    invocations = sum(day.invocations for day in sampled.days)
+    assert invocations == pytest.approx(30 * function.daily_invocations, rel=0.01)
+    assert all(sum(day.durations.values()) == day.invocations for day in sampled.days)
+    total = sum(value * count for day in sampled.days for value, count in day.durations.items())
+    assert total / invocations == pytest.approx(function.duration_ms(1024), rel=0.02)
+
+
+def test_a_busy_functions_lines_are_a_sample_of_the_whole_window() -> None:
+    function, sampled = seen({**BUSY, "traffic": "constant"})
+    assert len(sampled.lines) == function.log_lines < sum(day.invocations for day in sampled.days)
+    assert {int(line.day) for line in sampled.lines} == set(range(30))
+    mean = sum(line.duration_ms for line in sampled.lines) / len(sampled.lines)
+    assert mean == pytest.approx(function.duration_ms(1024), rel=0.15)
+
+
+def test_a_rare_functions_lines_are_all_its_invocations() -> None:
+    _, sampled = seen({"daily_invocations": 8, "traffic": "constant"})
+    assert len(sampled.lines) == sum(day.invocations for day in sampled.days) <= ALL_LINES
+    assert sum(value * count for day in sampled.days for value, count in day.durations.items()) == pytest.approx(
+        sum(line.duration_ms for line in sampled.lines)
+    )
+
+
+def test_a_line_bills_duration_and_init_by_the_whole_millisecond() -> None:
+    _, sampled = seen({**BUSY, "init": 0.3})
+    assert any(line.init_ms for line in sampled.lines)
+    assert all(line.billed_ms == ceil(line.duration_ms + (line.init_ms or 0)) for line in sampled.lines)
+
+
+def test_memory_used_stays_below_the_need_and_out_of_memory_takes_all() -> None:
+    function, sampled = seen({**BUSY, "need": 0.4, "out_of_memory_share": 0.2})
+    killed = [line for line in sampled.lines if line.error_type == "Runtime.OutOfMemory"]
+    assert {line.used_mb for line in killed} == {function.memory_mb}
+    assert max(line.used_mb for line in sampled.lines if line not in killed) <= 410
+
+
+def test_an_earlier_memory_size_shows_in_the_lines_and_in_the_days() -> None:
+    _, sampled = seen({**BUSY, "cpu": 1.0, "earlier": 0.5, "earlier_share": 0.5, "traffic": "constant"})
+    assert {line.memory_mb for line in sampled.lines if line.day < 15} == {512}
+    assert {line.memory_mb for line in sampled.lines if line.day >= 15} == {1024}
+    first, last = (sum(value * count for value, count in sampled.days[day].durations.items()) for day in (0, 29))
+    assert first / last == pytest.approx(2, rel=0.15)
+
+
+def test_time_outs_are_errors_that_last_until_the_limit() -> None:
+    _, sampled = seen({**BUSY, "timeout_seconds": 10, "timeout_share": 0.3})
+    late = sum(day.durations.get(10_000.0, 0) for day in sampled.days)
+    assert late / sum(day.invocations for day in sampled.days) == pytest.approx(0.3, rel=0.05)
+    assert sum(day.errors for day in sampled.days) >= late
+    assert any(line.status == "timeout" and line.duration_ms == 10_000 for line in sampled.lines)
+
+
+def test_a_rare_payload_is_in_the_sample() -> None:
+    rare = {"share": 0.0002, "slowness": 1.0, "need": 0.86}
+    function, sampled = seen({**BUSY, "need": 0.2, "large_payloads": rare})
+    assert 0 < sum(line.used_mb > 0.5 * function.memory_mb for line in sampled.lines) < 5
+
+
+def test_a_choice_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown choices: ned"):
+        draw(random.Random(7), "orders-export", {"ned": 0.2})
