@@ -20,7 +20,7 @@ from lambda_costs.request import CostRequest
 from lambda_costs.collect.scan import Scan, metrics_cost
 from lambda_costs.model.totals import Totals, Use, combine
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
-from vigil.errors import InvalidDetail
+from vigil.sdk import InvalidDetail
 
 
 @dataclass(frozen=True)

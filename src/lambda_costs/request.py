@@ -4,9 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from vigil.errors import InvalidDetail
-from vigil.names import Parameter
-from vigil.settings import MAX_SCAN_DOLLARS
+from vigil.sdk import InvalidDetail
 
 MAX_REGIONS = 20
 MAX_DAYS = 90

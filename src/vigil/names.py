@@ -18,10 +18,6 @@ INDEX_BY_STATUS = "sessions-by-status"
 REPORT = "report.md"
 FINDINGS = "findings.json"
 PAGE = "report.html"
-BY_FINDING = "savings-by-finding.svg"
-BY_FUNCTION = "savings-by-function.svg"
-RENDERED = (REPORT, FINDINGS, PAGE, BY_FINDING, BY_FUNCTION)
-"""Artifacts of a report; an agent of one's own may save the first one alone."""
 
 
 class Parameter(StrEnum):

@@ -10,7 +10,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from lambda_costs.report import charts
+from vigil.svg import CHART_STYLE
 from vigil.text import fence, html, visible
 
 STYLE = """
@@ -43,7 +43,7 @@ svg { max-width: 100%; height: auto }
 
 # A page that was read from a file has no server that could send the policy.
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + " ".join(
-    f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, charts.STYLE)
+    f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
 

@@ -3,9 +3,21 @@
 import re
 from xml.parsers import expat
 
-from lambda_costs.report import charts
 from vigil.errors import InvalidArtifact
 from vigil.text import html
+
+CHART_STYLE = (
+    "svg.chart{color-scheme:light dark;font:13px system-ui,sans-serif}"
+    ".chart .back{fill:#fff}.chart text{fill:#1f2328}.chart .amount{fill:#59636e}"
+    ".chart .bar{fill:#4c8bf5}.chart .range,.chart .zero{fill:none;stroke:#1f2328;stroke-width:1.5}"
+    ".chart .zero{stroke-opacity:.4;stroke-width:1}"
+    "@media (prefers-color-scheme:dark){"
+    ".chart .back{fill:#14171c}.chart text{fill:#e6edf3}.chart .amount{fill:#9aa4af}"
+    ".chart .bar{fill:#3b6fd1}.chart .range,.chart .zero{stroke:#e6edf3}}"
+    "@media print{.chart .back{fill:#fff}.chart text,.chart .amount{fill:#000}"
+    ".chart .range,.chart .zero{stroke:#000}}"
+)
+"""The one style sheet that a chart may have. A page that embeds charts allows it by its hash."""
 
 MAX_CHARACTERS = 256 * 1024
 """Many times what a chart of ours has."""
@@ -90,7 +102,7 @@ class _Drawing:
         self._open.pop()
         if tag == "style":
             # Any other could fetch something.
-            self.written.append(f"<style>{charts.STYLE}</style>" if self._style == charts.STYLE else "")
+            self.written.append(f"<style>{CHART_STYLE}</style>" if self._style == CHART_STYLE else "")
             self._style = ""
         elif tag not in _SHAPES:
             self.written.append(f"</{tag}>")

@@ -8,7 +8,7 @@ from typing import Any
 
 from lambda_costs.collect.gaps import Gap, reading
 from lambda_costs.request import CostRequest
-from vigil.errors import AwsUnavailable
+from vigil.sdk import AwsUnavailable
 
 Client = Callable[[str, str], Any]
 """Makes a boto3 client of (service, region)."""

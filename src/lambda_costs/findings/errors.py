@@ -9,7 +9,7 @@ from lambda_costs.findings.time_outs import daily_shares
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.model.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES
-from vigil.text import quote
+from vigil.sdk import quote
 
 KIND = "errors"
 

@@ -12,7 +12,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.metrics import DAY_SECONDS, Daily
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.model.thresholds import MIN_DAYS, ON_PC_ERROR
-from vigil.text import quote
+from vigil.sdk import quote
 
 KIND = "provisioned-concurrency-unused"
 

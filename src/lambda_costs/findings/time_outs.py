@@ -10,7 +10,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.model.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES, MIN_INVOCATIONS
 from lambda_costs.collect.usage import FunctionUsage
-from vigil.text import quote
+from vigil.sdk import quote
 
 KIND = "time-outs"
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.llm.tool_results import as_text, closest
-from vigil.errors import InvalidInput
+from vigil.sdk import InvalidInput
 
 MAX_CHARACTERS = 2_000
 """Most characters of one piece of prose: a reader came for the findings."""

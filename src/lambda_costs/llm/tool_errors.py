@@ -12,7 +12,7 @@ from strands.hooks import AfterToolCallEvent, HookProvider, HookRegistry
 
 from lambda_costs.llm.tool_results import as_text, printable
 from lambda_costs.llm.prose_check import check_words
-from vigil.errors import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError
+from vigil.sdk import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError
 
 PART = 16
 """Characters in a row that two texts do not share by chance."""
@@ -48,21 +48,17 @@ class ToolErrors(HookProvider):
         if not own:
             self._told.append(f"{code} - {text}")
 
-    def check_message(self, text: str) -> str:
+    def check_text(self, text: str) -> str:
         """Return what a tool failed at, if ``text`` is a part of it, or ``text`` if it is plain words.
 
         Raises InvalidInput for anything else: a name, a number or a link might be the model's own.
         """
         return self._quoted(text) or check_words(text, ())
 
-    def check_name(self, name: str) -> str:
-        """Return ``name`` if it is plain words; else raise InvalidInput."""
-        return check_words(name, ())
-
     def _quoted(self, quote: str) -> str | None:
         return next((told for told in reversed(self._told) if quote and quote in told), None)
 
-    def reason(self, quote: str) -> str:
+    def check_reason(self, quote: str) -> str:
         """Return what a tool failed at, of which ``quote`` is a part; raises InvalidStatus if none did."""
         if not self._told:
             raise InvalidStatus("no tool has failed, so the session has not: go on with the procedure")

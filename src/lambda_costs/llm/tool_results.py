@@ -14,7 +14,7 @@ from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory
 from lambda_costs.collect.usage import Usage
-from vigil.errors import InvalidInput
+from vigil.sdk import InvalidInput
 
 MAX_CHARACTERS = 6_000
 """Most characters of one result, about 1,500 tokens: it stays in the conversation, and every later call pays for it."""

@@ -10,7 +10,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import Rates
 from lambda_costs.collect.usage import FunctionUsage
-from vigil.text import quote
+from vigil.sdk import quote
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,12 @@ from dataclasses import dataclass
 
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
 from lambda_costs.model.catalogue import title, together
-from vigil.text import html, one_line
+from vigil.sdk import CHART_STYLE, html, one_line
 
+BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"
+"""Names of the charts as artifacts."""
 MAX_BARS = 15
 """Functions that have a bar of their own; the rest share one."""
-
-STYLE = (
-    "svg.chart{color-scheme:light dark;font:13px system-ui,sans-serif}"
-    ".chart .back{fill:#fff}.chart text{fill:#1f2328}.chart .amount{fill:#59636e}"
-    ".chart .bar{fill:#4c8bf5}.chart .range,.chart .zero{fill:none;stroke:#1f2328;stroke-width:1.5}"
-    ".chart .zero{stroke-opacity:.4;stroke-width:1}"
-    "@media (prefers-color-scheme:dark){"
-    ".chart .back{fill:#14171c}.chart text{fill:#e6edf3}.chart .amount{fill:#9aa4af}"
-    ".chart .bar{fill:#3b6fd1}.chart .range,.chart .zero{stroke:#e6edf3}}"
-    "@media print{.chart .back{fill:#fff}.chart text,.chart .amount{fill:#000}"
-    ".chart .range,.chart .zero{stroke:#000}}"
-)
-"""Of every chart; a page that embeds charts allows it by its hash."""
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 960, 270, 260, 30, 44
 _LABEL = 36
@@ -81,7 +70,7 @@ def _draw(name: str, heading: str, bars: list[Bar]) -> str | None:
         f' viewBox="0 0 {_WIDTH} {height}" aria-labelledby="{name}-title {name}-desc">',
         f'<title id="{name}-title">{heading}, {unit}</title>',
         f'<desc id="{name}-desc">Expected savings, with the least and the most. {told}.</desc>',
-        f"<style>{STYLE}</style>",
+        f"<style>{CHART_STYLE}</style>",
         f'<rect class="back" width="{_WIDTH}" height="{height}" rx="6"/>',
         f'<text x="16" y="26" font-weight="600">{heading}</text>',
         f'<text class="amount" x="{_WIDTH - 16}" y="26" text-anchor="end">{unit}; line: least to most</text>',

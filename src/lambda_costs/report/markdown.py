@@ -12,9 +12,10 @@ from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, 
 from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, sort_out, title
 from lambda_costs.collect.prices import FREE_GB_SECONDS
 from lambda_costs.llm.prose_check import check_prose
-from vigil.errors import InvalidInput
-from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS
-from vigil.text import code, escape, fence
+from vigil.sdk import InvalidInput
+from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
+from vigil.sdk import FINDINGS
+from vigil.sdk import code, escape, fence
 
 SUMMARY_ROWS = 3
 """Findings that the summary names, and functions that it names for one urgent matter."""

@@ -59,12 +59,15 @@ def check_model(spec: str) -> None:
         )
 
 
-def make_model(spec: str, region: str) -> "Model":
+def make_model(spec: str | None, region: str) -> "Model":
     """Return the model that ``spec`` names: a Bedrock model id or ARN, or ``provider/model-id``.
 
     All attempts of a call end within the environment's ProgressSeconds, unless an answer goes on arriving, which is
-    progress. Raises MissingSetting as check_model does, and if the provider's package is not installed.
+    progress. Raises MissingSetting as check_model does, if the session has no model, and if the provider's package is
+    not installed.
     """
+    if spec is None:
+        raise MissingSetting(f"environment variable {Env.MODEL} is not set: it names the model")
     check_model(spec)
     provider, _, model_id = spec.partition("/")
     if provider not in PROVIDERS:

@@ -1,8 +1,7 @@
 """Tools by which the agent journals its session: status and work phases."""
 
-from typing import TYPE_CHECKING, Any, Literal
-
-from strands import tool
+from collections.abc import Callable
+from typing import Any, Literal
 
 from vigil.agent.session import AgentSession
 from vigil.errors import InvalidStatus
@@ -15,12 +14,19 @@ AGENT_FAILED = "AgentFailed"
 """Error code of a session that the agent itself declared FAILED."""
 
 
-def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> list[Any]:
+def journal_tools(
+    session: AgentSession,
+    check_reason: Callable[[str], str] = lambda reason: reason,
+    check_text: Callable[[str], str] = lambda text: text,
+) -> list[Any]:
     """Return the journal tools bound to ``session``.
 
-    With ``errors``, a session fails only of what a tool has failed at, a phase's message says no more than that, or
-    plain words, and its name is plain words.
+    ``check_reason`` gets the message with which the model sets FAILED, ``check_text`` the name and the message of a
+    phase. Each returns the text to record, or raises InvalidInput, whose message the model reads.
     """
+    # The command line imports this module and needs no Strands, which takes a second to import.
+    from strands import tool
+
     running: dict[str, Task] = {}
 
     @tool
@@ -39,7 +45,7 @@ def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> 
             case _:
                 if not (reason := message.strip()):
                     raise InvalidStatus("FAILED needs a message that says why")
-                session.fail(AGENT_FAILED, errors.reason(reason) if errors else reason)
+                session.fail(AGENT_FAILED, check_reason(reason))
         return status
 
     @tool
@@ -51,8 +57,7 @@ def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> 
         """
         if phase in running:
             raise InvalidStatus(f"phase {phase!r} is running already")
-        if errors:
-            errors.check_name(phase)
+        check_text(phase)
         running[phase] = session.journal.start_task(session.session_id, phase)
         return f"started {phase}"
 
@@ -67,7 +72,7 @@ def journal_tools(session: AgentSession, errors: "ToolErrors | None" = None) -> 
         """
         if phase not in running:
             raise InvalidStatus(f"phase {phase!r} is not running; running: {', '.join(running) or 'none'}")
-        message = errors.check_message(message) if errors else message
+        message = check_text(message)
         if outcome == "fail":
             session.write_note()
         session.journal.end_task(session.session_id, running[phase], failed=outcome == "fail", message=message)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from strands import tool
-
 from vigil.agent.session import AgentSession
 
 MAX_READ = 6_000
@@ -15,6 +13,9 @@ def storage_tools(session: AgentSession) -> list[Any]:
 
     An agent whose report is rendered by code has no use for them: with them, the model could write it anew.
     """
+
+    # As in journal_tools.
+    from strands import tool
 
     @tool
     def storage_write(name: str, text: str) -> str:
