@@ -134,7 +134,7 @@ def waits(session: AgentSession) -> Agent:
     """Saves its process's number and works until a test saves the artifact "go", then greets."""
     session.artifacts.write("pid", str(os.getpid()))
     while not session.artifacts.exists("go"):
-        session.alive("waiting")
+        session.keep_alive("waiting")
         time.sleep(0.1)
     return hello_agent(session)
 
@@ -223,7 +223,7 @@ def hostile(session: AgentSession) -> Any:
     """Puts the text of its detail wherever an agent can, and fails with it unless it is to save it as artifacts."""
     text, saved = session.detail["text"], session.detail.get("artifacts", {})
     print(text)
-    session.note(text)
+    session.report_progress(text)
     task = session.journal.start_task(session.session_id, "work")
     session.journal.end_task(session.session_id, task, message=text)
     for name, content in saved.items():

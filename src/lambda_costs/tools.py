@@ -35,7 +35,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             nonlocal told
             if time.monotonic() - told >= PROGRESS_SECONDS:
                 told = time.monotonic()
-                session.note(f"{what}: {done} of {total}")
+                session.report_progress(f"{what}: {done} of {total}")
 
         return brief.untrusted(brief.usage_brief(analyst.collect_usage(tell)))
 
@@ -86,7 +86,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             written_by=written_by,
             previous=session.artifacts.kept_before(series, analysis.end),
         )
-        session.note("saving the report")
+        session.report_progress("saving the report")
         session.artifacts.keep(series, analysis.end, texts[FINDINGS])
         # The report comes last: whoever sees it, sees all.
         return [session.artifacts.write(name, text) for name, text in texts.items()][-1]

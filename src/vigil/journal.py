@@ -167,7 +167,7 @@ class Journal:
                 if record.get("status") == Status.COMPLETED and isinstance(key, str):
                     yield key
 
-    def busy(self, session_id: str, worker: str = "") -> bool:
+    def mark_busy(self, session_id: str, worker: str = "") -> bool:
         """Set BUSY for ``worker``. Returns False if it had done so already.
 
         Raises SessionTaken if another worker has the session, SessionEnded if it has ended.
@@ -191,7 +191,7 @@ class Journal:
         """Set FAILED with its cause. Raises SessionEnded if the session has ended, or is another worker's."""
         self._transition(session_id, Status.FAILED, {"error": _error(failure)}, worker)
 
-    def close(self, session_id: str, execution_arn: str, failure: Failure) -> bool:
+    def fail_orphaned(self, session_id: str, execution_arn: str, failure: Failure) -> bool:
         """Set FAILED for a workflow that ended, even if it left no record. False if the session needs no end from us.
 
         It needs none if it has ended, or belongs to another execution: then this one was of a duplicate event.
@@ -224,7 +224,7 @@ class Journal:
             return False
         return True
 
-    def beat(self, session_id: str, worker: str) -> None:
+    def heartbeat(self, session_id: str, worker: str) -> None:
         """Say that ``worker`` lives. Raises SessionEnded if the session has ended, is gone, or is another worker's."""
         with _translated(session_id, "the session has ended, or another worker runs it"):
             self._table.update_item(
@@ -265,11 +265,11 @@ class Journal:
         self._while_busy(session_id, put=item)
         return Task.from_item(item)
 
-    def note(self, session_id: str, progress: str) -> None:
+    def record_progress(self, session_id: str, progress: str) -> None:
         """Say how far the running phase is; raises SessionEnded unless the session is BUSY."""
         self._set(session_id, "progress", _storable(progress))
 
-    def spent(self, session_id: str, usage: Usage) -> None:
+    def record_usage(self, session_id: str, usage: Usage) -> None:
         """Record what the model calls have used so far; raises SessionEnded unless the session is BUSY."""
         self._set(session_id, "usage", asdict(usage))
 

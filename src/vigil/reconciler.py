@@ -153,7 +153,7 @@ class Reconciler:
         error = self._how_it_ended(execution_arn)
         if error is None:
             return False
-        if not self._journal.close(session_id, execution_arn, Failure(error.code, str(error))):
+        if not self._journal.fail_orphaned(session_id, execution_arn, Failure(error.code, str(error))):
             return False
         logger.warning("session %s: %s", session_id, error)
         return True

@@ -33,7 +33,7 @@ def chosen(session: AgentSession) -> Agent:
 def works(session: AgentSession) -> Agent:
     """Works until somebody saves the artifact "go", then greets."""
     while not session.artifacts.exists("go"):
-        session.alive("working")
+        session.keep_alive("working")
         time.sleep(0.2)
     return hello_agent(session)
 

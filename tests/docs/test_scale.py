@@ -9,7 +9,7 @@ import pytest
 from benchmarks.waiting import computed
 from infra.reconciler import BATCH, CONCURRENCY
 from infra.stack import LISTED
-from vigil.agent.session import NOTE_SECONDS
+from vigil.agent.session import PROGRESS_INTERVAL_SECONDS
 from vigil.journal import MOST_KEPT
 from vigil.local.deploy import PROJECT
 from vigil.names import RENDERED
@@ -43,7 +43,7 @@ def load() -> dict[str, int]:
         "creation, BUSY and COMPLETED": 1 + 2 * RECORD + by_start + by_status,
         "task tokens": tokens * RECORD,
         "heartbeats": (SECONDS // HEARTBEAT_SECONDS + 1) * RECORD,
-        "notes of progress, at most": ceil(SECONDS / NOTE_SECONDS) * RECORD,
+        "notes of progress, at most": ceil(SECONDS / PROGRESS_INTERVAL_SECONDS) * RECORD,
         "work phases": phases * (RECORD + CHECKED + CHECKED),
         "artifacts": (len(RENDERED) + 1) * CHECKED,
     }

@@ -90,7 +90,7 @@ def test_nothing_becomes_an_artifact_unless_the_session_is_busy(
         lambda: artifacts.keep(series, JULY, "{}"),
         lambda: journal.end_task(session_id, task, message="by a zombie"),
         lambda: journal.start_task(session_id, "more"),
-        lambda: journal.note(session_id, "by a zombie"),
+        lambda: journal.record_progress(session_id, "by a zombie"),
     ):
         with pytest.raises(SessionEnded, match="the session is not BUSY"):
             use()

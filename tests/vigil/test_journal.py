@@ -28,9 +28,9 @@ def table(request: pytest.FixtureRequest, embedded_table: Any, moto_table: Any) 
 @pytest.mark.criterion("1.4")
 def test_busy_is_set_once(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
-    assert journal.busy(session_id)
+    assert journal.mark_busy(session_id)
     first = journal.get(session_id)
-    assert not journal.busy(session_id)
+    assert not journal.mark_busy(session_id)
     assert journal.get(session_id) == first
     assert first.status == Status.BUSY
 
@@ -38,17 +38,17 @@ def test_busy_is_set_once(journal: Journal, new_session: NewSession) -> None:
 def test_of_many_writers_of_busy_one_wins(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: journal.busy(session_id), range(16))) == 1
+        assert sum(pool.map(lambda _: journal.mark_busy(session_id), range(16))) == 1
 
 
 def test_a_session_has_one_worker(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
-    assert journal.busy(session_id, "first")
+    assert journal.mark_busy(session_id, "first")
     before = journal.get(session_id)
     with pytest.raises(SessionTaken, match=f"session {session_id} is BUSY: another worker runs it"):
-        journal.busy(session_id, "second")
+        journal.mark_busy(session_id, "second")
     assert journal.get(session_id) == before
-    assert not journal.busy(session_id, "first")
+    assert not journal.mark_busy(session_id, "first")
 
 
 @pytest.mark.criterion("1.1")
@@ -73,7 +73,7 @@ def test_a_worker_can_fail_its_own_session_or_one_that_nobody_began_and_no_other
     journal: Journal, new_session: NewSession
 ) -> None:
     session_id = new_session()
-    journal.busy(session_id, "first")
+    journal.mark_busy(session_id, "first")
     with pytest.raises(SessionEnded):
         journal.fail(session_id, Failure("Late", "not mine"), "second")
     assert journal.get(session_id).status == Status.BUSY
@@ -89,13 +89,13 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
     session_id = new_session(ended)
     before = journal.get(session_id)
     for write in (
-        lambda: journal.busy(session_id),
+        lambda: journal.mark_busy(session_id),
         lambda: journal.complete(session_id, "s3://other"),
         lambda: journal.fail(session_id, Failure("Late", "too late")),
         lambda: journal.start_task(session_id, "late"),
-        lambda: journal.note(session_id, "late"),
-        lambda: journal.spent(session_id, USAGE),
-        lambda: journal.beat(session_id, "late"),
+        lambda: journal.record_progress(session_id, "late"),
+        lambda: journal.record_usage(session_id, USAGE),
+        lambda: journal.heartbeat(session_id, "late"),
     ):
         with pytest.raises(SessionEnded, match=session_id):
             write()
@@ -104,8 +104,8 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
 
 def test_the_usage_of_the_model_outlives_the_session(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session(Status.BUSY)
-    journal.spent(session_id, replace(USAGE, output_tokens=0))
-    journal.spent(session_id, USAGE)
+    journal.record_usage(session_id, replace(USAGE, output_tokens=0))
+    journal.record_usage(session_id, USAGE)
     journal.fail(session_id, Failure("Broken", "after that"))
     assert journal.get(session_id).usage == USAGE
 
@@ -121,17 +121,17 @@ def test_an_unknown_session_is_named(journal: Journal) -> None:
     with pytest.raises(SessionNotFound, match=session_id):
         journal.get(session_id)
     with pytest.raises(SessionEnded, match=session_id):
-        journal.busy(session_id)
+        journal.mark_busy(session_id)
 
 
 def test_a_heartbeat_changes_itself_alone(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
     before = journal.get(session_id)
-    journal.beat(session_id, "mine")
+    journal.heartbeat(session_id, "mine")
     first = journal.get(session_id)
     assert first == replace(before, heartbeat_at=first.heartbeat_at)
-    journal.busy(session_id, "mine")
-    journal.beat(session_id, "mine")
+    journal.mark_busy(session_id, "mine")
+    journal.heartbeat(session_id, "mine")
     second = journal.get(session_id).heartbeat_at
     assert first.heartbeat_at is not None
     assert second is not None
@@ -145,7 +145,7 @@ def test_a_worker_learns_by_its_heartbeat_that_the_session_is_not_its_own_or_gon
     before = journal.get(session_id)
     for beaten in (session_id, gone):
         with pytest.raises(SessionEnded, match=f"session {beaten}: the session has ended, or another worker runs it"):
-            journal.beat(beaten, "mine")
+            journal.heartbeat(beaten, "mine")
     assert journal.get(session_id) == before
     assert "Item" not in table.get_item(Key=key(gone))
 
@@ -157,17 +157,17 @@ CLOSED = Failure("WorkflowEnded", "its workflow ended without it: ABORTED")
 @pytest.mark.parametrize("before", [Status.INITIATED, Status.BUSY])
 def test_a_session_is_closed_for_its_execution(journal: Journal, new_session: NewSession, before: Status) -> None:
     session_id = new_session(before, execution_arn=OWN, worker="mine")
-    assert journal.close(session_id, OWN, CLOSED)
+    assert journal.fail_orphaned(session_id, OWN, CLOSED)
     session = journal.get(session_id)
     assert (session.status, session.error, session.execution_arn) == (Status.FAILED, CLOSED, OWN)
     assert session.ended_at == session.updated_at is not None
     assert session.start_time == "2026-01-01T00:00:00.000Z"
-    assert not journal.close(session_id, OWN, CLOSED)
+    assert not journal.fail_orphaned(session_id, OWN, CLOSED)
 
 
 def test_a_session_that_left_no_record_gets_one_when_it_is_closed(journal: Journal) -> None:
     session_id = str(uuid.uuid4())
-    assert journal.close(session_id, OWN, CLOSED)
+    assert journal.fail_orphaned(session_id, OWN, CLOSED)
     session = journal.get(session_id)
     assert (session.status, session.error, session.execution_arn) == (Status.FAILED, CLOSED, OWN)
     assert session.start_time == session.created_at == session.ended_at is not None
@@ -181,7 +181,7 @@ def test_a_session_of_another_execution_is_not_closed(
 ) -> None:
     session_id = new_session(status, execution_arn=OWN)
     before = journal.get(session_id)
-    assert not journal.close(session_id, f"{OWN}-duplicate", CLOSED)
+    assert not journal.fail_orphaned(session_id, f"{OWN}-duplicate", CLOSED)
     assert journal.get(session_id) == before
 
 
@@ -189,7 +189,7 @@ def test_a_session_of_another_execution_is_not_closed(
 def test_a_session_that_has_ended_is_not_closed(journal: Journal, new_session: NewSession, ended: Status) -> None:
     session_id = new_session(ended, execution_arn=OWN)
     before = journal.get(session_id)
-    assert not journal.close(session_id, OWN, CLOSED)
+    assert not journal.fail_orphaned(session_id, OWN, CLOSED)
     assert journal.get(session_id) == before
 
 
@@ -218,7 +218,7 @@ def test_whoever_ends_a_session_wakes_the_workflow_that_waits_for_it(
     not_waited_for, waited_for = new_session(Status.BUSY), new_session(Status.BUSY, task_token="token")
     ENDS[end](journal, not_waited_for)
     assert woken == []
-    journal.beat(waited_for, "mine")
+    journal.heartbeat(waited_for, "mine")
     journal.start_task(waited_for, "work")
     assert woken == []
     ENDS[end](journal, waited_for)
@@ -250,7 +250,7 @@ def answer_lost(table: Any) -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("status", "write"),
     [
-        (Status.INITIATED, lambda journal, session_id: journal.busy(session_id, "mine")),
+        (Status.INITIATED, lambda journal, session_id: journal.mark_busy(session_id, "mine")),
         *((Status.BUSY, end) for end in ENDS.values()),
     ],
     ids=["busy", *ENDS],
@@ -272,7 +272,7 @@ def test_a_close_that_is_repeated_because_its_answer_was_lost_changes_nothing_mo
 ) -> None:
     session_id = new_session(Status.BUSY, execution_arn=OWN)
     with answer_lost(table) as sent:
-        Journal(table).close(session_id, OWN, CLOSED)
+        Journal(table).fail_orphaned(session_id, OWN, CLOSED)
     assert sent == ["UpdateItem"] * 2
     assert Journal(table).get(session_id).error == CLOSED
 
@@ -317,7 +317,7 @@ def test_a_phase_that_runs_ends_with_its_session(
 
 def test_text_that_dynamodb_cannot_hold_is_stored_with_escapes(journal: Journal, new_session: NewSession) -> None:
     session_id, odd = new_session(Status.BUSY), "open /data/\udcff.csv"
-    journal.note(session_id, odd)
+    journal.record_progress(session_id, odd)
     assert journal.get(session_id).progress == "open /data/\\udcff.csv"
     journal.end_task(session_id, journal.start_task(session_id, "reading"), message="\ud83d" * 1000)
     assert journal.tasks(session_id)[0].message == ("\\ud83d" * 1000)[:1000]

@@ -156,13 +156,13 @@ class Writers(RuleBasedStateMachine):
         failure = Failure("Broken", f"{writer} {does}")
         try:
             {
-                "is busy": lambda: journal.busy(self.session_id, writer),
+                "is busy": lambda: journal.mark_busy(self.session_id, writer),
                 "completes": lambda: journal.complete(self.session_id, f"s3://bucket/{writer}"),
                 "fails": lambda: journal.fail(self.session_id, failure),
                 "fails as supervisor": lambda: journal.fail(self.session_id, failure, writer),
                 "starts a task": lambda: journal.start_task(self.session_id, "phase"),
-                "notes": lambda: journal.note(self.session_id, f"{writer} works"),
-                "beats": lambda: journal.beat(self.session_id, writer),
+                "notes": lambda: journal.record_progress(self.session_id, f"{writer} works"),
+                "beats": lambda: journal.heartbeat(self.session_id, writer),
             }[does]()
         except (SessionEnded, SessionTaken):
             return
@@ -173,7 +173,7 @@ class Writers(RuleBasedStateMachine):
 
     def _reconciler(self, does: str) -> None:
         execution = OWN if does == "closes own" else OTHER
-        closed = self._journal("reconciler").close(self.session_id, execution, Failure("WorkflowEnded", "aborted"))
+        closed = self._journal("reconciler").fail_orphaned(self.session_id, execution, Failure("WorkflowEnded", "aborted"))
         assert not closed or (self.record["status"], self.record["execution_arn"]) == (Status.FAILED, execution)
 
     def _task(self, state: str, execution: str) -> None:

@@ -93,7 +93,7 @@ def test_it_asks_at_once_when_the_record_tells_that_the_workflow_has_moved(world
     session_id = world.new_session(Status.INITIATED, execution_arn=world.execution_arn)
     world.plan = {
         1: lambda: world.wait_anew(session_id),
-        2: lambda: journal.busy(session_id),
+        2: lambda: journal.mark_busy(session_id),
         3: lambda: (journal.complete(session_id, "s3://report"), world.stop()),
     }
     asked: list[float] = []
@@ -135,7 +135,7 @@ def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: Wor
 
 def test_every_status_that_a_session_has_had_is_shown_when_it_began(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.INITIATED, execution_arn=world.execution_arn)
-    journal.busy(session_id)
+    journal.mark_busy(session_id)
     journal.complete(session_id, "s3://report")
     world.stop()
     *moments, _ = watch(world.deployment, session_id)

@@ -608,7 +608,7 @@ def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_an
         return session_id, middle.start(session_id, state, error=GAVE_UP), before
 
     def close(session_id: str) -> None:
-        assert workflow.journal.close(session_id, middle.arn(session_id), closed)
+        assert workflow.journal.fail_orphaned(session_id, middle.arn(session_id), closed)
 
     # The others are entered once the session has ended.
     unaware = [state for state in middle.states if state not in ("StopAgent", "HowItEnded", "SessionFailed")]

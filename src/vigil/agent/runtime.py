@@ -257,7 +257,7 @@ def _journal(region: str, table: str, attempts: int) -> Journal:
 def _beat(settings: WorkerSettings) -> bool:
     """Say that the session's worker lives; False if the session has ended or is another worker's."""
     try:
-        _journal(settings.region, settings.table, BEAT_ATTEMPTS).beat(settings.session_id, settings.worker)
+        _journal(settings.region, settings.table, BEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
     except SessionEnded:
         return False
     except VigilError as error:

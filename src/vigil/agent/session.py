@@ -32,7 +32,7 @@ _DATA = create_loader()
 # botocore waits 2 s for a role's credentials, which a laptop with many sessions may exceed.
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
-NOTE_SECONDS = 15.0
+PROGRESS_INTERVAL_SECONDS = 15.0
 """At most so often the record says how far the work is: each time is a write."""
 
 
@@ -44,7 +44,7 @@ def aws_session(region: str, key: str | None = None, secret: str | None = None) 
 
 
 @dataclass
-class _Noted:
+class _Progress:
     """The last note, while it is not written, and when one was."""
 
     pending: str | None = None
@@ -70,14 +70,14 @@ class AgentSession:
     artifacts: Artifacts
     client: Callable[[str, str], Any]
     """Makes a boto3 client of (service, region)."""
-    alive: Callable[[str], None] = lambda doing: None
+    keep_alive: Callable[[str], None] = lambda doing: None
     """Tells the supervisor that the work goes on. Model and tool calls do it by themselves."""
     clock: Callable[[], float] = time.monotonic
-    _noted: _Noted = field(default_factory=_Noted, init=False, repr=False)
+    _progress: _Progress = field(default_factory=_Progress, init=False, repr=False)
 
     @classmethod
     def open(
-        cls, settings: WorkerSettings, detail: dict[str, Any], alive: Callable[[str], None] = lambda doing: None
+        cls, settings: WorkerSettings, detail: dict[str, Any], keep_alive: Callable[[str], None] = lambda doing: None
     ) -> "AgentSession":
         """Connect the session that ``settings`` name to the table and the bucket."""
         aws = aws_session(settings.region)
@@ -96,25 +96,25 @@ class AgentSession:
             client=lambda service, region: aws.client(  # type: ignore[call-overload]
                 service, region_name=region, config=_BRIEF if service in _OPTIONAL else _ADAPTIVE
             ),
-            alive=alive,
+            keep_alive=keep_alive,
         )
 
-    def note(self, progress: str) -> None:
+    def report_progress(self, progress: str) -> None:
         """Say how far the running work phase is: to who watches the session, and that the work goes on."""
-        self.alive(progress)
-        self._noted.pending = progress
-        if self.clock() - self._noted.at >= NOTE_SECONDS:
-            self.write_note()
+        self.keep_alive(progress)
+        self._progress.pending = progress
+        if self.clock() - self._progress.at >= PROGRESS_INTERVAL_SECONDS:
+            self.save_progress()
 
-    def write_note(self) -> None:
+    def save_progress(self) -> None:
         """Write the last note, if it is not written: what fails next, failed there."""
-        if (progress := self._noted.pending) is not None:
-            self._noted.pending, self._noted.at = None, self.clock()
-            self.journal.note(self.session_id, progress)
+        if (progress := self._progress.pending) is not None:
+            self._progress.pending, self._progress.at = None, self.clock()
+            self.journal.record_progress(self.session_id, progress)
 
-    def busy(self) -> bool:
+    def mark_busy(self) -> bool:
         """Set BUSY; False if it was set before. Raises SessionTaken if another worker runs the session."""
-        return self.journal.busy(self.session_id, self.worker)
+        return self.journal.mark_busy(self.session_id, self.worker)
 
     def complete(self) -> None:
         """Set COMPLETED; raises ReportMissing while no report is saved."""
@@ -128,5 +128,5 @@ class AgentSession:
         """Set FAILED with its cause."""
         with suppress(VigilError):
             # Only a trace: the session must fail without it, too.
-            self.write_note()
+            self.save_progress()
         self.journal.fail(self.session_id, Failure(code, message))

@@ -131,14 +131,14 @@ def _end_with_runtime() -> None:
 
 def run(session: AgentSession) -> None:
     """Run the session to its end. Raises SessionTaken or SessionEnded, having done nothing, if it is not ours."""
-    session.busy()
+    session.mark_busy()
     budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
     followed = WeakSet[Agent]()
 
     def follow(agent: Agent) -> None:
         if agent not in followed:
             followed.add(agent)
-            _tell_progress(agent, session.alive)
+            _tell_progress(agent, session.keep_alive)
             _end_as_delegate(agent)
             agent.hooks.add_hook(budget)
 
@@ -304,7 +304,7 @@ def _one_line(error: BaseException) -> str:
 
 def _record(session: AgentSession, usage: Usage) -> None:
     try:
-        session.journal.spent(session.session_id, usage)
+        session.journal.record_usage(session.session_id, usage)
     except (SessionEnded, AwsUnavailable) as error:
         # An agent that ends its session hears from its model once more. And the next call writes the whole sum again.
         logger.info("session %s: the usage of its model is not recorded: %s", session.session_id, error)

@@ -227,7 +227,7 @@ def test_a_throttled_agent_waits_without_seeming_to_hang(
     monkeypatch.setenv(Env.PROGRESS_SECONDS, progress_seconds)
     monkeypatch.setattr("lambda_costs.agent.make_model", lambda *_: Throttled("throttled", []))
     monkeypatch.setattr("strands.event_loop._retry.asyncio.sleep", wait)
-    record = end_of(cost_agent, alive=told.append)
+    record = end_of(cost_agent, keep_alive=told.append)
     assert record.error == Failure("ModelThrottledException", "not now")
     assert waits == expected
     assert told == ["calling the model", "the model has answered"] * 6

@@ -209,7 +209,7 @@ class TestModelCalls:
     def test_all_are_counted_and_told(self, end_of: EndOf, script: list[Call], make: Shape) -> None:
         told: list[str] = []
         first, second = scripted(*script, outputTokens=100_000), scripted(outputTokens=100_000)
-        record = end_of(reported(make(first, second)), alive=told.append)
+        record = end_of(reported(make(first, second)), keep_alive=told.append)
         calls = first.calls + second.calls
         assert (record.status, second.calls) == (Status.COMPLETED, 1)
         assert record.usage is not None
@@ -249,7 +249,7 @@ def test_an_agent_that_is_made_and_called_elsewhere_is_followed(end_of: EndOf, m
         session.artifacts.write("report.md", "# Draft")
         return make(scripted(outputTokens=100_000))
 
-    record = end_of(factory, alive=told.append)
+    record = end_of(factory, keep_alive=told.append)
     assert record.status == Status.COMPLETED
     assert record.usage is not None
     assert record.usage.dollars == Decimal("1.5")
@@ -345,7 +345,7 @@ def test_what_is_no_agent_is_refused_by_name_before_a_model_call(
 ) -> None:
     model, told = scripted(), list[str]()
     agents = graph(bare(model), made) if in_graph else made
-    error = said(end_of(reported(agents), alive=told.append))
+    error = said(end_of(reported(agents), keep_alive=told.append))
     assert error.startswith(f"AgentUnsupported: {name} is no agent that a session can run: a factory returns an Agent")
     assert (model.calls, told) == (0, [])
 

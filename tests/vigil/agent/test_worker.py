@@ -30,7 +30,7 @@ HELLO = "examples.hello_agent:hello_agent"
 
 def test_the_supervisor_hears_of_every_call_of_the_model_and_of_a_tool(session: AgentSession) -> None:
     told: list[str] = []
-    run(replace(session, agent=HELLO, alive=told.append))
+    run(replace(session, agent=HELLO, keep_alive=told.append))
     assert session.journal.get(session.session_id).status == Status.COMPLETED
     model = ["calling the model", "the model has answered"]
     tools = ["journal_set_status", "storage_write", "journal_set_status"]
@@ -52,7 +52,7 @@ class Slow(Scripted):
 def test_a_model_that_goes_on_answering_makes_progress(end_of: EndOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vigil.agent.worker.ANSWER_SECONDS", 0.05)
     told: list[str] = []
-    end_of(lambda session: Agent(model=Slow("slow", []), callback_handler=None), alive=told.append)
+    end_of(lambda session: Agent(model=Slow("slow", []), callback_handler=None), keep_alive=told.append)
     first, *answers, last = told
     assert (first, set(answers), last) == ("calling the model", {"the model answers"}, "the model has answered")
     assert len(answers) >= 5
@@ -79,12 +79,12 @@ def test_a_log_that_is_broken_is_not_the_cause(end_of: EndOf) -> None:
 def test_notes_are_all_signs_of_life_and_one_in_15_seconds_is_written(session: AgentSession) -> None:
     told: list[str] = []
     now = 0.0
-    session = replace(session, alive=told.append, clock=lambda: now)
-    session.busy()
+    session = replace(session, keep_alive=told.append, clock=lambda: now)
+    session.mark_busy()
     written = []
     for second in range(60):
         now = float(second)
-        session.note(f"{second} of 60")
+        session.report_progress(f"{second} of 60")
         written.append(session.journal.get(session.session_id).progress)
     assert told == [f"{second} of 60" for second in range(60)]
     assert list(dict.fromkeys(written)) == [f"{second} of 60" for second in (0, 15, 30, 45)]
@@ -94,11 +94,11 @@ def test_notes_are_all_signs_of_life_and_one_in_15_seconds_is_written(session: A
 
 def test_a_phase_that_fails_shows_how_far_it_came(session: AgentSession) -> None:
     session = replace(session, clock=lambda: 0.0)
-    session.busy()
+    session.mark_busy()
     tools = {tool.tool_name: tool for tool in journal_tools(session)}
     tools["journal_start_phase"](phase="usage")
-    session.note("1 of 3")
-    session.note("2 of 3")
+    session.report_progress("1 of 3")
+    session.report_progress("2 of 3")
     assert session.journal.get(session.session_id).progress == "1 of 3"
     tools["journal_finish_phase"](phase="usage", outcome="fail", message="it broke")
     assert session.journal.get(session.session_id).progress == "2 of 3"
@@ -106,7 +106,7 @@ def test_a_phase_that_fails_shows_how_far_it_came(session: AgentSession) -> None
 
 def test_a_note_is_a_sign_of_progress_too(session: AgentSession) -> None:
     told: list[str] = []
-    replace(session, alive=told.append).note("7 of 12 functions")
+    replace(session, keep_alive=told.append).report_progress("7 of 12 functions")
     assert told == [session.journal.get(session.session_id).progress] == ["7 of 12 functions"]
 
 

@@ -39,7 +39,7 @@ def journal_tools(
         """
         match Status(status):
             case Status.BUSY:
-                return "BUSY" if session.busy() else "BUSY was set already; nothing changed"
+                return "BUSY" if session.mark_busy() else "BUSY was set already; nothing changed"
             case Status.COMPLETED:
                 session.complete()
             case _:
@@ -74,7 +74,7 @@ def journal_tools(
             raise InvalidStatus(f"phase {phase!r} is not running; running: {', '.join(running) or 'none'}")
         message = check_text(message)
         if outcome == "fail":
-            session.write_note()
+            session.save_progress()
         session.journal.end_task(session.session_id, running[phase], failed=outcome == "fail", message=message)
         del running[phase]
         return f"finished {phase}"
