@@ -20,8 +20,8 @@ from infra.acknowledge import acknowledge, wildcard
 from infra.lambda_package import SOURCES, let_all_read
 from infra.parameters import Timing
 from infra.trust import trusted
-from vigil.artifacts import PREFIX
 from lambda_costs import READ_ACTIONS
+from vigil.artifacts import PREFIX
 from vigil.names import Env, Parameter
 
 PROJECT = SOURCES.parent
@@ -224,10 +224,10 @@ def _sources() -> list[Path]:
     client_side = {
         SOURCES / "vigil" / name
         for name in (
-            *("local", "__main__.py", "extras.py", "cli.py", "watch.py", "deployment.py", "doctor.py"),
-            *("folder.py", "invoker.py", "reconciler.py"),
+            *("local", "__main__.py", "extras.py", "cli", "watch.py", "deployment.py", "doctor.py"),
+            *("download.py", "folder.py", "invoker.py", "reconciler.py"),
         )
-    }
+    } | set(SOURCES.glob("*/sample_account"))
     return sorted(
         path
         for path in SOURCES.rglob("*")

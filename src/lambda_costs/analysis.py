@@ -6,20 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from math import fsum
 
-from lambda_costs.model.context import Case
-from lambda_costs.collect.region import Progress, collect_region
-from lambda_costs.model.compute import Compute, compute
 from lambda_costs.collect.compute_optimizer import Recommendation, read_recommendations
-from lambda_costs.model.finding import Finding, rank
-from lambda_costs.findings import PRICELESS, RULES
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Client, Function, Inventory, list_functions
 from lambda_costs.collect.price_list import PriceList, read_prices
 from lambda_costs.collect.prices import FREE_GB_SECONDS, METRIC_DATA
-from lambda_costs.request import CostRequest
+from lambda_costs.collect.region import Progress, collect_region
 from lambda_costs.collect.scan import Scan, metrics_cost
-from lambda_costs.model.totals import Totals, Use, combine
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
+from lambda_costs.findings import PRICELESS, RULES
+from lambda_costs.model.compute import Compute, compute
+from lambda_costs.model.context import Case
+from lambda_costs.model.finding import Finding, rank
+from lambda_costs.model.totals import Totals, Use, combine
+from lambda_costs.request import CostRequest
 from vigil.sdk import InvalidDetail
 
 

@@ -14,7 +14,7 @@ _ALLOWED = {
     "regions": f"a list of 1 to {MAX_REGIONS} different region names such as us-east-1",
     "days": f"a whole number from 1 to {MAX_DAYS}",
     "functions": "a name filter such as orders-*",
-    "max_scan_dollars": f"a number from 0 to {{:g}}, the stack's {Parameter.MAX_SCAN_DOLLARS}",
+    "max_scan_dollars": "a number from 0 to {:g}, the stack's MaxScanDollars",
 }
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$")]
@@ -46,7 +46,7 @@ class CostRequest(BaseModel):
         return f"{name}:{region}" if len(self.regions) > 1 else name
 
 
-def parse_request(detail: object, default_region: str, max_scan_dollars: float = MAX_SCAN_DOLLARS) -> CostRequest:
+def parse_request(detail: object, default_region: str, max_scan_dollars: float) -> CostRequest:
     """Return the request that ``detail`` makes; without regions it is for ``default_region``.
 
     ``max_scan_dollars`` is what the stack allows; without an amount of its own, a request takes at most that.

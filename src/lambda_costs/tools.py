@@ -5,12 +5,11 @@ from typing import Any
 
 from strands import tool
 
-from vigil.sdk import AgentSession
-from lambda_costs.llm import tool_results as brief
 from lambda_costs.analysis import Analyst
+from lambda_costs.llm import tool_results as brief
 from lambda_costs.report.artifacts import artifacts_of, scope
 from lambda_costs.request import parse_request
-from vigil.sdk import FINDINGS
+from vigil.sdk import FINDINGS, AgentSession
 
 PROGRESS_SECONDS = 1.0
 """At most so often the supervisor hears how far the work is."""

@@ -64,6 +64,11 @@ class Artifacts:
         """Whether ``name`` has been saved."""
         return self._journal.artifact(self._session_id, check_name(name)) is not None
 
+    def names(self) -> list[str]:
+        """Return the names of all artifacts that the session has saved, sorted."""
+        # An agent's role may write any name into the table.
+        return list(filter(_NAME.fullmatch, self._journal.artifact_names(self._session_id)))
+
     def keep(self, series: str, day: date, text: str) -> None:
         """Save JSON ``text`` as what the sessions of ``series`` after ``day`` compare theirs with, if this completes.
 

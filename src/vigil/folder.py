@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vigil.errors import EnvironmentProblem, InvalidInput
 
+LISTING = ".vigil-files"
+"""The file that names what the last command saved in a folder."""
 Save = Callable[[Mapping[str, str]], None]
 """Saves texts by the names of their files."""
 
@@ -28,18 +30,19 @@ def prepare(folder: Path) -> None:
 
 
 @contextmanager
-def claimed(folder: Path, names: Collection[str] = ()) -> Iterator[Save]:
+def claimed(folder: Path) -> Iterator[Save]:
     """Hold ``folder``, made if it is not there, until this is left; yields what saves texts in it, by ``write``.
 
-    What it saves replaces all files ``names`` that were there before, also those that it does not write anew, so that
-    the folder never holds files of two commands. Raises InvalidInput if another command holds the folder, or if no file
-    can be made in it: before there is something to save.
+    What it saves replaces all files that the command before has saved there, also those that it does not write anew, so
+    that the folder never holds files of two commands. Raises InvalidInput if another command holds the folder, or if no
+    file can be made in it: before there is something to save.
     """
     prepare(folder)
     saved: set[str] = set()
 
     def save(texts: Mapping[str, str]) -> None:
-        write(folder, texts, instead_of=set(names) - saved)
+        listing = "".join(f"{name}\n" for name in sorted(saved | set(texts)))
+        write(folder, {**texts, LISTING: listing}, instead_of=_listed(folder) - saved)
         saved.update(texts)
 
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -76,6 +79,15 @@ def write(folder: Path, texts: Mapping[str, str], instead_of: Collection[str] = 
         for temporary in written.values():
             with suppress(FileNotFoundError):
                 temporary.unlink()
+
+
+def _listed(folder: Path) -> set[str]:
+    try:
+        names = (folder / LISTING).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    # Only files of this folder, whatever the listing names.
+    return {name for name in names if name == Path(name).name and (folder / name).is_file()}
 
 
 def _temporary(folder: Path) -> Path:

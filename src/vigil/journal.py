@@ -145,6 +145,13 @@ class Journal:
             found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}).get("key")
         return found if isinstance(found, str) else None
 
+    def artifact_names(self, session_id: str) -> list[str]:
+        """Return the names of the session's artifacts, sorted."""
+        condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").begins_with(ARTIFACT_SK_PREFIX)
+        with _translated(session_id):
+            items = list(self._query(KeyConditionExpression=condition, ConsistentRead=True))
+        return sorted(str(item["SK"]).removeprefix(ARTIFACT_SK_PREFIX) for item in items)
+
     def save_artifact(self, session_id: str, name: str, key: str) -> None:
         """Make the object ``key`` the session's artifact ``name``; raises SessionEnded unless the session is BUSY."""
         self._while_busy(session_id, put={**_key(session_id, ARTIFACT_SK_PREFIX + name), "key": key})

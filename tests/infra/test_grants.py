@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.infra.template import Template
 from lambda_costs import READ_ACTIONS
+from tests.infra.template import Template
 from vigil.local.stack import LocalStack
 
 

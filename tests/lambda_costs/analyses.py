@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 from math import fsum
 from typing import Any
 
-from tests.lambda_costs.cases import function
 from lambda_costs.analysis import Analysis
+from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.scan import Scan
+from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.duration import Unmeasured
 from lambda_costs.model.finding import NOTHING, Finding, Interval, Scaling, rank
-from lambda_costs.collect.inventory import Function
-from lambda_costs.request import CostRequest
-from lambda_costs.collect.scan import Scan
 from lambda_costs.model.totals import Use, combine
-from lambda_costs.collect.usage import FunctionUsage, Usage, Window
+from lambda_costs.request import CostRequest
+from tests.lambda_costs.cases import function
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 

@@ -10,11 +10,7 @@ from typing import Any
 
 from lambda_costs.analysis import Analysis, Readings
 from lambda_costs.analysis import analyse as analyse_readings
-from lambda_costs.model.context import Case
-from lambda_costs.model.compute import compute
 from lambda_costs.collect.compute_optimizer import Recommendation
-from lambda_costs.model.finding import Finding, Interval
-from lambda_costs.findings import Rule
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function, Inventory
 from lambda_costs.collect.log_groups import LogGroup
@@ -23,9 +19,13 @@ from lambda_costs.collect.price_list import PriceList
 from lambda_costs.collect.prices import PRICES
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.report_lines import Key, Outcome, Reports, Tally
-from lambda_costs.request import CostRequest
 from lambda_costs.collect.scan import Scan
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
+from lambda_costs.findings import Rule
+from lambda_costs.model.compute import compute
+from lambda_costs.model.context import Case
+from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.request import CostRequest
 
 NOW = datetime(2026, 7, 1, 9, 30, tzinfo=UTC)
 END = date(2026, 7, 1)

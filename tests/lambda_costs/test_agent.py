@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from strands.types.streaming import StreamEvent
 
-from tests.agents import Scripted
 from lambda_costs.agent import PROMPT
+from lambda_costs.sample_account import SampleAccount, seed_account
+from lambda_costs.sample_account.drawing import Choices, draw
+from tests.agents import Scripted
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import run
 from vigil.local.model import procedure
-from lambda_costs.sample_account import SampleAccount, seed_account
-from lambda_costs.sample_account.drawing import Choices, draw
 from vigil.names import FINDINGS, REPORT
 from vigil.session import Status
 

@@ -6,6 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambda_costs.analysis import Analyst
+from lambda_costs.collect.gaps import Gap
+from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.prices import PRICES
+from lambda_costs.collect.report_lines import MAX_LINES
+from lambda_costs.collect.usage import FunctionUsage, Window
+from lambda_costs.model.compute import Compute
+from lambda_costs.model.finding import money, rank, rate
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.request import CostRequest
 from tests.lambda_costs.cases import (
     COST,
     GIB,
@@ -20,16 +30,6 @@ from tests.lambda_costs.cases import (
     usage,
 )
 from tests.lambda_costs.conftest import Stubbed
-from lambda_costs.analysis import Analyst
-from lambda_costs.model.compute import Compute
-from lambda_costs.report.artifacts import findings_json
-from lambda_costs.model.finding import money, rank, rate
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.prices import PRICES
-from lambda_costs.collect.report_lines import MAX_LINES
-from lambda_costs.request import CostRequest
-from lambda_costs.collect.usage import FunctionUsage, Window
 from vigil.errors import InvalidDetail
 
 WASTING = usage(reports=reports(max_used_mb=200))

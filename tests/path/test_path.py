@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from lambda_costs.sample_account import build
 from tests.support import Workflow, command, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT
-from lambda_costs.sample_account import build
 from vigil.local.stack import LocalStack
 from vigil.session import HISTORY_PK_PREFIX, Failure, Session, Status
 

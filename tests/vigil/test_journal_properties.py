@@ -173,7 +173,9 @@ class Writers(RuleBasedStateMachine):
 
     def _reconciler(self, does: str) -> None:
         execution = OWN if does == "closes own" else OTHER
-        closed = self._journal("reconciler").fail_orphaned(self.session_id, execution, Failure("WorkflowEnded", "aborted"))
+        closed = self._journal("reconciler").fail_orphaned(
+            self.session_id, execution, Failure("WorkflowEnded", "aborted")
+        )
         assert not closed or (self.record["status"], self.record["execution_arn"]) == (Status.FAILED, execution)
 
     def _task(self, state: str, execution: str) -> None:

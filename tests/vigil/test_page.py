@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from lambda_costs.report.artifacts import artifacts_of
+from lambda_costs.report.charts import by_function
 from tests.hostile import CONTROL, TEXT
 from tests.lambda_costs.analyses import analysis, finding, observation
 from tests.lambda_costs.report.test_markdown import EVIL
-from lambda_costs.report.charts import by_function
-from lambda_costs.report.artifacts import artifacts_of
+from vigil.names import BY_FINDING, BY_FUNCTION, PAGE, REPORT
 from vigil.page import MAX_PARSED, readable_markdown, render_page
 from vigil.svg import redrawn
-from vigil.names import BY_FINDING, BY_FUNCTION, PAGE, REPORT
 from vigil.text import escape, fence
 
 VOID = {"meta", "br", "hr", "img"}

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lambda_costs.report.charts import STYLE, by_function, by_kind
 from tests.hostile import CONTROL, TEXT
 from tests.lambda_costs.report.test_charts import FINDINGS, SVG, named
-from lambda_costs.report.charts import STYLE, by_function, by_kind
-from vigil.svg import redrawn
 from vigil.errors import InvalidArtifact
+from vigil.svg import redrawn
 
 ROOT = '<svg xmlns="http://www.w3.org/2000/svg"'
 

@@ -10,7 +10,15 @@ from datetime import date, datetime
 from typing import Any
 
 from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MAX_START_MS, MIN_MEMORY_MB, Key, Tally, outcome
+from lambda_costs.collect.report_lines import (
+    MAX_DURATION_MS,
+    MAX_MEMORY_MB,
+    MAX_START_MS,
+    MIN_MEMORY_MB,
+    Key,
+    Tally,
+    outcome,
+)
 
 GROUPS = 50
 """Log groups that one query takes (CloudWatch Logs API Reference, StartQuery)."""

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from lambda_costs.model.context import Case
-from lambda_costs.model.finding import Finding
+from lambda_costs.collect.gaps import Gap
 from lambda_costs.findings import (
     arm64,
     ephemeral_storage,
@@ -20,7 +19,8 @@ from lambda_costs.findings import (
     time_outs,
     timeout_high,
 )
-from lambda_costs.collect.gaps import Gap
+from lambda_costs.model.context import Case
+from lambda_costs.model.finding import Finding
 
 Rule = Callable[[Case], Iterator[Finding | Gap]]
 """Looks at one function: yields what it overpays, a Gap where the data carry no claim, nothing where all is well."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from lambda_costs.model.context import Case, as_code, compute_evidence
-from lambda_costs.model.compute import MB_PER_GB
-from lambda_costs.model.finding import Finding, Interval, Measure, money, rate
 from lambda_costs.collect.gaps import Gap
+from lambda_costs.model.compute import MB_PER_GB
+from lambda_costs.model.context import Case, as_code, compute_evidence
+from lambda_costs.model.finding import Finding, Interval, Measure, money, rate
 
 KIND = "ephemeral-storage"
 

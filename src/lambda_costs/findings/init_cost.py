@@ -6,13 +6,13 @@ The init phase is billed for all functions since 1 August 2025.
 from collections.abc import Iterator
 from math import sqrt
 
+from lambda_costs.collect.gaps import Gap
+from lambda_costs.collect.metrics import DAY_SECONDS
+from lambda_costs.findings.ephemeral_storage import FREE_MB
 from lambda_costs.model import runtimes
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.duration import SURE
 from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, Scaling, money
-from lambda_costs.findings.ephemeral_storage import FREE_MB
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.collect.metrics import DAY_SECONDS
 from lambda_costs.model.thresholds import INIT_SHARE, RESTORED
 
 KIND = "init-cost"

@@ -5,10 +5,10 @@ Only what would expire is claimed, and only its storage: ingestion, which usuall
 
 from collections.abc import Iterator
 
-from lambda_costs.model.context import Case, as_code
-from lambda_costs.model.finding import Finding, Interval, Measure, money, rate
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scan import BYTES_PER_GB
+from lambda_costs.model.context import Case, as_code
+from lambda_costs.model.finding import Finding, Interval, Measure, money, rate
 from lambda_costs.model.thresholds import COMPRESSED, RETENTION_DAYS
 from vigil.sdk import quote
 

@@ -6,10 +6,10 @@ Less memory is also less CPU, so what it saves depends on how the duration moves
 from collections.abc import Iterator, Sequence
 from math import ceil
 
+from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.duration import Estimate, Model
 from lambda_costs.model.finding import Finding, Interval, Measure, Scaling, money, rate
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.thresholds import AS_GOOD, HEADROOM, MAX_USED_SHARE, MIN_SHARE
 
 KIND = "memory-too-high"

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.context import Case
 from lambda_costs.model.finding import Finding, Measure
-from lambda_costs.collect.gaps import Gap
 
 KIND = "recursion"
 

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from strands.hooks import AfterToolCallEvent, HookProvider, HookRegistry
 
-from lambda_costs.llm.tool_results import as_text, printable
 from lambda_costs.llm.prose_check import check_words
+from lambda_costs.llm.tool_results import as_text, printable
 from vigil.sdk import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError
 
 PART = 16

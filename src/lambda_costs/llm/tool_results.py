@@ -10,10 +10,10 @@ from math import fsum
 from typing import Any, TypedDict, TypeVar
 
 from lambda_costs.analysis import Analysis
-from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory
 from lambda_costs.collect.usage import Usage
+from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure
 from vigil.sdk import InvalidInput
 
 MAX_CHARACTERS = 6_000

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from lambda_costs.model.compute import MB_PER_GB, Compute
-from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure, Scaling
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import Rates
 from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.model.compute import MB_PER_GB, Compute
+from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure, Scaling
 from vigil.sdk import quote
 
 

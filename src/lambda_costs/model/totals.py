@@ -6,8 +6,8 @@ from itertools import groupby
 from math import fsum, prod
 from operator import attrgetter
 
-from lambda_costs.model.finding import Finding, Interval
 from lambda_costs.collect.prices import FREE_GB_SECONDS
+from lambda_costs.model.finding import Finding, Interval
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,17 @@ from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
-from lambda_costs.report import charts
 from lambda_costs.analysis import Analysis
-from lambda_costs.report.comparison import Comparison, compare
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.finding import Finding
 from lambda_costs.collect.inventory import Function
 from lambda_costs.model.catalogue import sort_out
-from vigil.sdk import render_page
+from lambda_costs.model.compute import Compute
+from lambda_costs.model.finding import Finding
+from lambda_costs.report import charts
+from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
+from lambda_costs.report.comparison import Comparison, compare
 from lambda_costs.report.markdown import render_report
 from lambda_costs.request import CostRequest
-from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
-from vigil.sdk import FINDINGS, PAGE, REPORT
+from vigil.sdk import FINDINGS, PAGE, REPORT, render_page
 
 _KIB = 1024
 MAX_BYTES = {"findings": 1536 * _KIB, "in_brief": 768 * _KIB, "functions": 768 * _KIB, "gaps": 256 * _KIB}

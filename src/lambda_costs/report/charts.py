@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
 from lambda_costs.model.catalogue import title, together
+from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
 from vigil.sdk import CHART_STYLE, html, one_line
 
 BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from lambda_costs.model.finding import Interval
-from lambda_costs.model.catalogue import TITLES, title
 from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MIN_MEMORY_MB
+from lambda_costs.model.catalogue import TITLES, title
+from lambda_costs.model.finding import Interval
 
 OLD_FORMAT = "what the last analysis left behind is damaged or of another version"
 

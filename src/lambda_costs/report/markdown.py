@@ -7,15 +7,13 @@ from itertools import chain, groupby
 from math import fsum
 
 from lambda_costs.analysis import Analysis
-from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised, Told
-from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, money
-from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, sort_out, title
 from lambda_costs.collect.prices import FREE_GB_SECONDS
 from lambda_costs.llm.prose_check import check_prose
-from vigil.sdk import InvalidInput
+from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, sort_out, title
+from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, money
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
-from vigil.sdk import FINDINGS
-from vigil.sdk import code, escape, fence
+from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised, Told
+from vigil.sdk import FINDINGS, InvalidInput, code, escape, fence
 
 SUMMARY_ROWS = 3
 """Findings that the summary names, and functions that it names for one urgent matter."""

@@ -1,24 +1,34 @@
-"""What every worker needs, imported once, before workers are forked."""
+"""Imports what every worker needs, once, before workers are forked.
+
+A custom agent is imported by its worker instead: if that fails or hangs, it fails its session and no other.
+"""
 
 import gc
+import os
+from contextlib import suppress
+from importlib import import_module
 
 import anyio._backends._asyncio
 import uvicorn
 
-import lambda_costs.agent
 import vigil.agent.runtime
 from vigil.agent.session import aws_session
+from vigil.names import Env
+from vigil.settings import DEFAULT_AGENT
 
 __all__ = ["anyio", "vigil"]
 
-# Nobody uses these clients, and nobody's credentials they have; but what they read stays.
+if os.environ.get(Env.AGENT, DEFAULT_AGENT) == DEFAULT_AGENT:
+    with suppress(ImportError):
+        import_module(DEFAULT_AGENT.partition(":")[0])
+# These clients are never used: creating them loads botocore's service models, which forked workers then share.
 _aws = aws_session("us-east-1", "nobody", "nobody")
 _aws.resource("dynamodb").Table("none")
 for _service in ("bedrock-runtime", "s3", "stepfunctions"):
     _aws.client(_service)
 del _aws
-# So is what uvicorn imports once it knows how it will serve.
+# This loads what uvicorn imports once it knows how it will serve.
 uvicorn.Config(vigil.agent.runtime.build).load()
 gc.collect()
-# What is here now stays, and stays shared: the collector of a worker must not touch, and so copy, its pages.
+# A worker's garbage collector must not touch, and so copy, the memory that is shared with this process.
 gc.freeze()

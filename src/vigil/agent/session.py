@@ -1,4 +1,4 @@
-"""What an agent gets to work with: its session, and nothing that would let it touch another."""
+"""The session as an agent gets it. It gives access to this session alone."""
 
 import time
 from collections.abc import Callable
@@ -21,10 +21,11 @@ from vigil.session import Failure
 from vigil.settings import WorkerSettings
 
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 6})
-# What an analysis can do without must not hold it up where the network leads to none of it.
-_BRIEF = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-_OPTIONAL = frozenset({"pricing", "compute-optimizer"})
-# Lambda's API takes 15 calls a second of an account, that of logs fewer: adaptive mode slows down to what is taken.
+# Optional services fail fast where the network does not reach them.
+_OPTIONAL_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+_OPTIONAL_SERVICES = frozenset({"pricing", "compute-optimizer"})
+# Lambda's API accepts 15 calls a second of an account, that of logs fewer. Adaptive mode slows down to what the
+# service accepts.
 _ADAPTIVE = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
 # One for all sessions of a process, and of those forked from it: to read what botocore knows of the services is most of
 # what a client costs.
@@ -33,7 +34,7 @@ _DATA = create_loader()
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
 PROGRESS_INTERVAL_SECONDS = 15.0
-"""At most so often the record says how far the work is: each time is a write."""
+"""The shortest time between two writes of the progress to the record."""
 
 
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:
@@ -45,7 +46,7 @@ def aws_session(region: str, key: str | None = None, secret: str | None = None) 
 
 @dataclass
 class _Progress:
-    """The last note, while it is not written, and when one was."""
+    """The last progress while it is not written, and the time of the last write."""
 
     pending: str | None = None
     at: float = float("-inf")
@@ -53,7 +54,7 @@ class _Progress:
 
 @dataclass(frozen=True)
 class AgentSession:
-    """One session, as an agent factory receives it. The model never supplies any of these."""
+    """One session, as an agent factory receives it. The model supplies none of the fields."""
 
     session_id: str
     detail: dict[str, Any]
@@ -62,16 +63,16 @@ class AgentSession:
     agent: str
     model: str | None
     budget_dollars: Decimal
-    """What the agent's model calls may cost."""
+    """The budget of the agent's model calls."""
     max_scan_dollars: Decimal
-    """What the detail may let the reading of an analysis cost, at most."""
+    """The most that reading AWS data may cost, whatever the detail asks for."""
     worker: str
     journal: Journal
     artifacts: Artifacts
     client: Callable[[str, str], Any]
     """Makes a boto3 client of (service, region)."""
     keep_alive: Callable[[str], None] = lambda doing: None
-    """Tells the supervisor that the work goes on. Model and tool calls do it by themselves."""
+    """Tells the supervisor that the work goes on. Model calls and tool calls do so by themselves."""
     clock: Callable[[], float] = time.monotonic
     _progress: _Progress = field(default_factory=_Progress, init=False, repr=False)
 
@@ -94,20 +95,20 @@ class AgentSession:
             journal=journal,
             artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, journal, settings.session_id),
             client=lambda service, region: aws.client(  # type: ignore[call-overload]
-                service, region_name=region, config=_BRIEF if service in _OPTIONAL else _ADAPTIVE
+                service, region_name=region, config=_OPTIONAL_CONFIG if service in _OPTIONAL_SERVICES else _ADAPTIVE
             ),
             keep_alive=keep_alive,
         )
 
     def report_progress(self, progress: str) -> None:
-        """Say how far the running work phase is: to who watches the session, and that the work goes on."""
+        """Record how far the running work phase is, for people who watch the session; also keeps the session alive."""
         self.keep_alive(progress)
         self._progress.pending = progress
         if self.clock() - self._progress.at >= PROGRESS_INTERVAL_SECONDS:
             self.save_progress()
 
     def save_progress(self) -> None:
-        """Write the last note, if it is not written: what fails next, failed there."""
+        """Write the last progress if it is not written yet, so that a failure shows where it happened."""
         if (progress := self._progress.pending) is not None:
             self._progress.pending, self._progress.at = None, self.clock()
             self.journal.record_progress(self.session_id, progress)
@@ -127,6 +128,6 @@ class AgentSession:
     def fail(self, code: str, message: str) -> None:
         """Set FAILED with its cause."""
         with suppress(VigilError):
-            # Only a trace: the session must fail without it, too.
+            # It is only a trace. The session must fail without it, too.
             self.save_progress()
         self.journal.fail(self.session_id, Failure(code, message))

@@ -142,7 +142,7 @@ class AgentHost:
 
     def _fork_server(self) -> ForkServer:
         if self._server is None:
-            given = {**self._base, "PYTHONPATH": self._environment.get("PYTHONPATH", "")}
+            given = {**self._base, **{n: v for n, v in self._environment.items() if n in ("PYTHONPATH", Env.AGENT)}}
             self._server = ForkServer(self._log, given, self._ended)
         return self._server
 

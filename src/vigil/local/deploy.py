@@ -22,7 +22,7 @@ KEEP_SECONDS = 3600
 """How long another version's assembly stays in the cache; a process that started before may still deploy it."""
 
 PROJECT = Path(__file__).resolve().parents[3]
-_INPUTS = ("app.py", "infra/**/*.py", "src/vigil/**/*.py", "src/vigil/**/*.md", "requirements/*.txt")
+_INPUTS = ("app.py", "infra/**/*.py", "src/**/*.py", "src/**/*.md", "requirements/*.txt")
 
 
 def synthesize(cache: Path) -> Path:

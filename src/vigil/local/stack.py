@@ -25,10 +25,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
 from vigil.agent.models import STAND_IN, check_model
+from vigil.agent.package import offered
 from vigil.errors import LocalStackError, MissingSetting
 from vigil.local import AGENT_LOG, Secrets
 from vigil.local.deploy import PROJECT, deploy, synthesize
-from lambda_costs.sample_account import build, seed_account
 from vigil.names import Env, Output, Parameter
 
 REGION = "us-east-1"
@@ -86,7 +86,7 @@ class LocalStack:
             with ThreadPoolExecutor() as pool:
                 deployed = pool.submit(stack._deploy, assembly, parameters or {})
                 if sample_account:
-                    seed_account(build(), stack.client, datetime.now(UTC))
+                    offered("seed_sample_account")(stack.client, datetime.now(UTC))
                 deployed.result()
         except BaseException as error:
             died = stack.how_it_died()

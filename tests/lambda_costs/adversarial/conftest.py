@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lambda_costs.analysis import Analysis
 from tests.lambda_costs.adversarial.account import ROLE, Account, Planted
 from tests.lambda_costs.adversarial.faults import Clients
-from lambda_costs.analysis import Analysis
 from vigil.local.stack import LocalStack
 
 NOW = datetime.now(UTC)

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from tests.lambda_costs.adversarial.conftest import NOW, TRUST
-from tests.lambda_costs.adversarial.faults import Clients, answer
 from lambda_costs import READ_ACTIONS
 from lambda_costs.analysis import Analysis
+from tests.lambda_costs.adversarial.conftest import NOW, TRUST
+from tests.lambda_costs.adversarial.faults import Clients, answer
 from vigil.errors import AwsUnavailable
 from vigil.local.stack import LocalStack
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from lambda_costs.report.artifacts import findings_json
 from tests.lambda_costs.adversarial.account import Account, Planted, report
 from tests.lambda_costs.adversarial.faults import Clients
 from tests.lambda_costs.adversarial.insights import LogsInsights
-from lambda_costs.report.artifacts import findings_json
 from vigil.local.stack import LocalStack
 
 RETENTION = {"expiring-30": 30, "expiring-14": 14, "expiring-7": 7, "expiring-1": 1}

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
+from lambda_costs import READ_ACTIONS
+from lambda_costs.analysis import Analysis, Analyst
+from lambda_costs.collect.scan import metrics_cost
+from lambda_costs.model.finding import Finding
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.report.markdown import render_report
+from lambda_costs.request import CostRequest
 from tests.lambda_costs.adversarial.account import Account
 from tests.lambda_costs.adversarial.faults import Broken, Clients, Once, Send, failing
 from tests.lambda_costs.adversarial.insights import LogsInsights
-from lambda_costs import READ_ACTIONS
-from lambda_costs.analysis import Analysis, Analyst
-from lambda_costs.report.artifacts import findings_json
-from lambda_costs.model.finding import Finding
-from lambda_costs.report.markdown import render_report
-from lambda_costs.request import CostRequest
-from lambda_costs.collect.scan import metrics_cost
 from vigil.errors import AwsUnavailable, InvalidDetail
 
 REGION = "us-east-1"

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from lambda_costs.analysis import Analysis
+from lambda_costs.collect.region import DOUBTED
+from lambda_costs.collect.report_lines import MAX_LINES, SLICES
+from lambda_costs.model.finding import Interval
 from tests.lambda_costs.adversarial.account import Account, Planted, json_report, report
 from tests.lambda_costs.adversarial.faults import Clients
 from tests.lambda_costs.adversarial.insights import LogsInsights
-from lambda_costs.analysis import Analysis
-from lambda_costs.collect.region import DOUBTED
-from lambda_costs.model.finding import Interval
-from lambda_costs.collect.report_lines import MAX_LINES, SLICES
 
 ABSURD = 10**9
 READ, QUERIED = "read one by one", "by Logs Insights"

@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
+from lambda_costs.analysis import Analysis
 from tests.lambda_costs.adversarial.account import ROLE, Account
 from tests.lambda_costs.adversarial.conftest import NOW
 from tests.lambda_costs.adversarial.faults import Clients, Once, answer, failing
-from lambda_costs.analysis import Analysis
 
 REGION = "eu-central-1"
 """A region of its own; that it has no prices does not matter here."""

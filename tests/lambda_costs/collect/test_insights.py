@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from tests.lambda_costs.cases import function
-from tests.lambda_costs.conftest import Stubbed
 from lambda_costs.collect import insights
 from lambda_costs.collect.insights import JSON_QUERY, TEXT_QUERY, NoAnswer, query_reports
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.report_lines import Key, Outcome, Tally, parse_report, tally
+from tests.lambda_costs.cases import function
+from tests.lambda_costs.conftest import Stubbed
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 END = datetime(2026, 7, 1, tzinfo=UTC)

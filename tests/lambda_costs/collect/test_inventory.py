@@ -6,10 +6,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from tests.lambda_costs.cases import function
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory, list_functions
 from lambda_costs.request import CostRequest
+from tests.lambda_costs.cases import function
 from vigil.errors import AwsUnavailable
 
 SECRET = "hunter2-in-an-environment-variable"

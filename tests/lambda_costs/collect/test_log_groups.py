@@ -1,8 +1,8 @@
 import uuid
 
+from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
 from tests.lambda_costs.cases import function
 from tests.lambda_costs.conftest import Stubbed
-from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
 from vigil.local.stack import LocalStack
 
 

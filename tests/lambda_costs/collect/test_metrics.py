@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_costs.conftest import Stubbed
 from lambda_costs.collect.metrics import MAX_QUERIES, Answer, Daily, Metric, daily_values, lambda_metric, total_between
+from tests.lambda_costs.conftest import Stubbed
 from vigil.local.stack import LocalStack
 
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.cases import function
-from tests.lambda_costs.conftest import Stubbed
 from lambda_costs.collect import report_lines
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import (
@@ -22,6 +20,8 @@ from lambda_costs.collect.report_lines import (
     reconcile,
     tally,
 )
+from tests.lambda_costs.cases import function
+from tests.lambda_costs.conftest import Stubbed
 from vigil.local.stack import LocalStack
 
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.lambda_costs.cases import GIB, daily, log_group
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.scan import affordable, metrics_cost, scanned_bytes
+from tests.lambda_costs.cases import GIB, daily, log_group
 
 
 @pytest.mark.parametrize(("functions", "dollars"), [(0, 0), (1, 0.00011), (10_000, 1.10)])

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_costs.conftest import Stubbed
 from lambda_costs.collect.triggers import list_mappings, policy_principals
+from tests.lambda_costs.conftest import Stubbed
 
 ORDERS = "arn:aws:lambda:us-east-1:000000000000:function:orders"
 

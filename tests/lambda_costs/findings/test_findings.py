@@ -6,20 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_costs.cases import (
-    END,
-    GIB,
-    abstained,
-    claimed,
-    daily,
-    found,
-    function,
-    log_group,
-    reports,
-    tally,
-    usage,
-)
-from tests.lambda_costs.cases import provisioned as on_pc
+from lambda_costs.collect.report_lines import Key, Outcome, Reports
+from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.findings import (
     RULES,
     Rule,
@@ -38,8 +26,20 @@ from lambda_costs.findings import (
     time_outs,
     timeout_high,
 )
-from lambda_costs.collect.report_lines import Key, Outcome, Reports
-from lambda_costs.collect.usage import FunctionUsage
+from tests.lambda_costs.cases import (
+    END,
+    GIB,
+    abstained,
+    claimed,
+    daily,
+    found,
+    function,
+    log_group,
+    reports,
+    tally,
+    usage,
+)
+from tests.lambda_costs.cases import provisioned as on_pc
 
 WITHOUT_COMPUTE = (idle.find, log_retention.find, recursion.find, runtime.find)
 ON_COMPUTE = [rule for rule in RULES if rule not in WITHOUT_COMPUTE]

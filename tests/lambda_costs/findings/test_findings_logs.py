@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_costs.cases import GIB, abstained, amounts, claimed, daily, found, function, log_group, reports, usage
-from lambda_costs.model.finding import NOTHING, Measure
 from lambda_costs.findings import log_ingestion, log_retention
+from lambda_costs.model.finding import NOTHING, Measure
+from tests.lambda_costs.cases import GIB, abstained, amounts, claimed, daily, found, function, log_group, reports, usage
 
 
 @pytest.mark.parametrize(

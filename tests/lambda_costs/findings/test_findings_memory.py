@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 
+from lambda_costs.collect.metrics import Daily
+from lambda_costs.collect.report_lines import Key, Outcome, Reports
+from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.findings import memory_high, memory_low
+from lambda_costs.findings.memory_high import least_mb
+from lambda_costs.model.finding import NOTHING, Finding, Measure
 from tests.lambda_costs.cases import (
     COST,
     END,
@@ -19,12 +25,6 @@ from tests.lambda_costs.cases import (
     together,
     usage,
 )
-from lambda_costs.model.finding import NOTHING, Finding, Measure
-from lambda_costs.findings import memory_high, memory_low
-from lambda_costs.findings.memory_high import least_mb
-from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.report_lines import Key, Outcome, Reports
-from lambda_costs.collect.usage import FunctionUsage
 
 
 def used_at(memory_mb: int, max_used_mb: int, **given: Any) -> FunctionUsage:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.findings import arm64, ephemeral_storage, init_cost, provisioned_concurrency
+from lambda_costs.model.finding import NOTHING, Finding, Measure
 from tests.lambda_costs.cases import (
     COST,
     END,
@@ -21,9 +24,6 @@ from tests.lambda_costs.cases import (
     together,
     usage,
 )
-from lambda_costs.model.finding import NOTHING, Finding, Measure
-from lambda_costs.findings import arm64, ephemeral_storage, init_cost, provisioned_concurrency
-from lambda_costs.collect.usage import FunctionUsage
 
 # arm64: G·(p_x86 − r·p_arm), from r = 1.25 to r = 0.8.
 

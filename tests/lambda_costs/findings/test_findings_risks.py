@@ -6,6 +6,12 @@ from typing import Any
 
 import pytest
 
+from lambda_costs.collect.gaps import Gap
+from lambda_costs.collect.metrics import Daily
+from lambda_costs.collect.report_lines import Key, Outcome, Reports
+from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.findings import errors, idle, recursion, runtime, time_outs, timeout_high
+from lambda_costs.model.finding import NOTHING, Finding, Measure
 from tests.lambda_costs.cases import (
     END,
     GIB,
@@ -20,12 +26,6 @@ from tests.lambda_costs.cases import (
     tally,
     usage,
 )
-from lambda_costs.model.finding import NOTHING, Finding, Measure
-from lambda_costs.findings import errors, idle, recursion, runtime, time_outs, timeout_high
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.report_lines import Key, Outcome, Reports
-from lambda_costs.collect.usage import FunctionUsage
 
 
 def failing(failed: dict[int, int], calls: int = 100, **given: Any) -> FunctionUsage:

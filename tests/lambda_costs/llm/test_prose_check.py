@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.cases import analyse, daily, function, provisioned, usage
 from lambda_costs.llm.prose_check import MAX_CHARACTERS, check_prose, check_words
+from tests.lambda_costs.cases import analyse, daily, function, provisioned, usage
 from vigil.errors import InvalidInput
 from vigil.local.model import PROSE
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_costs.cases import analyse, daily, finding, function, provisioned, reports, usage
 from lambda_costs.analysis import Analysis
+from lambda_costs.collect.gaps import Gap
+from lambda_costs.collect.inventory import Inventory
 from lambda_costs.llm.tool_results import (
     MAX_CHARACTERS,
     MAX_TEXT,
@@ -24,10 +25,9 @@ from lambda_costs.llm.tool_results import (
     untrusted,
     usage_brief,
 )
-from lambda_costs.model.finding import NOTHING, Finding, Measure
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.collect.inventory import Inventory
 from lambda_costs.model.catalogue import TITLES
+from lambda_costs.model.finding import NOTHING, Finding, Measure
+from tests.lambda_costs.cases import analyse, daily, finding, function, provisioned, reports, usage
 from vigil.errors import InvalidInput
 
 LONGEST_FUNCTION, LONGEST_ALIAS, LONGEST_LOG_GROUP = 64, 128, 512

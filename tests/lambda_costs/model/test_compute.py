@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.lambda_costs.cases import DAYS, END, daily, function, reports, tally, together, usage
-from lambda_costs.model.compute import Compute, compute
-from lambda_costs.model.duration import Shared, Unmeasured
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import Key, Outcome, Reports
+from lambda_costs.model.compute import Compute, compute
+from lambda_costs.model.duration import Shared, Unmeasured
+from tests.lambda_costs.cases import DAYS, END, daily, function, reports, tally, together, usage
 
 
 def computed(window_days: int = DAYS, memory_mb: int = 1024, **used: Any) -> Compute:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lambda_costs.cases import COST, amounts, analyse, claimed, finding, function, reports, usage
-from lambda_costs.model.finding import Finding, Interval, Scaling
 from lambda_costs.findings import arm64
+from lambda_costs.model.finding import Finding, Interval, Scaling
 from lambda_costs.model.totals import Totals, Use, combine
+from tests.lambda_costs.cases import COST, amounts, analyse, claimed, finding, function, reports, usage
 
 USE = Use(COST, 500_000)
 ARM64 = claimed(arm64.find)

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from lambda_costs.analysis import Analysis
+from lambda_costs.collect.gaps import Gap
+from lambda_costs.model.finding import Measure
+from lambda_costs.report.artifacts import artifacts_of, findings_json, scope
+from lambda_costs.report.comparison import compare
+from lambda_costs.report.history import OLD_FORMAT
+from lambda_costs.request import CostRequest
 from tests.lambda_costs.analyses import analysis, finding, observation, used
 from tests.lambda_costs.cases import function
 from vigil.artifacts import MAX_ARTIFACT_BYTES
-from lambda_costs.analysis import Analysis
-from lambda_costs.report.comparison import compare
-from lambda_costs.report.artifacts import artifacts_of, findings_json, scope
-from lambda_costs.model.finding import Measure
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.report.history import OLD_FORMAT
-from lambda_costs.request import CostRequest
 from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, RENDERED, REPORT
 
 ARN = function().arn

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.analyses import finding
-from lambda_costs.report.charts import MAX_BARS, by_function, by_kind
 from lambda_costs.model.finding import Finding
+from lambda_costs.report.charts import MAX_BARS, by_function, by_kind
+from tests.lambda_costs.analyses import finding
 
 SVG = "{http://www.w3.org/2000/svg}"
 FINDINGS = [

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.analyses import END, analysis, finding, observation, used
-from tests.lambda_costs.cases import function
 from lambda_costs.analysis import Analysis
-from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
-from lambda_costs.report.artifacts import findings_json
-from lambda_costs.model.finding import Finding, Interval
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.provisioned import Provisioned
-from lambda_costs.report.markdown import render_report
 from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.report.artifacts import findings_json
+from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
+from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT
+from lambda_costs.report.markdown import render_report
+from tests.lambda_costs.analyses import END, analysis, finding, observation, used
+from tests.lambda_costs.cases import function
 
 CHANGED = END.date() - timedelta(days=40)
 """After the last analysis and before the window of this one."""

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tests.lambda_costs.analyses import analysis, finding, observation, used
-from tests.lambda_costs.cases import function
 from lambda_costs.analysis import Analysis
-from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised, Told
 from lambda_costs.collect.compute_optimizer import Recommendation
-from lambda_costs.model.finding import Interval, Measure
 from lambda_costs.collect.gaps import Gap
+from lambda_costs.model.finding import Interval, Measure
+from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised, Told
 from lambda_costs.report.markdown import MAX_GAP_NAMES, MAX_KIND_ROWS, MAX_ROWS, MAX_SECTIONS, render_report
 from lambda_costs.request import CostRequest
+from tests.lambda_costs.analyses import analysis, finding, observation, used
+from tests.lambda_costs.cases import function
 from vigil.errors import InvalidInput
 from vigil.text import escape, fence
 

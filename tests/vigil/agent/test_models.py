@@ -20,8 +20,8 @@ from strands import Agent, ModelRetryStrategy
 from strands.types.exceptions import ModelThrottledException
 from strands.types.streaming import StreamEvent
 
-from tests.agents import Scripted
 from lambda_costs.agent import cost_agent
+from tests.agents import Scripted
 from vigil.agent.models import ATTEMPTS, BACKOFF_SECONDS, MAX_TOKENS, call_limits, make_model
 from vigil.errors import MissingSetting
 from vigil.names import Env

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from strands import Agent, tool
 
+from lambda_costs.llm.tool_errors import ToolErrors
 from tests.agents import Scripted, follows
 from vigil.agent.models import make_model
 from vigil.agent.session import AgentSession
-from lambda_costs.llm.tool_errors import ToolErrors
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import MAX_READ, storage_tools
 from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidInput, SessionEnded

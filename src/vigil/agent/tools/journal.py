@@ -7,9 +7,6 @@ from vigil.agent.session import AgentSession
 from vigil.errors import InvalidStatus
 from vigil.session import Status, Task
 
-if TYPE_CHECKING:
-    from lambda_costs.llm.tool_errors import ToolErrors
-
 AGENT_FAILED = "AgentFailed"
 """Error code of a session that the agent itself declared FAILED."""
 

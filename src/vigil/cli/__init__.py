@@ -1,0 +1,100 @@
+"""``vigil``: start sessions, watch them and read their reports, on AWS or on a local stack."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from importlib.metadata import version as package_version
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from vigil.cli import local, records, run
+from vigil.cli.common import console, errors, not_empty
+from vigil.deployment import connection_advice, is_local
+from vigil.errors import VigilError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Start sessions, watch them and read their reports, on AWS or on a local stack.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+LOCAL_AWS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""What `vigil local env` sets, and a profile comes instead of."""
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        console.say(f"vigil {package_version('vigil')}")
+        raise typer.Exit
+
+
+@app.callback()
+def where(
+    profile: Annotated[
+        str | None,
+        typer.Option(callback=not_empty, help="AWS profile to use, instead of AWS_PROFILE or any other credentials."),
+    ] = None,
+    aws_region: Annotated[
+        str | None, typer.Option(callback=not_empty, help="Region in which Vigil is deployed, instead of AWS_REGION.")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what is for every command."""
+    if profile:
+        # All SDKs prefer keys of the environment to a profile of the environment.
+        for name in (*KEYS, *(LOCAL_AWS if is_local(os.environ.get("AWS_ENDPOINT_URL", "")) else ())):
+            os.environ.pop(name, None)
+        os.environ["AWS_PROFILE"] = profile
+    if aws_region:
+        os.environ["AWS_REGION"] = aws_region
+
+
+commands: tuple[Callable[..., None], ...] = (
+    *(run.run, run.trigger, run.retry, run.watch, run.stop),
+    *(records.sessions, records.lost, records.show, records.logs, records.report, records.doctor),
+)
+for command in commands:
+    app.command()(command)
+local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")
+local_commands: tuple[Callable[..., None], ...] = (local.up, local.env, local.status, local.down)
+for command in local_commands:
+    local_app.command()(command)
+app.add_typer(local_app, name="local")
+
+
+def main() -> None:
+    """Run the command line; what a user can cause ends in one line and status 1 or 2, an interruption in 130.
+
+    A command whose reader closed the pipe ends in 141, but run and watch go on until the session has ended.
+    """
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C, so that a local stack is taken down whoever asks; but nohup keeps its word.
+        if signal.getsignal(ending) != signal.SIG_IGN:
+            signal.signal(ending, signal.default_int_handler)
+    console.take_over()
+    errors.take_over()
+    status = _run_command()
+    sys.exit((console.stream and console.stream.ending()) or status)
+
+
+def _run_command() -> int | None:
+    """Run the command and return its exit status."""
+    try:
+        status: int | None = app(standalone_mode=False)
+        return status
+    except TyperException as error:
+        # What was typed is repeated in it; of a command without arguments, its help has been printed.
+        if said := error.format_message():
+            errors.say(f"vigil: {said}", style="red")
+        return error.exit_code
+    except (VigilError, OSError) as error:
+        errors.say(f"vigil: {'; '.join(filter(None, (str(error), connection_advice(error))))}", style="red")
+        return 1

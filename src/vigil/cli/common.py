@@ -1,0 +1,57 @@
+"""What all commands share: the terminal, the types of their options, and what they print about sessions."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vigil.names import Env
+from vigil.terminal import Terminal
+from vigil.text import one_line
+
+console, errors = Terminal(), Terminal(stderr=True)
+
+
+def not_empty(given: str | None) -> str | None:
+    """Refuse the empty text that the shell makes of a variable that is not set."""
+    if given == "":
+        raise typer.BadParameter("it must not be empty")
+    return given
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
+Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to analyse; may be repeated.")]
+Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
+Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
+AgentFactory = Annotated[
+    str | None,
+    typer.Option(
+        callback=not_empty, envvar=Env.AGENT, help="Local stack: factory of the agent, package.module:factory."
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        callback=not_empty, envvar=Env.MODEL, help="Local stack: Bedrock model id, or provider/model of Strands."
+    ),
+]
+AgentEnv = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Local stack: pass this variable on to the agent, such as an API key."),
+]
+
+
+def folder(given: str | Path) -> Path:
+    """Refuse an empty name, which Path takes for the current folder."""
+    if not str(given):
+        raise typer.BadParameter("it must name a folder in which you may create files, such as '.'")
+    return Path(given)
+
+
+Out = Annotated[Path, typer.Option(parser=folder, metavar="<path>", help="Folder for the files that are saved.")]
+
+
+def field(name: str, value: object) -> None:
+    """Print one line of a record."""
+    console.print(f"{name:<14} {one_line(str(value))}", markup=False)

@@ -1,0 +1,126 @@
+"""Commands that run the whole of Vigil on this machine."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Annotated
+
+import typer
+
+from vigil.cli.common import AgentEnv, AgentFactory, AsJson, ModelName, console, field
+from vigil.errors import LocalStackError
+from vigil.extras import require_extras
+from vigil.names import Env, Parameter
+from vigil.settings import require
+from vigil.text import quote, to_json
+
+
+def up(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
+    ] = 4566,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated."),
+    ] = None,
+    sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
+    agent: AgentFactory = None,
+    model: ModelName = None,
+    agent_env: AgentEnv = None,
+) -> None:
+    """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
+    require_extras("cli", "local", "infra")
+    from vigil.local import running
+    from vigil.local.stack import LocalStack
+
+    environment = agent_environment(agent, model, agent_env)
+    with running.claim() as announce, ExitStack() as stopping:
+        with steps() as progress:
+            stack = stopping.enter_context(
+                LocalStack.start(
+                    port,
+                    agent_environment=environment,
+                    parameters=_parameters(parameters),
+                    sample_account=sample_account,
+                    progress=progress,
+                )
+            )
+        try:
+            announce(stack)
+            console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
+            for name, value in stack.outputs.items():
+                field(f"  {name:<22}", value)
+            field(f"  {'the agent logs to':<22}", stack.agent_log)
+            console.print("in another terminal: eval $(vigil local env) && vigil run")
+            stack.process.wait()
+        except KeyboardInterrupt:
+            console.print("stopping")
+            return
+        raise LocalStackError(stack.how_it_died())
+
+
+def env() -> None:
+    """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
+    from vigil.local import running
+    from vigil.local.server import HOST
+
+    for name, value in running.require().environment.items():
+        print(f"export {name}={quote(value)};")
+    # A proxy of the machine is for AWS. Which of the two is read depends on the program.
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host not in ("", HOST)]
+        print(f"export {name}={quote(','.join([*hosts, HOST]))};")
+    # These would win over the credentials. The semicolons are for an eval without quotes.
+    print("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN;")
+
+
+def status(as_json: AsJson = False) -> None:
+    """Say whether a local stack runs; fails if none does."""
+    from vigil.local import running
+
+    stack = running.require()
+    if as_json:
+        console.write(to_json(dataclasses.asdict(stack)) + "\n")
+    else:
+        console.say(
+            f"running at {stack.endpoint} since {stack.started}, process {stack.pid}; the agent logs to {stack.log}"
+        )
+
+
+def down() -> None:
+    """Stop the local stack."""
+    from vigil.local import running
+
+    stack = running.require()
+    stack.stop()
+    console.say(f"stopped the local stack at {stack.endpoint}")
+
+
+def agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:
+    """Return the variables of the agent's process. Raises MissingSetting if its agent or its model cannot be used."""
+    from vigil.local.stack import check_agent
+
+    environment = {name: require(os.environ, name) for name in names or ()}
+    environment |= {name: value for name, value in ((Env.AGENT, agent), (Env.MODEL, model)) if value}
+    check_agent(environment)
+    return environment
+
+
+def _parameters(given: list[str] | None) -> dict[str, str]:
+    parameters = {name: value for name, separator, value in (word.partition("=") for word in given or ()) if separator}
+    if len(parameters) != len(given or ()) or not set(parameters) <= set(Parameter):
+        raise LocalStackError(f"--parameter takes NAME=VALUE, each NAME once, of: {', '.join(Parameter)}")
+    return parameters
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str], None]]:
+    """Yield what shows each step of a start."""
+    with console.status("") as status:
+
+        def progress(step: str) -> None:
+            status.update(f"{step} ...")
+            console.print(f"[dim]{step}[/]")
+
+        yield progress

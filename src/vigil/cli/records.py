@@ -1,0 +1,205 @@
+"""Commands that show what is on record: sessions, lost events, logs, reports, and the state of the account."""
+
+import dataclasses
+import webbrowser
+from contextlib import suppress
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from textwrap import shorten
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Column, Table
+
+from vigil.artifacts import Artifacts
+from vigil.cli.common import AsJson, Out, console, errors, field
+from vigil.deployment import Deployment
+from vigil.download import safe_files, safe_text
+from vigil.errors import AwsUnavailable, InvalidArtifact
+from vigil.folder import prepare, write
+from vigil.names import FINDINGS, PAGE, REPORT
+from vigil.session import Status, iso, parse_status
+from vigil.text import one_line, to_json, visible
+
+MAX_CAUSE = 200
+"""Characters of a cause in a list; `vigil show` prints all of it."""
+
+
+class Form(StrEnum):
+    """What a report is printed as, and how its file ends."""
+
+    MD = "md"
+    HTML = "html"
+    JSON = "json"
+
+
+def sessions(
+    status: Annotated[str | None, typer.Option(help="Only sessions in this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the newest sessions first."""
+    deployment = Deployment()
+    found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
+    _tell_dead_letters(deployment)
+    if as_json:
+        # An index holds less than a record: what is not in it is left out, and not told to be nothing.
+        held = [
+            {name: value for name, value in dataclasses.asdict(session).items() if value is not None}
+            for session in found
+        ]
+        console.write(to_json(held) + "\n")
+        return
+    if not found:
+        console.print("no sessions")
+        return
+    # An id that is cut cannot be copied; the cause folds instead.
+    whole = {"session": 36, "status": 9, "started (UTC)": 19, "ended (UTC)": 19}
+    columns = (Column(name, no_wrap=True, min_width=width) for name, width in whole.items())
+    table = Table(*columns, "cause", box=None)
+    for session in found:
+        cause = f"waits: {session.waiting_for}" if session.waiting_for else ""
+        if session.error:
+            cause = f"{session.error.code}: {session.error.message}"
+        times = (moment[:19].replace("T", " ") for moment in (session.start_time, session.ended_at or ""))
+        cells = (session.session_id, session.status, *times, shorten(one_line(cause), MAX_CAUSE, placeholder=" …"))
+        table.add_row(*(escape(one_line(cell)) for cell in cells))
+    console.print_table(table)
+
+
+def _tell_dead_letters(deployment: Deployment) -> None:
+    """Say on standard error, which no script reads as sessions, how many events never became one."""
+    try:
+        lost = deployment.count_dead_letters()
+    except AwsUnavailable as error:
+        errors.say(f"the dead-letter queue cannot be read: {error}")
+        return
+    if lost:
+        errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
+
+
+def lost(
+    resend: Annotated[bool, typer.Option("--resend", help="Start their sessions, each once.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the events that never became a session, or send them again."""
+    deployment = Deployment()
+    if not resend:
+        letters = deployment.dead_letters()
+        if as_json:
+            console.write(to_json([dataclasses.asdict(letter) for letter in letters]) + "\n")
+        for letter in letters if not as_json else ():
+            console.say(f"event {letter.event_id} of {letter.time}: {letter.reason}")
+        return
+    results = []
+    for result in deployment.resend_dead_letters():
+        results.append(result)
+        if result.refused:
+            errors.say(f"message {result.letter.message_id} stays: {result.refused}", style="red")
+        elif not as_json:
+            console.say(f"{'started' if result.started else 'is a session already:'} {result.letter.event_id}")
+    if as_json:
+        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+    if any(result.refused for result in results):
+        raise typer.Exit(1)
+
+
+def show(session_id: str, as_json: AsJson = False) -> None:
+    """Show a session's record and its work phases."""
+    journal = Deployment().journal
+    session, tasks = journal.get(session_id), journal.tasks(session_id)
+    record = {**dataclasses.asdict(session), "phases": [dataclasses.asdict(task) for task in tasks]}
+    if as_json:
+        console.write(to_json(record) + "\n")
+        return
+    for name, value in dataclasses.asdict(session).items():
+        if name == "error" and value:
+            value = f"{value['code']}: {value['message']}"
+        if name == "usage" and value:
+            value = f"{session.usage}, {value['model']}"
+        if name == "expires_at" and value is not None:
+            # An agent's role may have written a number that is no moment.
+            with suppress(ValueError, OverflowError):
+                value = iso(datetime.fromtimestamp(value, UTC))
+        if value is not None:
+            field(name, value)
+    for task in tasks:
+        field("phase", f"{task.number} {task.name} {task.outcome}")
+
+
+def logs(
+    session_id: str,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the session has ended.")] = False,
+) -> None:
+    """Print what a session's agent printed and logged."""
+    printed = False
+    for line in Deployment().agent_log(session_id, follow=follow):
+        console.write(f"{line.at} {line.text}".replace("\n", " ") + "\n")
+        printed = True
+    if not printed:
+        errors.say("its agent has printed nothing, or the log does not hold it yet")
+
+
+def report(
+    session_id: str,
+    form: Annotated[
+        Form | None,
+        typer.Option("--format", help="Markdown, a page, or the findings as JSON; md, or html with --open."),
+    ] = None,
+    show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
+    out: Out = Path("out"),
+) -> None:
+    """Print a session's report."""
+    deployment = Deployment()
+    session = deployment.journal.get(session_id)
+    form = form or (Form.HTML if show_it else Form.MD)
+    try:
+        text = _rendered(deployment.artifacts(session_id), form, as_file=show_it)
+    except InvalidArtifact as error:
+        if session.status == Status.COMPLETED:
+            raise
+        raise InvalidArtifact(f"session {session_id} is {session.status}: {error}") from error
+    if not show_it:
+        console.write(text)
+        return
+    path = out / f"{session_id}.{form}"
+    prepare(out)
+    write(out, {path.name: text})
+    opened = webbrowser.open(path.resolve().as_uri())
+    console.say(f"opened {path}" if opened else f"no browser was found to open {path} with")
+
+
+def _rendered(artifacts: Artifacts, form: Form, *, as_file: bool) -> str:
+    if form == Form.JSON:
+        return safe_text(artifacts, FINDINGS)
+    if form == Form.HTML:
+        files, left_out = safe_files(artifacts, ".svg")
+        for line in left_out:
+            errors.say(f"left out: {line}", style="red")
+        return files[PAGE]
+    return safe_text(artifacts, REPORT) if as_file else visible(artifacts.read(REPORT))
+
+
+def doctor(
+    call_model: Annotated[
+        bool, typer.Option("--model/--no-model", help="Call the model once, for a fraction of a cent.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Check account, region, quotas, model and stack; fails if there is a problem, and says what to do."""
+    from vigil.doctor import Status as Checked
+    from vigil.doctor import examine
+
+    colours = {Checked.OK: "green", Checked.PROBLEM: "bold red", Checked.NOT_CHECKED: "yellow"}
+    findings = []
+    for finding in examine(lambda: Deployment(), call_model=call_model):
+        findings.append(finding)
+        if not as_json:
+            text = one_line(". ".join(filter(None, (finding.what, finding.remedy))))
+            console.print(f"[{colours[finding.status]}]{finding.status:<11}[/]  {escape(text)}")
+    if as_json:
+        console.write(to_json([dataclasses.asdict(finding) for finding in findings]) + "\n")
+    if any(finding.status == Checked.PROBLEM for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,199 @@
+"""Commands that start, watch and stop sessions."""
+
+import json
+import re
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vigil.agent.package import offered
+from vigil.cli.common import (
+    AgentEnv,
+    AgentFactory,
+    AsJson,
+    Days,
+    Detail,
+    Functions,
+    ModelName,
+    Out,
+    Regions,
+    console,
+    errors,
+)
+from vigil.cli.local import agent_environment, steps
+from vigil.cli.watching import conclude, interruption, show_live
+from vigil.deployment import NO_REASON, Deployment
+from vigil.download import safe_files
+from vigil.errors import AwsUnavailable, EnvironmentProblem, InvalidDetail, InvalidInput, LocalStackError
+from vigil.extras import require_extras
+from vigil.folder import Save, claimed
+from vigil.local import AGENT_LOG
+from vigil.names import PAGE, REPORT, Env
+from vigil.settings import DEFAULT_AGENT, MAX_SCAN_DOLLARS, MAX_SESSION_SECONDS
+from vigil.text import to_json, visible
+from vigil.watch import await_end
+
+
+def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
+    given = {"regions": regions, "days": days, "functions": functions}
+    given = {name: value for name, value in given.items() if value is not None and value != []}
+    if detail is None:
+        if given:
+            # These options are for the agent that ships. Only a custom agent itself knows what its input must be.
+            offered("check_detail")(given, MAX_SCAN_DOLLARS)
+        return given
+    if given:
+        raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(given)}")
+    try:
+        return json.loads(detail)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDetail(f"--detail is not JSON: {error}") from error
+
+
+def run(
+    context: typer.Context,
+    detail: Detail = None,
+    regions: Regions = None,
+    days: Days = None,
+    functions: Functions = None,
+    out: Out = Path("out"),
+    local: Annotated[bool, typer.Option("--local", help="Bring up a local stack for this one session.")] = False,
+    agent: AgentFactory = None,
+    model: ModelName = None,
+    agent_env: AgentEnv = None,
+) -> None:
+    """Start a session, watch it to its end and save its report."""
+    console.outlive_reader()
+    given = _detail(detail, regions, days, functions)
+    if not local:
+        _refuse(context, "agent", "model", "agent_env")
+        with claimed(out) as save:
+            _run(Deployment(), given, out, save)
+        return
+    require_extras("cli", "local", "infra")
+    from vigil.local.stack import LocalStack
+
+    environment = agent_environment(agent, model, agent_env)
+    _check_detail(given, environment.get(Env.AGENT, DEFAULT_AGENT))
+    with ExitStack() as stopping:
+        save = stopping.enter_context(claimed(out))
+        with steps() as progress:
+            stack = stopping.enter_context(LocalStack.start(agent_environment=environment, progress=progress))
+        try:
+            _run(Deployment(stack.session()), given, out, save, stays=False)
+        except AwsUnavailable as error:
+            raise LocalStackError(stack.how_it_died() or str(error)) from error
+        finally:
+            # It goes with the stack, whose only session this was.
+            if stack.agent_log.exists():
+                save({AGENT_LOG: visible(stack.agent_log.read_text(encoding="utf-8", errors="replace"))})
+                console.say(f"the agent's log: {out / AGENT_LOG}")
+
+
+def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: bool = True) -> None:
+    session_id = deployment.trigger(detail)
+    console.print(f"session [bold]{session_id}[/]")
+    with interruption(session_id) if stays else nullcontext():
+        outcome = show_live(deployment, session_id)
+    try:
+        if outcome.completed:
+            _save_report(deployment, session_id, out, save, stays=stays)
+        else:
+            save({})
+    finally:
+        conclude(outcome)
+
+
+def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save, *, stays: bool) -> None:
+    """Save the session's files and print the summary of its report, or all of it if nobody could read it again."""
+    artifacts = deployment.artifacts(session_id)
+    files, left_out = safe_files(artifacts)
+    for line in left_out:
+        errors.say(f"left out: {line}", style="red")
+    try:
+        save(files)
+        problem = None
+    except EnvironmentProblem as error:
+        problem = error
+    # The report's part before its second section is its summary.
+    report = artifacts.read(REPORT)
+    head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    console.rule()
+    console.write_markdown(head if stays or problem is None else report)
+    console.rule()
+    if problem:
+        again = f"`vigil report {session_id}` prints the report" if stays else "the report stands above, whole"
+        errors.say(f"vigil: {problem}; {again}", style="red")
+        raise typer.Exit(1)
+    charts = " with charts" if any(name.endswith(".svg") for name in files) else ""
+    console.say(f"full report: {out / REPORT}")
+    console.say(f"as a page{charts}: {out / PAGE}")
+
+
+def _refuse(context: typer.Context, *names: str) -> None:
+    """Raise InvalidInput for an option that was typed and does nothing without --local."""
+    for name in names:
+        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidInput(f"{option} is for --local: a stack that is deployed has its own agent and model")
+
+
+def _check_detail(detail: Any, agent: str) -> None:
+    """Raise InvalidDetail for what the session would fail with, as far as it can be known before."""
+    from vigil.invoker import parse
+
+    _, seen = parse({"session_id": "0" * 36, "detail": detail}, MAX_SESSION_SECONDS)
+    if agent == DEFAULT_AGENT:
+        offered("check_detail")(seen, MAX_SCAN_DOLLARS)
+
+
+def trigger(
+    detail: Detail = None,
+    regions: Regions = None,
+    days: Days = None,
+    functions: Functions = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish the event that starts a session and print the session's id."""
+    _trigger(Deployment(), _detail(detail, regions, days, functions), as_json)
+
+
+def retry(session_id: str, as_json: AsJson = False) -> None:
+    """Start a session with the input of another one and print its id."""
+    deployment = Deployment()
+    _trigger(deployment, deployment.journal.get(session_id).input(), as_json)
+
+
+def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
+    session_id = deployment.trigger(detail)
+    if as_json:
+        console.write(to_json({"session_id": session_id}) + "\n")
+    else:
+        console.say(session_id)
+
+
+def watch(session_id: str) -> None:
+    """Show a session live until it ends; fails if the session fails."""
+    console.outlive_reader()
+    deployment = Deployment()
+    with interruption(session_id):
+        outcome = show_live(deployment, session_id)
+    conclude(outcome)
+
+
+def stop(
+    session_id: str,
+    reason: Annotated[str, typer.Option(help="The reason, which the record of the session keeps.")] = NO_REASON,
+) -> None:
+    """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
+    deployment = Deployment()
+    deployment.stop(session_id, reason)
+    console.say(f"stopped {session_id}")
+    try:
+        with console.status("its workflow ends"):
+            await_end(deployment, session_id)
+    except AwsUnavailable as error:
+        # The session has ended all the same.
+        errors.say(f"its workflow: {error}")
