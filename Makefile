@@ -100,7 +100,15 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 .PHONY: test
 test: install $(NPM)/.installed ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
 	@# Four on two cores: many tests wait for time to pass.
-	$(BIN)/python -m pytest -n 4 --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
+
+.PHONY: test-fast
+test-fast: install ## Run the tests that start no server
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+.PHONY: test-engine
+test-engine: install $(NPM)/.installed ## Run the engine's tests without the package of the agent that ships
+	$(BIN)/python -m tests.engine
 
 .PHONY: requirements
 requirements: install ## Write into docs/requirements.md which tests prove which criterion

@@ -13,7 +13,6 @@ import hypothesis
 import hypothesis.core
 import hypothesis.internal.conjecture.providers as drawing
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from tests.support import Workflow
 from vigil.deployment import Deployment
@@ -24,6 +23,10 @@ from vigil.names import Env, Parameter
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
+pytest_plugins = ["tests.fixtures.session", "tests.fixtures.table"]
+
+SERVERS = {"embedded", "stack", "aws", "moto"}
+"""Fixtures that start a server. Tests that need one are slow."""
 MAX_SESSION_SECONDS = 4500
 # A workflow looks at a session after 6 s if the agent has not beaten, else every 5 s, and gives it up after 12 s.
 TIMING = {
@@ -33,31 +36,6 @@ TIMING = {
     Parameter.BUDGET_DOLLARS: "2",
     Parameter.MAX_SCAN_DOLLARS: "2",
 }
-
-
-STACK_USERS = (
-    "infra/test_one_template",
-    "path/test_doctor",
-    "path/test_hostile_text",
-    "path/test_path",
-    "workflow/test_workflow",
-)
-LONG = (
-    "stack",
-    "security",
-    "path/test_cli",
-    "chaos/test_faults",
-    "unit/local/test_processes",
-    "docs/test_local_development",
-    "path/test_local_stack",
-    "workflow/test_line",
-    "unit/agent/test_runtime",
-    "infra/test_make_deploy",
-    "docs/test_readme",
-    "unit/local/test_overlay",
-    "adversarial/test_faults",
-)
-"""What takes longest, and so starts first."""
 
 
 def draw_zone(seed: int) -> str:
@@ -94,26 +72,32 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.write_line(f"seed {seed}, time zone {draw_zone(seed)}: make test SEED={seed} runs the same again")
 
 
-def part(nodeid: str) -> str:
-    """Return what runs in one process: the tests of a file, or of the files that share a local stack."""
-    name = nodeid.partition("::")[0].removeprefix("tests/").removesuffix(".py")
-    if name.startswith("security/"):
-        return "security"
-    return "stack" if name in STACK_USERS else name
+def group(item: pytest.Item) -> str:
+    """Return what runs in one process: the tests of a file, or all that share a stack."""
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else item.location[0]
 
 
-class Parts(LoadScopeScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        return part(nodeid)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Parts:
-    return Parts(config, log)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    parts = {item: part(item.nodeid) for item in items}
-    items.sort(key=lambda item: LONG.index(parts[item]) if parts[item] in LONG else len(LONG))
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    # A folder may have a stack of its own, and a file whose tests use one uses it as a whole.
+    stacks = {
+        item.path: f"stack of {definitions[-1].baseid}"
+        for item in items
+        if (definitions := item._fixtureinfo.name2fixturedefs.get("stack"))
+    }
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(stacks.get(item.path, item.location[0])))
+        if SERVERS & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("takes"):
+            item.add_marker("slow")
+    yield
+    seconds = dict.fromkeys(stacks.values(), 100)
+    for item in items:
+        if marker := item.get_closest_marker("takes"):
+            seconds[group(item)] = max(marker.args[0], seconds.get(group(item), 0))
+    # What takes longest starts first.
+    items.sort(key=lambda item: -seconds.get(group(item), 0))
 
 
 @pytest.fixture(scope="session")

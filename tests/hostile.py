@@ -22,3 +22,20 @@ CONTROL = re.compile(
 """Characters that nobody is to be shown as they are."""
 RICH = re.compile(r"\x1b\[[0-9;]*m|\r?\x1b\[2K|\x1b\[1A|\x1b\[\?25[lh]|\r(?=\x1b\[1A)")
 """What rich writes to a terminal: colours, and what draws its status line anew."""
+
+MARKDOWN = st.text(
+    st.sampled_from("<>&\"'`|*_[]()!#\\/=:; \n\t") | st.characters(exclude_categories=["Cs"]), max_size=40
+) | st.sampled_from(
+    [
+        "<img src=x onerror=alert(1)>",
+        "![x](https://evil.example/x.png)",
+        "[x](javascript:alert(1))",
+        "<https://evil.example>",
+        "</title><script>alert(1)</script>",
+        "]]><svg onload=alert(1)>",
+        "x](y) ![z][savings-by-function.svg]",
+        "&lt;script&gt;",
+        "[a]: https://evil.example",
+    ]
+)
+"""Text that Markdown, HTML or an address may read as more than text."""

@@ -37,6 +37,17 @@ def command(stack: LocalStack | None, *words: str, **environment: str) -> "subpr
     return subprocess.run([str(BIN / words[0]), *words[1:]], env=given, capture_output=True, text=True, timeout=600)
 
 
+def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
+    """Run a command that must fail with one line and no traceback; returns that line."""
+    done = command(stack, *words, **environment)
+    assert done.returncode not in (0, None), done.stdout
+    assert "Traceback" not in done.stderr
+    assert "starting the embedded AWS" not in done.stdout
+    line = done.stderr.strip()
+    assert "\n" not in line, line
+    return line
+
+
 def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     """Return what ``condition`` returns once that is true; fails loudly after ``seconds``."""
     deadline, pause = time.monotonic() + seconds, 0.02
@@ -200,3 +211,15 @@ class Workflow:
     def key(self, session_id: str) -> dict[str, str]:
         """Return the key of the session's record."""
         return {"PK": session_id, "SK": "SESSION"}
+
+
+def put_event(stack: LocalStack, detail: object) -> str:
+    """Publish the event with the plain AWS CLI; returns its id."""
+    entry = {"Source": "vigil", "DetailType": "Run Agent", "Detail": json.dumps(detail)}
+    done = command(stack, "aws", "events", "put-events", "--entries", json.dumps([entry]))
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["Entries"][0]["EventId"])
+
+
+def ended(workflow: Workflow, session_id: str) -> Session:
+    return until(lambda: (session := workflow.session(session_id)) and session.terminal and session)

@@ -46,7 +46,7 @@ class CostRequest(BaseModel):
         return f"{name}:{region}" if len(self.regions) > 1 else name
 
 
-def parse_request(detail: object, default_region: str, max_scan_dollars: float) -> CostRequest:
+def parse_request(detail: object, default_region: str, max_scan_dollars: float = SCAN_DOLLARS) -> CostRequest:
     """Return the request that ``detail`` makes; without regions it is for ``default_region``.
 
     ``max_scan_dollars`` is what the stack allows; without an amount of its own, a request takes at most that.

@@ -6,6 +6,8 @@ from tests.chaos.document import DOCUMENT, promised, render
 from tests.chaos.faults import FAULTS
 from tests.chaos.matrix import run
 
+pytestmark = pytest.mark.takes(90)
+
 
 def test_every_session_that_meets_a_fault_ends_as_promised(subtests: pytest.Subtests) -> None:
     outcomes, left = run(FAULTS)

@@ -1,7 +1,7 @@
 import re
 
-from tests.security.principals import DOCUMENT, render
-from tests.security.test_grants import GRANTS
+from tests.lambda_costs.security.principals import DOCUMENT, render
+from tests.lambda_costs.security.test_grants import GRANTS
 
 
 def test_the_page_of_permissions_lists_what_the_roles_hold() -> None:
@@ -12,4 +12,4 @@ def test_the_page_of_permissions_lists_what_the_roles_hold() -> None:
 
 def test_the_page_of_permissions_tells_who_may_do_what_as_it_is_measured() -> None:
     page = DOCUMENT.read_text(encoding="utf-8")
-    assert render(page) == page, "python -m tests.security.principals writes it"
+    assert render(page) == page, "python -m tests.lambda_costs.security.principals writes it"

@@ -12,6 +12,8 @@ from vigil.local.deploy import PROJECT
 from vigil.local.stack import LocalStack
 from vigil.names import STACK, Parameter
 
+pytestmark = pytest.mark.takes(40)
+
 
 @pytest.fixture
 def account() -> Iterator[LocalStack]:

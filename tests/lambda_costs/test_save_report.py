@@ -11,12 +11,13 @@ import pytest
 from lambda_costs.analysis import Analysis, Analyst
 from lambda_costs.collect.usage import Window
 from lambda_costs.report.artifacts import findings_json, scope
+from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.request import CostRequest
 from lambda_costs.tools import lambda_cost_tools
 from tests.lambda_costs.analyses import analysis, finding
 from vigil.agent.session import AgentSession
 from vigil.errors import InvalidInput, SessionEnded
-from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, REPORT
+from vigil.names import FINDINGS, PAGE, REPORT
 
 
 @pytest.fixture

@@ -13,16 +13,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import CONTROL, PIECES, RICH, TEXT
+from tests.pages import Page
 from tests.support import Workflow, command
-from tests.vigil.test_page import Page
 from tests.vigil.test_svg import ROOT
 from vigil import cli
 from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.names import BY_FINDING, BY_FUNCTION, FINDINGS, PAGE, REPORT, Output
+from vigil.names import FINDINGS, PAGE, REPORT, Output
 from vigil.session import ARTIFACT_SK_PREFIX
 from vigil.terminal import Terminal
+
+BY_FINDING, BY_FUNCTION = "by-finding.svg", "by-function.svg"
 
 Vigil = Callable[..., tuple[int, str, str]]
 EVERYTHING = "".join(PIECES)
@@ -203,7 +205,7 @@ def test_no_artifact_is_more_than_text_in_any_view(
         assert status == 0
         status, out, _ = vigil("report", session_id, "--format", "html")
         harmless(out)
-        status, out, err = vigil("report", session_id, "--json")
+        status, out, err = vigil("report", session_id, "--format", "json")
         assert (status, out, len(err.splitlines())) == (1, "", 1)
         assert "findings.json of this session is not JSON" in err
         for form in ("md", "html"):
@@ -212,7 +214,7 @@ def test_no_artifact_is_more_than_text_in_any_view(
         assert not CONTROL.search((tmp_path / f"{session_id}.md").read_text())
         data = json.dumps({text: [name]}, ensure_ascii=False)
         saved(stack, workflow, session_id, {FINDINGS: data.encode()})
-        assert json.loads(vigil("report", session_id, "--json")[1]) == {text: [name]}
+        assert json.loads(vigil("report", session_id, "--format", "json")[1]) == {text: [name]}
 
     check()
 

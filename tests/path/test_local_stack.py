@@ -17,6 +17,8 @@ import pytest
 
 from tests.support import BIN, command, until
 
+pytestmark = pytest.mark.takes(50)
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
-from flit_core import buildapi
+from hatchling import build
 
 from vigil import extras
 from vigil.errors import EnvironmentProblem
@@ -39,12 +39,12 @@ def test_vigil_as_pip_installs_it_without_extras_says_what_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(PROJECT)
-    wheel = buildapi.build_wheel(str(tmp_path))
+    wheel = build.build_wheel(str(tmp_path))
     with zipfile.ZipFile(tmp_path / wheel) as archive:
         archive.extractall(tmp_path / "installed")
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
         (entry,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        assert "vigil=vigil.__main__:main" in archive.read(entry).decode()
+        assert "vigil = vigil.__main__:main" in archive.read(entry).decode()
     environment = {"PYTHONPATH": str(tmp_path / "installed"), "PATH": os.environ["PATH"]}
     # Without the packages of this environment.
     command = [sys.executable, "-S", "-m", "vigil", "--help"]

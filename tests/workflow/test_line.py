@@ -16,6 +16,8 @@ from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 from vigil.session import Status
 
+pytestmark = pytest.mark.takes(50)
+
 
 def burst(events: int, quotas: Quotas, seconds: float, pace: float = 25, seed: int = 1) -> list[Session]:
     # Not at the top: CDK starts Node, and every test process imports this module.

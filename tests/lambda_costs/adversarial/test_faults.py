@@ -20,6 +20,8 @@ from tests.lambda_costs.adversarial.faults import Broken, Clients, Once, Send, f
 from tests.lambda_costs.adversarial.insights import LogsInsights
 from vigil.errors import AwsUnavailable, InvalidDetail
 
+pytestmark = pytest.mark.takes(30)
+
 REGION = "us-east-1"
 SOME = "base-[im]*"
 """base-idle and base-memory."""

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from lambda_costs.model.finding import Finding
 from lambda_costs.report.charts import MAX_BARS, by_function, by_kind
+from tests.hostile import TEXT
 from tests.lambda_costs.analyses import finding
+from vigil.svg import redrawn
 
 SVG = "{http://www.w3.org/2000/svg}"
 FINDINGS = [
@@ -134,3 +136,16 @@ def test_no_name_can_break_out_of_the_drawing(name: str) -> None:
     assert kinds == {"svg", "title", "desc", "style", "rect", "text", "g", "path"}
     assert not any(name.startswith("on") or "href" in name for element in chart.iter() for name in element.attrib)
     assert "\u202e" not in svg
+
+
+@pytest.mark.parametrize("chart", [by_kind(FINDINGS), by_function(FINDINGS)])
+def test_a_chart_of_ours_stays_as_it_is(chart: str) -> None:
+    assert redrawn(chart) == chart
+
+
+@settings(deadline=None, max_examples=50)
+@given(TEXT)
+def test_a_chart_of_any_name_stays_as_it_is(name: str) -> None:
+    chart = by_function([named(name), named("other")])
+    assert chart is not None
+    assert redrawn(chart) == chart

@@ -25,6 +25,8 @@ from vigil.names import Env
 from vigil.session import Failure, Session, Status
 from vigil.settings import RuntimeSettings, WorkerSettings
 
+pytestmark = pytest.mark.takes(40)
+
 NewSession = Callable[..., str]
 
 Start = Callable[..., ForkedRuntime]

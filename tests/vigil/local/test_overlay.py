@@ -28,6 +28,8 @@ from vigil.local.stack import REGION, LocalStack
 from vigil.names import Env
 from vigil.session import Status
 
+pytestmark = pytest.mark.takes(30)
+
 ACCOUNT = "000000000000"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.security.principals import GRANTED, ROLES, ROWS, Caller, Row, World
+from tests.lambda_costs.security.principals import GRANTED, ROLES, ROWS, Caller, Row, World
 from tests.support import Workflow, let_go, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack

@@ -29,8 +29,8 @@ from botocore.loaders import Loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.security.planted import API_KEY
-from tests.security.server import WRITTEN
+from tests.lambda_costs.security.planted import API_KEY
+from tests.lambda_costs.security.server import WRITTEN
 from tests.support import BIN, ask, command, until
 from vigil.local.gate import CREDENTIALS_PATH
 from vigil.local.stack import REGION, LocalStack

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.security.planted import API_KEY, plant
+from tests.lambda_costs.security.planted import API_KEY, plant
 from tests.support import Workflow
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
@@ -21,7 +21,7 @@ TIMING = {
 class RecordingStack(LocalStack):
     """A local stack that writes down what the models of its agents are told and say."""
 
-    SERVER = "tests.security.server"
+    SERVER = "tests.lambda_costs.security.server"
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import pytest
 from tests.support import BIN, command
 from vigil.local.deploy import PROJECT
 
+pytestmark = pytest.mark.takes(40)
+
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 MASKS = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID",

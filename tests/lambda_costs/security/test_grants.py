@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.security.principals import MODELS, PROFILES, reaches
+from tests.lambda_costs.security.principals import MODELS, PROFILES, reaches
 from tests.support import Workflow, let_go, until
 from vigil.agent.models import STAND_IN
 from vigil.deployment import Deployment

@@ -24,6 +24,8 @@ from vigil import names
 from vigil.cli import app
 from vigil.local.deploy import PROJECT
 
+pytestmark = pytest.mark.takes(60)
+
 DOCUMENT = PROJECT / "LOCAL_DEVELOPMENT.md"
 SECONDS = 400
 SHELL = ["bash", "-euo", "pipefail"]

@@ -9,14 +9,16 @@ import pytest
 from benchmarks.waiting import computed
 from infra.reconciler import BATCH, CONCURRENCY
 from infra.stack import LISTED
+from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.agent.session import PROGRESS_INTERVAL_SECONDS
 from vigil.journal import MOST_KEPT
 from vigil.local.deploy import PROJECT
-from vigil.names import RENDERED
+from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS, STOPS_AT_ONCE
 from vigil.settings import HEARTBEAT_SECONDS
 from vigil.watch import ASK_SECONDS, MOST_ASK_SECONDS
 
+SAVED = (REPORT, FINDINGS, PAGE, BY_FINDING, BY_FUNCTION)
 SECONDS = 15 * 60
 RECORD = 2
 """Write units of a record that holds a task token."""
@@ -33,7 +35,7 @@ def load() -> dict[str, int]:
     """The load of a session, by its name in the page."""
     walked, _ = computed(SECONDS)
     tokens = walked.events.count("TaskSubmitted")
-    prompt = (PROJECT / "src" / "vigil" / "agent" / "prompt.md").read_text(encoding="utf-8")
+    prompt = (PROJECT / "src" / "lambda_costs" / "prompt.md").read_text(encoding="utf-8")
     phases = len(re.findall(r"`journal_start_phase\(", prompt))
     by_start, by_status = 3, 5
     # What both indexes hold is written to them with each of the three.
@@ -45,7 +47,7 @@ def load() -> dict[str, int]:
         "heartbeats": (SECONDS // HEARTBEAT_SECONDS + 1) * RECORD,
         "notes of progress, at most": ceil(SECONDS / PROGRESS_INTERVAL_SECONDS) * RECORD,
         "work phases": phases * (RECORD + CHECKED + CHECKED),
-        "artifacts": (len(RENDERED) + 1) * CHECKED,
+        "artifacts": (len(SAVED) + 1) * CHECKED,
     }
     return {
         "state transitions": walked.transitions,

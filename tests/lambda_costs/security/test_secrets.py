@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.security.planted import API_KEY, NAME, PLANTED
-from tests.security.server import LOG
+from tests.lambda_costs.security.planted import API_KEY, NAME, PLANTED
+from tests.lambda_costs.security.server import LOG
 from tests.support import Workflow, command
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack

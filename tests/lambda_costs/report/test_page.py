@@ -1,0 +1,77 @@
+"""The cost report as a page: it stands alone, whatever functions are called."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+
+from hypothesis import given, settings
+
+from lambda_costs.report.artifacts import artifacts_of
+from tests.hostile import MARKDOWN, TEXT
+from tests.lambda_costs.analyses import analysis, finding, observation
+from tests.lambda_costs.report.test_markdown import EVIL
+from tests.pages import Page, assert_harmless
+from vigil.names import PAGE, REPORT
+from vigil.page import readable_markdown, render_page
+from vigil.svg import redrawn
+
+
+def page_of(name: str) -> str:
+    """Return the page of an analysis in which a function is called ``name``, and so is all text about it."""
+    texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
+    about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
+    return artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)[PAGE]
+
+
+def test_the_page_is_the_report_with_its_charts_in_it() -> None:
+    page = assert_harmless(page_of("orders"))
+    assert page.text["title"][0] == "What this account overpays for AWS Lambda"
+    assert page.text["h1"] == ["What this account overpays for AWS Lambda"]
+    assert "Summary" in page.text["h2"]
+    assert [chart["aria-labelledby"] for chart in page.all("svg")] == [
+        "savings-by-finding-title savings-by-finding-desc",
+        "savings-by-function-title savings-by-function-desc",
+    ]
+    assert {"class": "right"} in page.all("td")
+    assert len(page.all("table")) == sum(attributes.get("class") == "table" for attributes in page.all("div"))
+
+
+def test_the_policy_allows_its_own_styles_and_nothing_else() -> None:
+    html = page_of("orders")
+    (policy,) = (meta["content"] for meta in Page(html).all("meta") if meta.get("http-equiv"))
+    styles = dict.fromkeys(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))
+    hashes = " ".join(f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in styles)
+    assert policy == f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {hashes}"
+
+
+def test_a_page_without_savings_has_no_chart() -> None:
+    html = artifacts_of(analysis(), summary="Look.", order=(), notes={}, written_by="x")[PAGE]
+    assert "<svg" not in html
+
+
+def test_the_same_analysis_is_the_same_bytes() -> None:
+    assert page_of("orders") == page_of("orders")
+
+
+def test_a_hostile_name_is_shown_and_nothing_more() -> None:
+    html = page_of(EVIL)
+    assert_harmless(html)
+    assert "&lt;script&gt;x&lt;/script&gt; | ![a](b) **c** `d` _e_ ~~f~~ &amp;amp; \\|" in html
+    assert [tag for tag, _ in Page(html).elements] == [tag for tag, _ in Page(page_of("x")).elements]
+
+
+@settings(deadline=None, max_examples=50)
+@given(MARKDOWN)
+def test_no_name_makes_anything_run_or_be_fetched(name: str) -> None:
+    assert_harmless(page_of(name))
+
+
+@settings(deadline=None, max_examples=50)
+@given(MARKDOWN | TEXT)
+def test_our_own_report_is_saved_as_it_is_whatever_the_account_calls_things(name: str) -> None:
+    texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
+    about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
+    saved = artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)
+    assert readable_markdown(saved[REPORT]) == saved[REPORT]
+    svgs = {name: redrawn(saved[name]) for name in saved if name.endswith(".svg")}
+    assert render_page(saved[REPORT], svgs) == saved[PAGE]

@@ -1,0 +1,69 @@
+"""The path of a cost session: the event's detail narrows the analysis, and the report shows the waste that is there."""
+
+import json
+
+import pytest
+
+from lambda_costs.sample_account import build
+from tests.support import Workflow, ended, put_event
+from vigil.deployment import Deployment
+from vigil.local.stack import LocalStack
+from vigil.session import HISTORY_PK_PREFIX, Failure, Status
+
+
+@pytest.mark.criterion("1.1")
+@pytest.mark.criterion("1.4")
+def test_the_cost_agent_journals_its_phases_and_reports_the_waste_that_is_there(
+    workflow: Workflow, deployment: Deployment
+) -> None:
+    execution, session = workflow.run(detail={"days": 30})
+    assert session is not None
+    assert (execution["status"], session.status) == ("SUCCEEDED", Status.COMPLETED)
+    phases = [(task.name, task.state) for task in deployment.journal.tasks(session.session_id)]
+    assert phases == [(name, "COMPLETED") for name in ("inventory", "usage", "findings", "report")]
+    artifacts = deployment.artifacts(session.session_id)
+    findings = json.loads(artifacts.read("findings.json"))
+    found = {(item["function"], item["kind"]) for item in findings["findings"]}
+    planted, tolerated = (
+        {(item.function, item.kind) for item in items} for items in (build().planted, build().tolerated)
+    )
+    assert found - tolerated == planted
+    report = artifacts.read("report.md")
+    assert "no language model" in report
+    assert "access denied" not in report
+    told = [item for item in findings["findings"] if item["savings"]["high"] == 0 or item["savings"]["high"] >= 0.01]
+    assert len(told) > 20
+    assert all(item["function"] in report for item in told)
+
+
+def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflow: Workflow) -> None:
+    # Functions that no other test asks about: the first analysis of them has none to be compared with.
+    detail = {"functions": "invoices-*", "days": 14, "regions": ["us-east-1"], "max_scan_dollars": 1.5}
+    event_id = put_event(stack, detail)
+    ended(workflow, event_id)
+    findings = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))
+    assert findings["request"] == detail
+    assert {item["name"] for item in findings["functions"]} == {
+        item.name for item in build().functions if item.name.startswith("invoices-")
+    }
+    assert findings["comparison"] is None
+    # The same on another day: it is compared with the last one.
+    (kept,) = [
+        item
+        for item in workflow.table.scan()["Items"]
+        if item["PK"].startswith(HISTORY_PK_PREFIX) and item["SK"].endswith(event_id)
+    ]
+    workflow.table.put_item(Item={**kept, "SK": kept["SK"].replace(findings["window"]["end"], "2026-01-01")})
+    event_id = put_event(stack, detail)
+    ended(workflow, event_id)
+    compared = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))["comparison"]
+    assert compared["since"] == findings["window"]["end"]
+    assert set(compared["counts"].values()) == {0}
+
+
+def test_an_event_may_not_let_an_analysis_cost_more_than_the_stack_allows(
+    stack: LocalStack, workflow: Workflow
+) -> None:
+    session = ended(workflow, put_event(stack, {"max_scan_dollars": 1000}))
+    said = "detail: max_scan_dollars must be a number from 0 to 2, the stack's MaxScanDollars"
+    assert session.error == Failure("InvalidDetail", said)
