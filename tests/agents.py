@@ -18,11 +18,12 @@ from strands.models import Model
 from strands.types.streaming import StreamEvent
 
 from examples.hello_agent import hello_agent
-from lambda_costs.agent import cost_agent
 from vigil.agent.models import make_model
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import storage_tools
+from vigil.agent.worker import load_agent
+from vigil.settings import DEFAULT_AGENT
 
 
 class Scripted(Model):
@@ -60,6 +61,17 @@ class Scripted(Model):
 
     def structured_output(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
+
+
+def results(agent: Agent) -> list[str]:
+    """Return what the tools of ``agent`` have answered."""
+    return [
+        part["text"]
+        for message in agent.messages
+        for block in message["content"]
+        if "toolResult" in block
+        for part in block["toolResult"]["content"]
+    ]
 
 
 def follows(session: AgentSession, procedure: str) -> Agent:
@@ -236,9 +248,9 @@ def hostile(session: AgentSession) -> Any:
 
 
 def chosen(session: AgentSession) -> Agent:
-    """The agent that the event's detail names, so that one deployed stack runs them all; the cost agent otherwise."""
+    """The agent that the detail names, so that one deployed stack runs them all; by default the one that ships."""
     name = session.detail.get("agent")
-    return globals()[name](session) if name else cost_agent(session)
+    return (globals()[name] if name else load_agent(DEFAULT_AGENT))(session)
 
 
 def draws(session: AgentSession) -> Any:

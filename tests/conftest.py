@@ -23,7 +23,7 @@ from vigil.names import Env, Parameter
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
-pytest_plugins = ["tests.fixtures.session", "tests.fixtures.table"]
+pytest_plugins = ["tests.fixtures.session", "tests.fixtures.synthesis", "tests.fixtures.table"]
 
 SERVERS = {"embedded", "stack", "aws", "moto"}
 """Fixtures that start a server. Tests that need one are slow."""

@@ -41,9 +41,10 @@ def claimed(folder: Path) -> Iterator[Save]:
     saved: set[str] = set()
 
     def save(texts: Mapping[str, str]) -> None:
-        listing = "".join(f"{name}\n" for name in sorted(saved | set(texts)))
-        write(folder, {**texts, LISTING: listing}, instead_of=_listed(folder) - saved)
+        stale = {LISTING, *_listed(folder)} - saved
         saved.update(texts)
+        listing = {LISTING: "".join(f"{name}\n" for name in sorted(saved))} if saved else {}
+        write(folder, {**texts, **listing}, instead_of=stale)
 
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.infra.conftest import Python
+from tests.fixtures.synthesis import Python
 from vigil.names import STACK
 
 UNACKNOWLEDGED = """

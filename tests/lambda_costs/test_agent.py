@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from strands.types.streaming import StreamEvent
 
-from lambda_costs.agent import PROMPT
+from lambda_costs.agent import PROMPT, cost_agent
 from lambda_costs.sample_account import SampleAccount, seed_account
 from lambda_costs.sample_account.drawing import Choices, draw
 from tests.agents import Scripted
+from vigil.agent.models import retry_strategy
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import run
-from vigil.local.model import procedure
+from vigil.local.model import PROSE, Step, procedure
 from vigil.names import FINDINGS, REPORT
 from vigil.session import Status
 
@@ -140,3 +141,24 @@ def test_a_phase_says_no_more_than_plain_words(ask: Ask) -> None:
     asked = ask(Scripted("talkative", [*PLAIN[:finish], *calls, *PLAIN[finish + 1 :]]))
     assert asked.journal.get(asked.session_id).status == Status.COMPLETED
     assert asked.journal.tasks(asked.session_id)[0].message == "The functions are listed."
+
+
+def test_the_procedure_of_the_prompt_is_read_whole() -> None:
+    steps = procedure(PROMPT)
+    numbered = [line for line in PROMPT.splitlines() if line[:1].isdigit()]
+    assert len(steps) == len(numbered)
+    assert next(step for step in steps if step.tool == "save_report").arguments == {"summary": PROSE}
+
+
+@pytest.mark.criterion("1.5")
+def test_the_prompt_tells_the_agent_to_set_busy_before_anything_else() -> None:
+    assert procedure(PROMPT)[0] == Step("journal_set_status", {"status": "BUSY"})
+    assert procedure(PROMPT)[-1] == Step("journal_set_status", {"status": "COMPLETED"})
+
+
+def test_a_throttled_model_is_called_again_within_the_time_without_progress(
+    begun: Callable[..., AgentSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_costs.agent.retry_strategy", lambda: made)
+    made = retry_strategy()
+    assert cost_agent(begun())._retry_strategy is made

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import command
 from vigil.errors import EnvironmentProblem, InvalidInput
-from vigil.folder import claimed, write
+from vigil.folder import LISTING, claimed, write
 
 
 def test_files_are_saved_and_those_of_before_are_gone(tmp_path: Path) -> None:
@@ -51,19 +51,33 @@ def test_the_umask_decides_who_may_read_what_is_saved(tmp_path: Path, umask: int
 
 
 def test_what_a_command_saves_replaces_all_that_another_has_saved(tmp_path: Path) -> None:
-    names = ("report", "log")
+    def there() -> dict[str, str]:
+        return {path.name: path.read_text() for path in tmp_path.iterdir() if path.name != LISTING}
+
+    (tmp_path / "mine").write_text("kept")
     for text in ("first", "second"):
-        with claimed(tmp_path, names) as save:
+        with claimed(tmp_path) as save:
             save({"report": text})
             save({"log": text})
-            assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names, text)
-    with claimed(tmp_path, names) as save:
-        assert len(list(tmp_path.iterdir())) == 2
+            assert there() == {"report": text, "log": text, "mine": "kept"}
+    with claimed(tmp_path) as save:
+        assert len(there()) == 3
         save({"log": "third"})
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"log": "third"}
-    with claimed(tmp_path, names) as save:
+    assert there() == {"log": "third", "mine": "kept"}
+    with claimed(tmp_path) as save:
         save({})
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_listing_removes_nothing_outside_of_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    (folder / "sub").mkdir(parents=True)
+    for path in (tmp_path / "above", folder / "sub" / "below"):
+        path.write_text("kept")
+    (folder / LISTING).write_text("../above\nsub/below\nsub\n.\n..\n\nnot there\n")
+    with claimed(folder) as save:
+        save({"report": "new"})
+    assert {path.name for path in tmp_path.rglob("*")} == {"out", "sub", "above", "below", "report", LISTING}
 
 
 def test_one_command_at_a_time_saves_its_files_in_a_folder(tmp_path: Path) -> None:

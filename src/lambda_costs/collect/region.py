@@ -19,7 +19,7 @@ from lambda_costs.collect.report_lines import Key, Tally, read_lines, reconcile
 from lambda_costs.collect.scan import BYTES_PER_GB, affordable, scanned_bytes
 from lambda_costs.collect.triggers import list_mappings, policy_principals
 from lambda_costs.collect.usage import FunctionUsage, Window
-from lambda_costs.model.thresholds import IDLE_DAYS, LOOK_BACK_DAYS
+from lambda_costs.thresholds import IDLE_DAYS, LOOK_BACK_DAYS
 
 THREADS = 8
 

@@ -6,7 +6,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.model import runtimes
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.finding import Finding, Interval, Measure, Scaling, money, rate
-from lambda_costs.model.thresholds import ARM64_FASTER, ARM64_SAME, ARM64_SLOWER
+from lambda_costs.thresholds import ARM64_FASTER, ARM64_SAME, ARM64_SLOWER
 
 KIND = "arm64"
 

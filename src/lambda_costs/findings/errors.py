@@ -8,7 +8,7 @@ from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.findings.time_outs import daily_shares
 from lambda_costs.model.context import Case
 from lambda_costs.model.finding import Finding, Measure, money
-from lambda_costs.model.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES
+from lambda_costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES
 from vigil.sdk import quote
 
 KIND = "errors"

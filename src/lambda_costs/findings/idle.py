@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.context import Case
 from lambda_costs.model.finding import Finding, Measure
-from lambda_costs.model.thresholds import IDLE_DAYS, LOOK_BACK_DAYS
+from lambda_costs.thresholds import IDLE_DAYS, LOOK_BACK_DAYS
 
 KIND = "idle"
 

@@ -13,7 +13,7 @@ from lambda_costs.model import runtimes
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.duration import SURE
 from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, Scaling, money
-from lambda_costs.model.thresholds import INIT_SHARE, RESTORED
+from lambda_costs.thresholds import INIT_SHARE, RESTORED
 
 KIND = "init-cost"
 

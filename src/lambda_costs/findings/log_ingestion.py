@@ -6,7 +6,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scan import BYTES_PER_GB
 from lambda_costs.model.context import Case, as_code
 from lambda_costs.model.finding import Finding, Measure, money, rate
-from lambda_costs.model.thresholds import MIN_EXPOSURE
+from lambda_costs.thresholds import MIN_EXPOSURE
 
 KIND = "log-ingestion-high"
 

@@ -9,7 +9,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scan import BYTES_PER_GB
 from lambda_costs.model.context import Case, as_code
 from lambda_costs.model.finding import Finding, Interval, Measure, money, rate
-from lambda_costs.model.thresholds import COMPRESSED, RETENTION_DAYS
+from lambda_costs.thresholds import COMPRESSED, RETENTION_DAYS
 from vigil.sdk import quote
 
 KIND = "log-retention-unset"

@@ -10,7 +10,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.duration import Estimate, Model
 from lambda_costs.model.finding import Finding, Interval, Measure, Scaling, money, rate
-from lambda_costs.model.thresholds import AS_GOOD, HEADROOM, MAX_USED_SHARE, MIN_SHARE
+from lambda_costs.thresholds import AS_GOOD, HEADROOM, MAX_USED_SHARE, MIN_SHARE
 
 KIND = "memory-too-high"
 

@@ -11,7 +11,7 @@ from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.findings.memory_high import MAX_MB, STEP_MB, memory_evidence
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure, Scaling, money
-from lambda_costs.model.thresholds import HEADROOM, HIGH_USED_SHARE
+from lambda_costs.thresholds import HEADROOM, HIGH_USED_SHARE
 
 KIND = "memory-too-low"
 

@@ -11,7 +11,7 @@ from lambda_costs.collect.metrics import DAY_SECONDS, Daily
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.model.context import Case, as_code, compute_evidence
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, Measure, money, rate
-from lambda_costs.model.thresholds import MIN_DAYS, ON_PC_ERROR
+from lambda_costs.thresholds import MIN_DAYS, ON_PC_ERROR
 from vigil.sdk import quote
 
 KIND = "provisioned-concurrency-unused"

@@ -6,7 +6,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.model import runtimes
 from lambda_costs.model.context import Case
 from lambda_costs.model.finding import Finding, Measure
-from lambda_costs.model.thresholds import RUNTIME_DAYS
+from lambda_costs.thresholds import RUNTIME_DAYS
 
 KIND = "runtime-deprecated"
 

@@ -9,7 +9,7 @@ from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.compute import sampling_error
 from lambda_costs.model.context import Case, compute_evidence
 from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure, Scaling, money, rate
-from lambda_costs.model.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES, MIN_INVOCATIONS
+from lambda_costs.thresholds import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES, MIN_INVOCATIONS
 from vigil.sdk import quote
 
 KIND = "time-outs"

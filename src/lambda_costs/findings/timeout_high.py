@@ -6,7 +6,7 @@ from math import ceil
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.context import Case, as_code
 from lambda_costs.model.finding import Finding, Measure, money
-from lambda_costs.model.thresholds import MIN_TIMEOUT_SECONDS, TIMEOUT_SHARE
+from lambda_costs.thresholds import MIN_TIMEOUT_SECONDS, TIMEOUT_SHARE
 
 KIND = "timeout-high"
 

@@ -10,7 +10,7 @@ from lambda_costs.collect.report_lines import Reports
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.duration import FULL_VCPU_MB, MIN_ERROR, SURE, Model, Point, Unmeasured, fitted, from_cpu_time
 from lambda_costs.model.finding import PERIOD_DAYS
-from lambda_costs.model.thresholds import MIN_DAYS, MIN_INVOCATIONS, SAMPLE_FACTOR
+from lambda_costs.thresholds import MIN_DAYS, MIN_INVOCATIONS, SAMPLE_FACTOR
 
 MB_PER_GB = 1024
 """As Lambda bills it."""

@@ -13,8 +13,8 @@ from lambda_costs.collect.prices import PRICES
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.finding import Finding, Interval
-from lambda_costs.model.thresholds import ARM64_FASTER
 from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT, Document, FindingThen, FunctionThen, read_document
+from lambda_costs.thresholds import ARM64_FASTER
 
 MAX_TRIED = 10
 """Documents that are tried until one can be compared with."""

@@ -1,6 +1,6 @@
 """Who may call what: every action that any role holds, on what it is granted on and beyond, and what would do harm.
 
-``python -m tests.lambda_costs.security.principals`` writes it into docs/permissions.md; a test measures that it is true.
+``python -m tests.lambda_costs.security.principals`` writes it into docs/permissions.md; a test measures it.
 """
 
 import json

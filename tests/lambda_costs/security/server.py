@@ -1,6 +1,6 @@
 """The embedded AWS, which writes down what a model is told and says, and which files it writes to.
 
-Started with ``python -m tests.lambda_costs.security.server``; both records lie in the stack's folder, where the server runs.
+Started with ``python -m tests.lambda_costs.security.server``; both records lie in the folder of the stack.
 """
 
 import os

@@ -86,23 +86,23 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("AgentModelInvoke", "bedrock:InvokeModel"): Failed("AccessDeniedException", HELLO),
     # The embedded AWS knows no inference profiles.
     ("AgentModelBehindProfile", "bedrock:InvokeModel"): None,
-    ("AgentReadFunctions", "lambda:ListFunctions"): Failed("AgentFailed", COSTS, "ListFunctions: access denied"),
-    ("AgentReadFunctions", "lambda:ListProvisionedConcurrencyConfigs"): Gap("ListProvisionedConcurrencyConfigs"),
-    ("AgentReadFunctions", "lambda:GetFunctionRecursionConfig"): Gap("GetFunctionRecursionConfig"),
+    ("AgentReadsLambda", "lambda:ListFunctions"): Failed("AgentFailed", COSTS, "ListFunctions: access denied"),
+    ("AgentReadsLambda", "lambda:ListProvisionedConcurrencyConfigs"): Gap("ListProvisionedConcurrencyConfigs"),
+    ("AgentReadsLambda", "lambda:GetFunctionRecursionConfig"): Gap("GetFunctionRecursionConfig"),
     # Of functions without invocations.
-    ("AgentReadFunctions", "lambda:ListEventSourceMappings"): Gap("ListEventSourceMappings", EVERYTHING),
-    ("AgentReadFunctions", "lambda:GetPolicy"): Gap("GetPolicy", EVERYTHING),
-    ("AgentReadMetrics", "cloudwatch:GetMetricData"): Gap("GetMetricData"),
-    ("AgentReadLogs", "logs:DescribeLogGroups"): Gap("DescribeLogGroups"),
-    ("AgentReadLogs", "logs:FilterLogEvents"): Gap("FilterLogEvents"),
-    ("AgentReadLogs", "logs:StartQuery"): Gap("StartQuery"),
-    ("AgentReadLogs", "logs:GetQueryResults"): Gap("GetQueryResults"),
+    ("AgentReadsLambda", "lambda:ListEventSourceMappings"): Gap("ListEventSourceMappings", EVERYTHING),
+    ("AgentReadsLambda", "lambda:GetPolicy"): Gap("GetPolicy", EVERYTHING),
+    ("AgentReadsCloudwatch", "cloudwatch:GetMetricData"): Gap("GetMetricData"),
+    ("AgentReadsLogs", "logs:DescribeLogGroups"): Gap("DescribeLogGroups"),
+    ("AgentReadsLogs", "logs:FilterLogEvents"): Gap("FilterLogEvents"),
+    ("AgentReadsLogs", "logs:StartQuery"): Gap("StartQuery"),
+    ("AgentReadsLogs", "logs:GetQueryResults"): Gap("GetQueryResults"),
     # Of a query that takes a quarter of an hour.
-    ("AgentReadLogs", "logs:StopQuery"): Simulated(),
-    ("AgentReadPrices", "pricing:GetProducts"): None,
-    ("AgentReadRecommendations", "compute-optimizer:GetEnrollmentStatus"): Gap("GetEnrollmentStatus"),
+    ("AgentReadsLogs", "logs:StopQuery"): Simulated(),
+    ("AgentReadsPricing", "pricing:GetProducts"): None,
+    ("AgentReadsComputeOptimizer", "compute-optimizer:GetEnrollmentStatus"): Gap("GetEnrollmentStatus"),
     # Of an account that is enrolled.
-    ("AgentReadRecommendations", "compute-optimizer:GetLambdaFunctionRecommendations"): Simulated(),
+    ("AgentReadsComputeOptimizer", "compute-optimizer:GetLambdaFunctionRecommendations"): Simulated(),
     ("AgentOwnLogGroup", "logs:CreateLogGroup"): Simulated(),
     ("AgentOwnLogGroup", "logs:DescribeLogStreams"): Simulated(),
     ("AgentOwnLogs", "logs:CreateLogStream"): Simulated(),
@@ -238,7 +238,7 @@ def test_without_the_grant_the_report_says_what_it_could_not_read(
 def test_without_agent_read_prices_the_report_says_that_its_prices_are_those_of_a_table(
     stack: LocalStack, workflow: Workflow, statements: dict[str, Statement]
 ) -> None:
-    with without(stack, statements["AgentReadPrices"], "pricing:GetProducts"):
+    with without(stack, statements["AgentReadsPricing"], "pricing:GetProducts"):
         _, session = workflow.run(detail=COSTS)
     assert session is not None
     report = Deployment(stack.session()).artifacts(session.session_id).read("report.md")

@@ -20,9 +20,8 @@ from strands import Agent, ModelRetryStrategy
 from strands.types.exceptions import ModelThrottledException
 from strands.types.streaming import StreamEvent
 
-from lambda_costs.agent import cost_agent
 from tests.agents import Scripted
-from vigil.agent.models import ATTEMPTS, BACKOFF_SECONDS, MAX_TOKENS, call_limits, make_model
+from vigil.agent.models import ATTEMPTS, BACKOFF_SECONDS, MAX_TOKENS, call_limits, make_model, retry_strategy
 from vigil.errors import MissingSetting
 from vigil.names import Env
 from vigil.session import Failure, Session
@@ -225,9 +224,9 @@ def test_a_throttled_agent_waits_without_seeming_to_hang(
         await sleep(0)
 
     monkeypatch.setenv(Env.PROGRESS_SECONDS, progress_seconds)
-    monkeypatch.setattr("lambda_costs.agent.make_model", lambda *_: Throttled("throttled", []))
     monkeypatch.setattr("strands.event_loop._retry.asyncio.sleep", wait)
-    record = end_of(cost_agent, keep_alive=told.append)
+    agent = Agent(model=Throttled("throttled", []), retry_strategy=retry_strategy(), callback_handler=None)
+    record = end_of(lambda _: agent, keep_alive=told.append)
     assert record.error == Failure("ModelThrottledException", "not now")
     assert waits == expected
     assert told == ["calling the model", "the model has answered"] * 6

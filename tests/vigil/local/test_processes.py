@@ -21,7 +21,10 @@ from vigil.local.processes import ForkServer
 from vigil.local.stack import LocalStack
 from vigil.names import Env
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to an ancestor")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives orphans to an ancestor"),
+    pytest.mark.takes(60),
+]
 
 SLEEP = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 DEAF = f"import signal; [signal.signal(s, signal.SIG_IGN) for s in set(range(1, 32)) - {{9, 17, 19}}]; {SLEEP}"

@@ -1,0 +1,1 @@
+"""What the language model sees, and what it may write."""
