@@ -16,8 +16,8 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, wildcard
 from infra.lambda_package import SOURCES, let_all_read
+from infra.nag import iam5_id, suppress
 from infra.parameters import Timing
 from infra.trust import trusted
 from vigil.artifacts import PREFIX
@@ -110,7 +110,7 @@ class AgentRuntime(Construct):
             create.logical_id, runtime.agent_runtime_arn, given.value_as_string
         ).to_string()
 
-    def may_wake(self, workflow: sfn.StateMachine) -> None:
+    def grant_wake(self, workflow: sfn.StateMachine) -> None:
         """Let the agent tell the workflow that its session has ended."""
         # A policy of its own: the role's would need the workflow, which needs the runtime, which needs the role.
         statement = iam.PolicyStatement(
@@ -150,11 +150,11 @@ def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id
     ):
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
     bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
-    acknowledge(
+    suppress(
         role,
         {
-            wildcard("*"): "Most of these APIs take no resource, and the analysis covers the whole account.",
-            wildcard(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
+            iam5_id("*"): "Most of these APIs take no resource, and the analysis covers the whole account.",
+            iam5_id(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
         },
     )
     _let_it_invoke(role, model_id)
@@ -190,11 +190,11 @@ def _let_it_invoke(role: iam.Role, model_id: str) -> None:
         )
     )
     only = "Only what the one inference profile leads to: a condition names it."
-    acknowledge(
+    suppress(
         role,
         {
-            wildcard("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): only,
-            wildcard("arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"): only,
+            iam5_id("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): only,
+            iam5_id("arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"): only,
         },
     )
 
@@ -210,11 +210,11 @@ def _let_it_log(role: iam.Role, runtime_name: str) -> None:
     ):
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=[resource]))
     as_nag_writes = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:{named}"
-    acknowledge(
+    suppress(
         role,
         {
-            wildcard(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name.",
-            wildcard(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams.",
+            iam5_id(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name.",
+            iam5_id(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams.",
         },
     )
 

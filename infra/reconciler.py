@@ -9,8 +9,8 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
 from infra.invoker import function_role, lambda_function
+from infra.nag import endpoint_suppressions, iam5_id, runtime_and_endpoints, suppress
 from vigil.names import INDEX_BY_STATUS, Env
 from vigil.reconciler import TIMEOUT_SECONDS
 
@@ -44,7 +44,7 @@ class Reconciler(Construct):
             visibility_timeout=Duration.seconds(TIMEOUT_SECONDS),
             retention_period=Duration.hours(1),
         )
-        acknowledge(self.queue, {"AwsSolutions-SQS3": "What it forgets, the schedule finds: its source is the table."})
+        suppress(self.queue, {"AwsSolutions-SQS3": "What it forgets, the schedule finds: its source is the table."})
         executions = workflow.stack.format_arn(
             service="states",
             resource="execution",
@@ -72,11 +72,11 @@ class Reconciler(Construct):
         )
         machine = workflow.stack.resolve(workflow.state_machine_name)["Fn::GetAtt"][0]
         named = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
-        acknowledge(
+        suppress(
             role,
             {
-                wildcard(named): "The executions of the one state machine; their names are Step Functions'.",
-                **endpoints_acknowledged(scope, agent_runtime_arn),
+                iam5_id(named): "The executions of the one state machine; their names are Step Functions'.",
+                **endpoint_suppressions(scope, agent_runtime_arn),
             },
         )
         self.function: lambda_.Function = lambda_function(

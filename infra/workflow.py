@@ -14,7 +14,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints, wildcard
+from infra.nag import endpoint_suppressions, iam5_id, runtime_and_endpoints, suppress
 from infra.parameters import Timing
 from infra.trust import trusted
 from vigil.line import (
@@ -646,11 +646,11 @@ def agent_workflow(
         ("WorkflowAgentStop", "bedrock-agentcore:StopRuntimeSession", runtime_and_endpoints(agent_runtime_arn)),
     ):
         role.add_to_policy(iam.PolicyStatement(sid=sid, actions=[action], resources=resources))
-    acknowledge(
+    suppress(
         role,
         {
-            wildcard("*"): "Log delivery and X-Ray, which CDK grants, know no resources.",
-            **endpoints_acknowledged(scope, agent_runtime_arn),
+            iam5_id("*"): "Log delivery and X-Ray, which CDK grants, know no resources.",
+            **endpoint_suppressions(scope, agent_runtime_arn),
         },
     )
 
