@@ -85,7 +85,7 @@ AgentEnv = Annotated[
 ]
 MAX_CAUSE = 200
 """Characters of a cause in a list; `vigil show` prints all of it."""
-WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
+WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 """States that a workflow passes again and again while its session runs."""
 
 SAVED = (*RENDERED, AGENT_LOG)

@@ -121,9 +121,9 @@ def test_a_session_is_recorded_as_initiated_before_the_agent_is_invoked_and_then
     }
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
     states = workflow.states(arn)
-    assert states[:4] == ["InitializeSession", "InvokeAgent", "StandInLine", "EvaluateTurn"]
-    assert {"WaitForChange", "CheckStatus", "EvaluateStatus"} <= set(states[4:])
-    assert states[-4:] == ["EvaluateStatus", "StopAgent", "HowItEnded", "SessionCompleted"]
+    assert states[:4] == ["InitializeSession", "InvokeAgent", "CheckLine", "RouteByTurn"]
+    assert {"WaitForChange", "CheckStatus", "RouteByStatus"} <= set(states[4:])
+    assert states[-4:] == ["RouteByStatus", "StopAgent", "CheckOutcome", "SessionCompleted"]
 
 
 def test_the_agent_wakes_the_workflow_when_it_ends_the_session(workflow: Workflow, deployment: Deployment) -> None:
@@ -177,10 +177,10 @@ def test_a_session_whose_record_is_missing_is_looked_for_again(workflow: Workflo
     token = until(lambda: record(workflow, session_id).get("task_token"))
     workflow.table.delete_item(Key=workflow.key(session_id))
     waker(lambda: workflow.sfn)(token)
-    until(lambda: "WaitBriefly" in workflow.states(arn))
+    until(lambda: "WaitBeforeRetry" in workflow.states(arn))
     workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.COMPLETED})
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
-    assert workflow.states(arn)[-6:-3] == ["WaitBriefly", "CheckStatus", "EvaluateStatus"]
+    assert workflow.states(arn)[-6:-3] == ["WaitBeforeRetry", "CheckStatus", "RouteByStatus"]
 
 
 @pytest.mark.parametrize("status", ["DONE", "none", None])
@@ -397,7 +397,7 @@ def test_a_deadline_from_the_event_is_the_sessions_and_hidden_from_the_agent(
     assert session.deadline_at is not None
     start, deadline = map(datetime.fromisoformat, (session.start_time, session.deadline_at))
     # A stack that is busy with other tests may have refused it at first, and the time in line is not the session's.
-    waited = "StandInLine" in workflow.states(execution["executionArn"])
+    waited = "CheckLine" in workflow.states(execution["executionArn"])
     assert session.ended_at is not None
     late = deadline - start - timedelta(hours=1)
     assert late == timedelta(0) or (waited and timedelta(0) < late < datetime.fromisoformat(session.ended_at) - start)
@@ -447,9 +447,9 @@ class Middle:
             "detail",
             "deadline",
             "status",
-            "foreign",
+            "otherExecution",
             "report_uri",
-            "seen",
+            "lastHeartbeat",
             "error",
         )
         into = {
@@ -499,12 +499,12 @@ class Middle:
             "detail": HELLO,
             "deadline": 1000 * (time.time() + 3600),
             "status": Status.BUSY,
-            "foreign": False,
+            "otherExecution": False,
             "report_uri": "",
-            "seen": {
-                "sign": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
-                **dict.fromkeys(("at", "looked"), hours_ago),
-                "still": 0,
+            "lastHeartbeat": {
+                "value": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
+                **dict.fromkeys(("since", "checkedAt"), hours_ago),
+                "unchangedMs": 0,
             },
             "error": {"code": "", "message": ""},
             "line": FIRST,
@@ -536,7 +536,7 @@ def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
     iam.delete_role_policy(RoleName=role, PolicyName="middle")
 
 
-NEVER_SEEN = {"sign": "", "at": 0, "looked": 0, "still": 0}
+NO_HEARTBEAT = {"value": "", "since": 0, "checkedAt": 0, "unchangedMs": 0}
 GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by its deadline"}
 
 
@@ -551,14 +551,21 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
 
     # Before the agent was invoked, and after: its answer may not have been seen.
     runs = {
-        name: (session_id, middle.start(session_id, name.partition(",")[0], seen=NEVER_SEEN))
+        name: (session_id, middle.start(session_id, name.partition(",")[0], lastHeartbeat=NO_HEARTBEAT))
         for name, session_id in {
             "InitializeSession": session(),
             "InitializeSession, not written": session(None),
             "InvokeAgent": session(),
         }.items()
     }
-    watching = ("InvokeAgent, invoked", "CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly", "MarkFailed")
+    watching = (
+        "InvokeAgent, invoked",
+        "CheckStatus",
+        "RouteByStatus",
+        "WaitForChange",
+        "WaitBeforeRetry",
+        "MarkFailed",
+    )
     for name in watching:
         session_id = session()
         given = json.dumps({"session_id": session_id, "detail": WAITS}).encode()
@@ -574,9 +581,9 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
         runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
     # Last: who comes first goes behind them.
     refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
-    for name in ("StandInLine", "EvaluateTurn", "MoveLine"):
+    for name in ("CheckLine", "RouteByTurn", "RescheduleLine"):
         runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
-    ended = ("StopAgent", "HowItEnded")
+    ended = ("StopAgent", "CheckOutcome")
     for name in ended:
         session_id = session(Status.COMPLETED)
         runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
@@ -591,7 +598,7 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
     assert failed(workflow, gave_up[1], gave_up[0]) == Failure(**GAVE_UP)
     until(lambda: not is_alive(process_of(deployment, gave_up[0])))
     # What has no input that it can take does not go on.
-    others = {"EvaluateInput", "MarkFailed", "SessionFailed"}
+    others = {"RouteByInputError", "MarkFailed", "SessionFailed"}
     assert {name.partition(",")[0] for name in runs} | others == set(middle.states)
 
 
@@ -611,7 +618,7 @@ def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_an
         assert workflow.journal.close(session_id, middle.arn(session_id), closed)
 
     # The others are entered once the session has ended.
-    unaware = [state for state in middle.states if state not in ("StopAgent", "HowItEnded", "SessionFailed")]
+    unaware = [state for state in middle.states if state not in ("StopAgent", "CheckOutcome", "SessionFailed")]
     failures = {state: begin(state, close) for state in unaware}
     successes = {
         state: begin(state, lambda session_id: workflow.journal.complete(session_id, "s3://bucket/report.md"))
@@ -627,7 +634,7 @@ def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_an
 
 
 def test_an_execution_that_failed_fails_again_when_it_is_redriven(middle: Middle, workflow: Workflow) -> None:
-    for state in ("StopAgent", "HowItEnded", "SessionFailed"):
+    for state in ("StopAgent", "CheckOutcome", "SessionFailed"):
         session_id = str(uuid.uuid4())
         execution = workflow.ended(middle.start(session_id, state, error=GAVE_UP))
         assert (execution["error"], execution["cause"]) == (
@@ -657,7 +664,7 @@ def test_what_is_denied_or_invalid_is_not_tried_again(
             "table": "DynamoDB.AmazonDynamoDBException",
         }[wrong]
     )
-    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "HowItEnded", "SessionFailed"]
+    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
     assert set(tried.values()) == {1}, tried
 
@@ -676,7 +683,7 @@ def test_a_busy_session_is_looked_at_again_until_it_is_completed(
     session = workflow.session(session_id)
     assert session is not None
     assert session.status == Status.BUSY
-    assert workflow.states(arn)[2:6] == ["CheckStatus", "EvaluateStatus", "WaitForChange", "CheckStatus"]
+    assert workflow.states(arn)[2:6] == ["CheckStatus", "RouteByStatus", "WaitForChange", "CheckStatus"]
     let_go(workflow.table, session_id)
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
