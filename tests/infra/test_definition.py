@@ -48,7 +48,7 @@ def test_the_workflow_stands_in_its_own_module_and_the_stack_imports_it() -> Non
     assert [name for name, source in sources.items() if "sfn.StateMachine(" in source] == ["workflow.py"]
 
 
-def test_it_has_these_states(definition: Definition) -> None:
+def test_state_machine_has_exactly_these_states(definition: Definition) -> None:
     assert definition["QueryLanguage"] == "JSONata"
     assert definition["StartAt"] == "InitializeSession"
     assert {name: state["Type"] for name, state in definition["States"].items()} == {
@@ -142,7 +142,7 @@ def longest(state: Any) -> float:
     return float((1 + tries) * state["TimeoutSeconds"] + pauses)
 
 
-def test_every_task_times_out_later_than_what_it_calls_and_long_before_the_deadline(
+def test_every_task_times_out_after_its_callee_and_before_the_deadline(
     definition: Definition, template: Template
 ) -> None:
     tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
@@ -163,7 +163,7 @@ def test_every_task_times_out_later_than_what_it_calls_and_long_before_the_deadl
 @pytest.mark.parametrize(
     ("heartbeat", "left", "seconds"), [("", 9999, 60), ("a beat", 9999, 300), ("a beat", 100, 100), ("a beat", -0.1, 1)]
 )
-def test_a_wait_ends_at_the_next_look_and_never_beyond_the_deadline(
+def test_wait_ends_at_the_next_check_and_never_beyond_the_deadline(
     definition: Definition, heartbeat: str, left: float, seconds: int
 ) -> None:
     timeout = resolved(definition)["States"]["WaitForChange"]["TimeoutSeconds"]
