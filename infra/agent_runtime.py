@@ -1,4 +1,4 @@
-"""The agent on AgentCore: its role, its code package, and the runtime, unless the stack is given one."""
+"""The agent on AgentCore: its code package, and the runtime, unless the stack is given one."""
 
 import hashlib
 import shutil
@@ -16,12 +16,9 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, wildcard
 from infra.lambda_package import SOURCES, let_all_read
 from infra.parameters import Timing
-from infra.trust import trusted
-from lambda_costs import READ_ACTIONS
-from vigil.artifacts import PREFIX
+from infra.roles import agent_role, grant_own_logs
 from vigil.names import Env, Parameter
 
 PROJECT = SOURCES.parent
@@ -54,63 +51,39 @@ class AgentRuntime(Construct):
         timing: Timing,
     ) -> None:
         super().__init__(scope, name)
-        given = cdk.CfnParameter(
+        existing = cdk.CfnParameter(
             self,
             "Given",
             default="",
             allowed_pattern=r"(arn:[a-z-]+:bedrock-agentcore:[a-z0-9-]+:[0-9]{12}:runtime/[A-Za-z0-9_-]+)?",
             description="An AgentCore runtime to use; empty: the stack creates one",
         )
-        given.override_logical_id(Parameter.AGENT_RUNTIME_ARN)
-        create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(given.value_as_string, ""))
+        existing.override_logical_id(Parameter.AGENT_RUNTIME_ARN)
+        create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(existing.value_as_string, ""))
         # The role stands without the runtime: the agent process of a local stack uses this very one.
-        self.role = _role(self, table, bucket, model_id)
-        runtime = agentcore.Runtime(
-            self,
-            "Runtime",
-            agent_runtime_artifact=agentcore.AgentRuntimeArtifact.from_code_asset(
-                path=str(SOURCES),
-                runtime=agentcore.AgentCoreRuntime.PYTHON_3_13,
-                entrypoint=[ENTRY_POINT],
-                asset_hash=_source_hash(),
-                asset_hash_type=cdk.AssetHashType.CUSTOM,
-                bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_Bundler()),
-            ),
-            execution_role=self.role.without_policy_updates(),
+        self.role = agent_role(self, table, bucket, model_id)
+        environment = {
+            Env.MODEL: model_id,
+            Env.BUDGET_DOLLARS: budget_dollars,
+            Env.MAX_SCAN_DOLLARS: max_scan_dollars,
+            Env.AGENT: agent,
+            Env.HEARTBEAT_SECONDS: timing.heartbeat,
+            Env.PROGRESS_SECONDS: timing.progress,
             # AgentCore promises no region in the environment, and boto3 needs one.
-            environment_variables={
-                Env.MODEL: model_id,
-                Env.BUDGET_DOLLARS: budget_dollars,
-                Env.MAX_SCAN_DOLLARS: max_scan_dollars,
-                Env.AGENT: agent,
-                Env.HEARTBEAT_SECONDS: timing.heartbeat,
-                Env.PROGRESS_SECONDS: timing.progress,
-                "AWS_DEFAULT_REGION": cdk.Stack.of(self).region,
-            },
-            # Else it is what the region has by default that day. V2 restores every session from one snapshot.
-            platform_version=agentcore.PlatformVersion.V1,
-            lifecycle_configuration=agentcore.LifecycleConfiguration(
-                idle_runtime_session_timeout=cdk.Duration.minutes(15), max_lifetime=cdk.Duration.hours(8)
-            ),
-        )
-        # AgentCore would create it at the first session, to keep for ever.
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            log_group_name=f"/aws/bedrock-agentcore/runtimes/{runtime.agent_runtime_id}-DEFAULT",
-            retention=logs.RetentionDays.TWO_WEEKS,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        for child in (*runtime.node.find_all(), *group.node.find_all()):
+            "AWS_DEFAULT_REGION": cdk.Stack.of(self).region,
+        }
+        runtime = _runtime(self, self.role, environment)
+        log_group = _log_group(self, runtime)
+        for child in (*runtime.node.find_all(), *log_group.node.find_all()):
             if isinstance(child, cdk.CfnResource):
                 child.cfn_options.condition = create
             if isinstance(child, agentcore.CfnRuntime):
-                _let_it_log(self.role, child.agent_runtime_name)
+                grant_own_logs(self.role, child.agent_runtime_name)
         self.arn: str = cdk.Fn.condition_if(
-            create.logical_id, runtime.agent_runtime_arn, given.value_as_string
+            create.logical_id, runtime.agent_runtime_arn, existing.value_as_string
         ).to_string()
 
-    def may_wake(self, workflow: sfn.StateMachine) -> None:
+    def grant_wake(self, workflow: sfn.StateMachine) -> None:
         """Let the agent tell the workflow that its session has ended."""
         # A policy of its own: the role's would need the workflow, which needs the runtime, which needs the role.
         statement = iam.PolicyStatement(
@@ -119,103 +92,36 @@ class AgentRuntime(Construct):
         iam.Policy(self, "Wake", roles=[self.role], statements=[statement])
 
 
-def _role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id: str) -> iam.Role:
-    stack = cdk.Stack.of(scope)
-    # Not the runtime's own ARN, which AgentCore makes after it has assumed the role ("IAM Permissions for AgentCore
-    # Runtime", trust policy).
-    role = iam.Role(
+def _runtime(scope: Construct, role: iam.Role, environment: dict[str, str]) -> agentcore.Runtime:
+    return agentcore.Runtime(
         scope,
-        "Role",
-        assumed_by=trusted(stack, "bedrock-agentcore", stack.format_arn(service="bedrock-agentcore", resource="*")),
-    )
-    artifacts = [bucket.arn_for_objects(f"{PREFIX}*")]
-
-    def reads(service: str) -> list[str]:
-        return [action for action in READ_ACTIONS if action.startswith(f"{service}:")]
-
-    for sid, actions, resources in (
-        ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
-        ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
-        ("AgentJournalItem", ["dynamodb:PutItem"], [table.table_arn]),
-        ("AgentJournalCheck", ["dynamodb:ConditionCheckItem"], [table.table_arn]),
-        ("AgentHistoryRead", ["dynamodb:Query"], [table.table_arn]),
-        ("AgentArtifactWrite", ["s3:PutObject"], artifacts),
-        ("AgentArtifactRead", ["s3:GetObject"], artifacts),
-        # The analysis covers the account: most of these APIs take no resource, functions and log groups have any name.
-        ("AgentReadFunctions", reads("lambda"), ["*"]),
-        ("AgentReadMetrics", reads("cloudwatch"), ["*"]),
-        ("AgentReadLogs", reads("logs"), ["*"]),
-        ("AgentReadPrices", reads("pricing"), ["*"]),
-        ("AgentReadRecommendations", reads("compute-optimizer"), ["*"]),
-    ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
-    bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
-    acknowledge(
-        role,
-        {
-            wildcard("*"): "Most of these APIs take no resource, and the analysis covers the whole account.",
-            wildcard(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
-        },
-    )
-    _let_it_invoke(role, model_id)
-    return role
-
-
-def _let_it_invoke(role: iam.Role, model_id: str) -> None:
-    """Let ``role`` invoke the one model that the parameter names: a foundation model or an inference profile."""
-    stack = cdk.Stack.of(role)
-    # Of an ARN the part after the slash, of an id all of it.
-    name = cdk.Fn.select(1, cdk.Fn.split("/", f"{model_id}/{model_id}"))
-    here = f"arn:{stack.partition}:bedrock:{stack.region}"
-    profiles = [
-        f"{here}:{stack.account}:{kind}/{name}" for kind in ("inference-profile", "application-inference-profile")
-    ]
-    # A profile leads to foundation models in regions of its own, or in none; an application's to another profile first.
-    behind = [
-        f"arn:{stack.partition}:bedrock:*::foundation-model/*",
-        f"arn:{stack.partition}:bedrock:*:{stack.account}:inference-profile/*",
-    ]
-    invoke = ["bedrock:InvokeModel"]
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="AgentModelInvoke", actions=invoke, resources=[f"{here}::foundation-model/{name}", *profiles]
-        )
-    )
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="AgentModelBehindProfile",
-            actions=invoke,
-            resources=behind,
-            conditions={"ArnEquals": {"bedrock:InferenceProfileArn": profiles}},
-        )
-    )
-    only = "Only what the one inference profile leads to: a condition names it."
-    acknowledge(
-        role,
-        {
-            wildcard("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): only,
-            wildcard("arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"): only,
-        },
+        "Runtime",
+        agent_runtime_artifact=agentcore.AgentRuntimeArtifact.from_code_asset(
+            path=str(SOURCES),
+            runtime=agentcore.AgentCoreRuntime.PYTHON_3_13,
+            entrypoint=[ENTRY_POINT],
+            asset_hash=_source_hash(),
+            asset_hash_type=cdk.AssetHashType.CUSTOM,
+            bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_Bundler()),
+        ),
+        execution_role=role.without_policy_updates(),
+        environment_variables=environment,
+        # Without it, the region's default of the day. V2 restores every session from one snapshot.
+        platform_version=agentcore.PlatformVersion.V1,
+        lifecycle_configuration=agentcore.LifecycleConfiguration(
+            idle_runtime_session_timeout=cdk.Duration.minutes(15), max_lifetime=cdk.Duration.hours(8)
+        ),
     )
 
 
-def _let_it_log(role: iam.Role, runtime_name: str) -> None:
-    """Let AgentCore write the logs of the runtime ``runtime_name`` with ``role``."""
-    stack = cdk.Stack.of(role)
-    named = f"log-group:/aws/bedrock-agentcore/runtimes/{stack.resolve(runtime_name)}-*"
-    group = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:{named}"
-    for sid, actions, resource in (
-        ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], group),
-        ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*"),
-    ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=[resource]))
-    as_nag_writes = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:{named}"
-    acknowledge(
-        role,
-        {
-            wildcard(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name.",
-            wildcard(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams.",
-        },
+def _log_group(scope: Construct, runtime: agentcore.Runtime) -> logs.LogGroup:
+    # AgentCore would create the group at the first session, to keep for ever.
+    return logs.LogGroup(
+        scope,
+        "Logs",
+        log_group_name=f"/aws/bedrock-agentcore/runtimes/{runtime.agent_runtime_id}-DEFAULT",
+        retention=logs.RetentionDays.TWO_WEEKS,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
     )
 
 
@@ -248,11 +154,11 @@ class _Bundler:
 
     def try_bundle(self, output_dir: str, options: cdk.BundlingOptions | None = None, **_: object) -> bool:
         """Write the package to ``output_dir``; never leaves it to Docker."""
-        what = ("--quiet", "--target", output_dir, "-r", str(LOCK), "--require-hashes", "--only-binary", ":all:")
-        uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", *what, *PLATFORM]
+        arguments = ("--quiet", "--target", output_dir, "-r", str(LOCK), "--require-hashes", "--only-binary", ":all:")
+        uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", *arguments, *PLATFORM]
         if subprocess.run(uv).returncode != 0:
             # uv is ten times faster; pip knows the registries that only pip is configured for.
-            pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", *what, *PIP_PLATFORM]
+            pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", *arguments, *PIP_PLATFORM]
             subprocess.run(pip, check=True)
         for path in _sources():
             target = Path(output_dir) / path.relative_to(SOURCES)

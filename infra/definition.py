@@ -15,16 +15,16 @@ def resolved(template: dict[str, Any]) -> str:
     def text(value: Any) -> str:
         if isinstance(value, str):
             return value
-        [(function, given)] = value.items()
+        [(function, argument)] = value.items()
         match function:
             case "Fn::Join":
-                return str(given[0]).join(map(text, given[1]))
+                return str(argument[0]).join(map(text, argument[1]))
             case "Fn::If":
-                return text(given[1])
+                return text(argument[1])
             case "Fn::GetAtt":
-                return f"arn:aws:lambda:us-east-1:123456789012:function:{given[0]}"
+                return f"arn:aws:lambda:us-east-1:123456789012:function:{argument[0]}"
             case "Ref":
-                return str(template["Parameters"].get(given, {}).get("Default", given))
+                return str(template["Parameters"].get(argument, {}).get("Default", argument))
         raise ValueError(f"{function} in a definition is not known here")
 
     [machine] = (r for r in template["Resources"].values() if r["Type"] == "AWS::StepFunctions::StateMachine")

@@ -11,8 +11,8 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.acknowledge import acknowledge, endpoints_acknowledged, runtime_and_endpoints
 from infra.lambda_package import write
+from infra.nag import endpoint_suppressions, runtime_and_endpoints, suppress
 from infra.parameters import Timing
 from vigil.line import LINE
 from vigil.names import Env
@@ -44,7 +44,7 @@ def agent_invoker(
             },
         )
     )
-    acknowledge(role, endpoints_acknowledged(scope, agent_runtime_arn))
+    suppress(role, endpoint_suppressions(scope, agent_runtime_arn))
     return lambda_function(
         scope,
         "AgentInvoker",

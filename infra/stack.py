@@ -5,9 +5,9 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from infra.acknowledge import acknowledge
 from infra.agent_runtime import AgentRuntime
 from infra.invoker import agent_invoker
+from infra.nag import suppress
 from infra.parameters import Timing, agent_factory, budget_dollars, max_scan_dollars, model_id
 from infra.reconciler import Reconciler
 from infra.trigger import Trigger
@@ -60,7 +60,7 @@ class VigilStack(cdk.Stack):
         )
         invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn, timing=timing)
         workflow = agent_workflow(self, table=table, invoker=invoker, agent_runtime_arn=agent.arn, timing=timing)
-        agent.may_wake(workflow)
+        agent.grant_wake(workflow)
         reconciler = Reconciler(self, "Reconciler", table=table, workflow=workflow, agent_runtime_arn=agent.arn)
         trigger = Trigger(self, "Trigger", workflow=workflow)
         for output, value in {
@@ -75,7 +75,7 @@ class VigilStack(cdk.Stack):
             Output.AGENT_RUNTIME: agent.arn,
         }.items():
             cdk.CfnOutput(self, output, value=value, description=DESCRIPTIONS[output])
-        acknowledge(self, {"CloudFormation-Validate::W1001": "The output takes the runtime only where it exists."})
+        suppress(self, {"CloudFormation-Validate::W1001": "The output takes the runtime only where it exists."})
 
 
 def _table(scope: Construct) -> dynamodb.TableV2:
@@ -124,7 +124,7 @@ def _bucket(scope: Construct) -> s3.Bucket:
         ],
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
-    acknowledge(
+    suppress(
         bucket,
         {
             "AwsSolutions-S1": "The bucket is private and only the agent writes to it:"

@@ -9,7 +9,7 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.acknowledge import acknowledge
+from infra.nag import suppress
 from infra.trust import trusted
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 
@@ -26,7 +26,7 @@ class Trigger(Construct):
             enforce_ssl=True,
             retention_period=Duration.days(14),
         )
-        acknowledge(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
+        suppress(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
         self.alarm = cloudwatch.Alarm(
             self,
             "DeadLettersAlarm",

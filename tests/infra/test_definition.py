@@ -43,28 +43,28 @@ ENFORCED = {f"arn:aws:states:::dynamodb:{operation}Item" for operation in ("get"
 
 @pytest.mark.criterion("6.1")
 def test_the_workflow_stands_in_its_own_module_and_the_stack_imports_it() -> None:
-    sources = {path.name: path.read_text() for path in (PROJECT / "infra").glob("*.py")}
+    sources = {path.name: path.read_text() for path in (PROJECT / "infra").rglob("*.py")}
     assert "from infra.workflow import agent_workflow" in sources["stack.py"]
     assert [name for name, source in sources.items() if "sfn.StateMachine(" in source] == ["workflow.py"]
 
 
-def test_it_has_these_states(definition: Definition) -> None:
+def test_state_machine_has_exactly_these_states(definition: Definition) -> None:
     assert definition["QueryLanguage"] == "JSONata"
     assert definition["StartAt"] == "InitializeSession"
     assert {name: state["Type"] for name, state in definition["States"].items()} == {
         "InitializeSession": "Task",
-        "EvaluateInput": "Choice",
+        "RouteByInputError": "Choice",
         "InvokeAgent": "Task",
-        "StandInLine": "Task",
-        "EvaluateTurn": "Choice",
-        "MoveLine": "Task",
+        "CheckLine": "Task",
+        "RouteByTurn": "Choice",
+        "RescheduleLine": "Task",
         "CheckStatus": "Task",
-        "EvaluateStatus": "Choice",
+        "RouteByStatus": "Choice",
         "WaitForChange": "Task",
-        "WaitBriefly": "Wait",
+        "WaitBeforeRetry": "Wait",
         "MarkFailed": "Task",
         "StopAgent": "Task",
-        "HowItEnded": "Choice",
+        "CheckOutcome": "Choice",
         "SessionCompleted": "Succeed",
         "SessionFailed": "Fail",
     }
@@ -81,8 +81,8 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
     assert named == {
         "InitializeSession": ["<Sessions>"],
         "InvokeAgent": ["<AgentInvoker.Arn>"],
-        "StandInLine": ["<Sessions>"],
-        "MoveLine": ["<Sessions>"],
+        "CheckLine": ["<Sessions>"],
+        "RescheduleLine": ["<Sessions>"],
         "CheckStatus": ["<Sessions>"],
         "WaitForChange": ["<Sessions>"],
         "MarkFailed": ["<Sessions>"],
@@ -142,7 +142,7 @@ def longest(state: Any) -> float:
     return float((1 + tries) * state["TimeoutSeconds"] + pauses)
 
 
-def test_every_task_times_out_later_than_what_it_calls_and_long_before_the_deadline(
+def test_every_task_times_out_after_its_callee_and_before_the_deadline(
     definition: Definition, template: Template
 ) -> None:
     tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
@@ -161,13 +161,13 @@ def test_every_task_times_out_later_than_what_it_calls_and_long_before_the_deadl
 
 
 @pytest.mark.parametrize(
-    ("sign", "left", "seconds"), [("", 9999, 60), ("a beat", 9999, 300), ("a beat", 100, 100), ("a beat", -0.1, 1)]
+    ("heartbeat", "left", "seconds"), [("", 9999, 60), ("a beat", 9999, 300), ("a beat", 100, 100), ("a beat", -0.1, 1)]
 )
-def test_a_wait_ends_at_the_next_look_and_never_beyond_the_deadline(
-    definition: Definition, sign: str, left: float, seconds: int
+def test_wait_ends_at_the_next_check_and_never_beyond_the_deadline(
+    definition: Definition, heartbeat: str, left: float, seconds: int
 ) -> None:
     timeout = resolved(definition)["States"]["WaitForChange"]["TimeoutSeconds"]
-    variables = {"seen": {"sign": sign}, "deadline": START + 1000 * left}
+    variables = {"lastHeartbeat": {"value": heartbeat}, "deadline": START + 1000 * left}
     assert evaluated(timeout, {}, variables, lambda: START) == seconds
 
 
@@ -214,15 +214,15 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
     ("state", "lost_with_it"),
     [
         ("InvokeAgent", set()),
-        ("StandInLine", {"EvaluateTurn", "MoveLine"}),
-        ("EvaluateTurn", {"MoveLine"}),
-        ("CheckStatus", {"EvaluateStatus"}),
-        ("EvaluateStatus", set()),
+        ("CheckLine", {"RouteByTurn", "RescheduleLine"}),
+        ("RouteByTurn", {"RescheduleLine"}),
+        ("CheckStatus", {"RouteByStatus"}),
+        ("RouteByStatus", set()),
         ("WaitForChange", set()),
-        ("WaitBriefly", set()),
+        ("WaitBeforeRetry", set()),
         ("MarkFailed", set()),
         ("StopAgent", set()),
-        ("HowItEnded", {"SessionCompleted"}),
+        ("CheckOutcome", {"SessionCompleted"}),
         ("SessionFailed", set()),
     ],
 )
@@ -267,7 +267,7 @@ def _jsonpath_field(states: Definition) -> None:
 
 
 def _choice_without_choices(states: Definition) -> None:
-    del states["EvaluateStatus"]["Choices"]
+    del states["RouteByStatus"]["Choices"]
 
 
 def test_cfn_lint_takes_the_definition_and_would_refuse_a_broken_one(definition: Definition, tmp_path: Path) -> None:

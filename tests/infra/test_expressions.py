@@ -115,10 +115,10 @@ def variables(given: object, result: object = None, error_output: object = None,
         "detail": {},
         "report_uri": "s3://bucket/report.md",
         "valid": True,
-        "foreign": False,
+        "otherExecution": False,
         "status": "BUSY",
         "deadline": NOW + 1000,
-        "seen": {"sign": "", "at": NOW - 10, "looked": NOW - 5, "still": 5},
+        "lastHeartbeat": {"value": "", "since": NOW - 10, "checkedAt": NOW - 5, "unchangedMs": 5},
         "error": {"code": "Lost", "message": "it was lost"},
         "line": LINE,
     }
@@ -178,7 +178,7 @@ items = st.fixed_dictionaries(
 )
 raised = st.fixed_dictionaries({}, optional={"errorMessage": anything, "errorType": text}).map(json.dumps)
 errors = st.fixed_dictionaries({"Error": text}, optional={"Cause": text | raised})
-seen = st.fixed_dictionaries({"sign": text, "at": time, "looked": time, "still": time})
+heartbeat = st.fixed_dictionaries({"value": text, "since": time, "checkedAt": time, "unchangedMs": time})
 drawn = st.builds(
     variables,
     inputs,
@@ -187,10 +187,10 @@ drawn = st.builds(
     session_id=text,
     detail=details,
     valid=st.booleans(),
-    foreign=st.booleans(),
+    otherExecution=st.booleans(),
     status=status,
     deadline=time,
-    seen=seen,
+    lastHeartbeat=heartbeat,
     error=st.fixed_dictionaries({"code": text, "message": text}),
     line=st.fixed_dictionaries(
         {

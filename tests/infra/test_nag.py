@@ -1,4 +1,4 @@
-"""cdk-nag finds nothing but what was looked at and accepted, and what was accepted is found."""
+"""cdk-nag finds nothing but what is suppressed, and it finds all that is suppressed."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,16 @@ from pathlib import Path
 from tests.fixtures.synthesis import Python
 from vigil.names import STACK
 
-UNACKNOWLEDGED = """
+UNSUPPRESSED = """
 import runpy
-import infra.acknowledge
-infra.acknowledge.acknowledge = lambda scope, reasons: None
+import infra.nag
+infra.nag.suppress = lambda scope, reasons: None
 runpy.run_path("app.py")
 """
 
 
-def acknowledged(assembly: Path) -> dict[str, list[str]]:
-    """Return the reasons for every accepted finding of the assembly's stack, by the finding's id."""
+def suppressed(assembly: Path) -> dict[str, list[str]]:
+    """Return the reasons for every suppressed finding of the assembly's stack, by the finding's id."""
     reasons: dict[str, list[str]] = {}
     for entries in json.loads((assembly / f"{STACK}.metadata.json").read_text()).values():
         for entry in entries:
@@ -26,24 +26,24 @@ def acknowledged(assembly: Path) -> dict[str, list[str]]:
 
 
 def findings(assembly: Path) -> set[str]:
-    """Return the ids of the findings that nobody accepted."""
+    """Return the ids of the findings that are not suppressed."""
     report = json.loads((assembly / "validation-report.json").read_text())
     return {found["ruleName"] for plugin in report["pluginReports"] for found in plugin["violations"]}
 
 
-def test_every_acknowledgement_has_a_reason(assembly: Path) -> None:
-    reasons = acknowledged(assembly)
+def test_every_suppression_has_a_reason(assembly: Path) -> None:
+    reasons = suppressed(assembly)
     assert reasons
     assert all(len(reason.split()) >= 4 for given in reasons.values() for reason in given)
 
 
-def test_a_finding_that_nobody_accepted_fails_and_none_was_accepted_in_vain(
+def test_unsuppressed_finding_fails_and_every_suppression_is_needed(
     python: Python, assembly: Path, tmp_path: Path
 ) -> None:
-    done = python("-c", UNACKNOWLEDGED, CDK_OUTDIR=str(tmp_path), VIGIL_NAG="1")
+    done = python("-c", UNSUPPRESSED, CDK_OUTDIR=str(tmp_path), VIGIL_NAG="1")
     assert done.returncode != 0
     assert "ValidationFailed" in done.stderr
-    assert findings(tmp_path) == set(acknowledged(assembly))
+    assert findings(tmp_path) == set(suppressed(assembly))
 
 
 def test_the_stack_synthesises_without_a_finding(bundled: Path) -> None:

@@ -172,7 +172,7 @@ def test_the_agent_runs_the_same_versions_on_aws_as_here() -> None:
     assert {name: here.get(name) for name in on_aws} == on_aws
 
 
-def test_every_package_of_npm_is_locked_with_its_hash_and_without_an_address() -> None:
+def test_every_npm_package_is_locked_by_hash_without_an_address() -> None:
     text = (PROJECT / "requirements" / "package-lock.json").read_text(encoding="utf-8")
     wanted = json.loads((PROJECT / "requirements" / "package.json").read_text(encoding="utf-8"))["dependencies"]
     packages = json.loads(text)["packages"]

@@ -236,7 +236,7 @@ def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) 
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_the_reconciler_hears_of_every_workflow_that_did_not_succeed_and_looks_every_five_minutes(
+def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(
     template: Template,
 ) -> None:
     assert set(template.of_type("AWS::Events::Rule")) == {"TriggerRule", "ReconcilerEnded", "ReconcilerSchedule"}
@@ -252,7 +252,7 @@ def test_the_reconciler_hears_of_every_workflow_that_did_not_succeed_and_looks_e
         assert template.text(target["Arn"]) == "<ReconcilerQueue.Arn>"
 
 
-def test_however_many_workflows_end_the_reconciler_takes_two_instances_and_leaves_the_rest_to_the_invoker(
+def test_reconciler_runs_in_two_instances_at_most(
     template: Template,
 ) -> None:
     mapping = template.only("AWS::Lambda::EventSourceMapping")
@@ -332,7 +332,7 @@ def test_the_runtimes_logs_expire_and_go_with_the_stack(template: Template) -> N
     assert group["DeletionPolicy"] == "Delete"
 
 
-def test_the_runtime_knows_its_agent_its_model_and_how_patient_the_workflow_is(template: Template) -> None:
+def test_runtime_knows_its_agent_its_model_and_the_intervals(template: Template) -> None:
     runtime = template.only("AWS::BedrockAgentCore::Runtime")
     assert {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()} == {
         Env.MODEL: "<ModelId>",

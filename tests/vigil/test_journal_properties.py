@@ -137,7 +137,7 @@ class Writers(RuleBasedStateMachine):
 
     def _do(self, action: str) -> None:
         if action == "workflow stores a token" and self.record.get("execution_arn", OWN) != OWN:
-            # EvaluateStatus has sent it elsewhere: the record is another execution's.
+            # RouteByStatus has sent it elsewhere: the record is another execution's.
             return
         interrupted, (self.writer, _, does) = self.writer, action.partition(" ")
         if self.writer in EXECUTIONS:

@@ -65,7 +65,7 @@ class Waiting:
 
     def looks(self) -> str:
         """Look at the line; return InvokeAgent if it is its turn, else WaitForChange."""
-        return self.go_on("StandInLine")
+        return self.go_on("CheckLine")
 
     def go_on(self, name: str) -> str:
         """Walk from ``name`` until the session waits or is invoked."""
@@ -350,9 +350,10 @@ def test_a_turn_is_awaited_by_the_clock_of_the_workflow(monkeypatch: pytest.Monk
 def test_a_session_that_began_though_it_was_refused_waits_in_line_no_more(queue: Queue, clock: Clock) -> None:
     (one,) = queue.joined(1)
     began = "1970-01-01T00:00:00.000Z"
-    variables = {"line": one.line, "status": "BUSY", "foreign": False, "deadline": 1_000, "seen": {"still": 0}}
+    watched = {"status": "BUSY", "otherExecution": False, "deadline": 1_000, "lastHeartbeat": {"unchangedMs": 0}}
+    variables = {"line": one.line, **watched}
     given = {"context": {"Execution": {"StartTime": began}}}
-    rule = chosen(states()["EvaluateStatus"], lambda node: evaluated(node, given, variables, clock))
+    rule = chosen(states()["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
     assert rule["Next"] == "WaitForChange"
     told = evaluated(rule["Assign"], given, variables, clock)
     assert (told["line"]["turn"], told["line"]["refusals"]) == (0, 0)

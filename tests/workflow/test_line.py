@@ -35,7 +35,7 @@ def test_a_session_that_nobody_refuses_takes_as_few_transitions_as_ever() -> Non
     assert (session.tries, session.asked, session.transitions) == (1, 1, 10)
 
 
-def test_a_burst_begins_at_the_pace_of_the_quota_in_order_with_one_more_try_each() -> None:
+def test_burst_starts_in_order_at_the_pace_of_the_quota() -> None:
     sessions = burst(150, Quotas(), 60)
     assert {session.ended for session in sessions} == {"SessionCompleted"}
     # 25 at once, and then 23.75 a second.

@@ -179,13 +179,13 @@ def test_an_agent_that_died_is_missed_though_its_machine_slept(
     assert dies <= missed.seconds <= max(dies, life.sleeps + asleep) + bound
 
 
-def test_an_agent_that_is_silent_after_a_sleep_is_lost_four_beats_later_and_not_at_the_first_look() -> None:
+def test_agent_that_is_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
     life = Life(first_beat=0, beat=30, dies=95, sleeps=100, asleep=120)
     woken = life.sleeps + life.asleep
     assert woken + 4 * 30 <= lived(life, safety=30, heartbeat=30).seconds <= woken + 6 * 30
 
 
-def test_however_often_it_should_look_an_execution_stays_below_its_limit_of_events() -> None:
+def test_frequent_checks_keep_an_execution_below_its_limit_of_events() -> None:
     asked = {"deadline_seconds": 1000}
     done = walk(definition(safety=1, heartbeat=1), Life(beat=1), asked)
     assert done.variables["error"]["code"] == "DeadlineExceeded"

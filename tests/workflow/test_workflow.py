@@ -91,7 +91,7 @@ def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple
 @pytest.mark.criterion("4.1")
 @pytest.mark.criterion("4.3")
 @pytest.mark.criterion("4.5")
-def test_a_session_is_recorded_as_initiated_before_the_agent_is_invoked_and_then_watched(
+def test_session_is_recorded_before_its_agent_is_invoked_and_then_watched(
     workflow: Workflow, stack: LocalStack, long: dict[str, tuple[str, str]]
 ) -> None:
     awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
@@ -121,9 +121,9 @@ def test_a_session_is_recorded_as_initiated_before_the_agent_is_invoked_and_then
     }
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
     states = workflow.states(arn)
-    assert states[:4] == ["InitializeSession", "InvokeAgent", "StandInLine", "EvaluateTurn"]
-    assert {"WaitForChange", "CheckStatus", "EvaluateStatus"} <= set(states[4:])
-    assert states[-4:] == ["EvaluateStatus", "StopAgent", "HowItEnded", "SessionCompleted"]
+    assert states[:4] == ["InitializeSession", "InvokeAgent", "CheckLine", "RouteByTurn"]
+    assert {"WaitForChange", "CheckStatus", "RouteByStatus"} <= set(states[4:])
+    assert states[-4:] == ["RouteByStatus", "StopAgent", "CheckOutcome", "SessionCompleted"]
 
 
 def test_the_agent_wakes_the_workflow_when_it_ends_the_session(workflow: Workflow, deployment: Deployment) -> None:
@@ -171,16 +171,16 @@ def test_an_agent_that_goes_on_after_its_session_has_ended_is_stopped(
 
 
 @pytest.mark.criterion("5.5")
-def test_a_session_whose_record_is_missing_is_looked_for_again(workflow: Workflow, deployment: Deployment) -> None:
+def test_missing_record_is_checked_again(workflow: Workflow, deployment: Deployment) -> None:
     session_id, arn = workflow.start(detail=WAITS)
     process_of(deployment, session_id)
     token = until(lambda: record(workflow, session_id).get("task_token"))
     workflow.table.delete_item(Key=workflow.key(session_id))
     waker(lambda: workflow.sfn)(token)
-    until(lambda: "WaitBriefly" in workflow.states(arn))
+    until(lambda: "WaitBeforeRetry" in workflow.states(arn))
     workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.COMPLETED})
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
-    assert workflow.states(arn)[-6:-3] == ["WaitBriefly", "CheckStatus", "EvaluateStatus"]
+    assert workflow.states(arn)[-6:-3] == ["WaitBeforeRetry", "CheckStatus", "RouteByStatus"]
 
 
 @pytest.mark.parametrize("status", ["DONE", "none", None])
@@ -204,7 +204,7 @@ def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Dep
     until(lambda: not is_alive(process))
 
 
-def test_a_duplicate_event_fails_its_own_execution_and_leaves_the_session_alone(
+def test_duplicate_event_fails_its_own_execution_only(
     workflow: Workflow, deployment: Deployment, stack: LocalStack
 ) -> None:
     session_id, arn = workflow.start(detail=WAITS)
@@ -233,9 +233,7 @@ def reconciled(stack: LocalStack, execution: Any) -> list[str]:
     return closed
 
 
-def test_a_session_whose_workflow_is_aborted_is_closed_and_its_agent_stopped(
-    workflow: Workflow, deployment: Deployment
-) -> None:
+def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workflow, deployment: Deployment) -> None:
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     workflow.sfn.stop_execution(executionArn=arn, error="Costly", cause="enough is enough")
@@ -353,9 +351,7 @@ RECORDED = {
 }
 
 
-def test_a_detail_that_can_hardly_be_read_ends_its_session_with_its_reason_and_no_other(
-    workflow: Workflow, deployment: Deployment
-) -> None:
+def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deployment: Deployment) -> None:
     other, other_arn = workflow.start(detail=WAITS)
     process_of(deployment, other)
     until(lambda: "task_token" in record(workflow, other))
@@ -387,7 +383,7 @@ def test_a_detail_that_can_hardly_be_read_ends_its_session_with_its_reason_and_n
     assert workflow.ended(other_arn)["status"] == "SUCCEEDED"
 
 
-def test_a_deadline_from_the_event_is_the_sessions_and_hidden_from_the_agent(
+def test_deadline_of_the_event_is_the_sessions_and_hidden_from_the_agent(
     workflow: Workflow, deployment: Deployment
 ) -> None:
     detail = {"agent": "tells_environment", "more": 1}
@@ -397,7 +393,7 @@ def test_a_deadline_from_the_event_is_the_sessions_and_hidden_from_the_agent(
     assert session.deadline_at is not None
     start, deadline = map(datetime.fromisoformat, (session.start_time, session.deadline_at))
     # A stack that is busy with other tests may have refused it at first, and the time in line is not the session's.
-    waited = "StandInLine" in workflow.states(execution["executionArn"])
+    waited = "CheckLine" in workflow.states(execution["executionArn"])
     assert session.ended_at is not None
     late = deadline - start - timedelta(hours=1)
     assert late == timedelta(0) or (waited and timedelta(0) < late < datetime.fromisoformat(session.ended_at) - start)
@@ -410,9 +406,7 @@ def test_an_agent_that_no_detail_asks_anything_of_gets_an_empty_one(workflow: Wo
 
 
 @pytest.mark.criterion("4.4")
-def test_a_lambda_function_without_its_environment_fails_the_session_and_names_the_variable(
-    workflow: Workflow, stack: LocalStack
-) -> None:
+def test_missing_variable_of_the_invoker_fails_the_session_and_is_named(workflow: Workflow, stack: LocalStack) -> None:
     awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
     variables = awslambda.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     fewer = {key: value for key, value in variables.items() if key != Env.AGENT_RUNTIME_ARN}
@@ -447,9 +441,9 @@ class Middle:
             "detail",
             "deadline",
             "status",
-            "foreign",
+            "otherExecution",
             "report_uri",
-            "seen",
+            "lastHeartbeat",
             "error",
         )
         into = {
@@ -499,12 +493,12 @@ class Middle:
             "detail": HELLO,
             "deadline": 1000 * (time.time() + 3600),
             "status": Status.BUSY,
-            "foreign": False,
+            "otherExecution": False,
             "report_uri": "",
-            "seen": {
-                "sign": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
-                **dict.fromkeys(("at", "looked"), hours_ago),
-                "still": 0,
+            "lastHeartbeat": {
+                "value": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
+                **dict.fromkeys(("since", "checkedAt"), hours_ago),
+                "unchangedMs": 0,
             },
             "error": {"code": "", "message": ""},
             "line": FIRST,
@@ -536,11 +530,11 @@ def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
     iam.delete_role_policy(RoleName=role, PolicyName="middle")
 
 
-NEVER_SEEN = {"sign": "", "at": 0, "looked": 0, "still": 0}
+NO_HEARTBEAT = {"value": "", "since": 0, "checkedAt": 0, "unchangedMs": 0}
 GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by its deadline"}
 
 
-def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
+def test_redriven_execution_of_an_open_session_goes_on(
     middle: Middle, workflow: Workflow, deployment: Deployment, stack: LocalStack
 ) -> None:
     def session(status: str | None = Status.INITIATED) -> str:
@@ -551,14 +545,21 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
 
     # Before the agent was invoked, and after: its answer may not have been seen.
     runs = {
-        name: (session_id, middle.start(session_id, name.partition(",")[0], seen=NEVER_SEEN))
+        name: (session_id, middle.start(session_id, name.partition(",")[0], lastHeartbeat=NO_HEARTBEAT))
         for name, session_id in {
             "InitializeSession": session(),
             "InitializeSession, not written": session(None),
             "InvokeAgent": session(),
         }.items()
     }
-    watching = ("InvokeAgent, invoked", "CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly", "MarkFailed")
+    watching = (
+        "InvokeAgent, invoked",
+        "CheckStatus",
+        "RouteByStatus",
+        "WaitForChange",
+        "WaitBeforeRetry",
+        "MarkFailed",
+    )
     for name in watching:
         session_id = session()
         given = json.dumps({"session_id": session_id, "detail": WAITS}).encode()
@@ -574,9 +575,9 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
         runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
     # Last: who comes first goes behind them.
     refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
-    for name in ("StandInLine", "EvaluateTurn", "MoveLine"):
+    for name in ("CheckLine", "RouteByTurn", "RescheduleLine"):
         runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
-    ended = ("StopAgent", "HowItEnded")
+    ended = ("StopAgent", "CheckOutcome")
     for name in ended:
         session_id = session(Status.COMPLETED)
         runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
@@ -591,13 +592,11 @@ def test_a_redriven_execution_of_a_session_that_goes_on_goes_on(
     assert failed(workflow, gave_up[1], gave_up[0]) == Failure(**GAVE_UP)
     until(lambda: not is_alive(process_of(deployment, gave_up[0])))
     # What has no input that it can take does not go on.
-    others = {"EvaluateInput", "MarkFailed", "SessionFailed"}
+    others = {"RouteByInputError", "MarkFailed", "SessionFailed"}
     assert {name.partition(",")[0] for name in runs} | others == set(middle.states)
 
 
-def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_and_changes_nothing(
-    middle: Middle, workflow: Workflow
-) -> None:
+def test_redriven_execution_of_an_ended_session_only_reports_its_end(middle: Middle, workflow: Workflow) -> None:
     closed = Failure("WorkflowEnded", "its workflow ended without it: ABORTED")
 
     def begin(state: str, end: Callable[[str], Any]) -> tuple[str, str, dict[str, Any]]:
@@ -611,7 +610,7 @@ def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_an
         assert workflow.journal.fail_orphaned(session_id, middle.arn(session_id), closed)
 
     # The others are entered once the session has ended.
-    unaware = [state for state in middle.states if state not in ("StopAgent", "HowItEnded", "SessionFailed")]
+    unaware = [state for state in middle.states if state not in ("StopAgent", "CheckOutcome", "SessionFailed")]
     failures = {state: begin(state, close) for state in unaware}
     successes = {
         state: begin(state, lambda session_id: workflow.journal.complete(session_id, "s3://bucket/report.md"))
@@ -626,8 +625,8 @@ def test_a_redriven_execution_of_a_session_that_ended_meanwhile_tells_its_end_an
         assert record(workflow, session_id) == before, state
 
 
-def test_an_execution_that_failed_fails_again_when_it_is_redriven(middle: Middle, workflow: Workflow) -> None:
-    for state in ("StopAgent", "HowItEnded", "SessionFailed"):
+def test_failed_execution_fails_again_when_it_is_redriven(middle: Middle, workflow: Workflow) -> None:
+    for state in ("StopAgent", "CheckOutcome", "SessionFailed"):
         session_id = str(uuid.uuid4())
         execution = workflow.ended(middle.start(session_id, state, error=GAVE_UP))
         assert (execution["error"], execution["cause"]) == (
@@ -638,7 +637,7 @@ def test_an_execution_that_failed_fails_again_when_it_is_redriven(middle: Middle
 
 
 @pytest.mark.parametrize("wrong", ["role", "table"])
-def test_what_is_denied_or_invalid_is_not_tried_again(
+def test_denied_or_invalid_call_is_not_retried(
     middle: Middle, workflow: Workflow, stack: LocalStack, wrong: str
 ) -> None:
     role, definition = middle.role, json.dumps(middle.definition)
@@ -657,7 +656,7 @@ def test_what_is_denied_or_invalid_is_not_tried_again(
             "table": "DynamoDB.AmazonDynamoDBException",
         }[wrong]
     )
-    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "HowItEnded", "SessionFailed"]
+    assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
     assert set(tried.values()) == {1}, tried
 
@@ -668,7 +667,7 @@ def test_what_is_denied_or_invalid_is_not_tried_again(
 @pytest.mark.criterion("5.1")
 @pytest.mark.criterion("5.2")
 @pytest.mark.criterion("5.3")
-def test_a_busy_session_is_looked_at_again_until_it_is_completed(
+def test_busy_session_is_checked_again_until_it_is_completed(
     workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
 ) -> None:
     session_id, arn = long["watched"]
@@ -676,7 +675,7 @@ def test_a_busy_session_is_looked_at_again_until_it_is_completed(
     session = workflow.session(session_id)
     assert session is not None
     assert session.status == Status.BUSY
-    assert workflow.states(arn)[2:6] == ["CheckStatus", "EvaluateStatus", "WaitForChange", "CheckStatus"]
+    assert workflow.states(arn)[2:6] == ["CheckStatus", "RouteByStatus", "WaitForChange", "CheckStatus"]
     let_go(workflow.table, session_id)
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
@@ -692,7 +691,7 @@ def test_a_session_whose_record_stays_missing_fails(
     until(lambda: not is_alive(process_of(deployment, session_id)))
 
 
-def test_a_session_that_does_not_end_by_its_deadline_fails_and_its_agent_is_stopped(
+def test_session_past_its_deadline_fails_and_its_agent_is_stopped(
     workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
 ) -> None:
     session_id, arn = long["late"]

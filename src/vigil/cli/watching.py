@@ -12,7 +12,7 @@ from vigil.deployment import Deployment
 from vigil.text import one_line
 from vigil.watch import Moment, Outcome, watch
 
-WAITING = ("CheckStatus", "EvaluateStatus", "WaitForChange", "WaitBriefly")
+WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 """States that a workflow passes again and again while its session runs."""
 
 

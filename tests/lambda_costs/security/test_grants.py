@@ -279,7 +279,7 @@ def test_without_workflow_session_update_sessions_are_looked_at_by_the_clock_and
         completed, _ = workflow.run(detail=HELLO)
         failed = workflow.ended(refused)
     assert completed["status"] == "SUCCEEDED"
-    assert "WaitBriefly" in workflow.states(completed["executionArn"])
+    assert "WaitBeforeRetry" in workflow.states(completed["executionArn"])
     cause = f"session {session_id}: detail must be a JSON object, not list"
     assert (failed["status"], failed["error"], failed["cause"]) == ("FAILED", "InvalidDetail", cause)
     closed = until(lambda: (session := workflow.session(session_id)) and session.error)

@@ -1,0 +1,118 @@
+"""The agent's role: what the agent may do on AWS."""
+
+from collections import defaultdict
+from importlib import import_module
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from infra.lambda_package import SOURCES
+from infra.nag import iam5_id, suppress
+from infra.trust import trusted
+from vigil.artifacts import PREFIX
+
+
+def declared_actions() -> list[str]:
+    """Return the IAM actions that the packages in src/ declare as READ_ACTIONS for their agents."""
+    packages = sorted(path.parent.name for path in SOURCES.glob("*/__init__.py") if path.parent.name != "vigil")
+    return [action for package in packages for action in getattr(import_module(package), "READ_ACTIONS", ())]
+
+
+def agent_role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, model_id: str) -> iam.Role:
+    """Build the role of the agent: the journal, the artifacts, one model, and what packages of agents declare."""
+    stack = cdk.Stack.of(scope)
+    # Not the runtime's own ARN, which AgentCore makes after it has assumed the role ("IAM Permissions for AgentCore
+    # Runtime", trust policy).
+    role = iam.Role(
+        scope,
+        "Role",
+        assumed_by=trusted(stack, "bedrock-agentcore", stack.format_arn(service="bedrock-agentcore", resource="*")),
+    )
+    artifacts = [bucket.arn_for_objects(f"{PREFIX}*")]
+    for sid, actions, resources in (
+        ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
+        ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
+        ("AgentJournalItem", ["dynamodb:PutItem"], [table.table_arn]),
+        ("AgentJournalCheck", ["dynamodb:ConditionCheckItem"], [table.table_arn]),
+        ("AgentHistoryRead", ["dynamodb:Query"], [table.table_arn]),
+        ("AgentArtifactWrite", ["s3:PutObject"], artifacts),
+        ("AgentArtifactRead", ["s3:GetObject"], artifacts),
+    ):
+        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+    # Most of these APIs take no resource, and an agent that looks at an account cannot know the names in it.
+    declared: dict[str, list[str]] = defaultdict(list)
+    for action in dict.fromkeys(declared_actions()):
+        declared[action.partition(":")[0].title().replace("-", "")].append(action)
+    for service, actions in declared.items():
+        role.add_to_policy(iam.PolicyStatement(sid=f"AgentReads{service}", actions=actions, resources=["*"]))
+    bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
+    suppress(
+        role,
+        {
+            iam5_id("*"): "Most of these APIs take no resource, and an agent may look at the whole account.",
+            iam5_id(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
+        },
+    )
+    _grant_model(role, model_id)
+    return role
+
+
+def _grant_model(role: iam.Role, model_id: str) -> None:
+    """Let ``role`` invoke the one model that the parameter names: a foundation model or an inference profile."""
+    stack = cdk.Stack.of(role)
+    # The part of an ARN after the slash, or all of an id.
+    name = cdk.Fn.select(1, cdk.Fn.split("/", f"{model_id}/{model_id}"))
+    here = f"arn:{stack.partition}:bedrock:{stack.region}"
+    profiles = [
+        f"{here}:{stack.account}:{kind}/{name}" for kind in ("inference-profile", "application-inference-profile")
+    ]
+    # A profile leads to foundation models in other regions, or in none; an application's profile to a profile first.
+    behind_profile = [
+        f"arn:{stack.partition}:bedrock:*::foundation-model/*",
+        f"arn:{stack.partition}:bedrock:*:{stack.account}:inference-profile/*",
+    ]
+    invoke = ["bedrock:InvokeModel"]
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid="AgentModelInvoke", actions=invoke, resources=[f"{here}::foundation-model/{name}", *profiles]
+        )
+    )
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid="AgentModelBehindProfile",
+            actions=invoke,
+            resources=behind_profile,
+            conditions={"ArnEquals": {"bedrock:InferenceProfileArn": profiles}},
+        )
+    )
+    reason = "Only what the one inference profile leads to: a condition names it."
+    suppress(
+        role,
+        {
+            iam5_id("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): reason,
+            iam5_id("arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"): reason,
+        },
+    )
+
+
+def grant_own_logs(role: iam.Role, runtime_name: str) -> None:
+    """Let AgentCore write the logs of the runtime ``runtime_name`` with ``role``."""
+    stack = cdk.Stack.of(role)
+    log_groups = f"log-group:/aws/bedrock-agentcore/runtimes/{stack.resolve(runtime_name)}-*"
+    group = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:{log_groups}"
+    for sid, actions, resource in (
+        ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], group),
+        ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*"),
+    ):
+        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=[resource]))
+    as_nag_writes = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:{log_groups}"
+    suppress(
+        role,
+        {
+            iam5_id(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name.",
+            iam5_id(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams.",
+        },
+    )

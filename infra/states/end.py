@@ -1,0 +1,99 @@
+"""The end of a session: a failure is recorded, the agent is stopped, and the execution ends as the session did."""
+
+from infra.states.expressions import (
+    EXECUTION_ARN,
+    EXPIRY_SECONDS,
+    FAIL_CAUSE,
+    START_TIME,
+    STATE_ENTERED_TIME,
+    jsonata,
+)
+from infra.states.tasks import (
+    OWN_RECORD,
+    RECORD_KEY,
+    RETRY_AGENTCORE,
+    State,
+    catch,
+    catch_all,
+    choice,
+    dynamodb_task,
+    number,
+)
+from vigil.session import TERMINAL, Status
+
+STOP_SECONDS = 15
+"""AgentCore may take 11 s. The session has ended by then, so no retry follows a timeout: the agent's worker learns of
+the end at its next heartbeat."""
+
+
+def mark_failed(table_name: str) -> State:
+    """Record the failure, unless the session has ended meanwhile or the record is another execution's."""
+    arguments = {
+        "TableName": table_name,
+        "Key": RECORD_KEY,
+        # Creates the record if it is missing.
+        "UpdateExpression": (
+            "SET #status = :failed, #error = :error, ended_at = :now, updated_at = :now,"
+            " start_time = if_not_exists(start_time, :start), created_at = if_not_exists(created_at, :now),"
+            " execution_arn = if_not_exists(execution_arn, :execution),"
+            " expires_at = if_not_exists(expires_at, :expires)"
+        ),
+        "ConditionExpression": (
+            f"(attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed))) AND {OWN_RECORD}"
+        ),
+        "ExpressionAttributeNames": {"#status": "status", "#error": "error"},
+        "ExpressionAttributeValues": {
+            **{f":{status.lower()}": {"S": status} for status in TERMINAL},
+            ":error": {"M": {"code": {"S": "{% $error.code %}"}, "message": {"S": "{% $error.message %}"}}},
+            ":now": {"S": jsonata(STATE_ENTERED_TIME)},
+            ":start": {"S": jsonata(START_TIME)},
+            ":execution": {"S": jsonata(EXECUTION_ARN)},
+            ":expires": number(EXPIRY_SECONDS),
+        },
+    }
+    return {
+        **dynamodb_task("updateItem", arguments),
+        "Catch": [
+            catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus"),
+            # The record cannot be written, and may be another execution's. This execution still fails with the first
+            # cause, and the reconciler closes the session and stops its agent.
+            catch_all(then="CheckOutcome"),
+        ],
+        "Next": "StopAgent",
+    }
+
+
+def stop_agent(agent_runtime_arn: str) -> State:
+    """Stop the session of AgentCore, if it still runs."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
+        "TimeoutSeconds": STOP_SECONDS,
+        "Arguments": {"AgentRuntimeArn": agent_runtime_arn, "RuntimeSessionId": "{% $session_id %}"},
+        "Retry": RETRY_AGENTCORE,
+        # It may never have started or may be gone; and whatever fails here, the session has ended.
+        "Catch": [catch_all(then="CheckOutcome")],
+        "Next": "CheckOutcome",
+    }
+
+
+def check_outcome() -> State:
+    """Return the report of a session that is COMPLETED."""
+    completed = choice(f"$status = '{Status.COMPLETED}'", then="SessionCompleted")
+    # The output of the execution. It stands here since the embedded AWS evaluates none of a Succeed state.
+    completed["Output"] = {
+        "session_id": "{% $session_id %}",
+        "status": Status.COMPLETED,
+        "report_uri": "{% $report_uri %}",
+    }
+    return {"Type": "Choice", "Choices": [completed], "Default": "SessionFailed"}
+
+
+def session_completed() -> State:
+    """Let the execution succeed."""
+    return {"Type": "Succeed"}
+
+
+def session_failed() -> State:
+    """Let the execution fail with the session's error."""
+    return {"Type": "Fail", "Error": "{% $error.code %}", "Cause": jsonata(FAIL_CAUSE)}

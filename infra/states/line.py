@@ -1,0 +1,77 @@
+"""Waiting in line: what a session does that AgentCore or Lambda refused. ``docs/waiting.md`` describes the line."""
+
+from infra.parameters import Timing
+from infra.states.expressions import (
+    HAS_TURN,
+    MUST_RESCHEDULE,
+    PAUSE_AFTER_REFUSALS,
+    jsonata,
+    line_with,
+    next_check_of_line,
+    place_in_line,
+    rescheduled_step,
+    rescheduled_turn,
+    waiting_until,
+)
+from infra.states.tasks import State, catch, catch_all, choice, dynamodb_task, number
+from vigil.line import LATEST, LINE, MOVE, MOVED, UNMOVED
+
+
+def _update_line(table_name: str, update: State) -> State:
+    key = {"PK": {"S": LINE}, "SK": {"S": LINE}}
+    return dynamodb_task("updateItem", {"TableName": table_name, "Key": key, **update})
+
+
+def check_line(table_name: str, timing: Timing) -> State:
+    """Take a ticket, unless the session has one, and read how the line stands."""
+    update = {
+        "UpdateExpression": "ADD issued :tickets",
+        "ExpressionAttributeValues": {":tickets": {"N": "{% $line.ticket = 0 ? '1' : '0' %}"}},
+        "ReturnValues": "ALL_NEW",
+    }
+    return {
+        **_update_line(table_name, update),
+        "Catch": [catch_all(then="RouteByTurn", line=jsonata(line_with("'refused': false")))],
+        "Assign": {"line": jsonata(place_in_line(timing))},
+        "Next": "RouteByTurn",
+    }
+
+
+def route_by_turn(timing: Timing) -> State:
+    """Invoke the agent at its turn; reschedule the line if the turn was refused or nobody waits; else wait."""
+    return {
+        "Type": "Choice",
+        "Choices": [choice(HAS_TURN, then="InvokeAgent"), choice(MUST_RESCHEDULE, then="RescheduleLine")],
+        "Assign": {"line": jsonata(waiting_until(next_check_of_line(timing)))},
+        "Default": "WaitForChange",
+    }
+
+
+def reschedule_line(table_name: str, timing: Timing) -> State:
+    """Move the session's turn, and all turns after it, to later; begin a new line if nobody waits in one."""
+    turn = rescheduled_turn(timing)
+    update = {
+        "UpdateExpression": MOVE,
+        "ConditionExpression": UNMOVED,
+        "ExpressionAttributeNames": MOVED,
+        "ExpressionAttributeValues": {
+            ":at": number(turn),
+            ":number": number("$line.ticket"),
+            ":step": number(rescheduled_step(timing)),
+            ":seen": number("$line.at"),
+            ":latest": number(f"$millis() + {LATEST}"),
+            ":n": {"S": "N"},
+        },
+    }
+    wait_a_second = waiting_until("$millis() + 1000")
+    wait_alone = waiting_until(f"$millis() + 1000 + {PAUSE_AFTER_REFUSALS}")
+    return {
+        **_update_line(table_name, update),
+        "Catch": [
+            # Another session has just rescheduled it. Not at once, if the item is damaged.
+            catch("DynamoDB.ConditionalCheckFailedException", then="WaitForChange", line=jsonata(wait_a_second)),
+            catch_all(then="WaitForChange", line=jsonata(wait_alone)),
+        ],
+        "Assign": {"line": jsonata(waiting_until(turn))},
+        "Next": "WaitForChange",
+    }

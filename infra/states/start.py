@@ -1,0 +1,147 @@
+"""The start of a session: its record is created, and the agent is invoked."""
+
+from infra.parameters import Timing
+from infra.states.expressions import (
+    DETAIL,
+    EXECUTION_ARN,
+    EXPIRY_SECONDS,
+    EXTENDED_DEADLINE,
+    NO_HEARTBEAT,
+    NOT_IN_LINE,
+    PRINTABLE_SESSION_ID,
+    REFUSED,
+    SESSION_ID,
+    START_TIME,
+    STATE_ENTERED_TIME,
+    STORED_DETAIL,
+    deadline,
+    jsonata,
+)
+from infra.states.tasks import (
+    CATCH_ALL_AND_FAIL,
+    CAUGHT_ERROR,
+    RETRY_INVOKER,
+    State,
+    catch,
+    catch_all,
+    choice,
+    dynamodb_task,
+    number,
+)
+from vigil.session import RECORD_SK, Status
+
+INVOKE_SECONDS = 75
+"""The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
+INVALID_SESSION_ID = {
+    "code": "InvalidSessionId",
+    "message": "session_id must be 33 to 100 letters, digits or '-'",
+}
+UNREADABLE_DETAIL = {
+    "code": "InvalidDetail",
+    "message": "the event's detail is nested too deeply, or has a number too large, to be read",
+}
+
+
+def initialize_session(table_name: str, timing: Timing) -> State:
+    """Create the session record, unless another execution has created it."""
+    initial = {
+        "session_id": "{% $states.input.session_id %}",
+        "deadline": jsonata(deadline(timing)),
+        "status": Status.INITIATED,
+        "lastHeartbeat": jsonata(NO_HEARTBEAT),
+        "line": jsonata(NOT_IN_LINE),
+    }
+    arguments = {
+        "TableName": table_name,
+        "Item": _record(timing),
+        # A repeated write of this execution is no duplicate: the first may have been applied and its answer lost.
+        # Before a redrive, the session may have ended: then its record stays as it is.
+        "ConditionExpression": "attribute_not_exists(PK) OR (execution_arn = :own AND #status = :initiated)",
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {
+            ":own": {"S": jsonata(EXECUTION_ARN)},
+            ":initiated": {"S": Status.INITIATED},
+        },
+    }
+    unreadable_input = {
+        "session_id": jsonata(PRINTABLE_SESSION_ID),
+        "valid": jsonata(f"$exists({SESSION_ID})"),
+        "status": "",
+        "lastHeartbeat": initial["lastHeartbeat"],
+        "deadline": "{% $millis() %}",
+    }
+    return {
+        **dynamodb_task("putItem", arguments),
+        # Only here: the detail may be more than can be evaluated, and nothing catches what fails in a Catch.
+        "Assign": {**initial, "detail": jsonata(DETAIL)},
+        "Catch": [
+            catch("States.QueryEvaluationError", then="RouteByInputError", **unreadable_input),
+            # The record is another execution's, since EventBridge delivered the event twice; or it is this
+            # execution's, and the session went on or ended before a redrive.
+            catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus", **initial),
+            catch_all(then="MarkFailed", **initial, error=CAUGHT_ERROR),
+        ],
+        "Next": "InvokeAgent",
+    }
+
+
+def _record(timing: Timing) -> State:
+    return {
+        # Without a valid id, its expression is undefined: States.QueryEvaluationError.
+        "PK": {"S": jsonata(SESSION_ID)},
+        "SK": {"S": RECORD_SK},
+        "status": {"S": Status.INITIATED},
+        "start_time": {"S": jsonata(START_TIME)},
+        "created_at": {"S": jsonata(STATE_ENTERED_TIME)},
+        "updated_at": {"S": jsonata(STATE_ENTERED_TIME)},
+        "deadline_at": {"S": jsonata(f"$fromMillis({deadline(timing)})")},
+        "execution_arn": {"S": jsonata(EXECUTION_ARN)},
+        "expires_at": number(EXPIRY_SECONDS),
+        "detail": {"S": jsonata(STORED_DETAIL)},
+    }
+
+
+def route_by_input_error() -> State:
+    """Fail the session if its id is valid, else the execution alone."""
+    return {
+        "Type": "Choice",
+        # With a valid id, the detail cannot be read. The record may exist already.
+        "Choices": [choice("$valid", then="MarkFailed", error=UNREADABLE_DETAIL)],
+        "Assign": {"error": INVALID_SESSION_ID},
+        "Default": "SessionFailed",
+    }
+
+
+def invoke_agent(invoker_arn: str) -> State:
+    """Call the Lambda function that hands the session to the agent; stand in line if AWS is at a limit."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "TimeoutSeconds": INVOKE_SECONDS,
+        "Arguments": {
+            "FunctionName": invoker_arn,
+            "Payload": {
+                "session_id": "{% $session_id %}",
+                "detail": "{% $detail %}",
+                "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}", "now": "{% $millis() %}"},
+            },
+        },
+        "Retry": RETRY_INVOKER,
+        "Catch": [
+            catch(
+                *("Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded"),
+                then="CheckLine",
+                line=jsonata(REFUSED),
+            ),
+            # Lambda's runtime could not read the event, and did not call the function.
+            catch("Runtime.UnmarshalError", then="MarkFailed", error=UNREADABLE_DETAIL),
+            CATCH_ALL_AND_FAIL,
+        ],
+        "Assign": {
+            # The calls may have taken minutes: the first heartbeat is awaited from now on.
+            "lastHeartbeat": jsonata(NO_HEARTBEAT),
+            "deadline": jsonata(EXTENDED_DEADLINE),
+            "line": jsonata(NOT_IN_LINE),
+        },
+        "Next": "CheckStatus",
+    }

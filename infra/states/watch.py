@@ -1,0 +1,142 @@
+"""The watch over a session: check its record, route by its status, wait until it changes."""
+
+from infra.parameters import Timing
+from infra.states.expressions import (
+    EXECUTION_ARN,
+    EXTENDED_DEADLINE,
+    IS_IN_LINE,
+    IS_OPEN,
+    IS_OTHER_EXECUTION,
+    IS_PAST_DEADLINE,
+    LOST_CODE,
+    LOST_MESSAGE,
+    MAY_CHECK_LINE,
+    NOT_IN_LINE,
+    RECORD_STATUS,
+    SECONDS_IN_LINE,
+    WAITED_TOO_LONG,
+    WAITING_REASON,
+    heartbeat_wait,
+    is_lost,
+    jsonata,
+    last_heartbeat,
+    record_text,
+    wait_seconds,
+)
+from infra.states.tasks import (
+    CATCH_ALL_AND_FAIL,
+    OWN_RECORD,
+    RECORD_KEY,
+    RETRY_DYNAMODB,
+    State,
+    catch,
+    catch_all,
+    choice,
+    dynamodb_task,
+)
+from vigil.session import ALLOWED_FROM, Status
+
+DUPLICATE = {
+    "code": "DuplicateSession",
+    "message": "the session exists already: this event was delivered before",
+}
+NOT_STARTED = {
+    "code": "{% $line.code %}",
+    "message": f"{{% 'not started in {SECONDS_IN_LINE // 3600} hours: ' & $line.message %}}",
+}
+DEADLINE_EXCEEDED = {
+    "code": "DeadlineExceeded",
+    "message": "{% 'the session did not end by its deadline, ' & $fromMillis($deadline) %}",
+}
+
+
+def check_status(table_name: str, timing: Timing) -> State:
+    """Read the session record."""
+    return {
+        **dynamodb_task("getItem", {"TableName": table_name, "Key": RECORD_KEY, "ConsistentRead": True}),
+        "Catch": [CATCH_ALL_AND_FAIL],
+        "Assign": {
+            "status": jsonata(RECORD_STATUS),
+            "otherExecution": jsonata(IS_OTHER_EXECUTION),
+            "report_uri": jsonata(record_text("report_uri", "")),
+            "lastHeartbeat": jsonata(last_heartbeat(timing)),
+            "error": {
+                "code": jsonata(record_text("error.M.code", "UnknownStatus")),
+                "message": jsonata(
+                    record_text("error.M.message", "the session record has a status that Vigil does not know")
+                ),
+            },
+        },
+        "Next": "RouteByStatus",
+    }
+
+
+def route_by_status(timing: Timing) -> State:
+    """End the session, check the line, or wait: the first rule that holds."""
+    lost = {"code": jsonata(LOST_CODE), "message": jsonata(LOST_MESSAGE)}
+    return {
+        "Type": "Choice",
+        "Choices": [
+            choice("$otherExecution", then="SessionFailed", error=DUPLICATE),
+            choice(f"$status = '{Status.COMPLETED}'", then="StopAgent"),
+            choice(f"$status = '{Status.FAILED}'", then="StopAgent"),
+            # AgentCore took the session, but its answer was lost before a later call was refused.
+            choice(
+                f"$status = '{Status.BUSY}' and $line.refusals > 0",
+                then="WaitForChange",
+                deadline=jsonata(EXTENDED_DEADLINE),
+                line=jsonata(NOT_IN_LINE),
+            ),
+            choice(WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
+            choice(MAY_CHECK_LINE, then="CheckLine"),
+            choice(IS_IN_LINE, then="WaitForChange"),
+            choice(IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
+            choice(is_lost(timing), then="MarkFailed", error=lost),
+            # Without a record, there is nothing to store a task token on.
+            choice("$status = ''", then="WaitBeforeRetry"),
+            choice(IS_OPEN, then="WaitForChange"),
+        ],
+        # The status is unknown.
+        "Default": "MarkFailed",
+    }
+
+
+def wait_for_change(table_name: str, timing: Timing) -> State:
+    """Store a task token on the record. The write that ends the session returns it, and its writer wakes this state."""
+    open_statuses = "".join(f"':{status.lower()}': {{'S': '{status}'}}, " for status in ALLOWED_FROM[Status.FAILED])
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
+        "TimeoutSeconds": jsonata(wait_seconds(timing)),
+        "Arguments": {
+            "TableName": table_name,
+            "Key": RECORD_KEY,
+            "UpdateExpression": jsonata(
+                "'SET task_token = :token, deadline_at = :deadline'"
+                " & ($line.turn > 0 ? ', waiting_for = :reason' : ' REMOVE waiting_for')"
+            ),
+            # On the record of another execution, the token would replace that one's.
+            "ConditionExpression": f"#status IN (:initiated, :busy) AND {OWN_RECORD}",
+            "ExpressionAttributeNames": {"#status": "status"},
+            # DynamoDB refuses a value that no expression uses.
+            "ExpressionAttributeValues": jsonata(
+                f"$merge([{{{open_statuses}':token': {{'S': $states.context.Task.Token}},"
+                f" ':execution': {{'S': {EXECUTION_ARN}}},"
+                " ':deadline': {'S': $fromMillis($deadline)}},"
+                f" $line.turn > 0 ? {{':reason': {{'S': {WAITING_REASON}}}}} : {{}}])"
+            ),
+        },
+        "Retry": RETRY_DYNAMODB,
+        "Catch": [
+            # It is time for a check, or the session has ended.
+            catch("States.Timeout", "DynamoDb.ConditionalCheckFailedException", then="CheckStatus"),
+            # No token can be stored, so the workflow checks more often.
+            catch_all(then="WaitBeforeRetry"),
+        ],
+        "Next": "CheckStatus",
+    }
+
+
+def wait_before_retry(timing: Timing) -> State:
+    """Wait for a heartbeat interval."""
+    return {"Type": "Wait", "Seconds": jsonata(heartbeat_wait(timing)), "Next": "CheckStatus"}
