@@ -19,6 +19,7 @@ from tests.vigil.test_svg import ROOT
 from vigil import cli
 from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment
+from vigil.folder import LISTING
 from vigil.local.stack import LocalStack
 from vigil.names import FINDINGS, PAGE, REPORT, Output
 from vigil.session import ARTIFACT_SK_PREFIX
@@ -45,11 +46,13 @@ def vigil(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     # Its clients take longest to make.
-    monkeypatch.setattr(cli, "Deployment", lambda: deployment)
+    for module in (cli.records, cli.run):
+        monkeypatch.setattr(module, "Deployment", lambda: deployment)
 
     def once(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(cli, "console", Terminal())
-        monkeypatch.setattr(cli, "errors", Terminal(stderr=True))
+        for name, terminal in {"console": Terminal(), "errors": Terminal(stderr=True)}.items():
+            for module in (cli, cli.common, cli.local, cli.records, cli.run, cli.watching):
+                monkeypatch.setattr(module, name, terminal, raising=False)
         monkeypatch.setattr(sys, "argv", ["vigil", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -275,7 +278,7 @@ def test_a_run_saves_what_a_custom_agent_saved_as_text(stack: LocalStack, tmp_pa
     detail = json.dumps({"agent": "hostile", "text": "hi", "artifacts": artifacts})
     done = command(stack, "vigil", "run", "--detail", detail, "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, BY_FUNCTION}
+    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, BY_FUNCTION, LISTING}
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["left out"] * 2
     harmless((tmp_path / PAGE).read_text())
     assert (tmp_path / BY_FUNCTION).read_text() == f"{ROOT}><text>&lt;U+202E&gt;A</text></svg>\n"
