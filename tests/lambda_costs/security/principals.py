@@ -434,7 +434,7 @@ def render(document: str) -> str:
     section = [
         _HEADING,
         "Tried with the credentials of every role on a running stack, each action by each role"
-        " ([principals.py](../tests/security/principals.py)).",
+        " ([principals.py](../tests/lambda_costs/security/principals.py)).",
         "\n".join(table),
         "Refused to everybody: the same on anything else, such as",
         "\n".join(beyond),
