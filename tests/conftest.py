@@ -25,8 +25,8 @@ hypothesis.settings.load_profile("patient")
 
 pytest_plugins = ["tests.fixtures.session", "tests.fixtures.synthesis", "tests.fixtures.table"]
 
-SERVERS = {"embedded", "stack", "aws", "moto"}
-"""Fixtures that start a server. Tests that need one are slow."""
+LONG_FIXTURES = {"embedded", "stack", "aws", "moto", "bundled"}
+"""Fixtures that start a server or build a package. Tests that need one are slow."""
 MAX_SESSION_SECONDS = 4500
 # A workflow looks at a session after 6 s if the agent has not beaten, else every 5 s, and gives it up after 12 s.
 TIMING = {
@@ -89,7 +89,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(stacks.get(item.path, item.location[0])))
-        if SERVERS & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("takes"):
+        if LONG_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("takes"):
             item.add_marker("slow")
     yield
     seconds = dict.fromkeys(stacks.values(), 100)

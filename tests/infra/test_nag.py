@@ -37,6 +37,7 @@ def test_every_suppression_has_a_reason(assembly: Path) -> None:
     assert all(len(reason.split()) >= 4 for given in reasons.values() for reason in given)
 
 
+@pytest.mark.slow
 def test_unsuppressed_finding_fails_and_every_suppression_is_needed(
     python: Python, assembly: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def patient() -> Iterator[LocalStack]:
 
 
 @pytest.mark.criterion("5.3")
+@pytest.mark.slow
 def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> None:
     workflow = Workflow(patient)
     journal = Journal.open(patient.session(), patient.outputs[Output.TABLE])

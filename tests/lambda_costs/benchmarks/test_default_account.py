@@ -1,12 +1,15 @@
 import json
 from datetime import date
 
+import pytest
+
 from benchmarks.findings.run import run
 from benchmarks.findings.score import GOALS, Summary
 from lambda_costs.report.history import read_document
 from lambda_costs.sample_account import build
 
 
+@pytest.mark.slow
 def test_the_analysis_of_the_sample_account_reaches_every_goal() -> None:
     scored = run("default", build())
     summary = Summary((scored.score,))

@@ -734,6 +734,7 @@ def planted(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_or_read_from_the_current_folder(
     planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -750,6 +751,7 @@ def test_nothing_is_imported_or_read_from_the_current_folder(
     assert not (tmp_path / "made-through-a-link").exists()
 
 
+@pytest.mark.slow
 def test_the_file_that_says_what_runs_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
