@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures.synthesis import Python
 from vigil.names import STACK
 
