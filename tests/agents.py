@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from importlib.util import find_spec
 from itertools import count, repeat
 from typing import Any
 
@@ -248,9 +249,10 @@ def hostile(session: AgentSession) -> Any:
 
 
 def chosen(session: AgentSession) -> Agent:
-    """The agent that the detail names, so that one deployed stack runs them all; by default the one that ships."""
-    name = session.detail.get("agent")
-    return (globals()[name] if name else load_agent(DEFAULT_AGENT))(session)
+    """The agent that the detail names, so that one stack runs them all; else the one that ships, if it is there."""
+    if name := session.detail.get("agent"):
+        return globals()[name](session)
+    return (load_agent(DEFAULT_AGENT) if find_spec("lambda_costs") else hello_agent)(session)
 
 
 def draws(session: AgentSession) -> Any:

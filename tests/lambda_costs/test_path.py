@@ -67,3 +67,10 @@ def test_an_event_may_not_let_an_analysis_cost_more_than_the_stack_allows(
     session = ended(workflow, put_event(stack, {"max_scan_dollars": 1000}))
     said = "detail: max_scan_dollars must be a number from 0 to 2, the stack's MaxScanDollars"
     assert session.error == Failure("InvalidDetail", said)
+
+
+def test_a_detail_that_the_agent_refuses_fails_with_its_reason(stack: LocalStack, workflow: Workflow) -> None:
+    session = ended(workflow, put_event(stack, {"days": "30", "dais": 30}))
+    assert session.error is not None
+    assert session.error.code == "InvalidDetail"
+    assert "days must be a whole number from 1 to 90" in session.error.message

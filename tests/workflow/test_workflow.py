@@ -301,7 +301,6 @@ BAD_DETAILS: list[tuple[object, str]] = [
     ({"deadline_seconds": True}, f"{A_DEADLINE} True"),
     ({"deadline_seconds": MAX_SESSION_SECONDS + 1}, f"{A_DEADLINE} {MAX_SESSION_SECONDS + 1}"),
     # By the agent itself.
-    ({"days": "30", "dais": 30}, "days must be a whole number from 1 to 90"),
 ]
 
 
