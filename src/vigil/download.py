@@ -4,51 +4,47 @@ import json
 
 from vigil.artifacts import Artifacts
 from vigil.errors import InvalidArtifact
-from vigil.names import PAGE, REPORT
+from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.page import readable_markdown, render_page
 from vigil.svg import redrawn
-from vigil.text import to_json, visible
+from vigil.text import to_json
 
-MAX_FILES = 100
+CHART = ".svg"
+MAX_CHARTS = 20
 
 
-def safe_files(artifacts: Artifacts, ending: str = "") -> tuple[dict[str, str], list[str]]:
-    """Return a session's files by name, and a line for each artifact that is left out.
+def safe_files(artifacts: Artifacts) -> tuple[dict[str, str], list[str]]:
+    """Return the report, its page, its charts and its data by name, and a line for each artifact that is left out.
 
-    ``ending`` takes only artifacts of that kind, such as ``.svg``; the report and its page are always there, and come
-    last. Raises InvalidArtifact if there is no report.
+    The report and its page come last. Raises InvalidArtifact if there is no report. An agent, and perhaps its model,
+    chooses the names of artifacts. So no other kind is saved: in the folder of a project, a requirements.txt would be
+    more than a file to read.
     """
     report = artifacts.read(REPORT)
     files: dict[str, str] = {}
     left_out: list[str] = []
     # The page that the agent saved may hold a script. It is rendered again.
-    names = [name for name in artifacts.names() if name.endswith(ending) and name not in (REPORT, PAGE)]
-    for name in names[:MAX_FILES]:
+    for name in artifacts.names():
+        if name in (REPORT, PAGE):
+            continue
         try:
+            if len(files) >= MAX_CHARTS or not (name == FINDINGS or name.endswith(CHART)):
+                raise InvalidArtifact(f"it stays at {artifacts.uri(name)}")
             files[name] = safe_text(artifacts, name)
         except InvalidArtifact as error:
-            left_out.append(str(error) if name in str(error) else f"{name}: {error}")
-    if len(names) > MAX_FILES:
-        left_out.append(f"{len(names) - MAX_FILES} more artifacts")
-    svgs = {name: text for name, text in files.items() if name.endswith(".svg")}
-    return {**files, PAGE: render_page(report, svgs), REPORT: readable_markdown(report)}, left_out
+            left_out.append(str(error) if name in str(error).split() else f"{name}: {error}")
+    charts = {name: text for name, text in files.items() if name.endswith(CHART)}
+    return {**files, PAGE: render_page(report, charts), REPORT: readable_markdown(report)}, left_out
 
 
 def safe_text(artifacts: Artifacts, name: str) -> str:
-    """Return the artifact ``name`` as text that is safe to save under that name.
-
-    Raises InvalidArtifact if it is not there, or of a kind that cannot be made safe, such as HTML.
-    """
-    match name.rpartition(".")[2]:
-        case "md":
-            return readable_markdown(artifacts.read(name))
-        case "svg":
-            return redrawn(artifacts.read(name))
-        case "json":
-            try:
-                return to_json(json.loads(artifacts.read(name)), indent=2) + "\n"
-            except (ValueError, RecursionError) as error:
-                raise InvalidArtifact(f"{name} of this session is not JSON: {error}") from error
-        case "txt":
-            return visible(artifacts.read(name))
-    raise InvalidArtifact(f"it is not .md, .svg, .json or .txt; {artifacts.uri(name)} is its address")
+    """Return the report, its data or a chart as text that is safe to save. Raises InvalidArtifact if it cannot be."""
+    text = artifacts.read(name)
+    if name == REPORT:
+        return readable_markdown(text)
+    if name != FINDINGS:
+        return redrawn(text)
+    try:
+        return to_json(json.loads(text), indent=2) + "\n"
+    except (ValueError, RecursionError) as error:
+        raise InvalidArtifact(f"{name} of this session is not JSON: {error}") from error

@@ -82,6 +82,11 @@ def write(folder: Path, texts: Mapping[str, str], instead_of: Collection[str] = 
                 temporary.unlink()
 
 
+def not_saved_by_vigil(folder: Path, names: Collection[str]) -> set[str]:
+    """Return those of ``names`` that are files in ``folder`` which no command has saved there."""
+    return {name for name in names if (folder / name).exists()} - _listed(folder)
+
+
 def _listed(folder: Path) -> set[str]:
     try:
         names = (folder / LISTING).read_text(encoding="utf-8", errors="replace").splitlines()

@@ -23,6 +23,13 @@ pytestmark = pytest.mark.takes(60)
 HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
 CHART = '<svg xmlns="http://www.w3.org/2000/svg"><text>a</text></svg>'
 PRINTS = '{"agent": "prints", "text": "mine"}'
+
+
+def saves(artifacts: dict[str, str]) -> str:
+    """Return the detail with which an agent saves ``artifacts``."""
+    return json.dumps({"agent": "hostile", "text": "x", "artifacts": artifacts})
+
+
 FULL = "vigil: standard output cannot be written: No space left on device"
 
 
@@ -347,16 +354,29 @@ def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
 
 def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("{}")
-    saves = json.dumps(
-        {"agent": "hostile", "text": "x", "artifacts": {"report.md": "# One", "a.svg": CHART, "b.txt": "t"}}
+    done = command(
+        stack, "vigil", "run", "--detail", saves({"report.md": "# One", "a.svg": CHART}), "--out", str(tmp_path)
     )
-    assert command(stack, "vigil", "run", "--detail", saves, "--out", str(tmp_path)).returncode == 0
-    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "a.svg", "b.txt", "mine", LISTING}
+    assert done.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "a.svg", "mine", LISTING}
     assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "mine", LISTING}
     assert "<h1>Hello</h1>" in (tmp_path / PAGE).read_text()
     assert command(stack, "vigil", "run", "--detail", FAILING, "--out", str(tmp_path)).returncode == 1
     assert {path.name for path in tmp_path.iterdir()} == {"mine"}
+
+
+def test_no_artifact_replaces_a_users_file_or_is_more_than_a_report(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "logo.svg").write_text("mine")
+    artifacts = {"report.md": "# One", "logo.svg": CHART, "requirements.txt": "evil", "AGENTS.md": "x", "a.json": "{}"}
+    done = command(stack, "vigil", "run", "--detail", saves(artifacts), "--out", str(tmp_path))
+    assert done.returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "logo.svg", LISTING}
+    assert (tmp_path / "logo.svg").read_text() == "mine"
+    lines = done.stderr.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["AGENTS.md", "a.json", "requirements.txt", "logo.svg"]
+    assert all("it stays at s3://" in line for line in lines[:3])
+    assert lines[3].endswith("is a file that vigil did not save")
 
 
 def test_a_report_that_cannot_be_saved_is_summed_up_all_the_same_and_can_be_got_again(

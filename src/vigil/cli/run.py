@@ -28,9 +28,9 @@ from vigil.deployment import NO_REASON, Deployment
 from vigil.download import safe_files
 from vigil.errors import AwsUnavailable, EnvironmentProblem, InvalidDetail, InvalidInput, LocalStackError
 from vigil.extras import require_extras
-from vigil.folder import Save, claimed
+from vigil.folder import Save, claimed, not_saved_by_vigil
 from vigil.local import AGENT_LOG
-from vigil.names import PAGE, REPORT, Env
+from vigil.names import FINDINGS, PAGE, REPORT, Env
 from vigil.settings import DEFAULT_AGENT, MAX_SCAN_DOLLARS, MAX_SESSION_SECONDS
 from vigil.text import to_json, visible
 from vigil.watch import await_end
@@ -110,6 +110,9 @@ def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save,
     """Save the session's files and print the summary of its report, or all of it if nobody could read it again."""
     artifacts = deployment.artifacts(session_id)
     files, left_out = safe_files(artifacts)
+    for name in not_saved_by_vigil(out, set(files) - {REPORT, PAGE, FINDINGS}):
+        del files[name]
+        left_out.append(f"{name}: {out / name} is a file that vigil did not save")
     for line in left_out:
         errors.say(f"left out: {line}", style="red")
     try:
