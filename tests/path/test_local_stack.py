@@ -97,7 +97,7 @@ def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Star
 
 @pytest.mark.parametrize("hows", [[signal.SIGINT, signal.SIGINT, signal.SIGTERM], [signal.SIGKILL]])
 def test_however_it_ends_nothing_goes_on_running(start: Start, hows: list[signal.Signals]) -> None:
-    process = start()
+    process = start("--agent", "examples.hello_agent:hello_agent")
     stack = serves(process)
     folder = Path(stack["log"]).parent
     # With a session's processes running, too.
