@@ -90,7 +90,7 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --quiet
+	$(BIN)/lint-imports --no-cache
 	CDK_OUTDIR=build/check VIGIL_NAG=1 $(BIN)/python app.py
 	@# W3005: CDK writes out dependencies that a GetAtt implies.
 	$(BIN)/cfn-lint --ignore-checks W3005 -- build/check/Vigil.template.json

@@ -13,6 +13,12 @@ from vigil.local.stack import LocalStack
 from vigil.names import FINDINGS, PAGE, REPORT
 
 
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test saves what it saves in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+
 def test_run_shows_a_session_live_and_saves_its_report(
     stack: LocalStack, deployment: Deployment, tmp_path: Path
 ) -> None:
