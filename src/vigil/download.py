@@ -13,14 +13,13 @@ CHART = ".svg"
 MAX_CHARTS = 20
 
 
-def safe_files(artifacts: Artifacts) -> tuple[dict[str, str], list[str]]:
-    """Return the report, its page, its charts and its data by name, and a line for each artifact that is left out.
+def safe_files(artifacts: Artifacts, report: str) -> tuple[dict[str, str], list[str]]:
+    """Return ``report``, its page, its charts and its data by name, and a line for each artifact that is left out.
 
-    The report and its page come last. Raises InvalidArtifact if there is no report. An agent, and perhaps its model,
+    The report and its page come last. An agent, and perhaps its model,
     chooses the names of artifacts. So no other kind is saved: in the folder of a project, a requirements.txt would be
     more than a file to read.
     """
-    report = artifacts.read(REPORT)
     files: dict[str, str] = {}
     left_out: list[str] = []
     # The page that the agent saved may hold a script. It is rendered again.

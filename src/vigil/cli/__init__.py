@@ -76,7 +76,7 @@ def main() -> None:
     A command whose reader closed the pipe ends in 141, but run and watch go on until the session has ended.
     """
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        # As Ctrl-C, so that a local stack is taken down whoever asks; but nohup keeps its word.
+        # They end the command as Ctrl-C does, so that it stops its local stack. What nohup ignores stays ignored.
         if signal.getsignal(ending) != signal.SIG_IGN:
             signal.signal(ending, signal.default_int_handler)
     console.take_over()

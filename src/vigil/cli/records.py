@@ -175,7 +175,7 @@ def _rendered(artifacts: Artifacts, form: Form, *, as_file: bool) -> str:
     if form == Form.JSON:
         return safe_text(artifacts, FINDINGS)
     if form == Form.HTML:
-        files, left_out = safe_files(artifacts)
+        files, left_out = safe_files(artifacts, artifacts.read(REPORT))
         for line in left_out:
             errors.say(f"left out: {line}", style="red")
         return files[PAGE]

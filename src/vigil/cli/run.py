@@ -109,7 +109,8 @@ def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: b
 def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save, *, stays: bool) -> None:
     """Save the session's files and print the summary of its report, or all of it if nobody could read it again."""
     artifacts = deployment.artifacts(session_id)
-    files, left_out = safe_files(artifacts)
+    report = artifacts.read(REPORT)
+    files, left_out = safe_files(artifacts, report)
     for name in not_saved_by_vigil(out, set(files) - {REPORT, PAGE, FINDINGS}):
         del files[name]
         left_out.append(f"{name}: {out / name} is a file that vigil did not save")
@@ -121,7 +122,6 @@ def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save,
     except EnvironmentProblem as error:
         problem = error
     # The report's part before its second section is its summary.
-    report = artifacts.read(REPORT)
     head = re.split(r"^## (?!Summary)", report, maxsplit=1, flags=re.MULTILINE)[0].strip()
     console.rule()
     console.write_markdown(head if stays or problem is None else report)

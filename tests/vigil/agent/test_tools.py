@@ -1,4 +1,4 @@
-"""The agent's tools, called by the real agent loop: what they refuse, they refuse in words that mend the next call."""
+"""The agent's tools, called by the real agent loop: a refusal says what the next call must change."""
 
 from collections.abc import Callable
 from dataclasses import replace
