@@ -568,11 +568,11 @@ def local_up(
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
     require_extras("cli", "local", "infra")
-    from vigil.local import running
+    from vigil.local import lockfile
     from vigil.local.stack import LocalStack
 
     environment = _agent_environment(agent, model, agent_env)
-    with running.claim() as announce, ExitStack() as stopping:
+    with lockfile.claim() as announce, ExitStack() as stopping:
         with _steps() as progress:
             stack = stopping.enter_context(
                 LocalStack.start(
@@ -600,10 +600,10 @@ def local_up(
 @local_app.command("env")
 def local_env() -> None:
     """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
-    from vigil.local import running
+    from vigil.local import lockfile
     from vigil.local.server import HOST
 
-    for name, value in running.require().environment.items():
+    for name, value in lockfile.require().environment.items():
         print(f"export {name}={quote(value)};")
     # A proxy of the machine is for AWS. Which of the two is read depends on the program.
     for name in ("NO_PROXY", "no_proxy"):
@@ -616,9 +616,9 @@ def local_env() -> None:
 @local_app.command("status")
 def local_status(as_json: AsJson = False) -> None:
     """Say whether a local stack runs; fails if none does."""
-    from vigil.local import running
+    from vigil.local import lockfile
 
-    stack = running.require()
+    stack = lockfile.require()
     if as_json:
         console.write(to_json(dataclasses.asdict(stack)) + "\n")
     else:
@@ -630,9 +630,9 @@ def local_status(as_json: AsJson = False) -> None:
 @local_app.command("down")
 def local_down() -> None:
     """Stop the local stack."""
-    from vigil.local import running
+    from vigil.local import lockfile
 
-    stack = running.require()
+    stack = lockfile.require()
     stack.stop()
     console.say(f"stopped the local stack at {stack.endpoint}")
 
