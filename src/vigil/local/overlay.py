@@ -24,7 +24,7 @@ from ministack.core import iam_actions, iam_evaluator, lambda_runtime, router
 from ministack.services import bedrock_agentcore, cloudwatch, dynamodb, eventbridge, lambda_svc, sqs, stepfunctions, sts
 
 from vigil.errors import LocalStackError
-from vigil.local import model
+from vigil.local import scripted_model
 from vigil.local.agentcore import AgentHost
 from vigil.local.gate import by_root
 
@@ -563,7 +563,7 @@ def _serve_bedrock() -> None:
 
     async def converse(path: str, headers: Mapping[str, str], body: bytes) -> Response:
         model_id = path.removeprefix("/model/").removesuffix("/converse")
-        return await asyncio.to_thread(model.answer, model_id, body)
+        return await asyncio.to_thread(scripted_model.answer, model_id, body)
 
     # The path comes decoded, and the ARN of an inference profile holds a slash.
     _serve("bedrock-runtime", "POST", r"/model/.+/converse", (), "bedrock:InvokeModel", converse)

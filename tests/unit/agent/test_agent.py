@@ -14,9 +14,9 @@ from tests.agents import Scripted
 from vigil.agent.agent import PROMPT
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import run
-from vigil.local.model import procedure
 from vigil.local.sample_account import SampleAccount, seed_account
 from vigil.local.sample_account.drawing import Choices, draw
+from vigil.local.scripted_model import procedure
 from vigil.names import FINDINGS, REPORT
 from vigil.session import Status
 

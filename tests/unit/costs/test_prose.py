@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from tests.unit.costs.cases import analyse, daily, function, provisioned, usage
 from vigil.costs.prose import MAX_CHARACTERS, check_prose, check_words
 from vigil.errors import InvalidInput
-from vigil.local.model import PROSE
+from vigil.local.scripted_model import PROSE
 
 ANALYSIS = analyse(
     {
