@@ -54,7 +54,7 @@ LONG = (
     "unit/agent/test_runtime",
     "infra/test_make_deploy",
     "docs/test_readme",
-    "unit/local/test_overlay",
+    "unit/local/ministack_patches/test_stepfunctions",
     "adversarial/test_faults",
 )
 """What takes longest, and so starts first."""
