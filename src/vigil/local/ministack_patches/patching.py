@@ -61,7 +61,7 @@ def apply() -> None:
 
 
 def bind(replacement: Callable[..., Any], original: Any) -> Callable[..., Any]:
-    """Return ``replacement`` with ``original`` as its first argument; not a partial, which is no method of a class."""
+    """Return ``replacement`` with ``original`` as its first argument. A partial would not work as a method."""
 
     def bound(*args: Any, **kwargs: Any) -> Any:
         return replacement(original, *args, **kwargs)
