@@ -21,25 +21,24 @@ FUNCTIONS = 2
 
 def narrowed(app: Any) -> Any:
     """Narrow the embedded AWS, which has been set up by now."""
-    from vigil.local import agentcore
+    from vigil.local.agentcore import LocalAgentCore
+    from vigil.local.ministack_patches import lambda_svc
 
+    lambda_svc.slots, lambda_svc.SLOT_SECONDS = threading.Semaphore(FUNCTIONS), 0
     starts = Bucket(STARTS, 1)
-    invoke, lock = agentcore.AgentHost.invoke, threading.Lock()
+    invoke, lock = LocalAgentCore.invoke, threading.Lock()
 
     def refuse_or_invoke(self: Any, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
         with lock:
-            if len(self._running) >= SESSIONS:
+            if len(self._by_pid) >= SESSIONS:
                 return 402, b"too many sessions run at once"
             if not starts.take(time.monotonic()):
                 return 429, b"too many sessions begin"
         return invoke(self, runtime, session_id, body)
 
-    agentcore.AgentHost.invoke = refuse_or_invoke  # type: ignore[method-assign]
+    LocalAgentCore.invoke = refuse_or_invoke  # type: ignore[method-assign]
     return app
 
 
 if __name__ == "__main__":
-    from vigil.local import overlay
-
-    overlay.FUNCTIONS, overlay.FUNCTION_SECONDS = FUNCTIONS, 0
     sys.exit(server.main(narrowed))

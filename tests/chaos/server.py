@@ -182,7 +182,7 @@ def _break_tasks() -> None:
     """Let tasks of the workflow, which the embedded AWS carries out by itself, meet the rules."""
     from ministack.services import stepfunctions
 
-    from vigil.local import overlay
+    from vigil.local.ministack_patches.stepfunctions import current_execution
 
     def breaking(carry_out: Callable[..., Any]) -> Callable[..., Any]:
         def carried_out(resource: str, arguments: Any, *rest: Any) -> Any:
@@ -202,7 +202,7 @@ def _break_tasks() -> None:
 
     def find_hurried(*arguments: Any) -> Any:
         retrier, index = find(*arguments)
-        execution = overlay._execution.get()
+        execution = current_execution.get()
         if retrier is not None and execution is not None:
             with _lock:
                 hurry = max((rule.hurry for rule in _rules if rule.session in execution["input"]), default=1)

@@ -17,7 +17,7 @@ from tests.agents import Scripted
 from vigil.agent.models import retry_strategy
 from vigil.agent.session import AgentSession
 from vigil.agent.worker import run
-from vigil.local.model import PROSE, Step, procedure
+from vigil.local.scripted_model import PROSE, Step, procedure
 from vigil.names import FINDINGS, REPORT
 from vigil.session import Status
 

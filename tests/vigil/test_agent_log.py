@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 
 from vigil.agent_log import AgentLog, attribute, parse_line
-from vigil.local import logs
+from vigil.local.ministack_patches import cloudwatch_logs
 
 ONE, OTHER = "1" * 36, "2" * 36
 RUNTIME = "arn:aws:bedrock-agentcore:us-east-1:000000000000:runtime/vigil-abc"
@@ -73,14 +73,14 @@ def test_a_log_group_that_is_not_there_yet_has_no_lines() -> None:
 def test_the_local_log_is_read_page_by_page_up_to_its_last_whole_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(logs, "PAGE_BYTES", 100)
+    monkeypatch.setattr(cloudwatch_logs, "PAGE_BYTES", 100)
     log = tmp_path / "agent.log"
     written = [line(ONE if n % 2 else OTHER, f"line {n}", n) for n in range(9)]
     log.write_text("of no session\n" + "".join(written) + "2026-01-01T00:00:59.000Z half", encoding="utf-8")
     asked: dict[str, Any] = {"filterPattern": json.dumps(ONE), "startTime": 1_767_225_602_000}
     found, token, pages = [], "0", 0
     while token:
-        answer = logs.page(log, {**asked, "nextToken": token})
+        answer = cloudwatch_logs.read_page(log, {**asked, "nextToken": token})
         found += [said["message"] for said in answer["events"]]
         token, pages = answer.get("nextToken", ""), pages + 1
     assert pages > 3

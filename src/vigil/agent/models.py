@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -92,9 +92,9 @@ def make_model(spec: str | None, region: str) -> "Model":
         raise MissingSetting(
             f"{Env.MODEL}={spec} needs the package strands-agents[{provider}] in the agent's environment"
         ) from error
-    name, backoff, arguments = PROVIDERS[provider]
+    class_name, _, backoff, arguments = PROVIDERS[provider]
     attempts, connect, answer = call_limits(_progress_seconds(), backoff)
-    model: Model = getattr(module, name)(model_id=model_id, **arguments(attempts, connect + answer))
+    model: Model = getattr(module, class_name)(model_id=model_id, **arguments(attempts, connect + answer))
     return model
 
 
@@ -131,10 +131,24 @@ def _progress_seconds() -> int:
     return whole_number(os.environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS)
 
 
-PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] = {
+class Provider(NamedTuple):
+    """A provider beside Bedrock."""
+
+    class_name: str
+    """The class in strands.models.<provider>."""
+    key: str | None
+    """The environment variable of its API key; None if it needs no key."""
+    backoff: float
+    """The longest that its client waits between the attempts of a call."""
+    arguments: Callable[[int, float], dict[str, Any]]
+    """What the class needs beside the model's id, for a number of attempts and the seconds of one attempt."""
+
+
+PROVIDERS = {
     # Its client waits for as long as the answer's Retry-After says, up to 60 s.
-    "anthropic": (
+    "anthropic": Provider(
         "AnthropicModel",
+        "ANTHROPIC_API_KEY",
         60.0 * (ATTEMPTS - 1),
         lambda attempts, seconds: {
             "max_tokens": MAX_TOKENS,
@@ -142,14 +156,16 @@ PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] 
         },
     ),
     # The address is OLLAMA_HOST, or Ollama's default. Its client tries once.
-    "ollama": (
+    "ollama": Provider(
         "OllamaModel",
+        None,
         BACKOFF_SECONDS,
         lambda attempts, seconds: {"host": None, "max_tokens": MAX_TOKENS, "ollama_client_args": {"timeout": seconds}},
     ),
     # As Anthropic's, up to 120 s.
-    "openai": (
+    "openai": Provider(
         "OpenAIModel",
+        "OPENAI_API_KEY",
         120.0 * (ATTEMPTS - 1),
         lambda attempts, seconds: {
             "params": {"max_completion_tokens": MAX_TOKENS},
@@ -157,9 +173,6 @@ PROVIDERS: dict[str, tuple[str, float, Callable[[int, float], dict[str, Any]]]] 
         },
     ),
 }
-"""Providers beside Bedrock: the class in strands.models.<provider>, the longest that its client waits between the
-attempts of a call, and what the class needs beside the model's id for so many attempts, each of so many seconds."""
-
 MODEL_PATTERN = (
     r"arn:[a-z-]+:bedrock:[a-z0-9-]*:[0-9]*:(foundation-model|(application-)?inference-profile)/[A-Za-z0-9.:_-]{1,256}"
     rf"|(?!arn:)(({'|'.join(PROVIDERS)})/[A-Za-z0-9.:/_-]{{1,256}}|[A-Za-z0-9.:_-]{{1,256}})"

@@ -27,9 +27,8 @@ _OPTIONAL_SERVICES = frozenset({"pricing", "compute-optimizer"})
 # Lambda's API accepts 15 calls a second of an account, that of logs fewer. Adaptive mode slows down to what the
 # service accepts.
 _ADAPTIVE = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
-# One for all sessions of a process, and of those forked from it: to read what botocore knows of the services is most of
-# what a client costs.
-_DATA = create_loader()
+BOTOCORE_DATA = create_loader()
+"""One loader for all clients of a process and its forks: most of a client's cost is reading the services' models."""
 # botocore waits 2 s for a role's credentials, which a laptop with many sessions may exceed.
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
@@ -40,7 +39,7 @@ PROGRESS_INTERVAL_SECONDS = 15.0
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:
     """Return a boto3 session of ``region``, with the environment's credentials unless others are given."""
     core = botocore.session.get_session()
-    core.register_component("data_loader", _DATA)
+    core.register_component("data_loader", BOTOCORE_DATA)
     return boto3.Session(key, secret, region_name=region, botocore_session=core)
 
 

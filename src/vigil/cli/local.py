@@ -31,11 +31,11 @@ def up(
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
     require_extras("cli", "local", "infra")
-    from vigil.local import running
+    from vigil.local import lockfile
     from vigil.local.stack import LocalStack
 
     environment = agent_environment(agent, model, agent_env)
-    with running.claim() as announce, ExitStack() as stopping:
+    with lockfile.claim() as announce, ExitStack() as stopping:
         with steps() as progress:
             stack = stopping.enter_context(
                 LocalStack.start(
@@ -62,10 +62,10 @@ def up(
 
 def env() -> None:
     """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
-    from vigil.local import running
+    from vigil.local import lockfile
     from vigil.local.server import HOST
 
-    for name, value in running.require().environment.items():
+    for name, value in lockfile.require().environment.items():
         print(f"export {name}={quote(value)};")
     # A proxy of the machine is for AWS. Which of the two is read depends on the program.
     for name in ("NO_PROXY", "no_proxy"):
@@ -77,9 +77,9 @@ def env() -> None:
 
 def status(as_json: AsJson = False) -> None:
     """Say whether a local stack runs; fails if none does."""
-    from vigil.local import running
+    from vigil.local import lockfile
 
-    stack = running.require()
+    stack = lockfile.require()
     if as_json:
         console.write(to_json(dataclasses.asdict(stack)) + "\n")
     else:
@@ -90,9 +90,9 @@ def status(as_json: AsJson = False) -> None:
 
 def down() -> None:
     """Stop the local stack."""
-    from vigil.local import running
+    from vigil.local import lockfile
 
-    stack = running.require()
+    stack = lockfile.require()
     stack.stop()
     console.say(f"stopped the local stack at {stack.endpoint}")
 

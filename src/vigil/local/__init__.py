@@ -1,5 +1,6 @@
 """The whole of Vigil on one machine: an embedded AWS, deployed from the same template."""
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +9,14 @@ AGENT_LOG = "agent.log"
 """The file in a local stack's folder that the agent's processes log to."""
 
 
+def inherited(*names: str) -> dict[str, str]:
+    """Return those of the variables ``names`` that this process's environment has."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 @dataclass(frozen=True)
 class Secrets:
-    """What a local stack and its server alone know; it goes to the server through a pipe."""
+    """What only a local stack and its server know; the server gets it through a pipe."""
 
     access_key_id: str = field(default_factory=lambda: f"AKIA{secrets.token_hex(8).upper()}")
     """The key of the account's root, drawn for each stack."""

@@ -1,4 +1,4 @@
-"""Synthesise the stack and deploy it: read the assets, upload them, create the stack. No CDK CLI needed."""
+"""Synthesise the stack and deploy it without the CDK CLI: read the assets, upload them, create the stack."""
 
 import fcntl
 import hashlib
@@ -19,7 +19,7 @@ from vigil.errors import LocalStackError
 from vigil.names import STACK
 
 KEEP_SECONDS = 3600
-"""How long another version's assembly stays in the cache; a process that started before may still deploy it."""
+"""How long the assembly of another version stays in the cache; an earlier process may still deploy it."""
 
 PROJECT = Path(__file__).resolve().parents[3]
 _INPUTS = ("app.py", "infra/**/*.py", "src/**/*.py", "src/**/*.md", "requirements/*.txt")
@@ -39,11 +39,11 @@ def synthesize(cache: Path) -> Path:
     assembly = cache / digest.hexdigest()[:16]
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
-        # Stacks that start at once need no more than one synthesis.
+        # Stacks that start at the same time share one synthesis.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not assembly.is_dir():
             _synthesize_into(assembly)
-            # The file system's clock may differ from this machine's: compare its times with each other only.
+            # The file system's clock may differ from this machine's, so compare its times only with each other.
             now = assembly.stat().st_mtime
             for other in cache.iterdir():
                 if other.stat().st_mtime < now - KEEP_SECONDS:
@@ -55,7 +55,7 @@ def _synthesize_into(assembly: Path) -> None:
     partial = assembly.with_name(f"partial-{os.getpid()}")
     # jsii must find the Node of the virtual environment, not the machine's.
     search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    # CDK's validation of the template takes longer than all the rest, and is for `make check`.
+    # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
     environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
     done = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
@@ -64,10 +64,10 @@ def _synthesize_into(assembly: Path) -> None:
 
 
 def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -> dict[str, str]:
-    """Deploy the assembly's stack where ``session`` leads and return the stack's outputs."""
+    """Deploy the assembly's stack with ``session`` and return the stack's outputs."""
     account = session.client("sts").get_caller_identity()["Account"]
     _upload_assets(assembly, session.client("s3"), account, str(session.region_name))
-    # What `cdk bootstrap` leaves in an account, and the template asks for.
+    # `cdk bootstrap` creates this parameter, and the template reads it.
     session.client("ssm").put_parameter(
         Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True
     )
@@ -100,8 +100,8 @@ def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
     for asset in manifest["files"].values():
         source = assembly / asset["source"]["path"]
         if source.suffix == ".json" or source.parent != assembly:
-            # The template goes in the request; the agent's package, for a runtime that the laptop provides, is not
-            # built, and its asset points to its sources.
+            # The template goes into the request. The agent's package is not built, as the laptop provides the runtime;
+            # its asset names its sources.
             continue
         for destination in asset["destinations"].values():
             bucket, key = (

@@ -1,7 +1,7 @@
 """Who may use the embedded AWS: callers that sign with a key of this stack, and never a browser.
 
-Every page in a browser and every user of the machine can reach a port on the loopback address. ministack itself takes
-well-known keys, checks no signature of the account's root, and has paths that want no signature at all.
+Every web page and every user of the machine can reach a port on the loopback address. ministack itself takes
+well-known keys, does not check the root's signatures, and has paths that need no signature at all.
 """
 
 import contextvars
@@ -28,16 +28,17 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
-MAX_BODY = 128 * 1024 * 1024  # of a request whose signature covers the body; S3 has its own way for large objects
+MAX_BODY = 128 * 1024 * 1024
+"""Bytes of a body that the signature covers; S3 signs large objects in another way."""
 UNKNOWN_KEY = "the access key is not one of this stack: set the variables that `vigil local env` prints"
 
 
 by_root: contextvars.ContextVar[bool] = contextvars.ContextVar("by_root", default=False)
-"""Whether the root signed the request that is served, other than as an address to hand out."""
+"""Whether the root signed the current request, by its header: an address that the root presigned does not count."""
 
 
 class Refused(Exception):
-    """A request whose signature does not count; the code is the one that AWS answers."""
+    """A request that is refused, with the error code that AWS answers."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -45,61 +46,64 @@ class Refused(Exception):
 
 
 class Gate:
-    """The ASGI application that stands before all others; ``root`` is the id of the root's key."""
+    """The ASGI application in front of ministack; ``root`` is the id of the root's key."""
 
     def __init__(self, app: App, root: str, port: int, credentials: Callable[[str], tuple[int, bytes]]) -> None:
         self._app = app
         self._root = root
-        # A client leaves out the port that is HTTP's own.
+        # A client leaves out port 80, the default of HTTP.
         self._hosts = {name if port == 80 else f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self._credentials = credentials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it before anything else has looked at it."""
+        """Pass a request to ministack, or refuse it before ministack sees it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            # Nothing of Vigil uses a WebSocket.
+            # Vigil uses no WebSocket.
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = _headers(scope)
-        if reason := self._of_a_browser(headers):
+        if reason := self._browser_refusal(headers):
             await _answer(send, 403, {"content-type": "text/plain"}, reason.encode())
             return
         if scope["path"] == CREDENTIALS_PATH:
-            # For the agent, which has no key yet: its token says which role it has.
+            # The agent has no key yet; its token identifies its role.
             status, body = self._credentials(headers.get("authorization", ""))
             await _answer(send, status, {"content-type": "application/json"}, body)
             return
         try:
             body = await self._authenticated(scope, headers, receive)
         except (Refused, ArithmeticError, ValueError) as error:
-            # Some of ministack's parsing takes no date or address that is out of range.
+            # ministack's parsing raises these for a date or an address that is out of range.
             refused = error if isinstance(error, Refused) else Refused("IncompleteSignature", "it cannot be read")
             query = parse_qs(scope["query_string"].decode(errors="replace"))
             await _answer(send, *_refusal(refused, scope, headers, query))
             return
-        given = iter([{"type": "http.request", "body": body, "more_body": False}])
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-        async def again() -> MutableMapping[str, Any]:
-            return next(given, None) or await receive()
+        async def receive_again() -> MutableMapping[str, Any]:
+            return next(messages, None) or await receive()
 
-        answering = _Answering(send)
+        safe_send = _SafeSend(send)
         try:
-            await self._app(scope, again, answering)
+            await self._app(scope, receive_again, safe_send)
         except Exception as error:
-            if answering.begun:
+            if safe_send.has_begun:
                 raise
-            # The path and the error hold what the request said.
+            # The path and the error may hold text of the request.
             logger.warning("%s", one_line(f"{scope['method']} {scope['path']}: {type(error).__name__}: {error}"))
             internal = Refused("InternalFailure", f"the embedded AWS cannot do this: {type(error).__name__}")
-            _, told, text = _refusal(internal, scope, headers, {})
-            await _answer(answering, 500, told, text)
+            _, error_headers, text = _refusal(internal, scope, headers, {})
+            await _answer(safe_send, 500, error_headers, text)
 
-    def _of_a_browser(self, headers: Mapping[str, str]) -> str | None:
-        """Return why a request is refused that a page may have sent; Host may be a name that leads to loopback."""
+    def _browser_refusal(self, headers: Mapping[str, str]) -> str | None:
+        """Return why a request that a web page may have sent is refused.
+
+        Host is checked since another name may resolve to the loopback address.
+        """
         if headers.get("host") not in self._hosts:
             return f"Host must be one of {', '.join(sorted(self._hosts))}"
         if any(name.startswith("x-forwarded-") for name in headers):
@@ -109,14 +113,14 @@ class Gate:
         return None
 
     async def _authenticated(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> bytes:
-        """Return the body of a request that is signed with a key of this stack and asks one thing, or raise Refused."""
+        """Return the body of a request for one operation that a key of this stack has signed, or raise Refused."""
         try:
             query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
         except ValueError:
             raise Refused("IncompleteSignature", "the query is not UTF-8") from None
         presigned = "authorization" not in headers
         if presigned and "AWSAccessKeyId" in query:
-            service, body = "s3", await self._check_old_presigned(scope, headers, query, receive)
+            service, body = "s3", await self._check_presigned_v2(scope, headers, query, receive)
         else:
             service, body = await self._check_signature(scope, headers, query, receive, presigned)
         root = not presigned and router.extract_access_key_id(dict(headers), query) == self._root
@@ -142,10 +146,10 @@ class Gate:
         _check_time(parsed, query if presigned else None)
         signed = set(parsed.signed_headers.split(";"))
         if "host" not in signed or any(name.startswith("x-amz-") for name in headers.keys() - signed):
-            # Added to a presigned address, x-amz-target would make another request of it.
+            # An x-amz-target that somebody adds to a presigned address would turn it into another request.
             raise Refused("SignatureDoesNotMatch", "the host and every x-amz- header must be signed")
         if router.extract_access_key_id(dict(headers), query) != parsed.access_key_id:
-            # Signed with one key and claiming another: IAM would ask what the other may do.
+            # Signed with one key and naming another: IAM would check the grants of the other.
             raise Refused("IncompleteSignature", "the request names two access keys")
         tokens = query.get("X-Amz-Security-Token", [""]) if presigned else [headers.get("x-amz-security-token", "")]
         secret = self._credential(parsed.access_key_id, tokens[0]).secret_access_key
@@ -163,7 +167,7 @@ class Gate:
             if failure:
                 raise Refused(*failure)
 
-        # The id of a key is no secret: without the secret, nobody fills the memory.
+        # If possible, check before reading the body: a key's id is public, and must not be enough to fill the memory.
         if presigned or (declared and not declared.startswith("STREAMING-AWS4-HMAC-SHA256")):
             check(b"")
             body = await _body(receive)
@@ -174,17 +178,17 @@ class Gate:
             raise Refused("SignatureDoesNotMatch", "x-amz-content-sha256 is not the hash of the body")
         return parsed.service, body
 
-    async def _check_old_presigned(
+    async def _check_presigned_v2(
         self, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]], receive: Receive
     ) -> bytes:
-        """Return the body of a request to S3 by a presigned address of Signature Version 2, boto3's default."""
+        """Return the body of a request to S3 that Signature Version 2, boto3's default, presigns; or raise Refused."""
         key, path = query["AWSAccessKeyId"][0], scope["raw_path"].decode("latin-1")
         expires = query.get("Expires", [""])[0]
         if not (query.get("Signature", [""])[0].isascii() and _is_number(expires, 12)):
             raise Refused("AccessDenied", "Signature and Expires must be those of Signature Version 2")
         if operations.S3_SUBRESOURCES & query.keys() - set(HmacV1Auth.QSAOfInterest):
             raise Refused("SignatureDoesNotMatch", "Signature Version 2 does not sign every parameter")
-        # This signature covers no x-amz- parameter, and ministack reads such a one in any case of its letters.
+        # This signature covers no x-amz- parameter, and ministack reads their names in upper and lower case.
         if any(name.lower().startswith("x-amz-") and name != "x-amz-security-token" for name in query):
             raise Refused("SignatureDoesNotMatch", "every x-amz- parameter must be signed")
         account = self._credential(key, query.get("x-amz-security-token", [""])[0]).account_id
@@ -199,21 +203,21 @@ class Gate:
     def _credential(self, key: str, token: str) -> Any:
         """Return ministack's record of an access key, or raise Refused."""
         if key != self._root and iam_evaluator.is_root_access_key(key):
-            # What ministack takes for the root: "test", any account's number, and no key at all.
+            # ministack takes these for the root: "test", any account's number, and no key at all.
             raise Refused("UnrecognizedClientException", UNKNOWN_KEY)
         try:
             account = responses._account_from_sts_session(key) or iam_evaluator.find_iam_access_key_account(key)
         except iam_evaluator.AmbiguousAccessKeyError:
             account = None
-        found = iam_evaluator.resolve_credential(key, account, token)
-        if isinstance(found, iam_evaluator.CredentialResolutionError):
-            unknown = found.code == "UnrecognizedClientException"
-            raise Refused(found.code, UNKNOWN_KEY if unknown else found.message)
-        return found
+        credential = iam_evaluator.resolve_credential(key, account, token)
+        if isinstance(credential, iam_evaluator.CredentialResolutionError):
+            is_unknown = credential.code == "UnrecognizedClientException"
+            raise Refused(credential.code, UNKNOWN_KEY if is_unknown else credential.message)
+        return credential
 
 
 def _headers(scope: Scope) -> dict[str, str]:
-    """Return the headers; one that comes several times as its values joined by a comma, which is how it is signed."""
+    """Return the headers. The values of a repeated header are joined by commas, as its signature covers them."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), sigv4.decode_header_value(raw_value)
@@ -222,7 +226,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def _check_time(parsed: Any, presigned: Mapping[str, list[str]] | None) -> None:
-    """Raise Refused unless the signature was made now, or for a time that lasts."""
+    """Raise Refused unless the signature was made now, or is presigned and has not expired."""
     if sigv4._amz_datetime(parsed.amz_date) is None:
         raise Refused("IncompleteSignature", "X-Amz-Date must be like 20260102T030405Z")
     failure = sigv4.request_time_failure(parsed)
@@ -242,7 +246,7 @@ def _is_number(text: str, digits: int) -> bool:
     return re.fullmatch(f"[0-9]{{1,{digits}}}", text) is not None
 
 
-async def _body(receive: Receive, most: float = math.inf) -> bytes:
+async def _body(receive: Receive, max_bytes: float = math.inf) -> bytes:
     parts, size, more = [], 0, True
     while more:
         message = await receive()
@@ -250,8 +254,8 @@ async def _body(receive: Receive, most: float = math.inf) -> bytes:
             raise Refused("IncompleteBody", "the connection ended before the body")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > most:
-            raise Refused("EntityTooLarge", f"the body has more than {most} bytes")
+        if size > max_bytes:
+            raise Refused("EntityTooLarge", f"the body has more than {max_bytes} bytes")
         more = message.get("more_body", False)
     return b"".join(parts)
 
@@ -259,34 +263,34 @@ async def _body(receive: Receive, most: float = math.inf) -> bytes:
 def _refusal(
     refused: Refused, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]]
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Return the answer in the protocol of the service that was asked, so that any SDK says why."""
+    """Return the answer in the protocol of the requested service, so that any SDK shows the reason."""
     service = router.detect_service(scope["method"], scope["path"], dict(headers), query)
-    status, told, body = iam_actions.access_denied_response(
+    answer: tuple[int, Mapping[str, str], bytes] = iam_actions.access_denied_response(
         service, "", "", str(uuid.uuid4()), error_code=refused.code, message=str(refused), headers=dict(headers)
     )
-    return status, told, body
+    return answer
 
 
-class _Answering:
-    """``send`` without what would let a page of another origin read an answer, or an answer be a page."""
+class _SafeSend:
+    """An ASGI ``send`` after which no page of another origin can read an answer, and no answer can act as a page."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.begun = False
+        self.has_begun = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        self.begun = True
+        self.has_begun = True
         if message["type"] == "http.response.start":
             headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
-            # An artifact that is opened by a presigned address may be HTML of an agent.
+            # A presigned address may open an artifact, which may be HTML that an agent wrote.
             headers += [(b"content-security-policy", b"sandbox; default-src 'none'; style-src 'unsafe-inline'")]
             message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
         await self._send(message)
 
 
 async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    # The body of the request may not have been read: what follows it must not be taken for the next request.
-    told = {**headers, "content-length": str(len(body)), "connection": "close"}
-    pairs = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    # Close: the body of the request may not have been read, and must not be taken for the next request.
+    headers = {**headers, "content-length": str(len(body)), "connection": "close"}
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

@@ -3,11 +3,11 @@
     embedded AWS ── keeper ── fork server ── runtime ── worker ── what the agent starts
 
 The fork server has imported what every session needs. Linux gives a process whose parent has ended to the nearest
-ancestor that adopts orphans (prctl(2), PR_SET_CHILD_SUBREAPER), whatever session and process group it is in. Keeper,
-fork server and runtimes adopt. When a runtime ends, whatever it leaves comes to the fork server, which kills it; when
-the fork server ends, everything comes to the keeper, which does the same. Both end if the embedded AWS does. So it
-takes the death of keeper and fork server in one moment for a process to be left. Other systems have no such thing:
-there, a process that left the group of its worker stays.
+ancestor that adopts orphans (prctl(2), PR_SET_CHILD_SUBREAPER), in any session and process group. Keeper, fork server
+and runtimes adopt. When a runtime ends, the fork server gets the processes that it leaves, and kills them. When the
+fork server ends, the keeper does the same. Both end when the embedded AWS ends. So a process can only remain if keeper
+and fork server die in the same moment. Other systems do not adopt: there, a process that left the group of its worker
+remains.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ from vigil.errors import LocalStackError
 STOP_SECONDS = 5.0
 """How long a runtime that was asked to stop may take to record it."""
 START_SECONDS = 20.0
-"""How long the fork server may take to fork, its own start included; less than the invoker waits for an answer."""
+"""How long the fork server may take to start and fork; less than the invoker waits for an answer."""
 LINGER_SECONDS = 1.0
 """How long a runtime answers after its session has ended."""
 _SWEEP_SECONDS = 5.0
@@ -45,23 +45,23 @@ class ForkServer:
     """Starts and stops runtimes; ``ended`` is called, in a thread, with the process id of each that has ended."""
 
     def __init__(self, log: Path, environment: Mapping[str, str], ended: Callable[[int], None]) -> None:
-        self._link, theirs = Pipe()
+        self._link, server_link = Pipe()
         self._started: queue.SimpleQueue[tuple[str, int | str]] = queue.SimpleQueue()
-        self._missed = 0
+        self._unanswered = 0
         self._running: set[int] = set()
         self._ended = ended
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno())],
+                [sys.executable, "-P", "-m", __name__, str(server_link.fileno())],
                 env=environment,
-                # Never written to: the keeper ends when we do, however we do.
+                # Never written to: the pipe ends with this process, and the keeper with the pipe.
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[server_link.fileno()],
                 start_new_session=True,
             )
-        theirs.close()
+        server_link.close()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, address: str, environment: Mapping[str, str]) -> int:
@@ -75,33 +75,33 @@ class ForkServer:
             while answered != address:
                 answered, started = self._started.get(timeout=max(0.0, deadline - time.monotonic()))
                 if answered not in (address, "") and isinstance(started, int):
-                    # Nobody waits for it any more.
+                    # The call that asked for this runtime has given up.
                     self.stop(started)
                 elif answered == "":
                     raise EOFError
         except (OSError, EOFError, queue.Empty) as error:
-            self._missed += 1
-            # A machine that is slow for once, or slept, must not cost those who run.
-            if self._missed > 1 or not self._running or not isinstance(error, queue.Empty):
+            self._unanswered += 1
+            # The first missing answer may mean a slow machine, or one that slept: running sessions go on.
+            if self._unanswered > 1 or not self._running or not isinstance(error, queue.Empty):
                 self.close()
             raise LocalStackError("the server that starts agents has ended or does not answer; see the log") from error
-        self._missed = 0
+        self._unanswered = 0
         if isinstance(started, str):
             raise LocalStackError(f"no agent can be started: {started}")
         return started
 
     def stop(self, pid: int) -> None:
-        """Have a runtime stop its session and end, in a moment."""
+        """Have a runtime stop its session and end; does not wait for it."""
         with suppress(OSError):
             self._link.send(pid)
 
     @property
     def closed(self) -> bool:
-        """Whether it is of no more use."""
+        """Whether it cannot start another runtime."""
         return self._keeper.stdin is None or self._keeper.stdin.closed
 
     def close(self) -> None:
-        """End every runtime, and with it its session. Not gently: there is no AWS left to record it in."""
+        """Kill every runtime and its session. They cannot record it: the embedded AWS is about to end."""
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         try:
@@ -119,13 +119,13 @@ class ForkServer:
                     self._started.put((address, pid))
                 else:
                     self._running.discard(pid)
-                    self._tell(pid)
+                    self._report_end(pid)
         self._started.put(("", "the server has ended"))
         for pid in self._running:
-            self._tell(pid)
+            self._report_end(pid)
 
-    def _tell(self, pid: int) -> None:
-        # Not in this thread: who is told may wait for who waits for a start, which only this thread can tell.
+    def _report_end(self, pid: int) -> None:
+        # In another thread: the callback may wait for a lock that a call of start() holds, which waits for this thread.
         threading.Thread(target=self._ended, args=(pid,), daemon=True).start()
 
 
@@ -138,10 +138,10 @@ def children(pid: int) -> Iterator[int]:
 
 
 def _sweep(kept: Collection[int] = ()) -> None:
-    """Kill each child that is not ``kept``, and what that had started, which is ours then, until there is none."""
+    """Kill every child that is not ``kept``, and its children, which this process adopts then, until none is left."""
     deadline = time.monotonic() + _SWEEP_SECONDS
-    while (strays := set(children(os.getpid())) - set(kept)) and time.monotonic() < deadline:
-        for pid in strays:
+    while (orphans := set(children(os.getpid())) - set(kept)) and time.monotonic() < deadline:
+        for pid in orphans:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, os.WNOHANG)
@@ -153,43 +153,43 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _keep(link: "connection.Connection[Any, Any]") -> None:
-    """Be the keeper: end all sessions when the embedded AWS or the fork server has ended."""
+def _run_keeper(link: "connection.Connection[Any, Any]") -> None:
+    """Kill all sessions when the embedded AWS or the fork server has ended."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    keeper, lives = os.pipe()
+    keeper_ended, keeper_lives = os.pipe()
     server = os.fork()
     if server == 0:
-        os.close(lives)
-        _exit_after(_serve, link, keeper)
+        os.close(keeper_lives)
+        _exit_after(_run_fork_server, link, keeper_ended)
     link.close()
     while not select.select([sys.stdin], [], [], 0.2)[0] and not os.waitpid(server, os.WNOHANG)[0]:
         pass
     _sweep()
 
 
-def _serve(link: "connection.Connection[Any, Any]", keeper: int) -> None:
-    """Be the fork server, until the embedded AWS or the keeper has ended."""
-    # What is imported here is there in every session.
+def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int) -> None:
+    """Start and stop runtimes until the embedded AWS or the keeper has ended."""
+    # Every session gets what is imported here.
     import_module("vigil.agent.preload")
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
+    child_ended, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     kill_at: dict[int, float] = {}
     with suppress(EOFError, OSError):
         while True:
             wait = min(kill_at.values(), default=inf) - time.monotonic()
-            ready = connection.wait([link, keeper, woken], None if wait == inf else max(0.0, wait))
-            if keeper in ready:
+            ready = connection.wait([link, keeper_ended, child_ended], None if wait == inf else max(0.0, wait))
+            if keeper_ended in ready:
                 break
-            if woken in ready:
-                os.read(woken, 4096)
-                for pid in _ended():
+            if child_ended in ready:
+                os.read(child_ended, 4096)
+                for pid in _ended_children():
                     if kill_at.pop(pid, None) is not None:
                         _sweep(kill_at)
                         link.send((pid, ""))
-            for pid in [pid for pid, moment in kill_at.items() if moment <= time.monotonic()]:
+            for pid in [pid for pid, deadline in kill_at.items() if deadline <= time.monotonic()]:
                 os.kill(pid, signal.SIGKILL)
                 kill_at[pid] = inf
             if link in ready:
@@ -197,7 +197,7 @@ def _serve(link: "connection.Connection[Any, Any]", keeper: int) -> None:
                 if not isinstance(order, int):
                     address, environment = order
                     try:
-                        pid = _fork(address, environment, (link.fileno(), keeper, woken, wake))
+                        pid = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
                     except OSError as error:
                         link.send((str(error), address))
                     else:
@@ -209,7 +209,7 @@ def _serve(link: "connection.Connection[Any, Any]", keeper: int) -> None:
     _sweep()
 
 
-def _ended() -> Iterator[int]:
+def _ended_children() -> Iterator[int]:
     """Yield the children that have ended."""
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
@@ -232,18 +232,17 @@ def _fork(address: str, environment: dict[str, str], inherited: Collection[int])
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in inherited:
             os.close(descriptor)
-        _exit_after(_run, listening, environment)
+        _exit_after(_run_runtime, listening, environment)
     listening.close()
     return pid
 
 
-def _run(listening: socket.socket, environment: dict[str, str]) -> None:
-    """Be a runtime."""
+def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
     from vigil.agent.runtime import serve
 
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Not the keeper's group: a worker may move to ours, and ends its group when we have ended.
+    # Leave the keeper's group: a worker may move to this runtime's group, and kills its own group when this has ended.
     os.setpgid(0, 0)
     os.environ.clear()
     os.environ.update(environment)
@@ -256,10 +255,10 @@ def _run(listening: socket.socket, environment: dict[str, str]) -> None:
     serve(end, fd=listening.fileno())
 
 
-def _exit_after(be: Callable[..., None], *arguments: Any) -> NoReturn:
-    """Be something else in a process that was forked, and end with it."""
+def _exit_after(run: Callable[..., None], *arguments: Any) -> NoReturn:
+    """Call ``run`` in a process that was forked, and end the process."""
     try:
-        be(*arguments)
+        run(*arguments)
     except BaseException:
         traceback.print_exc()
     finally:
@@ -268,4 +267,4 @@ def _exit_after(be: Callable[..., None], *arguments: Any) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _keep(connection.Connection(int(sys.argv[1])))
+    _run_keeper(connection.Connection(int(sys.argv[1])))

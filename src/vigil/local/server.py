@@ -1,8 +1,8 @@
 """The embedded AWS as one process: ``python -m vigil.local.server --port 0 --folder DIR``.
 
-Reads one line of JSON from its standard input, a `Secrets`, and prints one, {"port": N}, when it serves. Ends on
-SIGTERM, SIGINT and the end of its standard input, that is, when the process that started it has died; and takes with it
-what it started, and then also DIR, where its files are, which are otherwise left to the process that started it.
+Reads one line of JSON from its standard input, a `Secrets`, and prints one line, {"port": N}, when it serves. Ends on
+SIGTERM, SIGINT and the end of its standard input, which comes when the process that started it dies. It ends all
+processes that it started. It removes DIR, which holds its files, only if the process that started it has died.
 """
 
 import argparse
@@ -26,35 +26,35 @@ from vigil.local import AGENT_LOG, Secrets
 HOST = "127.0.0.1"
 
 _orphaned = threading.Event()
-"""Set once the process that started this one has died."""
+"""Set when the process that started this one has died."""
 
 
 def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
-    """Serve until told to stop. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
+    """Serve until a signal comes. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
-    # Until the server has handlers of its own.
-    signal.signal(signal.SIGTERM, lambda *_: _end(arguments.folder))
+    # The server replaces this handler.
+    signal.signal(signal.SIGTERM, lambda *_: _exit_before_serving(arguments.folder))
     secrets = Secrets(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     return _run(arguments, secrets, wrap)
 
 
-def _end(folder: Path) -> None:
-    _remove(folder)
+def _exit_before_serving(folder: Path) -> None:
+    _remove_if_orphaned(folder)
     os._exit(1)
 
 
-def _remove(folder: Path) -> None:
+def _remove_if_orphaned(folder: Path) -> None:
     if _orphaned.is_set():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], Any]) -> int:
-    # Named, since asyncio disables Nagle's algorithm only then: it would hold each answer back for 40 ms.
+    # With the protocol: without it, asyncio keeps Nagle's algorithm, which delays each answer by 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -64,38 +64,34 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
         return 1
     port = listener.getsockname()[1]
 
-    # Lambda functions inherit this process's environment, and import from their own package only.
+    # Lambda functions inherit this process's environment, and must import from their own package only.
     python_path = os.environ.pop("PYTHONPATH", "")
     # ministack reads these when it is imported.
     os.environ.update(
         AUTH="true",
-        # The root's, of which it checks presigned addresses itself; a function gets those of its role instead.
+        # The root's key, with which ministack checks presigned addresses. A function gets its role's key instead.
         AWS_ACCESS_KEY_ID=secrets.access_key_id,
         AWS_SECRET_ACCESS_KEY=secrets.secret_access_key,
-        # By default, both are folders of fixed names in /tmp.
+        # By default, both folders have fixed names in /tmp.
         STATE_DIR=str(arguments.folder / "state"),
         S3_DATA_DIR=str(arguments.folder / "s3"),
         GATEWAY_PORT=str(port),
         BIND_HOST=HOST,
-        # The places are counted elsewhere.
+        # No limit: ministack_patches.lambda_svc has its own.
         LAMBDA_ACCOUNT_CONCURRENCY="0",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
         MINISTACK_REGION=arguments.region,
         AWS_ENDPOINT_URL=f"http://{HOST}:{port}",
     )
-    from vigil.local import logs, overlay
-    from vigil.local.agentcore import AgentHost
+    from vigil.local import ministack_patches
+    from vigil.local.agentcore import LocalAgentCore
 
+    agent_log = arguments.folder / AGENT_LOG
+    environment = {"PYTHONPATH": python_path, **secrets.agent_environment}
     try:
-        agents = AgentHost(
-            f"http://{HOST}:{port}",
-            arguments.region,
-            arguments.folder / AGENT_LOG,
-            {"PYTHONPATH": python_path, **secrets.agent_environment},
-        )
-        overlay.install(agents)
-        logs.install(arguments.folder / AGENT_LOG)
+        agents = LocalAgentCore(f"http://{HOST}:{port}", arguments.region, agent_log, environment)
+        ministack_patches.install(agents, agent_log)
     except VigilError as error:
         print(error, file=sys.stderr)
         return 1
@@ -115,7 +111,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
     from vigil.local.gate import Gate
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        # The bucket takes TLS only, as on AWS; on loopback there is none, so say that there is.
+        # The bucket's policy requires TLS, as on AWS. Loopback has none, so tell ministack that it has.
         await ministack({**scope, "scheme": "https"}, receive, send)
 
     gate = Gate(app, os.environ["AWS_ACCESS_KEY_ID"], listener.getsockname()[1], agents.credentials)
@@ -135,16 +131,16 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
         proxy_headers=False,
     )
     server = Server(config)
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn raises the signal again when it has shut down, and there is more to end than uvicorn.
-        signal.signal(ending, lambda *_: None)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when it has shut down; the rest must still end after that.
+        signal.signal(signal_number, lambda *_: None)
     try:
         await server.serve(sockets=[listener])
     finally:
         agents.stop()
-        _remove(folder)
+        _remove_if_orphaned(folder)
         if os.getpgrp() == os.getpid():
-            # What is left of the group are workers and Lambda functions that nobody waits for; uvicorn has ended.
+            # uvicorn has ended; workers and Lambda functions may remain in the group.
             os.killpg(0, signal.SIGKILL)
 
 

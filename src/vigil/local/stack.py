@@ -22,28 +22,25 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.loaders import create_loader
 
-from vigil.agent.models import STAND_IN, check_model
+from vigil.agent.models import PROVIDERS, STAND_IN, check_model
 from vigil.agent.package import offered
+from vigil.agent.session import BOTOCORE_DATA
 from vigil.errors import LocalStackError, MissingSetting
-from vigil.local import AGENT_LOG, Secrets
+from vigil.local import AGENT_LOG, Secrets, inherited
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.names import Env, Output, Parameter
 
 REGION = "us-east-1"
 STATE = Path(".vigil")
 
-# One for all sessions: to read what botocore knows of the services is most of what a client costs.
-_DATA = create_loader()
-
-_OF_THE_RUNTIME = {
+_RUNTIME_VARIABLES = {
     Parameter.BUDGET_DOLLARS: Env.BUDGET_DOLLARS,
     Parameter.MAX_SCAN_DOLLARS: Env.MAX_SCAN_DOLLARS,
     Parameter.HEARTBEAT_SECONDS: Env.HEARTBEAT_SECONDS,
     Parameter.PROGRESS_SECONDS: Env.PROGRESS_SECONDS,
 }
-"""Parameters that the template hands to a runtime that it creates."""
+"""Variables of the runtime, by the parameter from which the template would set them if it created the runtime."""
 
 
 @dataclass
@@ -69,14 +66,14 @@ class LocalStack:
         sample_account: bool = True,
         progress: Callable[[str], None] = lambda _: None,
     ) -> "LocalStack":
-        """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` hears each step in a few words.
+        """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` is called with each step in a few words.
 
         ``agent_environment`` is all that the agent gets beside its role's credentials; without VIGIL_MODEL in it, the
-        stand-in plays the model. ``parameters`` are the template's.
+        scripted model answers. ``parameters`` are the template's.
 
         Raises LocalStackError, with everything stopped again.
         """
-        # First, since a port that is taken is found out at once, and a synthesis takes long.
+        # First: a port that is taken fails at once, and a synthesis takes long.
         progress("starting the embedded AWS")
         stack = cls.launch(port, {Env.MODEL: STAND_IN, **(agent_environment or {})})
         try:
@@ -104,9 +101,9 @@ class LocalStack:
         """Start the embedded AWS with nothing in it; ``port`` 0 takes a free one. Raises LocalStackError."""
         secrets = Secrets(agent_environment=agent_environment or {})
         folder = Path(tempfile.mkdtemp(prefix="vigil-"))
-        # Lambda functions inherit the server's environment, so it holds nothing of the host's but this.
-        environment = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        environment |= {
+        # Lambda functions inherit the server's environment, so it holds only these of this machine's variables.
+        environment = {
+            **inherited("PATH", "LANG"),
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "LOG_LEVEL": "WARNING",
@@ -126,14 +123,14 @@ class LocalStack:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                # A group of its own: Ctrl-C reaches us alone, and stopping the group stops all that it started.
+                # A group of its own: Ctrl-C reaches this process only, and ending the group ends all that it started.
                 start_new_session=True,
             )
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             with suppress(BrokenPipeError):
-                # It ends when this pipe does.
+                # The server ends when this pipe ends.
                 process.stdin.write(json.dumps(asdict(secrets)) + "\n")
                 process.stdin.flush()
             line = process.stdout.readline()
@@ -159,9 +156,9 @@ class LocalStack:
                 }
             },
             "networkConfiguration": {"networkMode": "PUBLIC"},
-            # What a user passes on to the agent is not among them: GetAgentRuntime tells them to everybody.
+            # Without the user's own variables for the agent: GetAgentRuntime shows these to every caller.
             "environmentVariables": {
-                variable: parameters[name] for name, variable in _OF_THE_RUNTIME.items() if name in parameters
+                variable: parameters[name] for name, variable in _RUNTIME_VARIABLES.items() if name in parameters
             },
         }
         created = control.create_agent_runtime(
@@ -192,7 +189,7 @@ class LocalStack:
         return self.folder / AGENT_LOG
 
     def environment(self) -> dict[str, str]:
-        """Return the standard AWS variables that lead any SDK or CLI here, as the account's root."""
+        """Return the standard AWS variables with which any SDK or CLI reaches this stack, as the account's root."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
@@ -210,15 +207,16 @@ class LocalStack:
         return self.session().client(service)
 
     def how_it_died(self) -> str:
-        """Return, on one line, how the server ended without being asked to; nothing if it did not."""
-        code = self.process.poll()
-        what = f"the embedded AWS ended with exit code {code}, and all its sessions are gone; its logs stay in"
-        return "" if code is None else f"{what} {self.folder}"
+        """Return one line about how the server ended on its own; "" while it runs."""
+        if (code := self.process.poll()) is None:
+            return ""
+        ended = f"the embedded AWS ended with exit code {code}, and all its sessions are gone"
+        return f"{ended}; its logs stay in {self.folder}"
 
     def stop(self) -> None:
-        """Stop the server and everything it started, and remove its files, but not the logs of one that had died.
+        """Stop the server and everything it started, and remove its files; the logs stay if the server had died.
 
-        Another Ctrl-C does not interrupt it: it would leave files, and what holds keys.
+        Another Ctrl-C does not interrupt this: files and processes with keys would remain.
         """
         with _uninterrupted():
             self._stop()
@@ -247,27 +245,27 @@ class LocalStack:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ignore the signals that end a command; only a main thread has them."""
-    endings = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    main = threading.current_thread() is threading.main_thread()
-    before = {ending: signal.signal(ending, signal.SIG_IGN) for ending in endings if main}
+    """Ignore the signals that end a command; only the main thread gets them."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers if is_main}
     try:
         yield
     finally:
-        for ending, handler in before.items():
-            signal.signal(ending, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 class LocalSession(boto3.Session):
-    """A boto3 session of the embedded AWS that ``environment`` leads to, whatever this process's own says."""
+    """A boto3 session of the embedded AWS that ``environment`` names; ignores this process's own environment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         # Profiles, configuration files, proxies and retries of the machine are for AWS.
-        nowhere = (None, None, os.devnull, None)
+        no_file = (None, None, os.devnull, None)
         core = botocore.session.Session(
-            {"profile": (None, None, None, None), "config_file": nowhere, "credentials_file": nowhere}
+            {"profile": (None, None, None, None), "config_file": no_file, "credentials_file": no_file}
         )
-        core.register_component("data_loader", _DATA)
+        core.register_component("data_loader", BOTOCORE_DATA)
         core.set_default_client_config(Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 3}))
         keys = (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
         super().__init__(*keys, region_name=environment["AWS_REGION"], botocore_session=core)
@@ -283,9 +281,9 @@ class LocalSession(boto3.Session):
 
 
 def check_agent(environment: Mapping[str, str]) -> None:
-    """Raise MissingSetting unless the model and the agent that ``environment`` names, if it does, can be used.
+    """Raise MissingSetting unless the model and the agent that ``environment`` may name can be used.
 
-    The agent is imported in a process with what its own has, which takes some seconds: importing runs its code.
+    The agent is imported in a process with the agent's environment, which takes some seconds: importing runs its code.
     """
     if Env.MODEL in environment:
         check_model(environment[Env.MODEL])
@@ -293,21 +291,26 @@ def check_agent(environment: Mapping[str, str]) -> None:
     if Env.AGENT not in environment:
         return
     path = environment[Env.AGENT]
-    given = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
-    given |= {"AWS_REGION": REGION, **environment, "PYTHONPATH": _python_path()}
+    variables = {
+        **inherited("PATH", "HOME", "LANG", "TZ"),
+        "AWS_REGION": REGION,
+        **environment,
+        "PYTHONPATH": _python_path(),
+    }
     command = [sys.executable, "-P", "-c", _IMPORT, path]
-    done = subprocess.run(command, env=given, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"its module ends Python with {done.returncode}"]
-        raise MissingSetting(f"the agent {path} cannot be used: {said[-1].removeprefix(_REFUSED)}")
+        lines = done.stderr.strip().splitlines() or [f"its module ends Python with {done.returncode}"]
+        raise MissingSetting(f"the agent {path} cannot be used: {lines[-1].removeprefix(_REFUSED)}")
 
 
 def _check_key(environment: Mapping[str, str]) -> None:
-    provider, slash, _ = environment[Env.MODEL].partition("/")
-    name = f"{provider.upper()}_API_KEY"
-    # Or what the provider takes instead, such as ANTHROPIC_AUTH_TOKEN. Ollama asks for none.
-    if slash and provider in ("anthropic", "openai") and not any(n.startswith(provider.upper()) for n in environment):
-        raise MissingSetting(f"--model {environment[Env.MODEL]} needs a key: set {name}, and pass --agent-env {name}")
+    model = environment[Env.MODEL]
+    provider, slash, _ = model.partition("/")
+    key = PROVIDERS[provider].key if slash and provider in PROVIDERS else None
+    # Another variable of the provider may replace the key, such as ANTHROPIC_AUTH_TOKEN.
+    if key is not None and not any(name.startswith(provider.upper()) for name in environment):
+        raise MissingSetting(f"--model {model} needs a key: set {key}, and pass --agent-env {key}")
 
 
 _IMPORT = "import sys; from vigil.agent.worker import load_agent; load_agent(sys.argv[1])"
@@ -315,17 +318,16 @@ _REFUSED = f"{MissingSetting.__module__}.{MissingSetting.__name__}: "
 
 
 def _python_path() -> str:
-    """Return where custom agents are found: what the user named, and the project.
+    """Return where custom agents are found: the user's PYTHONPATH and the project.
 
     Never the current folder, in which another user may have put a module.
     """
-    named = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return os.pathsep.join([*named, str(PROJECT)])
+    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return os.pathsep.join([*paths, str(PROJECT)])
 
 
 def stop_group(pid: int, ended: Callable[[], bool], seconds: float = 8) -> None:
-    """Ask the process group of ``pid`` to end; after ``seconds``, or when its leader has ended, make it."""
-
+    """Ask the process group of ``pid`` to end; kill it after ``seconds``, or when its leader has ended."""
     try:
         os.killpg(pid, signal.SIGTERM)
         deadline = time.monotonic() + seconds

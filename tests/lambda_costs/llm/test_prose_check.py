@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from lambda_costs.llm.prose_check import MAX_CHARACTERS, check_prose, check_words
 from tests.lambda_costs.cases import analyse, daily, function, provisioned, usage
 from vigil.errors import InvalidInput
-from vigil.local.model import PROSE
+from vigil.local.scripted_model import PROSE
 
 ANALYSIS = analyse(
     {

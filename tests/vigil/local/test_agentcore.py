@@ -1,45 +1,52 @@
-"""AgentCore's data plane on a laptop: what it refuses, and what it passes on."""
+"""AgentCore on a laptop: how many sessions run at once, and which variables a runtime process gets."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-# In a process of its own: ministack sets the process up that imports it.
-PLACES = """
+
+def run(script: str, folder: Path, *arguments: str) -> str:
+    """Return what a script prints; it has a process of its own, since the import of ministack changes its process."""
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+INVOKE_FOUR_TIMES = """
 import pathlib
 from vigil.local import agentcore
-agentcore.PLACE_SECONDS = 0.01
-host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"), {"VIGIL_MAX_WORKERS": "2"})
-host._start = lambda runtime: agentcore._Running(0, "no.sock", "token", runtime)
+agentcore.SLOT_SECONDS = 0.01
+environment = {"VIGIL_MAX_WORKERS": "2"}
+agents = agentcore.LocalAgentCore("http://127.0.0.1:1", "us-east-1", pathlib.Path("/dev/null"), environment)
+agents._start = lambda runtime: agentcore._RuntimeProcess(0, "no.sock", "token", runtime)
 agentcore._post = lambda *_: (200, b"")
-print(*(host.invoke({"agentRuntimeArn": "arn"}, session, b"")[0] for session in ("a", "b", "c", "a")))
+print(*(agents.invoke({"agentRuntimeArn": "arn"}, session, b"")[0] for session in ("a", "b", "c", "a")))
 """
 
 
-def test_it_runs_as_many_sessions_at_once_as_there_are_places(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", PLACES], capture_output=True, text=True, timeout=60, cwd=tmp_path)
-    assert done.stdout.strip() == "200 200 402 200", done.stderr
+def test_as_many_sessions_run_at_once_as_there_are_slots(tmp_path: Path) -> None:
+    assert run(INVOKE_FOUR_TIMES, tmp_path) == "200 200 402 200"
 
 
-# What runs is started with the first, and says the second of itself.
-STARTED = """
-import json, os, pathlib, sys, types
+PRINT_ENVIRONMENTS = """
+import json, pathlib, sys, types
 from vigil.local import agentcore
-told = {}
-def server(log, environment, ended):
-    told.update(base=environment)
-    start = lambda address, environment: told.update(runtime=environment) or 1
+environments = {}
+def fork_server(log, environment, ended):
+    environments["fork server"] = environment
+    start = lambda address, environment: environments.update(runtime=environment) or 1
     return types.SimpleNamespace(start=start, stop=lambda pid: None)
-agentcore.ForkServer = server
-host = agentcore.AgentHost("http://127.0.0.1:1", "us-east-1", pathlib.Path("log"), {"PYTHONPATH": "/mine"})
-host.invoke({"agentRuntimeArn": "arn", "environmentVariables": json.loads(sys.argv[1])}, "session", b"")
-print(json.dumps(told))
+agentcore.ForkServer = fork_server
+agents = agentcore.LocalAgentCore("http://127.0.0.1:1", "us-east-1", pathlib.Path("log"), {"PYTHONPATH": "/mine"})
+agents.invoke({"agentRuntimeArn": "arn", "environmentVariables": json.loads(sys.argv[1])}, "session", b"")
+print(json.dumps(environments))
 """
 
 
-def test_a_runtime_says_what_its_agent_reads_and_not_what_runs_or_which_stack_is_asked(tmp_path: Path) -> None:
-    given = {
+def test_a_runtime_sets_only_the_variables_that_an_agent_reads(tmp_path: Path) -> None:
+    variables = {
         "LD_PRELOAD": "/tmp/evil.so",
         "PYTHONPATH": "/tmp",
         "PYTHONSTARTUP": "/tmp/evil.py",
@@ -49,11 +56,10 @@ def test_a_runtime_says_what_its_agent_reads_and_not_what_runs_or_which_stack_is
         "DDB_TABLE_NAME": "sessions",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", STARTED, json.dumps(given)], capture_output=True, text=True, timeout=60, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    taken = {part: {name for name, value in given.items() if told[part].get(name) == value} for part in told}
-    assert taken == {"base": set(), "runtime": {"DDB_TABLE_NAME", "AWS_DEFAULT_REGION"}}
-    assert told["base"]["PYTHONPATH"] == told["runtime"]["PYTHONPATH"] == "/mine"
+    environments = json.loads(run(PRINT_ENVIRONMENTS, tmp_path, json.dumps(variables)))
+    taken = {
+        process: {name for name, value in variables.items() if environment.get(name) == value}
+        for process, environment in environments.items()
+    }
+    assert taken == {"fork server": set(), "runtime": {"DDB_TABLE_NAME", "AWS_DEFAULT_REGION"}}
+    assert {environment["PYTHONPATH"] for environment in environments.values()} == {"/mine"}

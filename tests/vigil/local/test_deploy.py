@@ -8,15 +8,13 @@ from vigil.local import deploy
 from vigil.local.deploy import KEEP_SECONDS, synthesize
 
 
-def test_the_cache_drops_what_is_old_and_never_what_was_just_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_drops_old_assemblies_but_never_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The clock of the file system is a day behind.
-    there = time.time() - 86_400
+    now = time.time() - 86_400
 
     def make(folder: Path, age: float) -> None:
         folder.mkdir()
-        os.utime(folder, (there - age, there - age))
+        os.utime(folder, (now - age, now - age))
 
     make(tmp_path / "old", KEEP_SECONDS + 60)
     make(tmp_path / "recent", KEEP_SECONDS - 60)

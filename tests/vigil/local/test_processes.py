@@ -1,4 +1,4 @@
-"""No process of a session outlives it, whatever it is and however its parents end."""
+"""No process of a session outlives it, whatever kind it is and however its parents end."""
 
 import json
 import os
@@ -33,7 +33,7 @@ STOPPED = f"{SLEEP.removesuffix('time.sleep(600)')} os.kill(0, 19)"
 
 
 def leaves_everything(session: AgentSession) -> Any:
-    """Starts processes of every kind, saves their numbers and its own, and does what its detail says."""
+    """Start processes of every kind, save their numbers and its own, and do what the event's detail says."""
     pids = [os.getpid()]
     for script, options in (
         (SLEEP, {}),
@@ -43,8 +43,8 @@ def leaves_everything(session: AgentSession) -> Any:
         (STOPPED, {"start_new_session": True}),
         (DAEMON, {}),
     ):
-        given: Any = {"stdout": subprocess.PIPE, "text": True, **options}
-        process = subprocess.Popen([sys.executable, "-c", script], **given)
+        arguments: Any = {"stdout": subprocess.PIPE, "text": True, **options}
+        process = subprocess.Popen([sys.executable, "-c", script], **arguments)
         assert process.stdout is not None
         pids.append(int(process.stdout.readline()))
     session.artifacts.write("pids", json.dumps(pids))
@@ -76,7 +76,7 @@ BASE = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
 
 @pytest.fixture
 def ended() -> list[int]:
-    """The runtimes that the server has told to have ended."""
+    """The process ids of runtimes that the fork server reported as ended."""
     return []
 
 
@@ -98,7 +98,7 @@ Begin = Callable[..., list[int]]
 
 @pytest.fixture
 def begin(new_session: Callable[..., str], artifacts_of: Callable[[str], Artifacts]) -> Begin:
-    """Have a runtime run a session, and return the processes of it that must end with it."""
+    """Have a runtime run a session, and return the processes that must end with it."""
 
     def invoke(runtime: ForkedRuntime, then: str = "hangs") -> list[int]:
         session_id = new_session()
@@ -112,31 +112,31 @@ def begin(new_session: Callable[..., str], artifacts_of: Callable[[str], Artifac
     return invoke
 
 
-def gone(pids: list[int]) -> None:
+def await_end(pids: list[int]) -> None:
     until(lambda: not any(map(is_alive, pids)), 20)
 
 
 @pytest.mark.parametrize("then", ["ends", "dies"])
-def test_what_a_session_that_has_ended_left_ends(
+def test_processes_that_an_ended_session_left_are_killed(
     server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin, ended: list[int], then: str
 ) -> None:
     runtime = ForkedRuntime(server, folder, environment)
-    gone(begin(runtime, then))
+    await_end(begin(runtime, then))
     until(lambda: ended == [runtime.pid])
 
 
 @pytest.mark.parametrize("then", ["hangs", "stops itself", "holds the interpreter"])
-def test_what_a_session_that_is_stopped_started_ends_and_that_of_others_does_not(
+def test_stopping_a_session_kills_its_processes_and_no_others(
     server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin, then: str
 ) -> None:
     stopped, other = (ForkedRuntime(server, folder, environment) for _ in range(2))
     pids, others = begin(stopped, then), begin(other)
     stopped.stop()
-    gone(pids)
+    await_end(pids)
     assert all(map(is_alive, others))
 
 
-def test_a_session_in_the_group_of_its_runtime_ends_alone(
+def test_killing_the_group_of_a_runtime_ends_that_session_alone(
     server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin
 ) -> None:
     runtime, other = (ForkedRuntime(server, folder, environment) for _ in range(2))
@@ -154,7 +154,7 @@ def test_a_runtime_that_does_not_stop_is_killed(
     pids = begin(runtime)
     os.kill(runtime.pid, signal.SIGSTOP)
     runtime.stop()
-    gone(pids)
+    await_end(pids)
 
 
 def kill_runtime(server: ForkServer, runtime: int) -> None:
@@ -183,7 +183,7 @@ def freeze_fork_server_and_end_its_host(server: ForkServer, runtime: int) -> Non
     "end", [kill_runtime, kill_fork_server, kill_keeper, kill_all_but_the_keeper, freeze_fork_server_and_end_its_host]
 )
 @pytest.mark.parametrize("then", ["hangs", "stops itself"])
-def test_what_a_session_started_ends_however_its_parents_do(
+def test_a_sessions_processes_end_however_their_parents_end(
     server: ForkServer,
     folder: Path,
     environment: dict[str, str],
@@ -195,11 +195,11 @@ def test_what_a_session_started_ends_however_its_parents_do(
     runtime = ForkedRuntime(server, folder, environment)
     pids = begin(runtime, then)
     end(server, runtime.pid)
-    gone(pids)
+    await_end(pids)
     until(lambda: ended == [runtime.pid])
 
 
-def test_a_host_that_is_killed_leaves_nothing(folder: Path, environment: dict[str, str], begin: Begin) -> None:
+def test_a_host_that_is_killed_leaves_no_process(folder: Path, environment: dict[str, str], begin: Begin) -> None:
     script = f"""
 import json, sys, time
 from pathlib import Path
@@ -221,27 +221,27 @@ time.sleep(600)
     pids = [*begin(runtime), parent_of(runtime.pid), parent_of(parent_of(runtime.pid))]
     host.kill()
     host.communicate()
-    gone(pids)
+    await_end(pids)
 
 
-def test_a_fork_server_that_has_ended_or_hangs_starts_nothing_and_says_so(
+def test_a_fork_server_that_ended_or_hangs_is_an_error_at_the_next_start(
     server: ForkServer, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = ForkedRuntime(server, folder, environment)
-    forks = parent_of(runtime.pid)
+    fork_server = parent_of(runtime.pid)
     monkeypatch.setattr("vigil.local.processes.START_SECONDS", 1.0)
-    os.kill(forks, signal.SIGSTOP)
+    os.kill(fork_server, signal.SIGSTOP)
     for _ in range(2):
-        # Once may be a machine that is slow: those who run go on.
+        # The first missed answer may mean a slow machine: running sessions go on.
         assert is_alive(runtime.pid)
         with pytest.raises(LocalStackError, match="does not answer"):
             ForkedRuntime(server, folder, environment)
-    gone([runtime.pid, forks])
+    await_end([runtime.pid, fork_server])
     with pytest.raises(LocalStackError, match="has ended"):
         ForkedRuntime(server, folder, environment)
 
 
-def test_a_runtime_that_cannot_be_started_says_why_and_the_next_one_is(
+def test_a_failed_start_says_why_and_the_next_start_works(
     server: ForkServer, folder: Path, environment: dict[str, str]
 ) -> None:
     with pytest.raises(LocalStackError, match="no agent can be started: AF_UNIX path too long"):

@@ -1,7 +1,7 @@
-"""Which local stack runs in this folder: a file of the user's own state folder, locked while it runs.
+"""Which local stack runs in this folder: a file in the user's state folder, which the stack locks while it runs.
 
-The lock, not the file, says that it runs: a killed process leaves the file behind, and another may get its number. The
-file holds the stack's keys and names a process to end, so it lies where no other user can write or read.
+The lock, not the file, says that the stack runs: a killed process leaves its file behind, and another process may get
+its number. The file holds the stack's keys and the number of a process to end, so no other user may read or write it.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ STOP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningStack:
     """A local stack that runs."""
 
     pid: int
@@ -33,10 +33,10 @@ class Running:
     log: str
     """The file that the agent logs to."""
     environment: dict[str, str]
-    """The standard AWS variables that lead there."""
+    """The standard AWS variables that lead to the stack."""
 
     def stop(self) -> None:
-        """Ask it to end and wait until it has; raises LocalStackError if it does not."""
+        """Stop the stack and wait until it has ended; raises LocalStackError if it does not end."""
         os.kill(self.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
         while find() is not None:
@@ -47,12 +47,12 @@ class Running:
 
 @contextmanager
 def claim() -> Iterator[Callable[[LocalStack], None]]:
-    """Hold this folder's place for a local stack and yield what announces that it serves.
+    """Lock this folder's file and yield a function that writes the stack to it, once that serves.
 
-    Raises LocalStackError if one runs already.
+    Raises LocalStackError if a local stack runs in this folder already.
     """
     with _open(os.O_CREAT) as file:
-        # More than once: a command that looks for a running stack holds the lock for a moment.
+        # Several attempts: a command that looks for a running stack holds the lock for a moment.
         for _ in range(10):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -65,19 +65,19 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
 
         def announce(stack: LocalStack) -> None:
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            running = Running(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
-            file.write(json.dumps(asdict(running)))
+            content = RunningStack(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
+            file.write(json.dumps(asdict(content)))
             file.flush()
 
-        # Left as it is at the end: the lock goes with this process, and somebody may wait for it on this very file.
+        # The file is not removed: the lock ends with this process, and another command may wait for it on this file.
         yield announce
 
 
 def _open(flags: int) -> TextIO:
-    """Open the file of the current folder's stack; raises FileNotFoundError if there has been none."""
-    # As the XDG specification has it, which ignores a relative path.
-    named = Path(os.environ.get("XDG_STATE_HOME") or "")
-    folder = (named if named.is_absolute() else Path.home() / ".local" / "state") / "vigil"
+    """Open the file of the current folder; raises FileNotFoundError if no stack has run here."""
+    # The XDG specification ignores a relative path.
+    state = Path(os.environ.get("XDG_STATE_HOME") or "")
+    folder = (state if state.is_absolute() else Path.home() / ".local" / "state") / "vigil"
     try:
         here = os.fsencode(Path.cwd())
     except FileNotFoundError:
@@ -85,30 +85,30 @@ def _open(flags: int) -> TextIO:
     name = f"{hashlib.sha256(here).hexdigest()[:32]}.json"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The folder of another user could be changed under us; one that has been opened cannot be another.
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        # Another user could replace the folder after the check; a descriptor stays with the folder that was checked.
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            if os.fstat(held).st_uid != os.getuid():
+            if os.fstat(descriptor).st_uid != os.getuid():
                 raise LocalStackError(f"{folder} belongs to another user: set XDG_STATE_HOME to a folder of yours")
-            os.fchmod(held, 0o700)
-            file = os.fdopen(os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=held), "r+")
+            os.fchmod(descriptor, 0o700)
+            file = os.fdopen(os.open(name, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600, dir_fd=descriptor), "r+")
         finally:
-            os.close(held)
+            os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise LocalStackError(
             f"{folder / name} cannot be used: {error.strerror}; delete it, or set XDG_STATE_HOME to a folder of yours"
         ) from None
-    found = os.fstat(file.fileno())
-    if found.st_uid != os.getuid() or found.st_nlink != 1 or found.st_mode & 0o077:
-        # Left from a time when others could enter the folder.
+    status = os.fstat(file.fileno())
+    if status.st_uid != os.getuid() or status.st_nlink != 1 or status.st_mode & 0o077:
+        # It was made while other users could enter the folder.
         file.close()
         raise LocalStackError(f"{folder / name} is open to other users: delete it")
     return file
 
 
-def find() -> Running | None:
+def find() -> RunningStack | None:
     """Return the local stack that runs in this folder; raises LocalStackError while it starts."""
     try:
         with _open(0) as file:
@@ -118,14 +118,14 @@ def find() -> Running | None:
                 text = file.read()
                 if not text:
                     raise LocalStackError("a local stack is starting in this folder; try again in a moment") from None
-                return Running(**json.loads(text))
+                return RunningStack(**json.loads(text))
     except FileNotFoundError:
         pass
     return None
 
 
-def require() -> Running:
+def require() -> RunningStack:
     """Return the local stack that runs in this folder, or raise LocalStackError."""
-    if (running := find()) is None:
+    if (stack := find()) is None:
         raise LocalStackError("no local stack runs in this folder; `vigil local up` starts one")
-    return running
+    return stack

@@ -1,8 +1,9 @@
-"""A deterministic stand-in for the language model. It is none: it reads the procedure in the system prompt and calls
-the tools that the procedure names, in its order, until one fails or the procedure ends.
+"""A scripted fake of the language model.
 
-A step is a numbered line that holds a call in backticks: ``3. Learn what is there: `list_functions()` ``. Arguments are
-Python literals; ``<...>`` stands for prose, which the stand-in fills with one fixed sentence about itself.
+It reads the procedure in the system prompt and calls the tools that the procedure names, in that order, until one tool
+fails or the procedure ends. A step is a numbered line with a call in backticks: ``3. Learn what is there:
+`list_functions()` ``. Arguments are Python literals; ``<...>`` stands for prose, for which it puts one fixed text about
+itself.
 """
 
 import ast
@@ -21,7 +22,7 @@ PROSE = (
 _STEP = re.compile(r"^\d+\. [^`\n]*`(\w+\([^`]*\))`", re.MULTILINE)
 _PROSE = re.compile(r"<[^<>]*>")
 _QUOTED = re.compile(r'\{"untrusted_account_data": ("(?:[^"\\]|\\.)*")\}')
-"""What the cost agent's tools failed at, as its model is told."""
+"""How the cost agent's tools quote the reason of a failure to the model."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def _step(source: str) -> Step:
         call = ast.parse(_PROSE.sub(repr(PROSE), source), mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
             raise ValueError("not a call with keyword arguments")
-        return Step(call.func.id, {str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
+        return Step(call.func.id, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords})
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"step `{source}` of the procedure: {error}") from error
 
@@ -53,16 +54,16 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
     Raises ValueError if the procedure cannot be followed.
     """
     blocks = [block for message in request["messages"] for block in message["content"]]
-    failed = [reason for block in blocks if (reason := _error_text(block))]
+    errors = [error for block in blocks if (error := _error_text(block))]
     done = sum("toolUse" in block for block in blocks)
     steps = procedure("\n".join(block.get("text", "") for block in request.get("system", [])))
     offered = {
         tool["toolSpec"]["name"] for tool in request.get("toolConfig", {}).get("tools", []) if "toolSpec" in tool
     }
 
-    if failed:
-        # The procedure's way out: say why, once, and stop.
-        give_up = Step("journal_set_status", {"status": "FAILED", "message": failed[0][:800]})
+    if errors:
+        # As the prompt asks: set the status FAILED with the reason, once, and stop.
+        give_up = Step("journal_set_status", {"status": "FAILED", "message": errors[0][:800]})
         last = next(block["toolUse"] for block in reversed(blocks) if "toolUse" in block)
         step = None if last["input"] == give_up.arguments or give_up.tool not in offered else give_up
     else:
@@ -76,9 +77,9 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _error_text(block: dict[str, Any]) -> str:
-    """Return what went wrong if ``block`` is the result of a tool that failed, else nothing.
+    """Return the error if ``block`` is the result of a tool that failed, else "".
 
-    Strands sends the result's status to few models only, so its text has to tell.
+    Strands sends the result's status to few models only, so this looks at its text.
     """
     text = " ".join(part.get("text", "") for part in block.get("toolResult", {}).get("content", []))
     if not text.startswith("Error: "):

@@ -1,0 +1,48 @@
+"""IAM: which action a request needs, and what a role may do."""
+
+from typing import Any
+
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import stepfunctions
+
+from vigil.local.ministack_patches.patching import at_install, replaces
+
+
+def is_allowed(role: str, action: str, resource: str) -> bool:
+    """Whether the policies of ``role``, an ARN, allow ``action`` on ``resource``."""
+    account = role.split(":")[4]
+    context = iam_evaluator.EvalContext(
+        principal_arn=role,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=stepfunctions.get_region(),
+    )
+    policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
+    return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
+
+
+@at_install
+def read_actions_from_botocore() -> None:
+    """AWS checks an operation by its name; ministack knows none of AgentCore's control plane."""
+    iam_actions._BOTOCORE_SERVICE_MAP.update(
+        {"lambda": ["lambda"], "bedrock-agentcore": ["bedrock-agentcore-control", "bedrock-agentcore"]}
+    )
+
+
+@replaces(iam_actions, "_lambda_action")
+def guess_no_action(guess: Any, method: str, path: str) -> None:
+    """AWS checks an operation by its name; ministack guesses Lambda's from parts of the path.
+
+    Without a guess, ministack reads botocore's model of Lambda.
+    """
+
+
+@replaces(iam_actions, "extract_iam_action")
+def rename_action(extract: Any, *request: Any) -> Any:
+    """AWS checks a batch of SQS as each of its entries, and Invoke as InvokeFunction; ministack by their own names."""
+    action = extract(*request)
+    if isinstance(action, str) and action.startswith("sqs:"):
+        return action.removesuffix("Batch")
+    return "lambda:InvokeFunction" if action == "lambda:Invoke" else action

@@ -1,0 +1,101 @@
+"""What the conformance tests of several services build: functions, state machines, and expected refusals."""
+
+import io
+import json
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.support import until
+from vigil.local.stack import LocalStack
+
+ACCOUNT = "000000000000"
+
+Caller = Callable[..., Any]
+Role = Callable[..., str]
+State = dict[str, Any]
+
+HANDLER = """
+import os, time
+
+def handler(event, context):
+    time.sleep(event.get("sleep", 0))
+    if "exit" in event:
+        os._exit(event["exit"])
+    if "raise" in event:
+        raise type(event["raise"], (Exception,), {})("went wrong")
+    return event
+"""
+
+
+@contextmanager
+def refused(code: str, match: str | None = None) -> "Iterator[pytest.ExceptionInfo[ClientError]]":
+    """Expect that AWS refuses what is done inside with the error ``code``."""
+    with pytest.raises(ClientError, match=match) as raised:
+        yield raised
+    assert raised.value.response["Error"]["Code"] == code
+
+
+def create_function(embedded: LocalStack, role_arn: str) -> str:
+    """Create a function that sleeps, exits or raises as its event says, or returns it; return its ARN."""
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("code.py", HANDLER)
+    created = embedded.client("lambda").create_function(
+        FunctionName=f"function-{uuid.uuid4()}",
+        Runtime="python3.14",
+        Handler="code.handler",
+        Role=role_arn,
+        Code={"ZipFile": package.getvalue()},
+    )
+    return str(created["FunctionArn"])
+
+
+def invoke_function(function: str, payload: dict[str, Any], **more: Any) -> State:
+    """Return a task that invokes a function and catches every error."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": payload},
+        "Catch": [{"ErrorEquals": ["States.ALL"], "Output": "{% $states.errorOutput %}", "Next": "Caught"}],
+        **more,
+    }
+
+
+class Machines:
+    """Runs state machines of one state; what that state catches ends in a second one, ``Caught``."""
+
+    def __init__(self, embedded: LocalStack) -> None:
+        self.sfn = embedded.client("stepfunctions")
+
+    def create(self, role_arn: str, state: State) -> str:
+        """Create a state machine and return its ARN."""
+        states = {"Only": {**state, "End": True}, "Caught": {"Type": "Pass", "End": True}}
+        definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Only", "States": states})
+        created = self.sfn.create_state_machine(name=f"machine-{uuid.uuid4()}", roleArn=role_arn, definition=definition)
+        return str(created["stateMachineArn"])
+
+    def start(self, role_arn: str, state: State) -> str:
+        """Start an execution and return its ARN."""
+        return str(self.sfn.start_execution(stateMachineArn=self.create(role_arn, state))["executionArn"])
+
+    def ended(self, arn: str) -> Any:
+        """Return the execution once it has ended."""
+        return until(lambda: (found := self.sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
+
+    def run(self, role_arn: str, state: State) -> Any:
+        """Run an execution to its end and return it."""
+        return self.ended(self.start(role_arn, state))
+
+    def events(self, arn: str) -> list[str]:
+        """Return the types of the execution's events."""
+        return [event["type"] for event in self.sfn.get_execution_history(executionArn=arn)["events"]]
+
+
+TOO_DEEP = '{"a": ' * 100_000 + "1" + "}" * 100_000
+NOT_JSON = ["nojson", "", "{", '{"a": NaN}', '{"a": -Infinity}', TOO_DEEP]
