@@ -6,8 +6,8 @@ from typing import Any
 from strands import tool
 
 from lambda_costs.analysis import Analyst
-from lambda_costs.llm import tool_results as brief
-from lambda_costs.report.artifacts import artifacts_of, scope
+from lambda_costs.llm import tool_results as results
+from lambda_costs.report.artifacts import history_key, render_artifacts
 from lambda_costs.request import parse_request
 from vigil.sdk import FINDINGS, AgentSession
 
@@ -23,7 +23,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
     @tool
     def list_functions() -> dict[str, Any]:
         """Count the Lambda functions in the regions that were asked for, and name the first."""
-        return brief.untrusted(brief.functions_brief(analyst.list_functions()))
+        return results.untrusted(results.functions_result(analyst.list_functions()))
 
     @tool
     def collect_usage() -> dict[str, Any]:
@@ -36,7 +36,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
                 told = time.monotonic()
                 session.report_progress(f"{what}: {done} of {total}")
 
-        return brief.untrusted(brief.usage_brief(analyst.collect_usage(tell)))
+        return results.untrusted(results.usage_result(analyst.collect_usage(tell)))
 
     @tool
     def find_savings() -> dict[str, Any]:
@@ -44,7 +44,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
 
         Three dollars are the least, the expected and the most that are saved; null claims no money.
         """
-        return brief.untrusted(brief.savings_brief(analyst.find_savings()))
+        return results.untrusted(results.savings_result(analyst.find_savings()))
 
     @tool
     def list_findings(kind: str | None = None, function: str | None = None, page: int = 1) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             function: Only those of the function with this name.
             page: From 1 to the number of pages that each page tells.
         """
-        return brief.untrusted(brief.findings_page(analyst.find_savings(), kind, function, page))
+        return results.untrusted(results.findings_page(analyst.find_savings(), kind, function, page))
 
     @tool
     def show_finding(id: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         Args:
             id: Its id, as find_savings and list_findings tell it.
         """
-        return brief.untrusted(brief.finding_detail(analyst.find_savings(), id))
+        return results.untrusted(results.finding_detail(analyst.find_savings(), id))
 
     @tool
     def save_report(summary: str, order: list[str] | None = None, notes: dict[str, str] | None = None) -> str:
@@ -76,8 +76,8 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             notes: For a finding id, an explanation in plain English.
         """
         analysis = analyst.find_savings()
-        series = scope(analysis.request)
-        texts = artifacts_of(
+        series = history_key(analysis.request)
+        texts = render_artifacts(
             analysis,
             summary=summary,
             order=order or (),

@@ -10,7 +10,7 @@ import pytest
 
 from lambda_costs.analysis import Analysis, Analyst
 from lambda_costs.collect.usage import Window
-from lambda_costs.report.artifacts import findings_json, scope
+from lambda_costs.report.artifacts import findings_json, history_key
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.request import CostRequest
 from lambda_costs.tools import lambda_cost_tools
@@ -106,7 +106,7 @@ def test_a_history_that_is_damaged_breaks_no_session(
 ) -> None:
     found = replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex))
     damaged, good, last = begun(), begun(), begun()
-    series = scope(found.request)
+    series = history_key(found.request)
     for session, text in ((good, findings_json(found)), (damaged, "{")):
         session.artifacts.keep(series, found.end, text)
         session.artifacts.write(REPORT, "# Done")

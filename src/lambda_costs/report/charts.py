@@ -1,4 +1,4 @@
-"""Charts of the savings as SVG: no script, no font, no address but the namespace; the same bytes for the same data."""
+"""Charts of the savings as SVG without scripts, fonts or links; the same data give the same bytes."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -11,16 +11,16 @@ from vigil.sdk import CHART_STYLE, html, one_line
 BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"
 """Names of the charts as artifacts."""
 MAX_BARS = 15
-"""Functions that have a bar of their own; the rest share one."""
+"""Functions with a bar each; the other functions share one."""
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 960, 270, 260, 30, 44
 _LABEL = 36
-"""Characters of a label; the whole of it stands in the bar's title."""
+"""Characters of a label; the bar's title has the whole text."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar: from nothing to what is expected, with a line from the least to the most."""
+    """Bar from zero to the expected savings; whisker from low to high."""
 
     label: str
     savings: Interval
@@ -35,8 +35,8 @@ def by_kind(findings: Iterable[Finding]) -> str | None:
 def by_function(findings: Iterable[Finding]) -> str | None:
     """Return the chart of savings by function, or None if ``findings`` is empty."""
     findings = list(findings)
-    several = len({finding.region for finding in findings}) > 1
-    bars = _bars(findings, lambda item: f"{item.function} ({item.region})" if several else item.function)
+    several_regions = len({finding.region for finding in findings}) > 1
+    bars = _bars(findings, lambda item: f"{item.function} ({item.region})" if several_regions else item.function)
     if len(bars) > MAX_BARS:
         rest = bars[MAX_BARS:]
         ends = zip(*((bar.savings.low, bar.savings.expected, bar.savings.high) for bar in rest), strict=True)
@@ -55,25 +55,25 @@ def _bars(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[
 def _draw(name: str, heading: str, bars: list[Bar]) -> str | None:
     if not bars:
         return None
-    least = min(0.0, *(bar.savings.low for bar in bars))
-    most = max(0.0, *(bar.savings.high for bar in bars))
-    scale = (_WIDTH - _LEFT - _RIGHT) / ((most - least) or 1.0)
+    low_end = min(0.0, *(bar.savings.low for bar in bars))
+    high_end = max(0.0, *(bar.savings.high for bar in bars))
+    scale = (_WIDTH - _LEFT - _RIGHT) / ((high_end - low_end) or 1.0)
 
     def x(amount: float) -> float:
-        return _LEFT + (amount - least) * scale
+        return _LEFT + (amount - low_end) * scale
 
     height = _TOP + len(bars) * _ROW + 12
     unit = f"US dollars per {PERIOD_DAYS} days"
-    told = "; ".join(f"{_text(bar.label)}: {_amount(bar.savings)}" for bar in bars)
+    amounts = "; ".join(f"{_text(bar.label)}: {_amount(bar.savings)}" for bar in bars)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" width="{_WIDTH}" height="{height}"'
         f' viewBox="0 0 {_WIDTH} {height}" aria-labelledby="{name}-title {name}-desc">',
         f'<title id="{name}-title">{heading}, {unit}</title>',
-        f'<desc id="{name}-desc">Expected savings, with the least and the most. {told}.</desc>',
+        f'<desc id="{name}-desc">Expected savings, with their range. {amounts}.</desc>',
         f"<style>{CHART_STYLE}</style>",
         f'<rect class="back" width="{_WIDTH}" height="{height}" rx="6"/>',
         f'<text x="16" y="26" font-weight="600">{heading}</text>',
-        f'<text class="amount" x="{_WIDTH - 16}" y="26" text-anchor="end">{unit}; line: least to most</text>',
+        f'<text class="amount" x="{_WIDTH - 16}" y="26" text-anchor="end">{unit}; line: low to high</text>',
     ]
     for row, bar in enumerate(bars):
         middle = _TOP + row * _ROW + _ROW / 2

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_costs.llm.prose_check import MAX_CHARACTERS, check_prose, check_words
+from lambda_costs.llm.prose_check import MAX_CHARACTERS, check_prose, check_names_and_numbers
 from tests.lambda_costs.cases import analyse, daily, function, provisioned, usage
 from vigil.errors import InvalidInput
 from vigil.local.model import PROSE
@@ -170,7 +170,7 @@ def test_one_bad_word_is_found_wherever_it_stands(before: list[str], bad: str, a
 
 def test_prose_is_short() -> None:
     with pytest.raises(InvalidInput, match="prose has at most 2,000 characters, not 2,001"):
-        check_words("a" * (MAX_CHARACTERS + 1), ())
+        check_names_and_numbers("a" * (MAX_CHARACTERS + 1), ())
 
 
 def test_text_that_the_evidence_shows_may_be_named() -> None:

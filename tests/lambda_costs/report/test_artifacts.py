@@ -8,7 +8,7 @@ import pytest
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.finding import Measure
-from lambda_costs.report.artifacts import artifacts_of, findings_json, scope
+from lambda_costs.report.artifacts import render_artifacts, findings_json, scope
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import compare
 from lambda_costs.report.history import OLD_FORMAT
@@ -32,7 +32,7 @@ ANALYSIS = analysis(
 
 
 def saved(of: Analysis = ANALYSIS, *previous: str) -> dict[str, str]:
-    return artifacts_of(of, summary="Look.", order=(), notes={}, written_by="x", previous=previous)
+    return render_artifacts(of, summary="Look.", order=(), notes={}, written_by="x", previous=previous)
 
 
 def test_the_report_is_saved_last_and_the_charts_before_what_shows_them() -> None:
@@ -124,7 +124,7 @@ def test_an_account_that_is_too_large_keeps_what_saves_most_and_counts_the_rest(
 
 def test_analyses_that_ask_the_same_are_of_one_scope() -> None:
     def of(*regions: str, **more: object) -> str:
-        return scope(CostRequest.model_validate({"regions": regions, **more}))
+        return history_key(CostRequest.model_validate({"regions": regions, **more}))
 
     assert of("us-east-1", "eu-west-1") == of("eu-west-1", "us-east-1", max_scan_dollars=1)
     different = {

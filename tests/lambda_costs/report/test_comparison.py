@@ -21,7 +21,7 @@ from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.finding import Finding, Interval
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
-from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT
+from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT
 from lambda_costs.report.markdown import render_report
 from tests.lambda_costs.analyses import END, analysis, finding, observation, used
 from tests.lambda_costs.cases import function
@@ -290,7 +290,7 @@ DAMAGED = [
                 "id": f"{LOGS_THEN['kind']}:of{number}",
                 "function": f"of{number}",
                 "arn": f"{ARN.rpartition(':')[0]}:of{number}",
-                "savings": savings(0, MOST_DOLLARS, MOST_DOLLARS),
+                "savings": savings(0, MAX_DOLLARS, MAX_DOLLARS),
             }
             for number in range(21)
         ],
@@ -373,5 +373,5 @@ def test_whatever_is_planted_an_analysis_ends_and_claims_what_its_own_data_bear_
     if isinstance(comparison, Comparison):
         # 40 times the memory, at 1.25 times the price for 1.25 times as long, and half as much again.
         assert comparison.saved <= 1.0 * 40 * 1.25 * 1.25 * 1.5
-        assert abs(comparison.total_then.expected) <= 4 * MOST_DOLLARS
-        assert all(abs(item.dollars) <= 4 * MOST_DOLLARS for item in comparison.realised)
+        assert abs(comparison.total_then.expected) <= 4 * MAX_DOLLARS
+        assert all(abs(item.dollars) <= 4 * MAX_DOLLARS for item in comparison.realised)

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from hypothesis import given, settings
 
-from lambda_costs.report.artifacts import artifacts_of
+from lambda_costs.report.artifacts import render_artifacts
 from tests.hostile import MARKDOWN, TEXT
 from tests.lambda_costs.analyses import analysis, finding, observation
 from tests.lambda_costs.report.test_markdown import EVIL
@@ -20,7 +20,7 @@ def page_of(name: str) -> str:
     """Return the page of an analysis in which a function is called ``name``, and so is all text about it."""
     texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
     about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
-    return artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)[PAGE]
+    return render_artifacts(about, summary="Look.", order=(), notes={}, written_by=name)[PAGE]
 
 
 def test_the_page_is_the_report_with_its_charts_in_it() -> None:
@@ -45,7 +45,7 @@ def test_the_policy_allows_its_own_styles_and_nothing_else() -> None:
 
 
 def test_a_page_without_savings_has_no_chart() -> None:
-    html = artifacts_of(analysis(), summary="Look.", order=(), notes={}, written_by="x")[PAGE]
+    html = render_artifacts(analysis(), summary="Look.", order=(), notes={}, written_by="x")[PAGE]
     assert "<svg" not in html
 
 
@@ -71,7 +71,7 @@ def test_no_name_makes_anything_run_or_be_fetched(name: str) -> None:
 def test_our_own_report_is_saved_as_it_is_whatever_the_account_calls_things(name: str) -> None:
     texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
     about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
-    saved = artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)
+    saved = render_artifacts(about, summary="Look.", order=(), notes={}, written_by=name)
     assert readable_markdown(saved[REPORT]) == saved[REPORT]
     svgs = {name: redrawn(saved[name]) for name in saved if name.endswith(".svg")}
     assert render_page(saved[REPORT], svgs) == saved[PAGE]

@@ -1,0 +1,73 @@
+"""Parts of the report's Markdown. A section yields blocks; an empty line stands between two of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lambda_costs.analysis import Analysis
+from lambda_costs.model.finding import Finding, Interval, money
+from lambda_costs.report.comparison import FindingSummary
+from vigil.sdk import FINDINGS, escape, fence
+
+MAX_KIND_ROWS = 25
+"""Rows of the table of one kind that claims no savings, and of one list of changes since the last analysis."""
+
+
+@dataclass(frozen=True)
+class Prose:
+    """The text of the report that code does not compute."""
+
+    written_by: str
+    summary: str
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """By finding id."""
+
+    def note(self, finding: Finding, label: str = "") -> Iterator[str]:
+        """Yield the note about ``finding``, if there is one."""
+        if note := self.notes.get(finding.id):
+            yield f"> **Note by {escape(self.written_by)}.** {label}{escape(note)}"
+
+
+def function_label(analysis: Analysis, finding: Finding | FindingSummary) -> str:
+    """Return the function's name, with its region if the analysis has several."""
+    several = len(analysis.request.regions) > 1
+    return escape(f"{finding.function} ({finding.region})" if several else finding.function)
+
+
+def money_range(savings: Interval) -> str:
+    """Return ``$1.00 to $3.00``."""
+    return f"{money(savings.low)} to {money(savings.high)}"
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 function`` or ``2 functions``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """Return the first ``most`` of ``names``, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return escape(", ".join(names[:most])) + more
+
+
+def table(head: Sequence[str], align: str, rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; ``align`` is the line below its head."""
+    return "\n".join([f"| {' | '.join(head)} |", f"|{align}|", *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def short_list(title: str, head: Sequence[str], align: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield a heading with the number of ``rows``, and a table of the first."""
+    yield f"### {title} ({len(rows):,})"
+    yield table(head, align, rows[:MAX_KIND_ROWS])
+    if len(rows) > MAX_KIND_ROWS:
+        yield f"And {len(rows) - MAX_KIND_ROWS:,} more: `{FINDINGS}` has the rest."
+
+
+def advice(finding: Finding, *, label: str = "") -> Iterator[str]:
+    """Yield how to make the change, its risk, and how to validate it."""
+    for name, text, language in (("How", finding.how_to, "sh"), ("As code", finding.as_code, "yaml")):
+        if text:
+            yield f"**{name}:**{label}"
+            yield "\n".join(fence(text, language))
+    for name, text in (("Risk", finding.risk), ("Validate", finding.validate)):
+        if text:
+            yield f"**{name}:** {escape(text)}"
