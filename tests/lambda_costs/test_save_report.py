@@ -86,19 +86,19 @@ def test_what_is_refused_leaves_nothing_behind(save: Callable[..., str], put: li
 def test_a_session_compares_with_the_last_one_of_the_same_functions_that_completed(
     save: Callable[..., str], begun: Callable[..., AgentSession], found: Analysis
 ) -> None:
-    none = "there is none of the same functions on record"
+    first_analysis = "first analysis of these functions"
     first, second, third = begun(), begun(), begun()
     save(found, first)
     save(next_day(found), second)
-    assert none in second.artifacts.read(REPORT)
+    assert first_analysis in second.artifacts.read(REPORT)
     first.complete()
     # Of the same day as the first, which is not earlier; the next day it is.
     save(found, second)
-    assert none in second.artifacts.read(REPORT)
+    assert first_analysis in second.artifacts.read(REPORT)
     save(next_day(found), second)
     assert "**Since 2026-07-01:** 0 new" in second.artifacts.read(REPORT)
     save(replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex)), third)
-    assert none in third.artifacts.read(REPORT)
+    assert first_analysis in third.artifacts.read(REPORT)
 
 
 def test_a_history_that_is_damaged_breaks_no_session(

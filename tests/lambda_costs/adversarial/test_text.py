@@ -6,7 +6,7 @@ import shlex
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.llm.tool_results import as_text, finding_detail, savings_result, usage_result
-from lambda_costs.report.artifacts import render_artifacts, findings_json
+from lambda_costs.report.artifacts import findings_json, render_artifacts
 from tests.lambda_costs.adversarial.account import Account, json_report, report
 from tests.lambda_costs.adversarial.faults import Clients
 from vigil.names import REPORT

@@ -47,7 +47,7 @@ def test_what_aws_says_is_told_as_data_and_may_be_quoted_as_the_reason(
     code = type(error).__name__
     data = f'{{"untrusted_account_data": {json.dumps(PRINTABLE, ensure_ascii=False)}}}'
     assert told[0] == f"Error: {code} - {data}"
-    assert "message must be what a tool failed at, to the letter" in told[1]
+    assert "message must be an exact part of a tool's error" in told[1]
     record = session.journal.get(session.session_id)
     assert (record.status, record.error and record.error.message) == (Status.FAILED, f"{code} - {PRINTABLE}")
 

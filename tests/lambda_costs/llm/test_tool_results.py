@@ -110,7 +110,7 @@ def test_the_savings_are_summed_by_kind_and_what_claims_no_money_is_told_without
     assert dollars[1] == pytest.approx(sum(arm64), abs=0.01)
     assert told["by_kind"]["runtime-deprecated"]["dollars"] is None
     assert len(told["best"]) + told["best_left_out"] == told["findings"] == len(account(50).findings)
-    assert told["not_looked_at"]["GetQueryResults: access denied"] == 50
+    assert told["skipped"]["GetQueryResults: access denied"] == 50
 
 
 def test_one_finding_is_told_with_its_evidence_and_formula() -> None:
@@ -130,7 +130,7 @@ def test_the_functions_are_counted_and_the_first_are_named() -> None:
     )
     assert told["names"] == [item.name for item in account(1_000).functions[: len(told["names"])]]
     assert told["names_left_out"] == 1_000 - len(told["names"])
-    assert told["not_looked_at"] == {"access denied": 1}
+    assert told["skipped"] == {"access denied": 1}
 
 
 def test_the_usage_is_counted() -> None:
@@ -149,11 +149,15 @@ EMPTY = analyse({})
         (
             account(50),
             {"kind": "idle"},
-            r"kind must be one that was found: arm64, memory-too-high, provisioned-.*-deprecated$",
+            r"kind must be one of the findings' kinds: arm64, memory-too-high, provisioned-.*-deprecated$",
         ),
-        (EMPTY, {"kind": "idle"}, "kind must be one that was found: none was"),
-        (account(50), {"function": "0003"}, r"function must be one with findings; the closest: .*\[\]"),
-        (account(50), {"function": f"0003-{'f' * 50}"}, r'the closest: \{"untrusted_account_data": \["0003-f{59}", "'),
+        (EMPTY, {"kind": "idle"}, "kind must be one of the findings' kinds: there are no findings"),
+        (account(50), {"function": "0003"}, r"function must be one with findings; similar names: .*\[\]"),
+        (
+            account(50),
+            {"function": f"0003-{'f' * 50}"},
+            r'similar names: \{"untrusted_account_data": \["0003-f{59}", "',
+        ),
         (account(50), {"page": 0}, "page must be from 1 to 6, not 0"),
         (account(50), {"page": 7}, "page must be from 1 to 6, not 7"),
         (EMPTY, {"page": 2}, "page must be from 1 to 1, not 2"),

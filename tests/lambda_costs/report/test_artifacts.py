@@ -8,7 +8,7 @@ import pytest
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.finding import Measure
-from lambda_costs.report.artifacts import render_artifacts, findings_json, scope
+from lambda_costs.report.artifacts import findings_json, history_key, render_artifacts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import compare
 from lambda_costs.report.history import OLD_FORMAT
@@ -90,13 +90,13 @@ def test_the_next_session_compares_its_findings_with_these() -> None:
     assert comparison["since"] == "2026-07-01"
     assert comparison["counts"] == {"new": 1, "changed": 0, "realised": 0, "gone": 3}
     assert [item["id"] for item in comparison["new"]] == ["arm64:new"]
-    assert {item["why"] for item in comparison["gone"]} == {"gone, with its function"}
+    assert {item["why"] for item in comparison["gone"]} == {"the function was deleted"}
 
 
 @pytest.mark.parametrize("previous", ["", "{", "[1]", "[" * 100_000, '{"functions": 5}', "\ufffd"])
 def test_what_cannot_be_compared_breaks_nothing_and_is_told(previous: str) -> None:
     written = saved(ANALYSIS, previous)
-    assert f"**Since the last analysis:** no comparison, {OLD_FORMAT}." in written[REPORT]
+    assert f"**Since the last analysis:** no comparison, because {OLD_FORMAT}." in written[REPORT]
     assert json.loads(written[FINDINGS])["comparison"] == {"not_compared": OLD_FORMAT}
 
 

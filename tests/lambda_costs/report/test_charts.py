@@ -98,8 +98,7 @@ def test_a_chart_can_be_read_without_seeing_it() -> None:
     named = {chart.findtext(f"{SVG}title"), chart.findtext(f"{SVG}desc")}
     assert named == {
         "Savings by function, US dollars per 30 days",
-        "Expected savings, with the least and the most. orders: $36.00 ($10.00 to $58.00);"
-        " warm: $6.00 ($5.00 to $7.00).",
+        "Expected savings, with their range. orders: $36.00 ($10.00 to $58.00); warm: $6.00 ($5.00 to $7.00).",
     }
     ids = [child.attrib["id"] for child in chart if "id" in child.attrib]
     assert chart.attrib["aria-labelledby"].split() == ids

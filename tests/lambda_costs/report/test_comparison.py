@@ -131,7 +131,7 @@ def test_what_was_followed_is_realised_with_what_was_expected(
 def test_what_was_not_followed_or_is_not_known_is_gone(then: Finding, usage: FunctionUsage) -> None:
     comparison = compared(before(then), now(usage={"orders": usage}))
     assert comparison.realised == ()
-    assert [(item.then.id, item.why) for item in comparison.gone] == [(then.id, "not found any more")]
+    assert [(item.then.id, item.why) for item in comparison.gone] == [(then.id, "no longer found")]
 
 
 def test_savings_of_compute_are_measured_for_the_invocations_of_now() -> None:
@@ -200,7 +200,7 @@ def test_a_proposal_that_was_followed_is_realised_even_if_there_is_another_now()
 
 
 def test_a_function_that_was_deleted_takes_its_finding_with_it() -> None:
-    assert [item.why for item in compared(before(MEMORY), now(of=None)).gone] == ["gone, with its function"]
+    assert [item.why for item in compared(before(MEMORY), now(of=None)).gone] == ["the function was deleted"]
 
 
 def test_a_region_that_could_not_be_listed_is_not_taken_for_deleted_functions() -> None:
@@ -210,7 +210,7 @@ def test_a_region_that_could_not_be_listed_is_not_taken_for_deleted_functions() 
 
 def test_data_that_are_missing_now_are_not_taken_for_a_change() -> None:
     (gone,) = compared(before(MEMORY), now(compute={ARN: "no REPORT lines could be read"})).gone
-    assert gone.why == "not known any more: no REPORT lines could be read"
+    assert gone.why == "no longer known: no REPORT lines could be read"
 
 
 def test_what_claims_no_money_is_compared_as_well() -> None:

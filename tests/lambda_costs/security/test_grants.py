@@ -232,7 +232,7 @@ def test_without_the_grant_the_report_says_what_it_could_not_read(
     assert execution["status"] == "SUCCEEDED"
     assert session is not None
     report = Deployment(stack.session()).artifacts(session.session_id).read("report.md")
-    assert f"{effect.said}: access denied" in report.partition("## What was not looked at")[2]
+    assert f"{effect.said}: access denied" in report.partition("## Skipped items")[2]
 
 
 def test_without_agent_read_prices_the_report_says_that_its_prices_are_those_of_a_table(
