@@ -11,9 +11,10 @@ from lambda_costs.collect.inventory import Function
 from lambda_costs.formatting import first_that_fit
 from lambda_costs.model.catalogue import sort_out
 from lambda_costs.model.compute import Compute
+from lambda_costs.model.finding import Finding
 from lambda_costs.report import charts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
-from lambda_costs.report.comparison import Comparison, compare
+from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised, compare
 from lambda_costs.report.markdown import render_report
 from lambda_costs.request import CostRequest
 from vigil.sdk import FINDINGS, PAGE, REPORT, render_page
@@ -26,6 +27,8 @@ MAX_COMPARED_BYTES = 128 * _KIB
 
 _BRIEF = ("id", "kind", "function", "region", "arn", "change", "proposed", "savings", "scaling")
 """Fields of the findings that save least, if not all fit: those that the next comparison needs."""
+_COMPARED = ("id", "function", "region", "change", "savings")
+"""Fields of a finding in the comparison."""
 
 
 def history_key(request: CostRequest) -> str:
@@ -112,8 +115,16 @@ def _comparison(comparison: Comparison | str | None) -> dict[str, Any] | None:
         "total_then": asdict(comparison.total_then),
         "saved": comparison.saved,
         "counts": {name: len(items) for name, items in lists.items()},
-        **{name: _fitting(map(asdict, items), MAX_COMPARED_BYTES) for name, items in lists.items()},
+        **{name: _fitting(map(_compared, items), MAX_COMPARED_BYTES) for name, items in lists.items()},
     }
+
+
+def _compared(item: Finding | Changed | Realised | Gone) -> dict[str, Any]:
+    def fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        return {name: found[name] for name in _COMPARED} if "evidence" in found else found
+
+    return asdict(item, dict_factory=fields)
 
 
 def _fitting(items: Iterable[dict[str, Any]], limit: int) -> list[dict[str, Any]]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.model.finding import Finding, Interval, money
-from lambda_costs.report.comparison import FindingSummary
-from vigil.sdk import FINDINGS, escape, fence
+from vigil.sdk import FINDINGS, code, escape, fence
 
 MAX_KIND_ROWS = 25
 """Rows of the table of one kind that claims no savings, and of one list of changes since the last analysis."""
@@ -27,7 +26,7 @@ class Prose:
             yield f"> **Note by {escape(self.written_by)}.** {label}{escape(note)}"
 
 
-def function_label(analysis: Analysis, finding: Finding | FindingSummary) -> str:
+def function_label(analysis: Analysis, finding: Finding) -> str:
     """Return the function's name, with its region if the analysis has several."""
     several = len(analysis.request.regions) > 1
     return escape(f"{finding.function} ({finding.region})" if several else finding.function)
@@ -47,6 +46,17 @@ def some_of(names: Sequence[str], most: int) -> str:
     """Return the first ``most`` of ``names``, and how many more there are."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return escape(", ".join(names[:most])) + more
+
+
+def why_no_savings(analysis: Analysis) -> str:
+    """Return why there is nothing to save."""
+    if analysis.functions:
+        return "No savings found."
+    regions, pattern = ", ".join(analysis.request.regions), analysis.request.functions
+    if pattern is None:
+        return f"**Nothing was analysed:** no function was found in {regions}."
+    unlisted = " (some functions could not be listed)" if analysis.gaps else ""
+    return f"**Nothing was analysed:** no function in {regions} matches the filter {code(pattern)}{unlisted}."
 
 
 def table(head: Sequence[str], align: str, rows: Sequence[Sequence[str]]) -> str:

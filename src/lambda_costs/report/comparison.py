@@ -6,7 +6,6 @@ from dataclasses import astuple, dataclass
 from datetime import date
 from itertools import islice
 from math import fsum
-from typing import Self
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.inventory import Function
@@ -35,34 +34,18 @@ NOISE_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
-class FindingSummary:
-    """A finding in brief; its savings are US dollars per 30 days."""
-
-    id: str
-    function: str
-    region: str
-    change: str
-    savings: Interval
-
-    @classmethod
-    def of(cls, finding: Finding) -> Self:
-        """Summarize ``finding``."""
-        return cls(finding.id, finding.function, finding.region, finding.change, finding.savings)
-
-
-@dataclass(frozen=True)
 class Changed:
     """A finding of both analyses that is not the same."""
 
-    then: FindingSummary
-    now: FindingSummary
+    then: Finding
+    now: Finding
 
 
 @dataclass(frozen=True)
 class Gone:
     """A finding of the last analysis only."""
 
-    then: FindingSummary
+    then: Finding
     why: str
 
 
@@ -70,7 +53,7 @@ class Gone:
 class Realised:
     """What is saved by following one or several findings about a function, in US dollars per 30 days."""
 
-    then: tuple[FindingSummary, ...]
+    then: tuple[Finding, ...]
     dollars: float
     """Negative if the function costs more than before."""
     measured: bool
@@ -85,7 +68,7 @@ class Comparison:
     """The end of its window."""
     total_then: Interval
     """What all of its findings would have saved together, before the free tier."""
-    new: tuple[FindingSummary, ...]
+    new: tuple[Finding, ...]
     changed: tuple[Changed, ...]
     realised: tuple[Realised, ...]
     gone: tuple[Gone, ...]
@@ -119,24 +102,21 @@ def _compare(document: PreviousFindings, analysis: Analysis) -> Comparison:
         for finding in findings
         if (function := functions.get(finding.arn))
         and _in_place(finding, function, analysis.usage.by_arn[finding.arn])
-        and not _unchanged(finding, function, document.window.end)
+        and not _unchanged(finding, function, document.end)
     ]
     over = then.keys() - now.keys() - {finding.id for finding in followed}
-    summary = FindingSummary.of
     return Comparison(
-        since=document.window.end,
+        since=document.end,
         total_then=_saved_together(findings),
-        new=tuple(summary(finding) for finding in now.values() if finding.id not in then),
+        new=tuple(finding for finding in now.values() if finding.id not in then),
         changed=tuple(
-            Changed(summary(then[finding.id]), summary(finding))
+            Changed(then[finding.id], finding)
             for finding in now.values()
             if finding.id in then and _has_changed(then[finding.id], finding)
         ),
         realised=tuple(_realised(followed, {function.arn: function for function in document.functions}, analysis)),
         gone=tuple(
-            Gone(summary(finding), _why_gone(finding, functions, analysis))
-            for finding in findings
-            if finding.id in over
+            Gone(finding, _why_gone(finding, functions, analysis)) for finding in findings if finding.id in over
         ),
     )
 
@@ -183,12 +163,12 @@ def _realised(
             # Changes to one function's compute lower its cost per invocation together.
             by_function[finding.arn].append(finding)
         else:
-            yield Realised((FindingSummary.of(finding),), finding.savings.expected, measured=False)
+            yield Realised((finding,), finding.savings.expected, measured=False)
     functions = {function.arn: function for function in analysis.functions}
     for arn, findings in by_function.items():
         measured = _measured_savings(then.get(arn), functions[arn], analysis, findings)
         dollars = _saved_together(findings).expected if measured is None else measured
-        yield Realised(tuple(map(FindingSummary.of, findings)), dollars, measured is not None)
+        yield Realised(tuple(findings), dollars, measured is not None)
 
 
 def _measured_savings(

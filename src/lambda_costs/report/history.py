@@ -5,11 +5,12 @@ kinds and functions only, and its amounts are consistent and within what Lambda 
 """
 
 import json
+from dataclasses import astuple
 from datetime import date
 from math import fsum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MIN_MEMORY_MB
 from lambda_costs.model.catalogue import TITLES, title
@@ -46,22 +47,17 @@ _Setting = Literal[
 _Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", "Terminate"]
 
 
+def _plausible(savings: Interval) -> Interval:
+    low, expected, high = astuple(savings)
+    if not (-MAX_DOLLARS <= low and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
+        raise ValueError("low, expected and high are out of range or not in order")
+    return savings
+
+
 class _Previous(BaseModel):
     """A part of the document; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True)
-
-
-class _Savings(_Previous):
-    low: _Dollars
-    expected: _Dollars
-    high: _Dollars
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not self.low - CENT <= self.expected <= self.high + CENT:
-            raise ValueError("low, expected and high are not in order")
-        return self
 
 
 class _Scaling(_Previous):
@@ -77,7 +73,7 @@ class PreviousFinding(_Previous):
     region: str
     arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]{1,40}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")]
     proposed: dict[_Setting, _Value] = Field(max_length=4)
-    savings: _Savings
+    savings: Annotated[Interval, AfterValidator(_plausible)]
     scaling: _Scaling | None
 
     @model_validator(mode="after")
@@ -97,7 +93,7 @@ class PreviousFinding(_Previous):
         """Return the finding with what was proposed in the words of this version. It saves at most the whole cost."""
         settings = ", ".join(f"{name} {value}" for name, value in self.proposed.items())
         most = self.scaling.cost if self.scaling else MAX_DOLLARS
-        savings = (min(amount, most) for amount in (self.savings.low, self.savings.expected, self.savings.high))
+        savings = (min(amount, most) for amount in astuple(self.savings))
         return Finding(
             **{name: getattr(self, name) for name in ("id", "kind", "function", "region", "arn")},
             evidence={},
@@ -126,14 +122,11 @@ class PreviousFunction(_Previous):
         return self
 
 
-class _Window(_Previous):
-    end: Annotated[date, Field(ge=FIRST_DAY)]
-
-
 class PreviousFindings(_Previous):
     """An earlier analysis."""
 
-    window: _Window
+    end: Annotated[date, Field(ge=FIRST_DAY, validation_alias=AliasPath("window", "end"))]
+    """Of its window."""
     functions: list[PreviousFunction]
     findings: list[PreviousFinding]
 
@@ -162,4 +155,4 @@ def read_document(text: str, until: date) -> PreviousFindings | None:
         document = PreviousFindings.model_validate(json.loads(text))
     except (ValueError, RecursionError, OverflowError):
         return None
-    return document if document.window.end <= until else None
+    return document if document.end <= until else None

@@ -3,19 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from math import fsum
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.prices import FREE_GB_SECONDS
 from lambda_costs.llm.prose_check import check_prose
-from lambda_costs.model.catalogue import sort_out
-from lambda_costs.model.finding import money
-from lambda_costs.report.blocks import Prose, count, some_of
+from lambda_costs.model.catalogue import URGENT, Sorted, sort_out, title
+from lambda_costs.model.finding import PERIOD_DAYS, money
+from lambda_costs.report.blocks import Prose, count, function_label, money_range, some_of, why_no_savings
 from lambda_costs.report.changes import changes_section
 from lambda_costs.report.comparison import Comparison
 from lambda_costs.report.savings import finding_sections, observations_section, savings_section
-from lambda_costs.report.summary import summary_section, why_no_savings
 from vigil.sdk import InvalidInput, escape
 
+SUMMARY_ROWS = 3
+"""Findings that the summary names, and functions that it names for one urgent problem."""
 MAX_GAP_NAMES = 20
 """Names listed for one reason."""
 
@@ -61,7 +63,7 @@ def render_report(
     ranked = sort_out(analysis.findings)
     blocks = chain(
         _head(analysis, written_by),
-        summary_section(analysis, ranked, summary, comparison),
+        _summary(analysis, ranked, summary, comparison),
         savings_section(analysis, ranked),
         changes_section(analysis, comparison) if isinstance(comparison, Comparison) else (),
         observations_section(analysis, ordered, prose),
@@ -80,6 +82,71 @@ def _head(analysis: Analysis, written_by: str) -> Iterator[str]:
         f" {analysis.start} up to {analysis.end} (UTC, {analysis.request.days} days)."
         f" Every number was computed by code from the account's data; the prose was written by {escape(written_by)}."
     )
+
+
+def _summary(analysis: Analysis, findings: Sorted, summary: str, comparison: Comparison | str | None) -> Iterator[str]:
+    yield "## Summary"
+    gross, net = analysis.totals.gross, analysis.totals.net
+    if findings.claims:
+        changed = {finding.arn for finding in findings.claims}
+        yield (
+            f"Expected savings: **{money(gross.expected)}** per {PERIOD_DAYS} days ({money_range(gross)}), from"
+            f" {count(len(findings.claims), 'change')} to {len(changed):,} of"
+            f" {count(len(analysis.functions), 'function')}. After the free tier: **{money(net.expected)}**"
+            f" ({money_range(net)})."
+        )
+        yield "\n".join(
+            f"{place}. {function_label(analysis, finding)}: {escape(finding.change)}, {money_range(finding.savings)}"
+            for place, finding in enumerate(findings.claims[:SUMMARY_ROWS], start=1)
+        )
+    else:
+        yield why_no_savings(analysis)
+    points = (
+        f"**Urgent:** {_urgent(findings)}",
+        _changes(comparison),
+        f"**Confidence:** {_confidence(analysis, findings)}",
+    )
+    yield "\n".join(f"- {point}." for point in points)
+    yield f"> {escape(summary)}"
+
+
+def _urgent(findings: Sorted) -> str:
+    problems = []
+    for kind in URGENT:
+        names = {
+            finding.arn: finding.function
+            for finding in chain(findings.claims, findings.small, findings.observations)
+            if finding.kind == kind
+        }
+        if names:
+            some = some_of(list(names.values()), SUMMARY_ROWS)
+            problems.append(f"{title(kind).lower()} in {count(len(names), 'function')} ({some})")
+    return "; ".join(problems) or "none"
+
+
+def _changes(comparison: Comparison | str | None) -> str:
+    if comparison is None:
+        return "**Since the last analysis:** first analysis of these functions"
+    if isinstance(comparison, str):
+        return f"**Since the last analysis:** no comparison, because {escape(comparison)}"
+    counts = ", ".join(f"{len(getattr(comparison, name)):,} {name}" for name in ("new", "changed", "gone", "realised"))
+    measured = sum(item.measured for item in comparison.realised)
+    rest = len(comparison.realised) - measured
+    unmeasured = f" ({rest:,} not measured)" if rest else ""
+    saved = f"; measured savings: **{money(comparison.saved)}** per {PERIOD_DAYS} days" if measured else ""
+    return f"**Since {comparison.since}:** {counts}{unmeasured}{saved}"
+
+
+def _confidence(analysis: Analysis, findings: Sorted) -> str:
+    skipped = f"{count(len(analysis.gaps), 'item')} skipped" if analysis.gaps else "nothing was skipped"
+    if not analysis.functions:
+        return f"no function was found{f'; {skipped}' if analysis.gaps else ''}"
+    at_least = f"at least {money(analysis.totals.gross.low)} if every change has its worst outcome; "
+    known = (
+        f"on-demand compute cost is known for {len(analysis.cost):,} of {count(len(analysis.functions), 'function')}:"
+        f" {money(fsum(analysis.cost.values()))} per {PERIOD_DAYS} days, without provisioned concurrency"
+    )
+    return f"{at_least if findings.claims else ''}{known}; {skipped}"
 
 
 def _skipped(analysis: Analysis) -> Iterator[str]:

@@ -7,9 +7,17 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.formatting import format_measurement
 from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, title
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
-from lambda_costs.report.blocks import Prose, advice, count, function_label, money_range, short_list, table
+from lambda_costs.report.blocks import (
+    Prose,
+    advice,
+    count,
+    function_label,
+    money_range,
+    short_list,
+    table,
+    why_no_savings,
+)
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
-from lambda_costs.report.summary import why_no_savings
 from vigil.sdk import FINDINGS, code, escape
 
 MAX_ROWS = 100

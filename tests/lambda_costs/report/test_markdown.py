@@ -14,7 +14,7 @@ from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.finding import Interval, Measure
 from lambda_costs.report.blocks import MAX_KIND_ROWS
-from lambda_costs.report.comparison import Changed, Comparison, FindingSummary, Gone, Realised
+from lambda_costs.report.comparison import Changed, Comparison, Finding, Gone, Realised
 from lambda_costs.report.markdown import MAX_GAP_NAMES, render_report
 from lambda_costs.report.savings import MAX_ROWS, MAX_SECTIONS
 from lambda_costs.request import CostRequest
@@ -251,9 +251,9 @@ def test_prose_that_states_a_number_is_refused() -> None:
 # Since the last analysis.
 
 
-def told(item: str, *savings: float) -> FindingSummary:
+def told(item: str, *savings: float) -> Finding:
     kind, _, name = item.partition(":")
-    return FindingSummary(item, name, "us-east-1", f"Follow {kind}", Interval(*savings))
+    return Finding(item, name, "us-east-1", f"Follow {kind}", Interval(*savings))
 
 
 COMPARISON = Comparison(
@@ -334,7 +334,7 @@ def named(name: str) -> str:
     memory = finding(name, kind="memory-too-high", proposed={"memory_mb": 1}, evidence=evidence, **text)
     odd = finding(name, kind="odd-kind", region=name, **text)
     old = observation(name, "runtime-deprecated", evidence=evidence, **text)
-    about = FindingSummary(name, name, name, name, Interval(1, 2, 3))
+    about = Finding(name, name, name, name, Interval(1, 2, 3))
     compared = Comparison(
         ANALYSIS.start,
         Interval(1, 2, 3),
