@@ -49,7 +49,7 @@ _Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", 
 
 def _plausible(savings: Interval) -> Interval:
     low, expected, high = astuple(savings)
-    if not (-MAX_DOLLARS <= low and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
+    if not (low >= -MAX_DOLLARS and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
         raise ValueError("low, expected and high are out of range or not in order")
     return savings
 
