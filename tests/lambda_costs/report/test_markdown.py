@@ -225,10 +225,6 @@ def test_model_orders_the_sections_and_not_the_table() -> None:
     report = render(order=["arm64:large", "provisioned-concurrency-unused:warm", "arm64:large"])
     ids = re.findall(r"`([\w-]+:\w+)`\.$", report, re.MULTILINE)
     assert ids == ["arm64:large", "provisioned-concurrency-unused:warm", "memory-too-high:large"]
-        "arm64:large",
-        "provisioned-concurrency-unused:warm",
-        "memory-too-high:large",
-    ]
     assert rows(section(report, "Savings")) == rows(section(render(), "Savings"))
 
 
