@@ -172,13 +172,12 @@ def _fitting(items: Sequence[Item], result: Mapping[str, object]) -> list[Item]:
     return first_that_fit(items, room, lambda item: len(json.dumps(_clean(item), ensure_ascii=False)) + len(", "))
 
 
-def _counts(values: Iterable[str]) -> dict[str, int]:
-    return dict(Counter(values).most_common(MAX_COUNTS))
+def _counts(values: Iterable[str], most: int = MAX_COUNTS) -> dict[str, int]:
+    return dict(Counter(values).most_common(most))
 
 
 def _reasons(gaps: Iterable[Gap]) -> dict[str, int]:
-    """Count the skipped items by the most frequent reasons."""
-    return dict(Counter(gap.why for gap in gaps).most_common(MAX_REASONS))
+    return _counts((gap.why for gap in gaps), MAX_REASONS)
 
 
 def _row(finding: Finding) -> dict[str, Any]:

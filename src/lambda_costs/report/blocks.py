@@ -1,29 +1,16 @@
 """Parts of the report's Markdown. A section yields blocks; an empty line stands between two of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.model.finding import Finding, Interval, money
 from vigil.sdk import FINDINGS, code, escape, fence
 
+Note = Callable[[Finding, str], Iterator[str]]
+"""Yields the language model's note about a finding after a label, if there is one."""
+
 MAX_KIND_ROWS = 25
 """Rows of the table of one kind that claims no savings, and of one list of changes since the last analysis."""
-
-
-@dataclass(frozen=True)
-class Prose:
-    """The text of the report that code does not compute."""
-
-    written_by: str
-    summary: str
-    notes: Mapping[str, str] = field(default_factory=dict)
-    """By finding id."""
-
-    def note(self, finding: Finding, label: str = "") -> Iterator[str]:
-        """Yield the note about ``finding``, if there is one."""
-        if note := self.notes.get(finding.id):
-            yield f"> **Note by {escape(self.written_by)}.** {label}{escape(note)}"
 
 
 def function_label(analysis: Analysis, finding: Finding) -> str:

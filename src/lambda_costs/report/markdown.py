@@ -9,8 +9,8 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.prices import FREE_GB_SECONDS
 from lambda_costs.llm.prose_check import check_prose
 from lambda_costs.model.catalogue import URGENT, Sorted, sort_out, title
-from lambda_costs.model.finding import PERIOD_DAYS, money
-from lambda_costs.report.blocks import Prose, count, function_label, money_range, some_of, why_no_savings
+from lambda_costs.model.finding import PERIOD_DAYS, Finding, money
+from lambda_costs.report.blocks import count, function_label, money_range, some_of, why_no_savings
 from lambda_costs.report.changes import changes_section
 from lambda_costs.report.comparison import Comparison
 from lambda_costs.report.savings import finding_sections, observations_section, savings_section
@@ -21,21 +21,18 @@ SUMMARY_ROWS = 3
 MAX_GAP_NAMES = 20
 """Names listed for one reason."""
 
-METHOD = (
-    "## How to read the numbers",
-    "\n".join(
-        (
-            "- **At least, expected, at most:** savings in the worst case, as the data suggest, and in the best case."
-            " They are not probabilities.",
-            f"- **Free tier:** {FREE_GB_SECONDS:,} GB-seconds of Lambda a month are free for the whole account. Amounts"
-            " ignore this unless they say so; amounts after the free tier assume that only these functions use it.",
-            "- **Averages:** invocations are averaged over the whole window. This understates the savings of a function"
-            " that is younger than the window.",
-            "- **Prices:** duration is priced at the tier that the analysed functions reach. Discounts such as Savings"
-            " Plans are not included.",
-        )
-    ),
-)
+METHOD = f"""\
+## How to read the numbers
+
+- **At least, expected, at most:** savings in the worst case, as the data suggest, and in the best case. They are not \
+probabilities.
+- **Free tier:** {FREE_GB_SECONDS:,} GB-seconds of Lambda a month are free for the whole account. Amounts ignore this \
+unless they say so; amounts after the free tier assume that only these functions use it.
+- **Averages:** invocations are averaged over the whole window. This understates the savings of a function that is \
+younger than the window.
+- **Prices:** duration is priced at the tier that the analysed functions reach. Discounts such as Savings Plans are \
+not included.
+"""
 
 
 def render_report(
@@ -53,26 +50,31 @@ def render_report(
     sections come first. ``comparison`` is with the last analysis, or why there is none; None if this is the first.
     Raises InvalidInput for an unknown id and for prose that check_prose refuses.
     """
-    prose = Prose(written_by, summary, notes or {})
+    notes = notes or {}
     by_id = {finding.id: finding for finding in analysis.findings}
-    if unknown := [name for name in dict.fromkeys([*order, *prose.notes]) if name not in by_id]:
+    if unknown := [name for name in dict.fromkeys([*order, *notes]) if name not in by_id]:
         raise InvalidInput(f"unknown finding id: {', '.join(repr(name[:120]) for name in unknown)}")
-    for text in (summary, *prose.notes.values()):
+    for text in (summary, *notes.values()):
         check_prose(text, analysis)
     ordered = sort_out(by_id[name] for name in dict.fromkeys([*order, *by_id]))
     ranked = sort_out(analysis.findings)
+
+    def note(finding: Finding, label: str) -> Iterator[str]:
+        if text := notes.get(finding.id):
+            yield f"> **Note by {escape(written_by)}.** {label}{escape(text)}"
+
     blocks = chain(
         _head(analysis, written_by),
         _summary(analysis, ranked, summary, comparison),
         savings_section(analysis, ranked),
         changes_section(analysis, comparison) if isinstance(comparison, Comparison) else (),
-        observations_section(analysis, ordered, prose),
-        finding_sections(analysis, ordered, prose),
+        observations_section(analysis, ordered, note),
+        finding_sections(analysis, ordered, note),
         _skipped(analysis),
         _prices(analysis),
-        METHOD,
+        (METHOD,),
     )
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(blocks)
 
 
 def _head(analysis: Analysis, written_by: str) -> Iterator[str]:

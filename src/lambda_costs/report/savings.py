@@ -8,7 +8,7 @@ from lambda_costs.formatting import format_measurement
 from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, title
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
 from lambda_costs.report.blocks import (
-    Prose,
+    Note,
     advice,
     count,
     function_label,
@@ -54,7 +54,7 @@ def savings_section(analysis: Analysis, findings: Sorted) -> Iterator[str]:
         yield f"Not listed: {count(len(findings.small), 'finding')} of less than {money(SMALL)} each, see `{FINDINGS}`."
 
 
-def observations_section(analysis: Analysis, findings: Sorted, prose: Prose) -> Iterator[str]:
+def observations_section(analysis: Analysis, findings: Sorted, note: Note) -> Iterator[str]:
     """Yield the findings that claim no savings, by kind, the urgent ones first."""
     if not findings.observations:
         return
@@ -71,11 +71,11 @@ def observations_section(analysis: Analysis, findings: Sorted, prose: Prose) -> 
         rows = [(function_label(analysis, item), escape(item.change), _evidence(item)) for item in of_kind]
         yield from short_list(title(first.kind), ("Function", "Change", "Evidence"), "---|---|---", rows)
         for item in of_kind:
-            yield from prose.note(item, f"{function_label(analysis, item)}: ")
+            yield from note(item, f"{function_label(analysis, item)}: ")
         yield from advice(first, label=f" (for {function_label(analysis, first)})" if len(of_kind) > 1 else "")
 
 
-def finding_sections(analysis: Analysis, findings: Sorted, prose: Prose) -> Iterator[str]:
+def finding_sections(analysis: Analysis, findings: Sorted, note: Note) -> Iterator[str]:
     """Yield a section for each of the first findings, and the notes about the rest."""
     for finding in findings.claims[:MAX_SECTIONS]:
         yield f"## {function_label(analysis, finding)}: {escape(finding.change)}"
@@ -85,7 +85,7 @@ def finding_sections(analysis: Analysis, findings: Sorted, prose: Prose) -> Iter
             f"{verdict} per {PERIOD_DAYS} days ({money_range(finding.savings)})."
             f" {title(finding.kind)}, {escape(finding.region)}, {code(finding.id)}."
         )
-        yield from prose.note(finding)
+        yield from note(finding, "")
         evidence = finding.evidence.items()
         rows = [(escape(name), escape(format_measurement(measurement))) for name, measurement in evidence]
         yield table(("Evidence", ""), "---|---:", rows)
@@ -97,7 +97,7 @@ def finding_sections(analysis: Analysis, findings: Sorted, prose: Prose) -> Iter
         yield f"{count(len(rest), 'more finding')} with lower savings: `{FINDINGS}` has their evidence and commands."
         # The table of savings shows these findings; the notes about them appear only here.
         for finding in rest:
-            yield from prose.note(finding, f"{function_label(analysis, finding)}: ")
+            yield from note(finding, f"{function_label(analysis, finding)}: ")
 
 
 def _second_opinion(analysis: Analysis, finding: Finding) -> Iterator[str]:
