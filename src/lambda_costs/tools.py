@@ -66,6 +66,17 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         """
         return results.untrusted(results.finding_detail(analyst.find_savings(), id))
 
+    return [
+        list_functions,
+        collect_usage,
+        find_savings,
+        list_findings,
+        show_finding,
+        _save_report_tool(session, analyst, written_by),
+    ]
+
+
+def _save_report_tool(session: AgentSession, analyst: Analyst, written_by: str) -> Any:
     @tool
     def save_report(summary: str, order: list[str] | None = None, notes: dict[str, str] | None = None) -> str:
         """Save the findings, and the report as text and as a page. Code renders every number; write none.
@@ -90,4 +101,4 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         # The report comes last: where it exists, everything else does.
         return [session.artifacts.write(name, text) for name, text in texts.items()][-1]
 
-    return [list_functions, collect_usage, find_savings, list_findings, show_finding, save_report]
+    return save_report

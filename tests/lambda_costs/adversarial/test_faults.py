@@ -46,8 +46,8 @@ def of(analysis: Analysis, name: str) -> list[Finding]:
     return [finding for finding in analysis.findings if finding.function == name]
 
 
-def why(analysis: Analysis, what: str) -> set[str]:
-    return {gap.why for gap in analysis.gaps if gap.what == what}
+def reasons(analysis: Analysis, subject: str) -> set[str]:
+    return {gap.why for gap in analysis.gaps if gap.what == subject}
 
 
 def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, broken: dict[str, Broken]) -> None:
@@ -88,7 +88,7 @@ def test_permanent_throttling_is_a_gap(
 ) -> None:
     with clients.sending(operation, failing("ThrottlingException")):
         found = clients.analyse(SOME)
-    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in why(found, about))
+    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in reasons(found, about))
     assert {finding.function for finding in found.findings} == {"base-memory", "base-idle"} - gone
     assert [finding.savings for finding in found.findings] == [
         finding.savings for finding in some.findings if finding.function not in gone
@@ -136,7 +136,7 @@ def test_log_group_that_no_query_may_name_loses_no_finding(clients: Clients, som
     message = "Query's end date and time is either before the log groups creation time or exceeds the log groups log"
     with clients.sending("logs.StartQuery", failing("MalformedQueryException", message=message)):
         found = clients.analyse(SOME)
-    assert why(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
+    assert reasons(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
     assert found.findings == some.findings
 
 
@@ -191,7 +191,7 @@ def test_incomplete_metrics_lead_to_no_finding(
     other = "base-idle" if function == "base-memory" else "base-memory"
     assert not of(found, function)
     assert of(found, other) == of(some, other)
-    assert f"CloudWatch gave only a part of its data: {metric}" in why(found, function)
+    assert f"CloudWatch gave only a part of its data: {metric}" in reasons(found, function)
 
 
 @pytest.mark.parametrize("ended", ["Failed", "Cancelled", "Timeout"])
@@ -199,7 +199,7 @@ def test_failed_query_is_reported_and_lines_are_read_otherwise(clients: Clients,
     with logs_insights(clients, ended) as insights:
         found = clients.analyse(SOME)
     assert insights.groups == ["/aws/lambda/base-memory"]
-    assert why(found, f"Logs Insights in {REGION}") == {
+    assert reasons(found, f"Logs Insights in {REGION}") == {
         f"a query of Logs Insights ended as {ended}; REPORT lines were read one by one"
     }
     assert found.findings == some.findings
@@ -222,8 +222,8 @@ def test_unreadable_regions_do_not_change_the_others(clients: Clients, some: Ana
     assert [(finding.function, finding.savings) for finding in found.findings] == [
         (finding.function, finding.savings) for finding in some.findings
     ]
-    assert why(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
-    assert why(found, f"functions in {missing}") == {"cannot be reached"}
+    assert reasons(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
+    assert reasons(found, f"functions in {missing}") == {"cannot be reached"}
 
 
 @pytest.mark.parametrize("limit", [0.0, metrics_cost(2) / 2])
@@ -291,6 +291,6 @@ def test_throttled_page_is_read_again_or_its_function_is_skipped(clients: Client
             lost = clients.analyse(SOME)
     assert pages == ["first", "second", "first"]
     assert recovered.findings == some.findings
-    assert why(lost, "base-memory") >= {"FilterLogEvents: throttled"}
+    assert reasons(lost, "base-memory") >= {"FilterLogEvents: throttled"}
     assert not of(lost, "base-memory")
     assert of(lost, "base-idle") == of(some, "base-idle")

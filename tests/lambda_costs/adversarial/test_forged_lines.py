@@ -16,13 +16,13 @@ ABSURD = 10**9
 READ, QUERIED = "read one by one", "by Logs Insights"
 
 
-def planted(name: str, **given: object) -> Planted:
+def planted(name: str, **fields: object) -> Planted:
     """Every invocation has its line."""
-    return Planted(**{"name": f"forged-{name}", "daily": 4, "lines": 4, "memory_mb": 2048, "used_mb": 400, **given})  # type: ignore[arg-type]
+    return Planted(**{"name": f"forged-{name}", "daily": 4, "lines": 4, "memory_mb": 2048, "used_mb": 400, **fields})  # type: ignore[arg-type]
 
 
-def line(**given: float | str) -> str:
-    return report(**{"memory": 2048, "used": 400, "request": "forged", **given})  # type: ignore[arg-type]
+def line(**fields: float | str) -> str:
+    return report(**{"memory": 2048, "used": 400, "request": "forged", **fields})  # type: ignore[arg-type]
 
 
 IMPOSSIBLE = {

@@ -162,7 +162,7 @@ def test_a_thousand_functions_and_one_on_two_pages(clients: Clients) -> None:
 
     asked: list[int] = []
 
-    def count(asked_for: dict[str, Any], given: dict[str, Any]) -> None:
+    def count(asked_for: dict[str, Any], answered: dict[str, Any]) -> None:
         asked.append(len(asked_for["MetricDataQueries"]))
 
     with (

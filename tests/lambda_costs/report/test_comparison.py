@@ -22,12 +22,12 @@ from lambda_costs.report.artifacts import findings_json
 from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
 from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT
 from lambda_costs.report.markdown import render_report
+from tests.lambda_costs import cases
 from tests.lambda_costs.analyses import END, analysis, finding, observation, used
-from tests.lambda_costs.cases import function
 
 CHANGED = END.date() - timedelta(days=40)
 """After the last analysis and before the window of this one."""
-ORDERS = function("orders", last_modified=CHANGED)
+ORDERS = cases.function("orders", last_modified=CHANGED)
 ARN = ORDERS.arn
 MEMORY = finding(kind="memory-too-high", cost=10.0, change="Set memory to 256 MB", proposed={"memory_mb": 256})
 ARM = finding(cost=10.0, change="Run it on arm64", proposed={"architecture": "arm64"})
@@ -51,8 +51,8 @@ def compared(previous: object, now: Analysis) -> Comparison:
     return comparison
 
 
-def now(*findings: Finding, of: Function | None = ORDERS, **fields: Any) -> Analysis:
-    return analysis(findings, [of] if of else [], **fields)
+def now(*findings: Finding, function: Function | None = ORDERS, **fields: Any) -> Analysis:
+    return analysis(findings, [function] if function else [], **fields)
 
 
 def test_same_findings_have_not_changed() -> None:
@@ -104,7 +104,7 @@ def test_few_cents_are_no_change() -> None:
 def test_followed_proposal_is_realised_with_the_expected_savings(
     then: Finding, function_now: Function, usage: FunctionUsage
 ) -> None:
-    comparison = compared(before(then), now(of=function_now, usage={"orders": usage}))
+    comparison = compared(before(then), now(function=function_now, usage={"orders": usage}))
     assert [(item.then[0].id, item.dollars, item.measured) for item in comparison.realised] == [(then.id, 2.0, False)]
     assert (comparison.gone, comparison.saved) == ((), 0)
 
@@ -131,7 +131,7 @@ def test_proposal_that_was_not_followed_or_is_unknown_is_gone(then: Finding, usa
 def test_savings_of_compute_are_measured_for_todays_invocations() -> None:
     then = before(MEMORY, ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
     both = replace(ORDERS, memory_mb=256, architecture="arm64")
-    comparison = compared(then, now(of=both, cost={ARN: 9.0}, compute={ARN: used(3000)}))
+    comparison = compared(then, now(function=both, cost={ARN: 9.0}, compute={ARN: used(3000)}))
     # 3,000 invocations at 1 cent each would cost 30 dollars.
     (realised,) = comparison.realised
     assert {item.id for item in realised.then} == {"memory-too-high:orders", "arm64:orders"}
@@ -146,13 +146,13 @@ def test_savings_of_compute_are_measured_for_todays_invocations() -> None:
 def test_change_within_the_window_is_not_measured(then: Finding, days: int, measured: bool) -> None:
     past = before(then, cost={ARN: 10.0}, compute={ARN: used(1000)})
     today = replace(ORDERS, memory_mb=256, architecture="arm64", last_modified=END.date() - timedelta(days=days))
-    (realised,) = compared(past, now(of=today, cost={ARN: 9.0}, compute={ARN: used(1000)})).realised
+    (realised,) = compared(past, now(function=today, cost={ARN: 9.0}, compute={ARN: used(1000)})).realised
     assert realised.measured is measured
 
 
 def test_higher_cost_is_negative_savings() -> None:
     then = before(ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
-    slower = now(of=replace(ORDERS, architecture="arm64"), cost={ARN: 12.0}, compute={ARN: used(1000)})
+    slower = now(function=replace(ORDERS, architecture="arm64"), cost={ARN: 12.0}, compute={ARN: used(1000)})
     assert compared(then, slower).saved == pytest.approx(-2.0)
 
 
@@ -168,7 +168,7 @@ def test_higher_cost_is_negative_savings() -> None:
 )
 def test_unmeasured_savings_are_those_expected_together(then: dict[str, Any], today: dict[str, Any]) -> None:
     both = replace(ORDERS, memory_mb=256, architecture="arm64")
-    (realised,) = compared(before(MEMORY, ARM, **then), now(of=both, **today)).realised
+    (realised,) = compared(before(MEMORY, ARM, **then), now(function=both, **today)).realised
     # 10 × (1 - 0.8 × 0.8), as changes to one function's compute multiply.
     assert (realised.dollars, realised.measured) == (pytest.approx(3.6), False)
 
@@ -181,30 +181,28 @@ def test_savings_within_a_cent_of_the_whole_cost_are_the_cost() -> None:
 
 
 def test_setting_that_lambda_has_not_changed_since_is_not_realised() -> None:
-    untouched = now(of=replace(ORDERS, memory_mb=256, last_modified=END.date() - timedelta(days=61)))
+    untouched = now(function=replace(ORDERS, memory_mb=256, last_modified=END.date() - timedelta(days=61)))
     comparison = compared(before(MEMORY), untouched)
     assert (comparison.realised, [item.then.id for item in comparison.gone]) == ((), [MEMORY.id])
 
 
 def test_followed_proposal_is_realised_despite_a_new_proposal() -> None:
     more = finding(kind="memory-too-high", cost=10.0, change="Set memory to 128 MB", proposed={"memory_mb": 128})
-    comparison = compared(before(MEMORY), now(more, of=replace(ORDERS, memory_mb=256)))
+    comparison = compared(before(MEMORY), now(more, function=replace(ORDERS, memory_mb=256)))
     assert [item.then[0].change for item in comparison.realised] == ["Memory set too high: memory_mb 256"]
     assert [item.now.change for item in comparison.changed] == ["Set memory to 128 MB"]
 
 
-def test_finding_of_a_deleted_function_is_gone() -> None:
-    assert [item.why for item in compared(before(MEMORY), now(of=None)).gone] == ["the function was deleted"]
-
-
-def test_functions_of_an_unlisted_region_do_not_count_as_deleted() -> None:
-    unseen = now(of=None, gaps=(Gap("functions in us-east-1", "ListFunctions: access denied"),))
-    assert [item.why for item in compared(before(MEMORY), unseen).gone] == ["its region could not be listed"]
-
-
-def test_missing_data_do_not_count_as_a_change() -> None:
-    (gone,) = compared(before(MEMORY), now(compute={ARN: "no REPORT lines could be read"})).gone
-    assert gone.why == "no longer known: no REPORT lines could be read"
+@pytest.mark.parametrize(
+    ("today", "why"),
+    [
+        (now(function=None), "the function was deleted"),
+        (now(function=None, gaps=(Gap("functions in us-east-1", "denied"),)), "its region could not be listed"),
+        (now(compute={ARN: "no REPORT lines could be read"}), "no longer known: no REPORT lines could be read"),
+    ],
+)
+def test_gone_finding_says_whether_it_is_deleted_or_unknown(today: Analysis, why: str) -> None:
+    assert [item.why for item in compared(before(MEMORY), today).gone] == [why]
 
 
 def test_findings_without_money_are_compared_too() -> None:
@@ -325,7 +323,7 @@ NUMBERS = st.one_of(
     st.sampled_from([0, 1e308, -1e308, 5e-324, 10**400, 1e6, 7e5, 10, 300, 256, True, None, "1", []]),
 )
 SAVINGS = st.one_of(
-    st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda it: savings(*sorted(it))),
+    st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda amounts: savings(*sorted(amounts))),
     st.builds(savings, NUMBERS, NUMBERS, NUMBERS),
 )
 POISON = st.fixed_dictionaries(
@@ -357,7 +355,9 @@ def test_planted_document_cannot_raise_what_the_analysis_claims(
         "window": {"end": str(END.date() - timedelta(days=days))},
         "findings": [{**base, "kind": kinds[i], "id": f"{kinds[i]}:orders", **item} for i, item in enumerate(findings)],
     }
-    today = now(of=replace(ORDERS, memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)})
+    today = now(
+        function=replace(ORDERS, memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)}
+    )
     comparison = compare([json.dumps(planted)], today)
     report = render_report(today, summary="Look.", written_by="the stand-in", comparison=comparison)
     json.loads(findings_json(today, comparison))

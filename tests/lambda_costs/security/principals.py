@@ -382,11 +382,11 @@ class Caller:
             answer = self._world.client("sts").assume_role(RoleArn=self._world.arns[self._role], RoleSessionName="test")
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(before))
-        given = answer["Credentials"]
+        keys = answer["Credentials"]
         return {
             "endpoint_url": self._world.endpoint,
-            "aws_access_key_id": given["AccessKeyId"],
-            "aws_secret_access_key": given["SecretAccessKey"],
-            "aws_session_token": given["SessionToken"],
+            "aws_access_key_id": keys["AccessKeyId"],
+            "aws_secret_access_key": keys["SecretAccessKey"],
+            "aws_session_token": keys["SessionToken"],
             "config": Config(retries={"total_max_attempts": 1}),
         }

@@ -77,8 +77,8 @@ def presigned(stack: LocalStack, operation: str = "get_object", version: str = "
     put_object(stack)
     session = boto3.Session(who.access_key, who.secret_key, region_name=REGION) if who else stack.session()
     client = session.client("s3", endpoint_url=stack.endpoint, config=Config(signature_version=version))
-    given = {"Bucket": stack.outputs[Output.BUCKET], "Key": "presigned"}
-    return str(client.generate_presigned_url(operation, Params=given)).removeprefix(stack.endpoint)
+    where = {"Bucket": stack.outputs[Output.BUCKET], "Key": "presigned"}
+    return str(client.generate_presigned_url(operation, Params=where)).removeprefix(stack.endpoint)
 
 
 def put_object(stack: LocalStack) -> None:

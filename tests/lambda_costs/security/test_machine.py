@@ -17,15 +17,15 @@ from vigil.local.stack import LocalStack
 
 OTHER_USER = """
 import json, os, pathlib, socket, sys
-given = json.load(sys.stdin)
+places = json.load(sys.stdin)
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
-for path in given["paths"]:
+for path in places["paths"]:
     try:
         found = os.listdir(path) if pathlib.Path(path).is_dir() else open(path, "rb").read()
         print("read", path, found)
     except OSError:
         pass
-for path in given["sockets"]:
+for path in places["sockets"]:
     with socket.socket(socket.AF_UNIX) as agent:
         if agent.connect_ex(path) == 0:
             print("connected to", path)
@@ -35,7 +35,7 @@ for process in filter(str.isdigit, os.listdir("/proc")):
             text = open(f"/proc/{process}/{name}", "rb").read()
         except OSError:
             continue
-        for secret in given["secrets"]:
+        for secret in places["secrets"]:
             if secret.encode() in text:
                 print("secret in", name, "of", process)
 """

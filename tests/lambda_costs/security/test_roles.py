@@ -39,97 +39,104 @@ def guest(stack: LocalStack) -> Iterator[Credentials]:
         yield credentials
 
 
-def confused(stack: LocalStack) -> list[tuple[Any, ...]]:
-    """Requests that name an operation that the guest may do, but ask for another one."""
-    function, bucket = stack.outputs[Output.INVOKER], stack.outputs[Output.BUCKET]
-    table = json.dumps({"TableName": stack.outputs[Output.TABLE]}).encode()
-    machine = json.dumps({"stateMachineArn": stack.outputs[Output.STATE_MACHINE]}).encode()
-    group = json.dumps({"logGroupName": "/aws/lambda/any"}).encode()
-    user = b"Action=CreateUser&Version=2010-05-08&UserName=made"
-    allowed = b"Action=ListUsers&Version=2010-05-08"
-    purge = b"Action=PurgeQueue&QueueUrl=" + stack.outputs[Output.DEAD_LETTERS].encode()
-    role = b"Action=AssumeRole&RoleSessionName=x&RoleArn=" + stack.outputs[Output.AGENT_ROLE].encode()
-    item, chunked = {"X-Amz-Target": "DynamoDB_20120810.GetItem"}, b"2\r\n{}\r\n0\r\n\r\n"
-    scan, rpc = {"X-Amz-Target": "DynamoDB_20120810.Scan"}, "/service/GraniteServiceVersion20100801/operation/"
-    run = f"/2015-03-31/functions/{function}"
-    return [
-        ("lambda", "POST", f"{run}/invocations?Action=ListFunctions", b"{}"),
-        ("lambda", "POST", f"{run}/invocations", b"Action=ListFunctions", FORM),
-        ("lambda", "POST", f"{run}/invocations", b"{}", {"X-Amz-Target": "AWSLambda.ListFunctions"}),
-        ("lambda", "POST", "/2015-03-31/functions?Action=ListFunctions", b"{}"),
-        ("lambda", "POST", f"/2021-11-15/functions/{function}/response-streaming-invocations", b"{}"),
-        ("lambda", "DELETE", "/2015-03-31/event-source-mappings/any", b""),
-        ("lambda", "DELETE", f"{run}?Action=ListFunctions", b""),
-        ("lambda", "GET", f"/2015-03-31/functions/..%2F{function}", b""),
-        ("lambda", "GET", f"//2015-03-31/functions/{function}/", b""),
-        ("dynamodb", "POST", "/?Action=GetItem", table, {**JSON, **scan}),
-        ("dynamodb", "POST", "/", b"Action=GetItem", {**FORM, **scan}),
-        ("dynamodb", "POST", "/", table, {**JSON, "X-Amz-Target": "DynamoDB_20120810.Scan.GetItem"}),
-        ("dynamodb", "POST", "/", table, {**JSON, "X-Amz-Target": "DynamoDB_20120810.GetItem,x.Scan"}),
-        ("s3", "POST", "/", table, {**JSON, **scan}),
-        ("s3", "DELETE", f"/{bucket}/any?Action=PutObject", b""),
-        ("s3", "PUT", f"/{bucket}?policy&Action=PutObject", b"{}"),
-        ("s3", "PUT", f"/{bucket}/any?acl&uploadId=1", b"{}"),
-        ("s3", "GET", "/?Action=PutObject", b""),
-        ("states", "POST", "/?Action=SendTaskSuccess", machine, {"X-Amz-Target": "AWSStepFunctions.StartExecution"}),
-        ("logs", "POST", "/?Action=DescribeLogGroups", group, {"X-Amz-Target": "Logs_20140328.DeleteLogGroup"}),
-        ("iam", "POST", "/?Action=ListUsers", user, FORM),
-        ("iam", "POST", "/", allowed + b"&" + user, FORM),
-        ("iam", "POST", "/?Action=ListUsers&Action=CreateUser&UserName=made", b"", FORM),
-        ("iam", "POST", "/", user, {"Content-Type": "Application/X-WWW-Form-urlencoded"}),
-        ("iam", "POST", "/", user, {"Content-Type": "text/plain"}),
-        ("iam", "POST", "/", user, {**FORM, "Content-Encoding": "identity"}),
-        ("iam", "POST", "/", user, {**FORM, "X-Amz-Target": "IAM.ListUsers"}),
-        ("sqs", "POST", "/?Action=SendMessage", purge, FORM),
-        ("sqs", "POST", "/?Action=SendMessage", purge, {"Content-Type": "text/plain"}),
-        ("sqs", "POST", "/", purge, {**FORM, "X-Amz-Target": "AmazonSQS.SendMessage"}),
-        ("cloudformation", "POST", "/?Action=ListStacks", b"Action=DeleteStack&StackName=Vigil", FORM),
-        ("monitoring", "POST", f"{rpc}PutMetricData", b"\xa0", {"Smithy-Protocol": "rpc-v2-cbor"}),
-        ("monitoring", "POST", f"{rpc}PutMetricData?Action=GetMetricData", b"\xa0", {"Smithy-Protocol": "rpc-v2-cbor"}),
-        ("monitoring", "POST", f"{rpc}GetMetricData/operation/PutMetricData", b"{}", JSON),
-        ("bedrock-agentcore", "POST", "/runtimes/", b"{}"),
-        ("bedrock-agentcore", "GET", "/runtimes/any/", b""),
-        ("bedrock-agentcore", "PUT", "/runtimes/any/?Action=GetItem", b"{}"),
-        # Members of other operations, from which IAM would take the resource.
-        ("dynamodb", "POST", "/", table[:-1] + b', "Statement": "SELECT"}', {**JSON, **item}),
-        ("dynamodb", "POST", "/", b"[]", {**JSON, **item}),
-        ("dynamodb", "POST", "/", b"[" * 100_000, {**JSON, **item}),
-        ("iam", "POST", "/", allowed + b"&UserName=x&RoleName=y", FORM),
-        ("iam", "POST", "/", b"Action=ListUsers&PathPrefix=/a/&PathPrefix=/b/&Version=2010-05-08", FORM),
-        # Services that are asked in one way only.
-        ("sns", "POST", "/", b"Action=DeleteTopic&TopicArn=x", {"X-Amz-Target": "AmazonSNS.ListTopics"}),
-        ("sts", "POST", "/", role, {"X-Amz-Target": "AWSSecurityTokenService.GetCallerIdentity"}),
-        ("sqs", "POST", "/", purge.replace(b"Purge", b"Send"), FORM),
-        ("sqs", "POST", "/_ministack/eks-auth/x", b"Action=SendMessage", FORM),
-        # Subresources of another level.
-        ("s3", "PUT", f"/{bucket}/any?versioning", b"text"),
-        ("s3", "PUT", f"/{bucket}/any", b"tagging=1", FORM),
-        ("s3", "PUT", f"/{bucket}//any", b"text"),
-        # What acts for the caller.
-        ("lambda", "PUT", f"{run}/configuration", b"{}"),
-        ("states", "POST", "/", b"{}", {**JSON, "X-Amz-Target": "AWSStepFunctions.CreateStateMachine"}),
-        # Chunks that are decoded after the request was checked.
-        ("dynamodb", "POST", "/", chunked, {**FORM, **scan, "X-Amz-Decoded-Content-Length": "9"}),
-        ("dynamodb", "POST", "/", chunked, {**JSON, **item, "Content-Encoding": "aws-chunked"}),
-        ("s3", "PUT", f"/{bucket}/any", b"text", {"X-Forwarded-For": "10.1.1.1"}),
-        ("s3", "PUT", f"/{bucket}/any", b"text", {"X-Forwarded-Proto": "http"}),
-        ("kinesisanalytics", "POST", "/", b"{}", {"X-Amz-Target": "KinesisAnalytics_20180523.ListApplications"}),
-        ("rds", "POST", "/", b"Action=DescribeDBClusters&Engine=docdb", FORM),
-        ("s3", "GET", "/_ministack/health", b""),
-        ("s3", "POST", "/_ministack/reset", b""),
-        ("any", "POST", "/_ministack/reset", b""),
-        ("sts", "POST", "/_ministack/config", b"{}"),
-        ("s3", "GET", f"/_ministack/lambda-code/000000000000/{REGION}/{function}", b""),
-        ("s3", "GET", "/_localstack/health", b""),
-        ("s3", "GET", "/v2/credentials/any", b""),
-        ("ec2", "GET", "/latest/meta-data/iam/security-credentials/any", b""),
-        ("glue", "GET", "/iceberg/v1/config", b""),
-    ]
+_table = f'{{"TableName": "<{Output.TABLE}>"}}'.encode()
+_machine = f'{{"stateMachineArn": "<{Output.STATE_MACHINE}>"}}'.encode()
+_user, _allowed = b"Action=CreateUser&Version=2010-05-08&UserName=made", b"Action=ListUsers&Version=2010-05-08"
+_purge = f"Action=PurgeQueue&QueueUrl=<{Output.DEAD_LETTERS}>".encode()
+_role = f"Action=AssumeRole&RoleSessionName=x&RoleArn=<{Output.AGENT_ROLE}>".encode()
+_group = b'{"logGroupName": "/aws/lambda/any"}'
+_item, _chunked = {"X-Amz-Target": "DynamoDB_20120810.GetItem"}, b"2\r\n{}\r\n0\r\n\r\n"
+_scan, _rpc = {"X-Amz-Target": "DynamoDB_20120810.Scan"}, "/service/GraniteServiceVersion20100801/operation/"
+_run, _bucket = f"/2015-03-31/functions/<{Output.INVOKER}>", f"/<{Output.BUCKET}>"
+
+CONFUSED: list[tuple[Any, ...]] = [
+    ("lambda", "POST", f"{_run}/invocations?Action=ListFunctions", b"{}"),
+    ("lambda", "POST", f"{_run}/invocations", b"Action=ListFunctions", FORM),
+    ("lambda", "POST", f"{_run}/invocations", b"{}", {"X-Amz-Target": "AWSLambda.ListFunctions"}),
+    ("lambda", "POST", "/2015-03-31/functions?Action=ListFunctions", b"{}"),
+    ("lambda", "POST", f"/2021-11-15/functions/<{Output.INVOKER}>/response-streaming-invocations", b"{}"),
+    ("lambda", "DELETE", "/2015-03-31/event-source-mappings/any", b""),
+    ("lambda", "DELETE", f"{_run}?Action=ListFunctions", b""),
+    ("lambda", "GET", f"/2015-03-31/functions/..%2F<{Output.INVOKER}>", b""),
+    ("lambda", "GET", f"/{_run}/", b""),
+    ("dynamodb", "POST", "/?Action=GetItem", _table, {**JSON, **_scan}),
+    ("dynamodb", "POST", "/", b"Action=GetItem", {**FORM, **_scan}),
+    ("dynamodb", "POST", "/", _table, {**JSON, "X-Amz-Target": "DynamoDB_20120810.Scan.GetItem"}),
+    ("dynamodb", "POST", "/", _table, {**JSON, "X-Amz-Target": "DynamoDB_20120810.GetItem,x.Scan"}),
+    ("s3", "POST", "/", _table, {**JSON, **_scan}),
+    ("s3", "DELETE", f"{_bucket}/any?Action=PutObject", b""),
+    ("s3", "PUT", f"{_bucket}?policy&Action=PutObject", b"{}"),
+    ("s3", "PUT", f"{_bucket}/any?acl&uploadId=1", b"{}"),
+    ("s3", "GET", "/?Action=PutObject", b""),
+    ("states", "POST", "/?Action=SendTaskSuccess", _machine, {"X-Amz-Target": "AWSStepFunctions.StartExecution"}),
+    (
+        "logs",
+        "POST",
+        "/?Action=DescribeLogGroups",
+        b'{"logGroupName": "/aws/lambda/any"}',
+        {"X-Amz-Target": "Logs_20140328.DeleteLogGroup"},
+    ),
+    ("iam", "POST", "/?Action=ListUsers", _user, FORM),
+    ("iam", "POST", "/", _allowed + b"&" + _user, FORM),
+    ("iam", "POST", "/?Action=ListUsers&Action=CreateUser&UserName=made", b"", FORM),
+    ("iam", "POST", "/", _user, {"Content-Type": "Application/X-WWW-Form-urlencoded"}),
+    ("iam", "POST", "/", _user, {"Content-Type": "text/plain"}),
+    ("iam", "POST", "/", _user, {**FORM, "Content-Encoding": "identity"}),
+    ("iam", "POST", "/", _user, {**FORM, "X-Amz-Target": "IAM.ListUsers"}),
+    ("sqs", "POST", "/?Action=SendMessage", _purge, FORM),
+    ("sqs", "POST", "/?Action=SendMessage", _purge, {"Content-Type": "text/plain"}),
+    ("sqs", "POST", "/", _purge, {**FORM, "X-Amz-Target": "AmazonSQS.SendMessage"}),
+    ("cloudformation", "POST", "/?Action=ListStacks", b"Action=DeleteStack&StackName=Vigil", FORM),
+    ("monitoring", "POST", f"{_rpc}PutMetricData", b"\xa0", {"Smithy-Protocol": "rpc-v2-cbor"}),
+    ("monitoring", "POST", f"{_rpc}PutMetricData?Action=GetMetricData", b"\xa0", {"Smithy-Protocol": "rpc-v2-cbor"}),
+    ("monitoring", "POST", f"{_rpc}GetMetricData/operation/PutMetricData", b"{}", JSON),
+    ("bedrock-agentcore", "POST", "/runtimes/", b"{}"),
+    ("bedrock-agentcore", "GET", "/runtimes/any/", b""),
+    ("bedrock-agentcore", "PUT", "/runtimes/any/?Action=GetItem", b"{}"),
+    # Members of other operations, from which IAM would take the resource.
+    ("dynamodb", "POST", "/", _table[:-1] + b', "Statement": "SELECT"}', {**JSON, **_item}),
+    ("dynamodb", "POST", "/", b"[]", {**JSON, **_item}),
+    ("dynamodb", "POST", "/", b"[" * 100_000, {**JSON, **_item}),
+    ("iam", "POST", "/", _allowed + b"&UserName=x&RoleName=y", FORM),
+    ("iam", "POST", "/", b"Action=ListUsers&PathPrefix=/a/&PathPrefix=/b/&Version=2010-05-08", FORM),
+    # Services that are asked in one way only.
+    ("sns", "POST", "/", b"Action=DeleteTopic&TopicArn=x", {"X-Amz-Target": "AmazonSNS.ListTopics"}),
+    ("sts", "POST", "/", _role, {"X-Amz-Target": "AWSSecurityTokenService.GetCallerIdentity"}),
+    ("sqs", "POST", "/", _purge.replace(b"Purge", b"Send"), FORM),
+    ("sqs", "POST", "/_ministack/eks-auth/x", b"Action=SendMessage", FORM),
+    # Subresources of another level.
+    ("s3", "PUT", f"{_bucket}/any?versioning", b"text"),
+    ("s3", "PUT", f"{_bucket}/any", b"tagging=1", FORM),
+    ("s3", "PUT", f"{_bucket}//any", b"text"),
+    # What acts for the caller.
+    ("lambda", "PUT", f"{_run}/configuration", b"{}"),
+    ("states", "POST", "/", b"{}", {**JSON, "X-Amz-Target": "AWSStepFunctions.CreateStateMachine"}),
+    # Chunks that are decoded after the request was checked.
+    ("dynamodb", "POST", "/", _chunked, {**FORM, **_scan, "X-Amz-Decoded-Content-Length": "9"}),
+    ("dynamodb", "POST", "/", _chunked, {**JSON, **_item, "Content-Encoding": "aws-chunked"}),
+    ("s3", "PUT", f"{_bucket}/any", b"text", {"X-Forwarded-For": "10.1.1.1"}),
+    ("s3", "PUT", f"{_bucket}/any", b"text", {"X-Forwarded-Proto": "http"}),
+    ("kinesisanalytics", "POST", "/", b"{}", {"X-Amz-Target": "KinesisAnalytics_20180523.ListApplications"}),
+    ("rds", "POST", "/", b"Action=DescribeDBClusters&Engine=docdb", FORM),
+    ("s3", "GET", "/_ministack/health", b""),
+    ("s3", "POST", "/_ministack/reset", b""),
+    ("any", "POST", "/_ministack/reset", b""),
+    ("sts", "POST", "/_ministack/config", b"{}"),
+    ("s3", "GET", f"/_ministack/lambda-code/000000000000/{REGION}/<{Output.INVOKER}>", b""),
+    ("s3", "GET", "/_localstack/health", b""),
+    ("s3", "GET", "/v2/credentials/any", b""),
+    ("ec2", "GET", "/latest/meta-data/iam/security-credentials/any", b""),
+    ("glue", "GET", "/iceberg/v1/config", b""),
+]
+"""Requests that name an operation that the guest may do, but ask for another one; <X> is an output of the stack."""
 
 
 def test_role_cannot_choose_the_operation_that_iam_checks(stack: LocalStack, guest: Credentials) -> None:
     before = stack.client("lambda").get_function(FunctionName=stack.outputs[Output.INVOKER])["Configuration"]
-    for service, method, target, body, *headers in confused(stack):
+    for service, method, target, body, *headers in CONFUSED:
+        for name, value in stack.outputs.items():
+            target = target.replace(f"<{name}>", value)
+            body = body.replace(f"<{name}>".encode(), value.encode())
         status, text = send_as(stack, guest, service, method, target, body, **(headers[0] if headers else {}))
         assert status in REFUSED, (service, method, target, status, text)
     after = stack.client("lambda").get_function(FunctionName=stack.outputs[Output.INVOKER])["Configuration"]
