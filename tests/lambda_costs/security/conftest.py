@@ -6,7 +6,7 @@ import pytest
 from botocore.credentials import Credentials
 
 from tests.lambda_costs.security.planted import API_KEY, plant
-from tests.lambda_costs.security.requests import user
+from tests.lambda_costs.security.raw_requests import user
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 

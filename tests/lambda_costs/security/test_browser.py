@@ -16,7 +16,7 @@ import pytest
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
-from tests.lambda_costs.security.requests import LIST, PATHS, REFUSED, send, sign
+from tests.lambda_costs.security.raw_requests import LIST, PATHS, REFUSED, send, sign
 from tests.support import ask
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import Output

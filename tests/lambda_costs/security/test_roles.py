@@ -15,7 +15,7 @@ from botocore.loaders import Loader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.security.requests import FORM, JSON, PATHS, REFUSED, send_as, user
+from tests.lambda_costs.security.raw_requests import FORM, JSON, PATHS, REFUSED, send_as, user
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import Output
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.security.requests import (
+from tests.lambda_costs.security.raw_requests import (
     FORM,
     PATHS,
     REFUSED,
