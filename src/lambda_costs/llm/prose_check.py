@@ -85,8 +85,8 @@ def check_names_and_numbers(text: str, names: Collection[str]) -> str:
     if unknown:
         similar = as_text({word: closest(word, sorted(names)) for word in unknown[:MAX_CLOSEST]})
         problems.append(
-            "spell names, and what stands in quotation marks, as the tools return them; other words have no digit,"
-            f" underscore, hyphen, slash or capital letter inside: {_list(unknown)}; similar names: {similar}"
+            "write names and quoted words exactly as the tools return them; other words have no digit, underscore,"
+            f" hyphen, slash or capital letter inside: {_list(unknown)}; similar names: {similar}"
         )
     if problems:
         raise InvalidInput(f"fix these and call the tool again: {'. '.join(problems)}")

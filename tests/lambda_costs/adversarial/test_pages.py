@@ -154,7 +154,7 @@ def test_a_thousand_functions_and_one_on_two_pages(clients: Clients) -> None:
     def list_functions(request: AWSPreparedRequest) -> AWSResponse:
         first = int(parse_qs(urlsplit(request.url).query).get("Marker", ["0"])[0])
         pages.append(first)
-        # A function that is new, and stands before the page, moves the last one to the next page.
+        # A new function before the page moves its last function to the next page.
         shown = range(max(0, first - 1), min(HUGE, first + PAGE))
         functions = [{"FunctionName": name(index), "FunctionArn": arn(index), "MemorySize": 128} for index in shown]
         more = {"NextMarker": str(first + PAGE)} if first + PAGE < HUGE else {}

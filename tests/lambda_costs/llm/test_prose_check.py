@@ -19,7 +19,7 @@ ANALYSIS = analyse(
         function("three-million"): usage(),
     }
 )
-NAMES, MARKUP, NUMBERS = "spell names", "no markup", "no numbers"
+NAMES, MARKUP, NUMBERS = "write names", "no markup", "no numbers"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_number_in_prose_is_refused(number: str) -> None:
         *("‘billing’", "“Big Report”", "'orders export'", "arm64:orders", "arm64:invoices:live", "`beta`", "v2"),
         *("/aws/lambda/billing", "/billing", "aws/lambda/invoices", "eu-west-1", "us-east-12", "python3.99", "arm645"),
         *("arn:aws:lambda:us-east-1:000000000000:function:invoices", "orders-v2-api-9", "orders-export-eu"),
-        # Known but for case, accents, or what stands between.
+        # Known but for case, accents, or punctuation.
         *("Orders-Export", "ORDERS-EXPORT", "ordersimport", "OrdersImport"),
         *("órders-export", "ínvoices", "orders_export"),
         *("`orders-export", "orders-export`", "_invoices_", "invoices.example", "someone@invoices"),
@@ -95,7 +95,7 @@ def test_name_that_no_tool_returned_is_refused(name: str) -> None:
     [
         *("https://example.com/x", "ftp://invoices", "[invoices](invoices)", "![a](b)", "<b>invoices</b>", "&lt;b&gt;"),
         *("**invoices**", "# Summary", "a | b", "~~a~~", "\\invoices", "invoices = idle", "{invoices}"),
-        # Look-alikes, and what nobody sees.
+        # Letters that look alike, and invisible characters.
         *("orders\u2011export", "оrders-export", "invоices", "ɑrm", "𝐢nvoices", "ｉnvoices", "便宜", "💰"),
         *("invoi\u200bces", "orders-\u2060export", "t\u00adwo", "invoices\u202e"),
         *("invoices\ufe0f", "a\x1b[2J", "a\x00"),
@@ -112,8 +112,8 @@ def test_refusal_names_every_word_to_fix_once_and_similar_names() -> None:
     assert str(refused.value) == (
         "fix these and call the tool again: write no numbers, the report renders them from the findings: 5%, two, 5."
         " write no markup, no links and no special characters: <b>."
-        " spell names, and what stands in quotation marks, as the tools return them; other words have no digit,"
-        " underscore, hyphen, slash or capital letter inside: orders-exporter; similar names:"
+        " write names and quoted words exactly as the tools return them; other words have no digit, underscore,"
+        " hyphen, slash or capital letter inside: orders-exporter; similar names:"
         ' {"untrusted_account_data": {"orders-exporter": ["orders-export", "arm64:orders-export",'
         ' "ordersImport"]}}'
     )

@@ -190,7 +190,7 @@ def test_text_of_the_account_stays_a_string_under_the_untrusted_key() -> None:
 
 
 def named(text: str) -> Finding:
-    """A finding with ``text`` wherever text from outside may stand."""
+    """A finding with ``text`` in every field that has text of the account."""
     evidence = {f"{text}{number}": Measure(text, text) for number in range(20)}
     fields = dict.fromkeys(("change", "formula", "risk", "validate"), text)
     return finding(text, evidence=evidence, **fields, proposed={text: text})

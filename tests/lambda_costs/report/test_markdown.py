@@ -326,7 +326,7 @@ def texts(text: str) -> dict[str, str]:
 
 
 def named(name: str) -> str:
-    """Return a report that has ``name`` wherever text from outside may stand."""
+    """Return a report that has ``name`` in every place for text of the account."""
     evidence = {name: Measure(name, name)}
     memory = finding(name, kind="memory-too-high", proposed={"memory_mb": 1}, evidence=evidence, **texts(name))
     odd = finding(name, kind="odd-kind", region=name, **texts(name))

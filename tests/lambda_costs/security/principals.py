@@ -353,7 +353,7 @@ class Caller:
         self._client = cache(partial(self._clients.client, **self._assumed()))
 
     def may(self, row: Row) -> bool:
-        """Whether the call of ``row`` is let through, whatever comes of it."""
+        """Whether the call of ``row`` is permitted; it may fail for another reason."""
         if row.profile:
             iam, role = self._world.client("iam"), self._world.roles[self._role]
             return reaches(iam, role, row.simulated_on(self._world), row.profile)

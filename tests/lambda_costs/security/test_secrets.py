@@ -54,7 +54,7 @@ def written(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Wr
     arn = deployment.journal.get(session_id).execution_arn
     assert arn is not None
     return {
-        "what the model was told and said": log.read_bytes(),
+        "input and output of the model": log.read_bytes(),
         "artifacts": b"\n".join(objects(stack)),
         "table": text(iter(workflow.table.scan()["Items"])),
         "execution": text(history(workflow, arn)),
@@ -66,7 +66,7 @@ def written(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Wr
 
 
 def test_search_covers_every_place_where_a_session_writes(written: Written, deployment: Deployment) -> None:
-    assert NAME.encode() in written["what the model was told and said"]
+    assert NAME.encode() in written["input and output of the model"]
     assert NAME.encode() in written["artifacts"]
     session = deployment.journal.recent(1)[0]
     for place in ("table", "execution", "log groups", "agent.log", "vigil show"):
