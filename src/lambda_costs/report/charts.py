@@ -25,7 +25,7 @@ Bar = tuple[str, Interval]
 def by_kind(findings: Iterable[Finding]) -> str | None:
     """Return the chart of savings by kind of finding, or None if ``findings`` is empty."""
     bars = _bars(findings, lambda finding: title(finding.kind))
-    return _draw("savings-by-finding", "Savings by kind of finding", bars)
+    return _render_chart("savings-by-finding", "Savings by kind of finding", bars)
 
 
 def by_function(findings: Iterable[Finding]) -> str | None:
@@ -37,7 +37,7 @@ def by_function(findings: Iterable[Finding]) -> str | None:
         rest = bars[MAX_BARS:]
         sums = map(sum, zip(*(astuple(savings) for _, savings in rest), strict=True))
         bars = [*bars[:MAX_BARS], (f"{len(rest):,} others", Interval(*sums))]
-    return _draw("savings-by-function", "Savings by function", bars)
+    return _render_chart("savings-by-function", "Savings by function", bars)
 
 
 def _bars(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[Bar]:
@@ -48,7 +48,7 @@ def _bars(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[
     return sorted(bars, key=lambda bar: (-round(bar[1].expected, 2), bar[0]))
 
 
-def _draw(name: str, heading: str, bars: list[Bar]) -> str | None:
+def _render_chart(name: str, heading: str, bars: list[Bar]) -> str | None:
     if not bars:
         return None
     low_end = min(0.0, *(savings.low for _, savings in bars))
