@@ -119,7 +119,8 @@ def test_runtime_refuses_invalid_invocations(runtime: tuple[Runtime, Path], body
 
 def test_runtime_is_healthy_and_idle_afterwards(runtime: tuple[Runtime, Path]) -> None:
     process, log = runtime
-    assert process.status == "Healthy"
+    status, answer = process.call("/ping")
+    assert (status, answer["status"]) == (200, "Healthy")
     assert "Traceback" not in log.read_text(errors="replace")
 
 

@@ -284,9 +284,7 @@ def test_without_the_line_a_session_starts_anyway(run_without: RunWithout, actio
     assert run_without("InvokerLine", action, HELLO)[0]["status"] == "SUCCEEDED"
 
 
-def test_without_record_updates_the_workflow_polls_and_the_reconciler_closes(
-    workflow: Workflow, without: Without
-) -> None:
+def test_without_record_updates_the_workflow_polls_and_is_reconciled(workflow: Workflow, without: Without) -> None:
     with without("WorkflowSessionUpdate", "dynamodb:UpdateItem"):
         session_id, refused = workflow.start(detail=["not an object"])
         completed, _ = workflow.run(detail=HELLO)

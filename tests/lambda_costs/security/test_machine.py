@@ -12,7 +12,7 @@ import pytest
 
 from tests.lambda_costs.security.planted import API_KEY
 from tests.lambda_costs.security.server import WRITTEN
-from tests.support import BIN, command, refused, until
+from tests.support import BIN, command, until
 from vigil.local.stack import LocalStack
 
 OTHER_USER = """
@@ -132,8 +132,9 @@ def test_nothing_is_imported_or_read_from_the_current_folder(
     done = command(None, "vigil", "run", "--local", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     for word in ("status", "env", "down"):
-        line = refused(None, "vigil", "local", word)
-        assert line == "vigil: no local stack runs in this folder; `vigil local up` starts one"
+        done = command(None, "vigil", "local", word)
+        assert done.stderr.strip() == "vigil: no local stack runs in this folder; `vigil local up` starts one"
+        assert done.returncode == 1
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "made-through-a-link").exists()
 
