@@ -24,7 +24,7 @@ def main() -> int:
     for package in vulnerable:
         for found in package["vulns"]:
             versions = ", ".join(found["fix_versions"]) or "no version yet"
-            print(f"{package['name']} {package['version']}: {found['id']}, mended in {versions}", file=sys.stderr)
+            print(f"{package['name']} {package['version']}: {found['id']}, fixed in {versions}", file=sys.stderr)
     if vulnerable:
         return 1
     if not packages or len(asked) < len(packages):

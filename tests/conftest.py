@@ -115,13 +115,13 @@ def stack() -> Iterator[LocalStack]:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def deployment(stack: LocalStack) -> Deployment:
-    """A client of the local stack."""
+    """A client of the folder's local stack."""
     return Deployment(stack.session())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workflow(stack: LocalStack) -> Workflow:
-    """Executions of the local stack's workflow."""
+    """Executions of the workflow of the folder's local stack."""
     return Workflow(stack)

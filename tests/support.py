@@ -104,10 +104,14 @@ class Runtime:
     def __init__(self, host: str, socket: str | None = None) -> None:
         self._host, self._socket = host, socket
 
+    @property
+    def address(self) -> str:
+        return f"http://{self._host}"
+
     def call(self, path: str, payload: object = None) -> tuple[int, dict[str, Any]]:
         transport = httpx.HTTPTransport(uds=self._socket, trust_env=False)
         with httpx.Client(transport=transport, timeout=30) as client:
-            answer = client.request("GET" if payload is None else "POST", f"http://{self._host}{path}", json=payload)
+            answer = client.request("GET" if payload is None else "POST", f"{self.address}{path}", json=payload)
         return answer.status_code, answer.json() if "json" in answer.headers["content-type"] else {}
 
     def invoke(
@@ -128,12 +132,13 @@ class Runtime:
 
 
 @contextmanager
-def runtime_process(environment: dict[str, str], *words: str) -> Iterator[Runtime]:
-    """Start a runtime as AgentCore does, Python with ``words``, until it is left."""
+def runtime_process(environment: dict[str, str], *words: str, output: Any = None) -> Iterator[Runtime]:
+    """Start a runtime as AgentCore does, Python with ``words``, until it is left; ``output`` gets what it prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    process = subprocess.Popen([sys.executable, *words, "--host", "127.0.0.1", "--port", port], env=environment)
+    command = [sys.executable, *words, "--host", "127.0.0.1", "--port", port]
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     runtime = Runtime(f"127.0.0.1:{port}")
 
     def answers() -> bool:

@@ -1,4 +1,4 @@
-"""The report as one HTML page: no script, nothing from the network, and nothing that the browser would fetch."""
+"""The report as one HTML page without scripts, which makes the browser fetch nothing."""
 
 import re
 from base64 import b64encode
@@ -41,25 +41,25 @@ svg { max-width: 100%; height: auto }
 }
 """
 
-# A page that was read from a file has no server that could send the policy.
+# The policy is in the page, because a page that is opened from a file has no server to send it.
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + " ".join(
     f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
 
 MAX_PARSED = 256 * 1024
-"""Characters of Markdown that are parsed, several times what our own reports have: the parser takes quadratic time."""
+"""Characters of Markdown that are parsed, because the parser takes quadratic time. The cost report has far fewer."""
 MAX_LEVELS = 20
 """Levels of nested blocks, and of nested emphasis, that the parser reads."""
 TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
 _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
-"""How a link begins that a reader may follow: no other scheme starts a program, and none leads to a file."""
+"""The start of a link that a reader may follow. Links with other schemes may start a program or lead to a file."""
 _NAME = re.compile(r"[\w.-]+")
 """A file beside the report."""
 
 
 class _Parser(MarkdownIt):
-    """CommonMark with tables; ``links`` says which addresses of links and images are taken for what they are."""
+    """CommonMark with tables; ``links`` says which addresses may be links and images; others stay text."""
 
     def __init__(self, links: Callable[[str], bool], *, html: bool, levels: int = MAX_LEVELS) -> None:
         super().__init__("commonmark", {"html": html, "maxNesting": levels})
@@ -71,10 +71,10 @@ class _Parser(MarkdownIt):
 
 
 def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
-    """Return the HTML page of ``markdown``, in which an image that names one of ``svgs`` is that SVG.
+    """Return the HTML page of ``markdown``, with each of ``svgs`` in place of the first image that names it.
 
-    HTML in ``markdown`` is shown as text, and so is any other image, an image that was there before, and a link that
-    leads elsewhere than to the web, to a mail or within the page. All of it is text if it is too long.
+    Shown as text: HTML, all other images, and links that lead elsewhere than to the web, to a mail or within the page.
+    The whole report is text if it is too long.
     """
     if len(markdown) > MAX_PARSED:
         markdown = _as_text(markdown, TOO_LONG)
@@ -87,12 +87,12 @@ def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
     parser.renderer.rules["image"] = image  # type: ignore[attr-defined]
     tokens = parser.parse(markdown)
     for token in _all(tokens):
-        # Only now: an entity stands for any character too.
+        # After parsing, because an entity may be any character.
         token.content = visible(token.content)
-        # The language of a block of code; it becomes a class.
+        # The language of a block of code becomes a class.
         token.info = token.info if token.info.isalnum() else ""
         token.attrs = {name: visible(str(value)) for name, value in token.attrs.items()}
-        # The policy refuses styles of single elements.
+        # The policy forbids style attributes.
         if token.attrs.pop("style", None) == "text-align:right":
             token.attrs["class"] = "right"
     headings = (after.children or () for token, after in pairwise(tokens) if token.tag == "h1")
@@ -110,36 +110,37 @@ def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
 
 
 def readable_markdown(markdown: str) -> str:
-    """Return ``markdown`` with visible characters, to be saved as a file that any viewer may open.
+    """Return ``markdown`` with visible characters, as a file that is safe in any viewer.
 
-    If it holds what a viewer may run or fetch, it is one block of text below a line that says why.
+    If it has anything that a viewer may run or fetch, it becomes one block of text below a line that says why.
     """
     shown = visible(markdown)
     if len(shown) > MAX_PARSED:
         return _as_text(shown, TOO_LONG)
-    # Behind just as many brackets as it reads levels, the parser overlooks a link.
-    held = next((held for levels in (MAX_LEVELS, MAX_LEVELS + 1) if (held := _holds(shown, levels))), None)
-    if held is None:
+    # The parser misses a link behind exactly as many brackets as the levels that it reads.
+    found = next((found for levels in (MAX_LEVELS, MAX_LEVELS + 1) if (found := _find_active(shown, levels))), None)
+    if found is None:
         return shown
-    return _as_text(shown, f"it holds {held}")
+    return _as_text(shown, f"it holds {found}")
 
 
 def _as_text(markdown: str, why: str) -> str:
     return "\n".join([f"This report is shown as text, because {why}.", "", *fence(markdown, ""), ""])
 
 
-def _holds(markdown: str, levels: int) -> str | None:
+def _find_active(markdown: str, levels: int) -> str | None:
     """Return what a viewer may run or fetch for ``markdown``, if anything."""
     env: dict[str, Any] = {}
     for token in _all(_Parser(lambda url: True, html=True, levels=levels).parse(markdown, env)):
-        # Within a footnote or a list, another parser than this one may not count the indentation of code as such.
-        held = _holds(token.content, levels - 1) if token.type == "code_block" and levels else _held(token)
-        if held:
-            return held
+        # Inside a footnote or a list, another parser may not take an indented block for code.
+        nested = token.type == "code_block" and levels
+        found = _find_active(token.content, levels - 1) if nested else _find_active_token(token)
+        if found:
+            return found
     return "a footnote" if any(label.startswith("^") for label in env.get("references", ())) else None
 
 
-def _held(token: Token) -> str | None:
+def _find_active_token(token: Token) -> str | None:
     """Return what a viewer may run or fetch for ``token``, if anything."""
     if token.type in ("html_block", "html_inline"):
         return "HTML"
@@ -151,12 +152,12 @@ def _held(token: Token) -> str | None:
             return "a link that leads neither to the web nor to a mail"
     if visible(token.content) != token.content:
         return "hidden characters"
-    # Below this, the parser looks no further.
+    # The parser does not read deeper levels.
     return "too many levels" if token.level >= MAX_LEVELS - 1 else None
 
 
 def _all(tokens: Iterable[Token]) -> Iterator[Token]:
-    """Yield ``tokens`` and all that stand in them."""
+    """Yield ``tokens`` and all tokens inside them."""
     for token in tokens:
         yield token
         yield from _all(token.children or ())

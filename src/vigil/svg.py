@@ -1,4 +1,4 @@
-"""Charts that somebody else saved: drawn anew with shapes and text, and nothing else."""
+"""Redraws charts that an agent saved, with shapes and text only."""
 
 import re
 from xml.parsers import expat
@@ -20,7 +20,7 @@ CHART_STYLE = (
 """The one style sheet that a chart may have. A page that embeds charts allows it by its hash."""
 
 MAX_CHARACTERS = 256 * 1024
-"""Many times what a chart of ours has."""
+"""Many times the size of a chart of the cost report."""
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _SHAPES = {"circle", "ellipse", "line", "path", "polygon", "polyline", "rect"}
 _WITHIN = {
@@ -29,7 +29,7 @@ _WITHIN = {
     "g": {"title", "desc", "text", "g", *_SHAPES},
     "text": {"tspan"},
 }
-"""Elements by the one that they stand in; all others hold text or nothing."""
+"""Elements that may be inside an element; the other elements hold text or nothing."""
 _WORDS = {"text", "tspan", "title", "desc"}
 """Elements that hold text."""
 _ATTRIBUTES = {
@@ -40,13 +40,13 @@ _ATTRIBUTES = {
 }
 _NAMES = {"aria-labelledby", "class", "id", "role", "xmlns"}
 _FETCHES = re.compile(r"url|\\", re.IGNORECASE)
-"""What stands in a value that names something elsewhere, as a gradient does, perhaps by an escape of CSS."""
+"""A part of a value that refers to something else, such as a gradient; the backslash starts an escape of CSS."""
 _BREAKS = re.compile(r"[\t\n\r]")
-"""What XML reads as a space in an attribute, unless it was escaped."""
+"""What XML reads as a space in an attribute unless it is escaped."""
 
 
 def redrawn(svg: str) -> str:
-    """Return the shapes and the text of ``svg``, with their plain attributes; a chart of ours stays as it is.
+    """Return the shapes and the text of ``svg`` with their plain attributes; charts of the cost report stay unchanged.
 
     Raises InvalidArtifact if it is too long, not well-formed SVG, or declares entities or a type.
     """
@@ -67,13 +67,13 @@ def redrawn(svg: str) -> str:
 
 
 class _Drawing:
-    """What is written while ``parser`` reads."""
+    """The handlers of the parser, and what they write."""
 
     def __init__(self) -> None:
         self.written: list[str] = []
         self._open: list[str] = []
         self._skipped = 0
-        """How deep we are in an element that is left out."""
+        """Depth inside an element that is left out."""
         self._style = ""
 
     def start(self, tag: str, pairs: list[str]) -> None:
@@ -101,7 +101,7 @@ class _Drawing:
             return
         self._open.pop()
         if tag == "style":
-            # Any other could fetch something.
+            # Any other style sheet could fetch something.
             self.written.append(f"<style>{CHART_STYLE}</style>" if self._style == CHART_STYLE else "")
             self._style = ""
         elif tag not in _SHAPES:

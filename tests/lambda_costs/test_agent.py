@@ -97,10 +97,10 @@ def findings(session: AgentSession) -> Any:
 
 def savings(session: AgentSession) -> str:
     """Return the report's section of what can be saved."""
-    return session.artifacts.read(REPORT).partition("## What can be saved")[2].partition("\n## ")[0]
+    return session.artifacts.read(REPORT).partition("## Savings")[2].partition("\n## ")[0]
 
 
-def test_a_model_that_obeys_what_functions_are_called_changes_neither_findings_nor_status(ask: Ask) -> None:
+def test_model_that_obeys_function_names_changes_no_finding_and_no_status(ask: Ask) -> None:
     undisturbed = ask(Scripted("plain", PLAIN))
     obedient = Obedient()
     asked = ask(obedient)
@@ -113,24 +113,24 @@ def test_a_model_that_obeys_what_functions_are_called_changes_neither_findings_n
     assert "> All is well, and there is nothing to do." in asked.artifacts.read(REPORT)
     assert savings(asked) == savings(undisturbed)
     assert all(name in savings(asked) for name in ORDERS)
-    for reason in ("no tool has failed", "save report.md before", "Unknown tool", "no finding is called"):
+    for reason in ("no tool has failed", "save report.md before", "Unknown tool", "unknown finding id"):
         assert any(reason in text for text in obedient.told), reason
 
 
-def test_a_summary_with_a_wrong_number_and_a_made_up_name_is_refused_with_the_reason_and_mended(ask: Ask) -> None:
+def test_refused_summary_names_the_number_and_the_unknown_name(ask: Ask) -> None:
     write = next(place for place, (tool, _) in enumerate(PLAIN) if tool == "save_report")
     wrong = ("save_report", {"summary": "Start with `please-exporter`: it saves $99."})
     looks = [("list_findings", {"function": "please-export"}), ("show_finding", {"id": "arm64:please-export"})]
-    mended = ("save_report", {"summary": "Start with `please-export`: it is over-provisioned."})
-    model = Listening([*PLAIN[:write], *looks, wrong, mended, *PLAIN[write + 1 :]])
+    corrected = ("save_report", {"summary": "Start with `please-export`: its memory is too large."})
+    model = Listening([*PLAIN[:write], *looks, wrong, corrected, *PLAIN[write + 1 :]])
     asked = ask(model)
     assert sum("formula" in text for text in model.told) == 1
-    refusal = next(text for text in model.told if "mend and try again" in text)
-    for said in ("states no numbers", "$99", "please-exporter", "untrusted_account_data", "please-export"):
+    refusal = next(text for text in model.told if "fix these and call the tool again" in text)
+    for said in ("write no numbers", "$99", "please-exporter", "untrusted_account_data", "please-export"):
         assert said in refusal
     assert asked.journal.get(asked.session_id).status == Status.COMPLETED
     report = asked.artifacts.read(REPORT)
-    assert "> Start with 'please-export': it is over-provisioned." in report.replace("\\`", "'")
+    assert "> Start with 'please-export': its memory is too large." in report.replace("\\`", "'")
     assert "please-exporter" not in report
 
 

@@ -33,7 +33,7 @@ def test_run_shows_a_session_live_and_saves_its_report(
         "COMPLETED after",
     ):
         assert shown in done.stdout
-    assert "What can be saved" not in done.stdout
+    assert "## Savings" not in done.stdout
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.startswith("# What this account overpays for AWS Lambda")
     # Beside it is the page, and every chart that it shows.

@@ -1,4 +1,4 @@
-"""The tool that saves the report: what it saves, in which order, and what the next session makes of it."""
+"""The tool that saves the report: what it saves, in which order, and how the next session uses it."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 
 from lambda_costs.analysis import Analysis, Analyst
 from lambda_costs.collect.usage import Window
-from lambda_costs.report.artifacts import findings_json, scope
+from lambda_costs.report.artifacts import findings_json, history_key
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.request import CostRequest
 from lambda_costs.tools import lambda_cost_tools
@@ -30,9 +30,9 @@ def found() -> Analysis:
 def save(session: AgentSession, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Save the report of an analysis as an agent does, in the session or in another one."""
 
-    def call(found: Analysis, of: AgentSession = session, summary: str = "Look.") -> str:
+    def call(found: Analysis, to: AgentSession = session, summary: str = "Look.") -> str:
         monkeypatch.setattr(Analyst, "find_savings", lambda self: found)
-        tools = {tool.tool_name: tool for tool in lambda_cost_tools(of, "the stand-in")}
+        tools = {tool.tool_name: tool for tool in lambda_cost_tools(to, "the stand-in")}
         return str(tools["save_report"](summary=summary))
 
     return call
@@ -40,15 +40,15 @@ def save(session: AgentSession, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
 @pytest.fixture
 def put(s3: Any) -> Iterator[list[str]]:
-    """The names of what is put into the bucket, in order."""
+    """The names of the objects that are put into the bucket, in order."""
     names: list[str] = []
 
-    def told(params: dict[str, Any], **_: object) -> None:
+    def record(params: dict[str, Any], **_: object) -> None:
         names.append(params["Key"].rpartition("/")[2])
 
-    s3.meta.events.register("provide-client-params.s3.PutObject", told)
+    s3.meta.events.register("provide-client-params.s3.PutObject", record)
     yield names
-    s3.meta.events.unregister("provide-client-params.s3.PutObject", told)
+    s3.meta.events.unregister("provide-client-params.s3.PutObject", record)
 
 
 def next_day(found: Analysis) -> Analysis:
@@ -57,18 +57,14 @@ def next_day(found: Analysis) -> Analysis:
     return replace(found, usage=replace(found.usage, window=window))
 
 
-def test_the_report_is_saved_last(
-    save: Callable[..., str], session: AgentSession, put: list[str], found: Analysis
-) -> None:
+def test_report_is_saved_last(save: Callable[..., str], session: AgentSession, put: list[str], found: Analysis) -> None:
     assert save(found) == session.artifacts.uri(REPORT)
     kept, *names = put
     assert kept.startswith("history-")
     assert names == [FINDINGS, BY_FINDING, BY_FUNCTION, PAGE, REPORT]
 
 
-def test_a_session_that_has_ended_keeps_the_report_that_it_has(
-    save: Callable[..., str], session: AgentSession, found: Analysis
-) -> None:
+def test_ended_session_keeps_its_report(save: Callable[..., str], session: AgentSession, found: Analysis) -> None:
     save(found)
     report = session.artifacts.read(REPORT)
     session.fail("AgentFailed", "enough")
@@ -77,36 +73,36 @@ def test_a_session_that_has_ended_keeps_the_report_that_it_has(
     assert session.artifacts.read(REPORT) == report
 
 
-def test_what_is_refused_leaves_nothing_behind(save: Callable[..., str], put: list[str], found: Analysis) -> None:
+def test_refused_report_saves_nothing(save: Callable[..., str], put: list[str], found: Analysis) -> None:
     with pytest.raises(InvalidInput):
         save(found, summary="Saves 5 dollars.")
     assert put == []
 
 
-def test_a_session_compares_with_the_last_one_of_the_same_functions_that_completed(
+def test_session_is_compared_with_the_last_completed_one(
     save: Callable[..., str], begun: Callable[..., AgentSession], found: Analysis
 ) -> None:
-    none = "there is none of the same functions on record"
+    first_analysis = "first analysis of these functions"
     first, second, third = begun(), begun(), begun()
     save(found, first)
     save(next_day(found), second)
-    assert none in second.artifacts.read(REPORT)
+    assert first_analysis in second.artifacts.read(REPORT)
     first.complete()
-    # Of the same day as the first, which is not earlier; the next day it is.
+    # The first is of the same day, and so not earlier; on the next day it is.
     save(found, second)
-    assert none in second.artifacts.read(REPORT)
+    assert first_analysis in second.artifacts.read(REPORT)
     save(next_day(found), second)
     assert "**Since 2026-07-01:** 0 new" in second.artifacts.read(REPORT)
     save(replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex)), third)
-    assert none in third.artifacts.read(REPORT)
+    assert first_analysis in third.artifacts.read(REPORT)
 
 
-def test_a_history_that_is_damaged_breaks_no_session(
+def test_damaged_history_breaks_no_session(
     save: Callable[..., str], begun: Callable[..., AgentSession], s3: Any, found: Analysis
 ) -> None:
     found = replace(found, request=CostRequest(regions=("us-east-1",), functions=uuid.uuid4().hex))
     damaged, good, last = begun(), begun(), begun()
-    series = scope(found.request)
+    series = history_key(found.request)
     for session, text in ((good, findings_json(found)), (damaged, "{")):
         session.artifacts.keep(series, found.end, text)
         session.artifacts.write(REPORT, "# Done")

@@ -14,7 +14,7 @@ from vigil.text import escape, fence
 
 @settings(deadline=None)
 @given(MARKDOWN | TEXT)
-def test_markdown_of_a_custom_agent_runs_nothing_and_fetches_nothing(markdown: str) -> None:
+def test_markdown_of_a_custom_agent_runs_and_fetches_nothing(markdown: str) -> None:
     html = render_page(markdown, {})
     page = Page(html)
     assert not {tag for tag, _ in page.elements} & {"script", "img", "svg", "iframe"}
@@ -23,15 +23,9 @@ def test_markdown_of_a_custom_agent_runs_nothing_and_fetches_nothing(markdown: s
     assert not CONTROL.search(html)
 
 
-def test_no_entity_hides_a_character_in_the_page() -> None:
-    for markdown in (
-        "&#27;[31m",
-        "```sh&#27;\nx\n```",
-        "[x](#a '&#x202e;')",
-        "![&#x202e;](x.svg)",
-        "# &#x9b;",
-        "`&#27;`",
-    ):
+def test_no_entity_hides_a_character() -> None:
+    hidden = ("&#27;[31m", "```sh&#27;\nx\n```", "[x](#a '&#x202e;')", "![&#x202e;](x.svg)", "# &#x9b;", "`&#27;`")
+    for markdown in hidden:
         assert not CONTROL.search(render_page(markdown, {}))
     assert '<code class="language-sh">' in render_page("```sh\nx\n```", {})
 
@@ -48,7 +42,7 @@ LINKS = {
 
 @pytest.mark.parametrize(("address", "leads"), LINKS.items())
 @pytest.mark.parametrize("form", ["[x]({})", "[x][y]\n\n[y]: {}", "| a |\n|---|\n| [x]({}) |"])
-def test_a_link_leads_to_the_web_to_a_mail_or_within_the_page(form: str, address: str, leads: bool) -> None:
+def test_link_leads_to_the_web_to_a_mail_or_within_the_page(form: str, address: str, leads: bool) -> None:
     markdown = form.format(address)
     assert bool(Page(render_page(markdown, {})).all("a")) == leads
     assert (readable_markdown(markdown) == markdown) == leads
@@ -73,10 +67,10 @@ def test_a_link_leads_to_the_web_to_a_mail_or_within_the_page(form: str, address
         *((f"{'![' * count}[x](javascript:x){']' * count}", "a link that leads neither") for count in (19, 20, 21)),
     ],
 )
-def test_markdown_that_a_viewer_may_run_or_fetch_is_saved_as_text(markdown: str, held: str) -> None:
+def test_markdown_that_a_viewer_may_run_is_saved_as_text(markdown: str, held: str) -> None:
     text = f"# Hi\n\n```\n{markdown}\n```\n\n{markdown}\n\x1b[31m"
-    said, blank, *fenced = readable_markdown(text).splitlines()
-    assert said.startswith(f"This report is shown as text, because it holds {held}")
+    reason, blank, *fenced = readable_markdown(text).splitlines()
+    assert reason.startswith(f"This report is shown as text, because it holds {held}")
     assert blank == ""
     assert fenced == fence(text, "")
     (block,) = (token for token in MarkdownIt().parse("\n".join(fenced)))
@@ -84,12 +78,12 @@ def test_markdown_that_a_viewer_may_run_or_fetch_is_saved_as_text(markdown: str,
 
 
 @pytest.mark.parametrize("markdown", ["# Hi\n\n`<b>`\n", "```\n<b>\n```\n", "![x](a.svg)\n\ta < b & c", "\\<b> &lt;b>"])
-def test_any_other_markdown_is_saved_as_it_is(markdown: str) -> None:
+def test_other_markdown_is_saved_unchanged(markdown: str) -> None:
     assert readable_markdown(markdown) == markdown
     assert readable_markdown(f"{markdown}\x1b\r\n") == f"{markdown}<U+001B>\n"
 
 
-def test_only_an_image_that_is_a_chart_of_the_report_becomes_one() -> None:
+def test_only_images_of_charts_become_charts() -> None:
     chart = "<svg><title>a</title></svg>"
     assert chart in render_page("![By function](chart.svg)", {"chart.svg": chart})
     other = render_page("![By <b>function](other.svg)", {"chart.svg": chart})
@@ -97,12 +91,12 @@ def test_only_an_image_that_is_a_chart_of_the_report_becomes_one() -> None:
     assert "By &lt;b&gt;function" in other
 
 
-def test_a_heading_with_markup_is_the_title_as_text() -> None:
+def test_heading_with_markup_is_the_title_as_text() -> None:
     for markdown in ("# <b>Hi</b> *there*", f"# {escape('<b>Hi</b>')} there"):
         assert "<title>&lt;b&gt;Hi&lt;/b&gt; there</title>" in render_page(markdown, {})
 
 
-def test_a_report_that_would_take_long_to_parse_is_shown_as_text() -> None:
+def test_too_long_report_is_shown_as_text() -> None:
     long = "[" * (MAX_PARSED + 1)
     page = render_page(long, {})
     assert f"it has more than {MAX_PARSED:,} characters" in page
@@ -111,7 +105,7 @@ def test_a_report_that_would_take_long_to_parse_is_shown_as_text() -> None:
     assert "shown as text" not in render_page("a" * MAX_PARSED, {})
 
 
-def test_a_chart_is_in_the_page_once_however_often_the_report_names_it() -> None:
+def test_chart_is_in_the_page_once() -> None:
     page = render_page("![one](a.svg)\n\n![two](a.svg)\n", {"a.svg": "<svg></svg>"})
     assert page.count("<svg>") == 1
     assert "<p>two</p>" in page

@@ -1,7 +1,7 @@
-"""What an agent's tools fail at: told to the model as data, and all that it may give as a reason.
+"""Records tool errors, shows them to the model as untrusted data, and restricts failure reasons to them.
 
-A model that was misled must not get words of its own into the record by making a tool repeat them. So only a failure
-that the model did not word is kept.
+A misled model must not get its own words into the record through a tool that repeats them. So an error that the model
+caused, or that repeats its input, is no failure reason.
 """
 
 from collections.abc import Mapping
@@ -10,76 +10,77 @@ from typing import Any
 from pydantic import ValidationError
 from strands.hooks import AfterToolCallEvent, HookProvider, HookRegistry
 
-from lambda_costs.llm.prose_check import check_words
+from lambda_costs.llm.prose_check import check_names_and_numbers
 from lambda_costs.llm.tool_results import as_text, printable
-from vigil.sdk import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError
+from vigil.sdk import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError, one_line
 
-PART = 16
+SHARED_CHARACTERS = 16
 """Characters in a row that two texts do not share by chance."""
 
 
 class ToolErrors(HookProvider):
-    """Keeps what an agent's tools fail at without the model's doing, and marks as data what is not in our own words.
-
-    AWS may quote anything.
-    """
+    """Records the tool errors that the model did not cause, and marks text that is not Vigil's own as data."""
 
     def __init__(self) -> None:
-        self._told: list[str] = []
+        self._failures: list[str] = []
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
-        """Follow the tool calls of the agent whose registry it is."""
-        registry.add_callback(AfterToolCallEvent, self._after)
+        """Follow the tool calls of the agent that owns ``registry``."""
+        registry.add_callback(AfterToolCallEvent, self._after_call)
 
-    def _after(self, event: AfterToolCallEvent) -> None:
+    def _after_call(self, event: AfterToolCallEvent) -> None:
         error = event.exception
         if error is None or event.selected_tool is None or isinstance(error, InvalidStatus):
-            # What is said amiss about the work is no failure of it.
+            # A refused status is not a failure of the work.
             return
-        # As Strands puts it; see its decorator of tools.
+        # The format of Strands' tool decorator.
         code, text = type(error).__name__, str(error)
-        given = event.tool_use["input"]
-        # The names of parameters are ours.
-        given = list(given.values()) if isinstance(given, Mapping) else given
-        own = _is_about_input(error) or _repeats(" ".join(text.split()), given)
+        arguments = event.tool_use["input"]
+        # Vigil chose the names of the parameters, the model their values.
+        values = list(arguments.values()) if isinstance(arguments, Mapping) else arguments
+        by_model = _is_about_input(error) or _repeats(one_line(text), values)
         if not isinstance(error, VigilError) or isinstance(error, EnvironmentProblem):
+            # AWS may quote any text.
             text = printable(text)
             event.result["content"] = [{"text": f"Error: {code} - {as_text(text)}"}]
-        if not own:
-            self._told.append(f"{code} - {text}")
+        if not by_model:
+            self._failures.append(f"{code} - {text}")
 
     def check_text(self, text: str) -> str:
-        """Return what a tool failed at, if ``text`` is a part of it, or ``text`` if it is plain words.
+        """Return the whole tool error if ``text`` is a part of one, or ``text`` if it is plain words.
 
-        Raises InvalidInput for anything else: a name, a number or a link might be the model's own.
+        Raises InvalidInput for anything else: the model may have made up a name, a number or a link.
         """
-        return self._quoted(text) or check_words(text, ())
-
-    def _quoted(self, quote: str) -> str | None:
-        return next((told for told in reversed(self._told) if quote and quote in told), None)
+        return self._quoted(text) or check_names_and_numbers(text, ())
 
     def check_reason(self, quote: str) -> str:
-        """Return what a tool failed at, of which ``quote`` is a part; raises InvalidStatus if none did."""
-        if not self._told:
-            raise InvalidStatus("no tool has failed, so the session has not: go on with the procedure")
-        if quoted := self._quoted(quote):
-            return quoted
-        raise InvalidStatus(f"message must be what a tool failed at, to the letter: {as_text(self._told[-1])}")
+        """Return the whole tool error of which ``quote`` is a part; raises InvalidStatus if there is none."""
+        if not self._failures:
+            raise InvalidStatus("no tool has failed, so the session has not failed: continue with the procedure")
+        if failure := self._quoted(quote):
+            return failure
+        raise InvalidStatus(f"message must be an exact part of a tool's error: {as_text(self._failures[-1])}")
+
+    def _quoted(self, quote: str) -> str | None:
+        return next((failure for failure in reversed(self._failures) if quote and quote in failure), None)
 
 
 def _is_about_input(error: BaseException) -> bool:
-    """Whether ``error`` refuses what the model gave; Strands has a ValidationError as the cause of its ValueError."""
+    """Whether ``error`` refuses the model's input; Strands raises a ValueError from a ValidationError."""
     return isinstance(error, InvalidInput | ValidationError) or isinstance(error.__cause__, ValidationError)
 
 
-def _repeats(text: str, given: object) -> bool:
-    """Whether ``text`` holds a string or a number of ``given``, or a part of a string that is long enough to tell."""
-    if isinstance(given, Mapping):
-        return _repeats(text, [*given.keys(), *given.values()])
-    if isinstance(given, list | tuple):
-        return any(_repeats(text, item) for item in given)
-    if given is None or isinstance(given, bool):
+def _repeats(text: str, value: object) -> bool:
+    """Whether ``text`` repeats a string or a number of ``value``, or SHARED_CHARACTERS in a row of a string."""
+    if isinstance(value, Mapping):
+        return _repeats(text, [*value.keys(), *value.values()])
+    if isinstance(value, list | tuple):
+        return any(_repeats(text, item) for item in value)
+    if value is None or isinstance(value, bool):
         return False
-    line = " ".join(str(given).split())
-    parts = {text[at : at + PART] for at in range(len(text) - PART + 1)}
-    return bool(line) and (line in text or any(line[at : at + PART] in parts for at in range(len(line) - PART + 1)))
+    line = one_line(str(value))
+    return bool(line) and (line in text or not _parts(line).isdisjoint(_parts(text)))
+
+
+def _parts(text: str) -> set[str]:
+    return {text[at : at + SHARED_CHARACTERS] for at in range(len(text) - SHARED_CHARACTERS + 1)}

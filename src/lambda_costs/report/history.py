@@ -1,38 +1,39 @@
-"""The findings.json of an earlier analysis, as the next one reads it: untrusted input.
+"""Reads the findings.json of an earlier analysis. It is untrusted input.
 
-Everybody who may write into the bucket may have written it. A document is used only if it is plausible: its text names
-settings, kinds and functions and nothing else, and its amounts fit each other and what Lambda can cost.
+Anyone who may write to the bucket may have written it. It is used only if it is plausible: its text names settings,
+kinds and functions only, and its amounts are consistent and within what Lambda can cost.
 """
 
 import json
+from dataclasses import astuple
 from datetime import date
 from math import fsum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MIN_MEMORY_MB
 from lambda_costs.model.catalogue import TITLES, title
-from lambda_costs.model.finding import Interval
+from lambda_costs.model.finding import Finding, Interval, Scaling
 
-OLD_FORMAT = "what the last analysis left behind is damaged or of another version"
+OLD_FORMAT = "the findings of the last analysis are damaged or from another version"
 
-DEAREST_GB_SECOND = 3e-5
+MAX_GB_SECOND_PRICE = 3e-5
 """US dollars; no region's on-demand price is higher ("AWS Lambda Pricing")."""
-MOST_DOLLARS = 1_000 * MAX_MEMORY_MB / 1024 * DEAREST_GB_SECOND * 30 * 86_400
-"""US dollars per 30 days: of a function of the largest size that fills a region's default concurrency all the time."""
-MOST_ALTOGETHER = 20 * MOST_DOLLARS
-"""US dollars per 30 days that all findings save: no account known spends so much on Lambda."""
+MAX_DOLLARS = 1_000 * MAX_MEMORY_MB / 1024 * MAX_GB_SECOND_PRICE * 30 * 86_400
+"""US dollars per 30 days: a function of the largest size that always uses a region's whole default concurrency."""
+MAX_TOTAL_DOLLARS = 20 * MAX_DOLLARS
+"""US dollars per 30 days for all findings: more than any known account spends on Lambda."""
 FIRST_DAY = date(2014, 11, 13)
 """When AWS announced Lambda."""
-MOST_INVOCATIONS = 1e12
+MAX_INVOCATIONS = 1e12
 """Per 30 days: nearly 400,000 a second."""
 CENT = 0.01
-"""US dollars by which amounts may differ that are the same."""
-DEARER = MAX_MEMORY_MB / MIN_MEMORY_MB
-"""Factor by which a change can make compute dearer: more memory makes nothing slower."""
+"""US dollars by which equal amounts may differ."""
+MAX_COST_FACTOR = MAX_MEMORY_MB / MIN_MEMORY_MB
+"""By which a change can raise the cost of compute: more memory makes nothing slower."""
 
-_Dollars = Annotated[FiniteFloat, Field(ge=-MOST_DOLLARS, le=MOST_DOLLARS)]
+_Dollars = Annotated[FiniteFloat, Field(ge=-MAX_DOLLARS, le=MAX_DOLLARS)]
 _Setting = Literal[
     "architecture",
     "ephemeral_mb",
@@ -46,30 +47,25 @@ _Setting = Literal[
 _Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", "Terminate"]
 
 
-class _Then(BaseModel):
-    """What is read of the document; whatever else it says is ignored."""
+def _plausible(savings: Interval) -> Interval:
+    low, expected, high = astuple(savings)
+    if not (low >= -MAX_DOLLARS and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
+        raise ValueError("low, expected and high are out of range or not in order")
+    return savings
+
+
+class _Previous(BaseModel):
+    """A part of the document; unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class _Savings(_Then):
-    low: _Dollars
-    expected: _Dollars
-    high: _Dollars
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if not self.low - CENT <= self.expected <= self.high + CENT:
-            raise ValueError("low, expected and high are not in order")
-        return self
-
-
-class _Scaling(_Then):
+class _Scaling(_Previous):
     cost: Annotated[_Dollars, Field(gt=0)]
 
 
-class FindingThen(_Then):
-    """A finding of that time."""
+class PreviousFinding(_Previous):
+    """A finding of the earlier analysis."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}(:[A-Za-z0-9_$-]{1,140}){1,3}$")]
     kind: str
@@ -77,84 +73,86 @@ class FindingThen(_Then):
     region: str
     arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]{1,40}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")]
     proposed: dict[_Setting, _Value] = Field(max_length=4)
-    savings: _Savings
+    savings: Annotated[Interval, AfterValidator(_plausible)]
     scaling: _Scaling | None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.kind not in TITLES:
-            raise ValueError("there is no such kind")
+            raise ValueError("unknown kind")
         if (self.region, self.function) != (self.arn.split(":")[3], self.arn.split(":")[6]):
-            raise ValueError("the function is not that of its ARN")
+            raise ValueError("the function does not match its ARN")
         if self.scaling is None:
             if self.savings.high and not {"memory_mb", "architecture"}.isdisjoint(self.proposed):
-                raise ValueError("a change of compute saves a share of its cost")
-        elif self.savings.high > self.scaling.cost + CENT or self.savings.low < -self.scaling.cost * DEARER:
-            raise ValueError("it cannot save more than the whole cost, nor add more than more memory does")
+                raise ValueError("a change to compute must scale its cost")
+        elif self.savings.high > self.scaling.cost + CENT or self.savings.low < -self.scaling.cost * MAX_COST_FACTOR:
+            raise ValueError("the savings do not fit the cost that they scale")
         return self
 
-    @property
-    def change(self) -> str:
-        """What was proposed, in words of this version."""
+    def as_finding(self) -> Finding:
+        """Return the finding with what was proposed in the words of this version. It saves at most the whole cost."""
         settings = ", ".join(f"{name} {value}" for name, value in self.proposed.items())
-        return f"{title(self.kind)}: {settings}" if settings else title(self.kind)
+        most = self.scaling.cost if self.scaling else MAX_DOLLARS
+        savings = (min(amount, most) for amount in astuple(self.savings))
+        return Finding(
+            **{name: getattr(self, name) for name in ("id", "kind", "function", "region", "arn")},
+            evidence={},
+            formula="",
+            change=f"{title(self.kind)}: {settings}" if settings else title(self.kind),
+            proposed={str(name): value for name, value in self.proposed.items()},
+            **dict.fromkeys(("how_to", "as_code", "risk", "validate"), ""),
+            savings=Interval(*savings),
+            scaling=Scaling(self.scaling.cost, 0.0) if self.scaling else None,
+        )
 
-    @property
-    def interval(self) -> Interval:
-        """What it was to save."""
-        return Interval(self.savings.low, self.savings.expected, self.savings.high)
 
-
-class FunctionThen(_Then):
-    """What a function cost at that time, per 30 days."""
+class PreviousFunction(_Previous):
+    """What a function cost at the time of the earlier analysis, per 30 days."""
 
     arn: str
     memory_mb: Annotated[int, Field(ge=MIN_MEMORY_MB, le=MAX_MEMORY_MB)]
-    invocations: Annotated[FiniteFloat, Field(ge=0, le=MOST_INVOCATIONS)] | None
+    invocations: Annotated[FiniteFloat, Field(ge=0, le=MAX_INVOCATIONS)] | None
     cost: Annotated[_Dollars, Field(ge=0)] | None
 
     @model_validator(mode="after")
     def _can_cost_that(self) -> Self:
-        dearest = self.memory_mb / 1024 * MAX_DURATION_MS / 1000 * DEAREST_GB_SECOND
-        if self.cost is not None and self.invocations is not None and self.cost > self.invocations * dearest:
-            raise ValueError("so many invocations cannot cost so much")
+        most = self.memory_mb / 1024 * MAX_DURATION_MS / 1000 * MAX_GB_SECOND_PRICE
+        if self.cost is not None and self.invocations is not None and self.cost > self.invocations * most:
+            raise ValueError("the cost is too high for the invocations")
         return self
 
 
-class _Window(_Then):
-    end: Annotated[date, Field(ge=FIRST_DAY)]
-
-
-class Document(_Then):
+class PreviousFindings(_Previous):
     """An earlier analysis."""
 
-    window: _Window
-    functions: list[FunctionThen]
-    findings: list[FindingThen]
+    end: Annotated[date, Field(ge=FIRST_DAY, validation_alias=AliasPath("window", "end"))]
+    """Of its window."""
+    functions: list[PreviousFunction]
+    findings: list[PreviousFinding]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if len({finding.id for finding in self.findings}) < len(self.findings):
-            raise ValueError("a finding stands twice")
-        if fsum(max(abs(it.savings.low), abs(it.savings.high)) for it in self.findings) > MOST_ALTOGETHER:
-            raise ValueError("no account costs so much")
+            raise ValueError("duplicate finding")
+        if fsum(max(abs(item.savings.low), abs(item.savings.high)) for item in self.findings) > MAX_TOTAL_DOLLARS:
+            raise ValueError("the total is too high")
         scaling = [(finding.arn, finding.kind) for finding in self.findings if finding.scaling]
         if len(set(scaling)) < len(scaling):
-            raise ValueError("a share of one cost is saved twice")
+            raise ValueError("two findings of one kind scale one cost")
         costs = {function.arn: function.cost for function in self.functions}
         if len(costs) < len(self.functions):
-            raise ValueError("a function stands twice")
+            raise ValueError("duplicate function")
         for finding in self.findings:
             cost = costs.get(finding.arn)
             if finding.scaling and cost is not None and finding.scaling.cost > cost + CENT:
-                raise ValueError("it cannot save more than the function cost")
+                raise ValueError("a finding scales more than the function costs")
         return self
 
 
-def read_document(text: str, until: date) -> Document | None:
-    """Return the document that ``text`` is; None if it is none, or of a window that ended after ``until``."""
+def read_document(text: str, until: date) -> PreviousFindings | None:
+    """Return the parsed ``text``; None if it is not plausible or its window ended after ``until``."""
     try:
-        document = Document.model_validate(json.loads(text))
+        document = PreviousFindings.model_validate(json.loads(text))
     except (ValueError, RecursionError, OverflowError):
         return None
-    return document if document.window.end <= until else None
+    return document if document.end <= until else None

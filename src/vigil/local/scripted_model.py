@@ -15,7 +15,7 @@ from typing import Any
 from vigil.agent.models import STAND_IN
 
 PROSE = (
-    "No language model ran here: Vigil's local stand-in followed the agent's procedure."
+    "No language model ran here: a script followed the agent's procedure."
     " Everything below was computed by code from the account's own data."
 )
 

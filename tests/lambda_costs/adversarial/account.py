@@ -169,9 +169,9 @@ class Account:
             self._datum("AWS/Lambda", "Duration", noon, function.name, **durations)
             self._datum("AWS/Logs", "IncomingBytes", noon, f"/aws/lambda/{function.name}", Value=function.ingested)
 
-    def _datum(self, namespace: str, name: str, moment: datetime, of: str, **values: Any) -> None:
+    def _datum(self, namespace: str, name: str, moment: datetime, subject: str, **values: Any) -> None:
         key = "FunctionName" if namespace == "AWS/Lambda" else "LogGroupName"
-        dimensions = [{"Name": key, "Value": of}]
+        dimensions = [{"Name": key, "Value": subject}]
         datum = {"MetricName": name, "Timestamp": moment, "Dimensions": dimensions, **values}
         self._metrics.setdefault(namespace, []).append(datum)
 

@@ -1,4 +1,4 @@
-"""Faults between the analysis and the embedded AWS, put into the clients' own events."""
+"""Faults between the analysis and the embedded AWS, injected through the clients' events."""
 
 import json
 import socket
@@ -6,7 +6,7 @@ import struct
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from io import BytesIO
 from typing import Any, Literal
@@ -31,8 +31,8 @@ Change = Callable[[dict[str, Any], dict[str, Any]], None]
 class Clients:
     """Makes each client once, as the analysis asks for it."""
 
-    def __init__(self, session: Session, now: datetime, **given: Any) -> None:
-        self._session, self._given = session, given
+    def __init__(self, session: Session, now: datetime, **credentials: Any) -> None:
+        self._session, self._credentials = session, credentials
         self._made: dict[tuple[str, str], Any] = {}
         self.now = now
 
@@ -40,7 +40,7 @@ class Clients:
         key = service, region
         if key not in self._made:
             make: Any = self._session.client
-            self._made[key] = make(service, region_name=region, config=ONE_RETRY, **self._given)
+            self._made[key] = make(service, region_name=region, config=ONE_RETRY, **self._credentials)
         return self._made[key]
 
     def analyse(self, functions: str | None, regions: tuple[str, ...] = ("us-east-1",), **request: Any) -> Analysis:
@@ -49,58 +49,44 @@ class Clients:
         return Analyst(asked, self, lambda: self.now).find_savings()
 
     @contextmanager
-    def sending(self, operation: str, send: Send, region: str = "us-east-1") -> Iterator[None]:
-        """Have ``send`` see every request of ``operation``, such as ``lambda.ListFunctions``."""
+    def _handling(self, when: str, operation: str, region: str, handler: Any) -> Iterator[None]:
+        """Have ``handler`` called at the event ``when`` of ``operation``, such as ``lambda.ListFunctions``."""
         service, _, name = operation.partition(".")
-        client = self(service, region)
-        event = f"before-send.{client.meta.service_model.service_id.hyphenize()}.{name}"
-
-        def handler(request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
-            return send(request)
-
-        client.meta.events.register_first(event, handler)
+        meta = self(service, region).meta
+        event = f"{when}.{meta.service_model.service_id.hyphenize()}.{name}"
+        meta.events.register_first(event, handler)
         try:
             yield
         finally:
-            client.meta.events.unregister(event, handler)
+            meta.events.unregister(event, handler)
 
-    @contextmanager
-    def instead(self, operation: str, given: dict[str, Any], region: str = "us-east-1") -> Iterator[None]:
-        """Have ``given`` be the answer to every call of ``operation``, which is then not sent."""
-        service, _, name = operation.partition(".")
-        client = self(service, region)
-        event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{name}"
+    def sending(self, operation: str, send: Send, region: str = "us-east-1") -> AbstractContextManager[None]:
+        """Have ``send`` see every request of ``operation``."""
+        return self._handling("before-send", operation, region, lambda request, **_: send(request))
 
-        def handler(**_: Any) -> tuple[AWSResponse, dict[str, Any]]:
-            return AWSResponse("", 200, HTTPHeaders(), None), given
-
-        client.meta.events.register(event, handler)
-        try:
-            yield
-        finally:
-            client.meta.events.unregister(event, handler)
+    def instead(
+        self, operation: str, parsed: dict[str, Any], region: str = "us-east-1"
+    ) -> AbstractContextManager[None]:
+        """Have ``parsed`` be the answer to every call of ``operation``, which is then not sent."""
+        response = AWSResponse("", 200, HTTPHeaders(), None)
+        return self._handling("before-call", operation, region, lambda **_: (response, parsed))
 
     @contextmanager
     def answering(self, operation: str, change: Change, region: str = "us-east-1") -> Iterator[None]:
         """Have ``change`` alter what AWS answers to ``operation``."""
-        service, _, name = operation.partition(".")
-        client = self(service, region)
-        of = f"{client.meta.service_model.service_id.hyphenize()}.{name}"
 
         def ask(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
             context["asked"] = json.loads(params["body"])
 
-        def told(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        def alter(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
             if "Error" not in parsed:
                 change(context["asked"], parsed)
 
-        client.meta.events.register(f"before-call.{of}", ask)
-        client.meta.events.register(f"after-call.{of}", told)
-        try:
+        with (
+            self._handling("before-call", operation, region, ask),
+            self._handling("after-call", operation, region, alter),
+        ):
             yield
-        finally:
-            client.meta.events.unregister(f"before-call.{of}", ask)
-            client.meta.events.unregister(f"after-call.{of}", told)
 
 
 class _Raw(BytesIO):
@@ -126,20 +112,20 @@ def failing(code: str, status: int = 400, message: str = "no") -> Send:
 
 
 class Once:
-    """Does ``send`` to every second request, the first among them: it recovers when it is tried again."""
+    """Does ``send`` to every second request, from the first on: a retry recovers."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.seen = Counter[str]()
 
     def __call__(self, request: AWSPreparedRequest) -> AWSResponse | None:
-        what = f"{request.url} {request.body!r}"
-        self.seen[what] += 1
-        return self._send(request) if self.seen[what] % 2 else None
+        key = f"{request.url} {request.body!r}"
+        self.seen[key] += 1
+        return self._send(request) if self.seen[key] % 2 else None
 
 
 class Broken:
-    """A server that answers nothing properly: it resets the connection, or its answer is cut short."""
+    """A server that resets the connection in the middle of its answer, or whose answer is shorter than it says."""
 
     def __init__(self, how: Literal["reset", "cut"]) -> None:
         self._how = how

@@ -1,4 +1,4 @@
-"""What CloudWatch Logs Insights does, as far as our queries ask for it; the embedded AWS returns raw rows.
+"""The part of CloudWatch Logs Insights that our queries use; the embedded AWS returns raw rows.
 
 Follows the CloudWatch Logs User Guide ("CloudWatch Logs Insights query commands", "Supported logs and discovered
 fields"): a condition on a field that an event does not have is not met, and arithmetic with it gives nothing.
@@ -7,8 +7,8 @@ fields"): a condition on a field that an event does not have is not met, and ari
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from tests.lambda_costs.adversarial.faults import answer, body_of
+from tests.lambda_costs.adversarial.faults import Clients, answer, body_of
 
 _TOKEN = re.compile(r'"[^"]*"|\d+(?:\.\d+)?|@?[A-Za-z_][\w.]*|[<>]=?|!=|=|[-+*/(),]|\s+')
 _WORDS = {"and": "and", "or": "or", "not": "not", "coalesce": "coalesce", "=": "=="}
@@ -89,6 +89,17 @@ class LogsInsights:
                 logGroupName=group, startTime=asked["startTime"] * 1000, endTime=asked["endTime"] * 1000 + 999
             )
             yield from (Event(group, event["timestamp"], event["message"]) for event in found["events"])
+
+
+@contextmanager
+def logs_insights(clients: Clients, status: str = "Complete") -> Iterator[LogsInsights]:
+    """Have Logs Insights answer the queries of ``clients``, each of which ends as ``status``."""
+    insights = LogsInsights(clients("logs", "us-east-1"), status)
+    with (
+        clients.sending("logs.StartQuery", insights.start),
+        clients.sending("logs.GetQueryResults", insights.results),
+    ):
+        yield insights
 
 
 def run(query: str, events: Iterable[Event]) -> list[dict[str, str]]:

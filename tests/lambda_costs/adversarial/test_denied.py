@@ -1,4 +1,4 @@
-"""Each action that the analysis needs, denied in turn by a policy: a gap, and no finding that rests on it."""
+"""A policy denies each action that the analysis needs in turn: it becomes a gap, and no finding rests on it."""
 
 import json
 from collections.abc import Callable
@@ -41,14 +41,9 @@ def reader(aws: LocalStack) -> Clients:
     """Clients of a role that may do what its policy ``reads`` allows."""
     aws.client("iam").create_role(RoleName="reader", AssumeRolePolicyDocument=TRUST)
     role = "arn:aws:iam::000000000000:role/reader"
-    given = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="reader")["Credentials"]
-    return Clients(
-        aws.session(),
-        NOW,
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-    )
+    keys = aws.client("sts").assume_role(RoleArn=role, RoleSessionName="reader")["Credentials"]
+    names = {"access_key_id": "AccessKeyId", "secret_access_key": "SecretAccessKey", "session_token": "SessionToken"}
+    return Clients(aws.session(), NOW, **{f"aws_{name}": keys[key] for name, key in names.items()})
 
 
 @pytest.fixture
@@ -76,7 +71,7 @@ def kinds(analysis: Analysis) -> set[str]:
     return {finding.kind for finding in analysis.findings}
 
 
-def test_with_all_of_them_nothing_is_missing(reader: Clients, deny: Deny, honest: Analysis) -> None:
+def test_with_all_actions_nothing_is_missing(reader: Clients, deny: Deny, honest: Analysis) -> None:
     deny("nothing")
     called: set[str] = set()
 
@@ -98,7 +93,7 @@ def test_with_all_of_them_nothing_is_missing(reader: Clients, deny: Deny, honest
 @pytest.mark.parametrize(
     "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", *TOLD_ELSEWHERE)]
 )
-def test_what_is_denied_is_a_gap_and_no_finding_rests_on_it(
+def test_denied_action_is_a_gap_and_no_finding_rests_on_it(
     reader: Clients, deny: Deny, honest: Analysis, action: str
 ) -> None:
     deny(action)
@@ -117,13 +112,13 @@ def test_what_is_denied_is_a_gap_and_no_finding_rests_on_it(
             assert {finding.evidence[name].value for name in differ} <= {"not known"}
 
 
-def test_without_functions_there_is_nothing_to_say(reader: Clients, deny: Deny, honest: Analysis) -> None:
+def test_without_list_functions_the_analysis_fails(reader: Clients, deny: Deny, honest: Analysis) -> None:
     deny("lambda:ListFunctions")
     with pytest.raises(AwsUnavailable, match="ListFunctions: access denied"):
         reader.analyse("base-*")
 
 
-def test_without_the_price_list_the_dated_table_says_why(reader: Clients, deny: Deny, honest: Analysis) -> None:
+def test_without_the_price_list_the_dated_table_is_used(reader: Clients, deny: Deny, honest: Analysis) -> None:
     deny("pricing:GetProducts")
     found = reader.analyse("base-*")
     assert found.findings == honest.findings

@@ -1,4 +1,4 @@
-"""AWS fails in the middle: what recovers changes nothing, and what does not is told and never taken for a zero."""
+"""AWS fails during an analysis: retries recover, and data that stay missing are reported and never counted as zero."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from lambda_costs.report.markdown import render_report
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.adversarial.account import Account
 from tests.lambda_costs.adversarial.faults import Broken, Clients, Once, Send, failing
-from tests.lambda_costs.adversarial.insights import LogsInsights
+from tests.lambda_costs.adversarial.insights import logs_insights
 from vigil.errors import AwsUnavailable, InvalidDetail
 
 pytestmark = pytest.mark.takes(30)
@@ -34,39 +34,32 @@ def some(clients: Clients, account: Account) -> Analysis:
 
 
 @pytest.fixture
-def reset() -> Iterator[Broken]:
-    """A server that resets the connection in the middle of its answer."""
-    server = Broken("reset")
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def cut() -> Iterator[Broken]:
-    """A server whose answer is shorter than it says."""
-    server = Broken("cut")
-    yield server
-    server.close()
+def broken() -> Iterator[dict[str, Broken]]:
+    """Servers that reset the connection, or whose answer is cut."""
+    servers = {"reset": Broken("reset"), "cut": Broken("cut")}
+    yield servers
+    for server in servers.values():
+        server.close()
 
 
 def of(analysis: Analysis, name: str) -> list[Finding]:
     return [finding for finding in analysis.findings if finding.function == name]
 
 
-def why(analysis: Analysis, what: str) -> set[str]:
-    return {gap.why for gap in analysis.gaps if gap.what == what}
+def reasons(analysis: Analysis, subject: str) -> set[str]:
+    return {gap.why for gap in analysis.gaps if gap.what == subject}
 
 
-def test_what_recovers_changes_nothing(clients: Clients, some: Analysis, reset: Broken, cut: Broken) -> None:
+def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, broken: dict[str, Broken]) -> None:
     faults: dict[str, Send] = {
-        "lambda.ListFunctions": reset,
+        "lambda.ListFunctions": broken["reset"],
         "lambda.ListProvisionedConcurrencyConfigs": failing("TooManyRequestsException", 429),
         "lambda.GetFunctionRecursionConfig": failing("ServiceException", 500),
-        "lambda.ListEventSourceMappings": cut,
+        "lambda.ListEventSourceMappings": broken["cut"],
         "lambda.GetPolicy": failing("InternalFailure", 503),
         "cloudwatch.GetMetricData": failing("ThrottlingException"),
         "logs.DescribeLogGroups": failing("ServiceUnavailableException", 503),
-        "logs.FilterLogEvents": cut,
+        "logs.FilterLogEvents": broken["cut"],
     }
     with ExitStack() as stack:
         once = {operation: Once(send) for operation, send in faults.items()}
@@ -90,12 +83,12 @@ def test_what_recovers_changes_nothing(clients: Clients, some: Analysis, reset: 
         ("logs.StartQuery", f"Logs Insights in {REGION}", set()),
     ],
 )
-def test_what_is_throttled_for_good_is_a_gap(
+def test_permanent_throttling_is_a_gap(
     clients: Clients, some: Analysis, operation: str, about: str, gone: set[str]
 ) -> None:
     with clients.sending(operation, failing("ThrottlingException")):
         found = clients.analyse(SOME)
-    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in why(found, about))
+    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in reasons(found, about))
     assert {finding.function for finding in found.findings} == {"base-memory", "base-idle"} - gone
     assert [finding.savings for finding in found.findings] == [
         finding.savings for finding in some.findings if finding.function not in gone
@@ -124,9 +117,7 @@ def codes(clients: Clients, service: str, name: str) -> list[str]:
 @pytest.mark.parametrize(
     "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", "logs:StopQuery")]
 )
-def test_whatever_aws_answers_instead_of_data_is_stated_in_a_report(
-    clients: Clients, some: Analysis, action: str
-) -> None:
+def test_every_error_of_aws_is_stated_in_the_report(clients: Clients, some: Analysis, action: str) -> None:
     service, _, name = action.partition(":")
     code, http = random.choice(codes(clients, service, name)), random.choice([400, 403, 404, 409, 500, 503])
     enrolled = clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"})
@@ -141,27 +132,26 @@ def test_whatever_aws_answers_instead_of_data_is_stated_in_a_report(
     assert {finding.id: finding.savings for finding in found.findings}.items() <= saved.items()
 
 
-def test_a_log_group_that_no_query_may_name_costs_no_finding(clients: Clients, some: Analysis) -> None:
+def test_log_group_that_no_query_may_name_loses_no_finding(clients: Clients, some: Analysis) -> None:
     message = "Query's end date and time is either before the log groups creation time or exceeds the log groups log"
     with clients.sending("logs.StartQuery", failing("MalformedQueryException", message=message)):
         found = clients.analyse(SOME)
-    assert why(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
+    assert reasons(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
     assert found.findings == some.findings
 
 
 @pytest.mark.parametrize("send", [failing("ServiceException", 500), "cut", "reset"])
-def test_what_fails_for_good_is_one_line(
-    clients: Clients, account: Account, cut: Broken, reset: Broken, send: Send | str
+def test_permanent_failure_is_one_line(
+    clients: Clients, account: Account, broken: dict[str, Broken], send: Send | str
 ) -> None:
-    servers = {"cut": cut, "reset": reset}
     with (
-        clients.sending("lambda.ListFunctions", servers[send] if isinstance(send, str) else send),
+        clients.sending("lambda.ListFunctions", broken[send] if isinstance(send, str) else send),
         pytest.raises(AwsUnavailable, match=r"^functions in us-east-1: [^\n]+$"),
     ):
         clients.analyse(SOME)
 
 
-def of_metric(name: str, about: str, change: Callable[[dict[str, Any], list[Any]], None]) -> Any:
+def of_metric(name: str, function: str, change: Callable[[dict[str, Any], list[Any]], None]) -> Any:
     """Change the results of one metric of one function."""
 
     def changed(asked: dict[str, Any], answer: dict[str, Any]) -> None:
@@ -169,7 +159,7 @@ def of_metric(name: str, about: str, change: Callable[[dict[str, Any], list[Any]
             query["Id"]
             for query in asked["MetricDataQueries"]
             if query["MetricStat"]["Metric"]["MetricName"] == name
-            and {"Name": "FunctionName", "Value": about} in query["MetricStat"]["Metric"]["Dimensions"]
+            and {"Name": "FunctionName", "Value": function} in query["MetricStat"]["Metric"]["Dimensions"]
         }
         for result in list(answer["MetricDataResults"]):
             if result["Id"] in wanted:
@@ -193,7 +183,7 @@ def left_out(result: dict[str, Any], results: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("function", "metric"), [("base-idle", "Invocations"), ("base-memory", "Invocations"), ("base-memory", "Duration")]
 )
-def test_of_metrics_that_are_not_complete_nothing_is_said(
+def test_incomplete_metrics_lead_to_no_finding(
     clients: Clients, some: Analysis, function: str, metric: str, change: Callable[[dict[str, Any], list[Any]], None]
 ) -> None:
     with clients.answering("cloudwatch.GetMetricData", of_metric(metric, function, change)):
@@ -201,27 +191,23 @@ def test_of_metrics_that_are_not_complete_nothing_is_said(
     other = "base-idle" if function == "base-memory" else "base-memory"
     assert not of(found, function)
     assert of(found, other) == of(some, other)
-    assert f"CloudWatch gave only a part of its data: {metric}" in why(found, function)
+    assert f"CloudWatch gave only a part of its data: {metric}" in reasons(found, function)
 
 
 @pytest.mark.parametrize("ended", ["Failed", "Cancelled", "Timeout"])
-def test_a_query_that_fails_is_told_and_read_otherwise(clients: Clients, some: Analysis, ended: str) -> None:
-    insights = LogsInsights(clients("logs", REGION), ended)
-    with (
-        clients.sending("logs.StartQuery", insights.start),
-        clients.sending("logs.GetQueryResults", insights.results),
-    ):
+def test_failed_query_is_reported_and_lines_are_read_otherwise(clients: Clients, some: Analysis, ended: str) -> None:
+    with logs_insights(clients, ended) as insights:
         found = clients.analyse(SOME)
     assert insights.groups == ["/aws/lambda/base-memory"]
-    assert why(found, f"Logs Insights in {REGION}") == {
+    assert reasons(found, f"Logs Insights in {REGION}") == {
         f"a query of Logs Insights ended as {ended}; REPORT lines were read one by one"
     }
     assert found.findings == some.findings
-    # It is paid for, whatever it answers.
+    # A failed query costs the same.
     assert found.scan.queried_bytes == some.scan.queried_bytes > 0
 
 
-def test_regions_that_cannot_be_read_leave_the_others_as_they_are(clients: Clients, some: Analysis) -> None:
+def test_unreadable_regions_do_not_change_the_others(clients: Clients, some: Analysis) -> None:
     def unreachable(request: AWSPreparedRequest) -> None:
         request.url = "http://127.0.0.1:1/"
 
@@ -236,12 +222,12 @@ def test_regions_that_cannot_be_read_leave_the_others_as_they_are(clients: Clien
     assert [(finding.function, finding.savings) for finding in found.findings] == [
         (finding.function, finding.savings) for finding in some.findings
     ]
-    assert why(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
-    assert why(found, f"functions in {missing}") == {"cannot be reached"}
+    assert reasons(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
+    assert reasons(found, f"functions in {missing}") == {"cannot be reached"}
 
 
 @pytest.mark.parametrize("limit", [0.0, metrics_cost(2) / 2])
-def test_a_bound_below_the_cost_of_the_metrics_is_refused_before_they_are_read(
+def test_limit_below_the_cost_of_metrics_is_refused_before_reading(
     clients: Clients, account: Account, limit: float
 ) -> None:
     asked: list[str] = []
@@ -257,40 +243,32 @@ def test_a_bound_below_the_cost_of_the_metrics_is_refused_before_they_are_read(
 
 
 @pytest.mark.parametrize(("dollars", "queried"), [(0.0, 0), (0.0014, 2), (5.0, 11)])
-def test_logs_are_queried_for_what_is_left_of_the_bound(
+def test_logs_are_queried_within_the_rest_of_the_limit(
     clients: Clients, honest: Analysis, dollars: float, queried: int
 ) -> None:
     # To go through a log group of 300 MB costs $0.0014, the smallest next to nothing, and the largest $5.59.
     limit = metrics_cost(len(honest.functions)) + dollars
-    insights = LogsInsights(clients("logs", REGION))
-    with (
-        clients.sending("logs.StartQuery", insights.start),
-        clients.sending("logs.GetQueryResults", insights.results),
-    ):
+    with logs_insights(clients) as insights:
         found = clients.analyse("base-*", max_scan_dollars=limit)
     assert len(insights.groups) == queried
     assert found.scan.estimated <= limit
     assert found.findings == honest.findings
 
 
-def test_queries_that_answer_too_much_are_not_repeated_beyond_the_bound(
+def test_too_long_answers_are_not_queried_again_beyond_the_limit(
     clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
     monkeypatch.setattr("lambda_costs.collect.insights.MAX_ROWS", 1)
     limit = metrics_cost(len(honest.functions)) + 0.0014
-    insights = LogsInsights(clients("logs", REGION))
-    with (
-        clients.sending("logs.StartQuery", insights.start),
-        clients.sending("logs.GetQueryResults", insights.results),
-    ):
+    with logs_insights(clients) as insights:
         found = clients.analyse("base-*", max_scan_dollars=limit)
     assert len(insights.groups) == 2
     assert found.scan.estimated <= limit
     assert found.findings == honest.findings
 
 
-def test_throttling_in_the_middle_of_pages_reaches_the_page_that_failed(clients: Clients, some: Analysis) -> None:
+def test_throttled_page_is_read_again_or_its_function_is_skipped(clients: Clients, some: Analysis) -> None:
     # Two pages of one function's lines, which the embedded AWS would give at once.
     pages: list[str] = []
 
@@ -313,6 +291,6 @@ def test_throttling_in_the_middle_of_pages_reaches_the_page_that_failed(clients:
             lost = clients.analyse(SOME)
     assert pages == ["first", "second", "first"]
     assert recovered.findings == some.findings
-    assert why(lost, "base-memory") >= {"FilterLogEvents: throttled"}
+    assert reasons(lost, "base-memory") >= {"FilterLogEvents: throttled"}
     assert not of(lost, "base-memory")
     assert of(lost, "base-idle") == of(some, "base-idle")

@@ -1,4 +1,4 @@
-"""A function can print what looks like a REPORT line: that must not invent a finding, nor raise what one claims."""
+"""A function can print forged REPORT lines: they must not create a finding or raise its savings."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from lambda_costs.collect.report_lines import MAX_LINES, SLICES
 from lambda_costs.model.finding import Interval
 from tests.lambda_costs.adversarial.account import Account, Planted, json_report, report
 from tests.lambda_costs.adversarial.faults import Clients
-from tests.lambda_costs.adversarial.insights import LogsInsights
+from tests.lambda_costs.adversarial.insights import logs_insights
 
 ABSURD = 10**9
 READ, QUERIED = "read one by one", "by Logs Insights"
 
 
-def planted(name: str, **given: object) -> Planted:
+def planted(name: str, **fields: object) -> Planted:
     """Every invocation has its line."""
-    return Planted(**{"name": f"forged-{name}", "daily": 4, "lines": 4, "memory_mb": 2048, "used_mb": 400, **given})  # type: ignore[arg-type]
+    return Planted(**{"name": f"forged-{name}", "daily": 4, "lines": 4, "memory_mb": 2048, "used_mb": 400, **fields})  # type: ignore[arg-type]
 
 
-def line(**given: float | str) -> str:
-    return report(**{"memory": 2048, "used": 400, "request": "forged", **given})  # type: ignore[arg-type]
+def line(**fields: float | str) -> str:
+    return report(**{"memory": 2048, "used": 400, "request": "forged", **fields})  # type: ignore[arg-type]
 
 
 IMPOSSIBLE = {
@@ -82,11 +82,7 @@ def found(clients: Clients, account: Account) -> dict[str, Analysis]:
         ]
     )
     read = clients.analyse("forged-*")
-    insights = LogsInsights(clients("logs", "us-east-1"))
-    with (
-        clients.sending("logs.StartQuery", insights.start),
-        clients.sending("logs.GetQueryResults", insights.results),
-    ):
+    with logs_insights(clients):
         return {READ: read, QUERIED: clients.analyse("forged-*")}
 
 
@@ -98,7 +94,7 @@ def gaps(analysis: Analysis, name: str) -> set[str]:
     return {gap.why for gap in analysis.gaps if gap.what == f"forged-{name}"}
 
 
-def test_both_ways_of_reading_find_the_same_in_honest_lines(found: dict[str, Analysis]) -> None:
+def test_both_ways_of_reading_agree_on_honest_lines(found: dict[str, Analysis]) -> None:
     for name in ("honest", "json-honest"):
         assert savings(found[READ], name) == savings(found[QUERIED], name)
         assert savings(found[READ], name)["memory-too-high"].expected > 0
@@ -110,36 +106,34 @@ def test_both_ways_of_reading_find_the_same_in_honest_lines(found: dict[str, Ana
     ("honest", "forged"),
     [*(("honest", name) for name in IMPOSSIBLE), *(("json-honest", name) for name in IMPOSSIBLE_JSON)],
 )
-def test_a_line_that_says_what_cannot_be_changes_nothing(
-    found: dict[str, Analysis], way: str, honest: str, forged: str
-) -> None:
+def test_impossible_line_changes_nothing(found: dict[str, Analysis], way: str, honest: str, forged: str) -> None:
     assert savings(found[way], forged) == savings(found[way], honest)
 
 
 @pytest.mark.parametrize("way", [READ, QUERIED])
 @pytest.mark.parametrize("forged", POSSIBLE)
-def test_a_day_with_more_lines_than_invocations_is_left_out_and_told(
+def test_day_with_more_lines_than_invocations_is_skipped_and_reported(
     found: dict[str, Analysis], way: str, forged: str
 ) -> None:
     assert gaps(found[way], forged) == {DOUBTED}
-    # All days are alike, so that the others tell the same.
+    # All days are alike, so the other days give the same result.
     assert savings(found[way], forged) == pytest.approx(savings(found[way], "honest"))
 
 
 @pytest.mark.parametrize("way", [READ, QUERIED])
-def test_a_few_lines_too_many_on_every_day_leave_nothing_to_claim(found: dict[str, Analysis], way: str) -> None:
+def test_too_many_lines_on_every_day_leave_no_finding(found: dict[str, Analysis], way: str) -> None:
     assert not savings(found[way], "every-day")
     assert DOUBTED in gaps(found[way], "every-day")
 
 
-def test_an_event_that_is_there_twice_counts_once_or_its_day_is_left_out(found: dict[str, Analysis]) -> None:
+def test_duplicate_event_counts_once_or_its_day_is_skipped(found: dict[str, Analysis]) -> None:
     assert not gaps(found[READ], "twice")
     assert savings(found[READ], "twice") == savings(found[READ], "honest")
     assert gaps(found[QUERIED], "twice") == {DOUBTED}
     assert savings(found[QUERIED], "twice") == pytest.approx(savings(found[QUERIED], "honest"))
 
 
-def test_a_sample_that_is_flooded_is_not_believed(clients: Clients, account: Account) -> None:
+def test_flooded_sample_is_not_used(clients: Clients, account: Account) -> None:
     days, limit = 28, MAX_LINES // SLICES
     quarters = [days * part // SLICES for part in range(1, SLICES + 1)]
     busy: dict[str, Any] = {"daily": 12_000, "hourly": True, "memory_mb": 2048, "used_mb": 1700}

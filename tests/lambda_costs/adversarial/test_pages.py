@@ -1,7 +1,8 @@
-"""Accounts of many pages: every function is looked at once, whatever happens between two pages."""
+"""Accounts of many pages: every function is read once, whatever happens between two pages."""
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,10 +12,10 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from lambda_costs.analysis import Analysis
 from tests.lambda_costs.adversarial.account import ROLE, Account
 from tests.lambda_costs.adversarial.conftest import NOW
-from tests.lambda_costs.adversarial.faults import Clients, Once, answer, failing
+from tests.lambda_costs.adversarial.faults import Clients, Once, Send, answer, failing
 
 REGION = "eu-central-1"
-"""A region of its own; that it has no prices does not matter here."""
+"""A region that no other test uses; its prices do not matter here."""
 MANY = 120
 HUGE = 1000
 PAGE = 50
@@ -49,7 +50,7 @@ def many(clients: Clients) -> None:
         logs.create_log_group(logGroupName=f"/aws/lambda/{name(index)}")
 
 
-def looked_at(found: Analysis) -> None:
+def assert_complete(found: Analysis) -> None:
     """Check that the analysis knows of every function what there is to know."""
     assert [function.name for function in found.functions] == [name(index) for index in range(MANY)]
     for index in range(MANY):
@@ -60,7 +61,7 @@ def looked_at(found: Analysis) -> None:
         assert used.unread is None
 
 
-def test_every_function_of_three_pages_is_looked_at_once(clients: Clients, many: None) -> None:
+def test_every_function_of_three_pages_is_read_once(clients: Clients, many: None) -> None:
     asked, pages = Counter[str](), Counter[str]()
 
     def count(request: AWSPreparedRequest) -> None:
@@ -73,14 +74,14 @@ def test_every_function_of_three_pages_is_looked_at_once(clients: Clients, many:
         clients.sending("lambda.ListFunctions", turn, REGION),
         clients.sending("lambda.GetFunctionRecursionConfig", count, REGION),
     ):
-        looked_at(clients.analyse("many-*", (REGION,)))
+        assert_complete(clients.analyse("many-*", (REGION,)))
     assert pages["functions"] == 3
     assert asked == {f"/2024-08-31/functions/{name(index)}/recursion-config": 1 for index in range(MANY)}
 
 
 @pytest.fixture
 def short_pages(clients: Clients) -> Iterator[None]:
-    """Have AWS give pages of 50, as it does for functions and log groups anyhow."""
+    """Have AWS return pages of 50, as it does for functions and log groups."""
     client = clients("lambda", REGION)
 
     def limit(params: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -94,7 +95,7 @@ def short_pages(clients: Clients) -> Iterator[None]:
 
 @pytest.fixture
 def no_settings(clients: Clients) -> Iterator[None]:
-    """Ask nothing of each function: it takes long, and has been shown."""
+    """Ask nothing about single functions: it takes long, and another test does."""
     with (
         clients.instead("lambda.ListProvisionedConcurrencyConfigs", {"ProvisionedConcurrencyConfigs": []}, REGION),
         clients.instead("lambda.GetFunctionRecursionConfig", {"RecursiveLoop": "Terminate"}, REGION),
@@ -103,55 +104,57 @@ def no_settings(clients: Clients) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def sending_all(clients: Clients, *sends: Send) -> Iterator[None]:
+    """Have each of ``sends`` see the requests of one operation that has pages."""
+    operations = ("lambda.ListFunctions", "lambda.ListEventSourceMappings", "logs.DescribeLogGroups")
+    with ExitStack() as stack:
+        for operation, send in zip(operations, sends, strict=True):
+            stack.enter_context(clients.sending(operation, send, REGION))
+        yield
+
+
 def later_page(request: AWSPreparedRequest) -> bool:
     return "Marker" in parse_qs(urlsplit(request.url).query) or b"nextToken" in (request.body or b"")
 
 
 @pytest.mark.usefixtures("many", "short_pages", "no_settings")
-def test_pages_that_are_throttled_once_are_read_at_last(clients: Clients) -> None:
+def test_pages_that_are_throttled_once_are_read_again(clients: Clients) -> None:
     throttled = failing("ThrottlingException", 429)
     once = [Once(lambda request: throttled(request) if later_page(request) else None) for _ in range(3)]
-    with (
-        clients.sending("lambda.ListFunctions", once[0], REGION),
-        clients.sending("lambda.ListEventSourceMappings", once[1], REGION),
-        clients.sending("logs.DescribeLogGroups", once[2], REGION),
-    ):
-        looked_at(clients.analyse("many-*", (REGION,)))
+    with sending_all(clients, *once):
+        assert_complete(clients.analyse("many-*", (REGION,)))
     # The first page, and two that were asked for twice.
     assert [sorted(send.seen.values()) for send in once] == [[1, 2, 2]] * 3
 
 
 @pytest.mark.usefixtures("many", "short_pages", "no_settings")
-def test_of_pages_that_never_come_nothing_is_concluded(clients: Clients) -> None:
+def test_missing_pages_lead_to_no_conclusion(clients: Clients) -> None:
     throttled = failing("ThrottlingException", 429)
 
     def send(request: AWSPreparedRequest) -> AWSResponse | None:
         return throttled(request) if later_page(request) else None
 
-    with (
-        clients.sending("lambda.ListFunctions", send, REGION),
-        clients.sending("lambda.ListEventSourceMappings", send, REGION),
-        clients.sending("logs.DescribeLogGroups", send, REGION),
-    ):
+    with sending_all(clients, send, send, send):
         found = clients.analyse("many-*", (REGION, "eu-north-1"))
     assert {gap.what: gap.why for gap in found.gaps if gap.what.endswith(f" in {REGION}")}.items() >= {
         (f"functions in {REGION}", "ListFunctions: throttled"),
         (f"event source mappings in {REGION}", "ListEventSourceMappings: throttled"),
         (f"log groups in {REGION}", "DescribeLogGroups: throttled"),
     }
-    # Not "no triggers", nor "no log group": nobody knows.
+    # Unknown, and not "no triggers" or "no log group".
     assert len(found.functions) == PAGE
     assert all(used.triggers is None and used.log_group is None for used in found.usage.by_arn.values())
 
 
 @pytest.mark.usefixtures("no_settings")
-def test_a_thousand_functions_and_one_that_stands_on_two_pages(clients: Clients) -> None:
+def test_a_thousand_functions_and_one_on_two_pages(clients: Clients) -> None:
     pages: list[int] = []
 
     def list_functions(request: AWSPreparedRequest) -> AWSResponse:
         first = int(parse_qs(urlsplit(request.url).query).get("Marker", ["0"])[0])
         pages.append(first)
-        # A function that is new, and stands before the page, moves the last one to the next page.
+        # A new function before the page moves its last function to the next page.
         shown = range(max(0, first - 1), min(HUGE, first + PAGE))
         functions = [{"FunctionName": name(index), "FunctionArn": arn(index), "MemorySize": 128} for index in shown]
         more = {"NextMarker": str(first + PAGE)} if first + PAGE < HUGE else {}
@@ -159,7 +162,7 @@ def test_a_thousand_functions_and_one_that_stands_on_two_pages(clients: Clients)
 
     asked: list[int] = []
 
-    def count(asked_for: dict[str, Any], given: dict[str, Any]) -> None:
+    def count(asked_for: dict[str, Any], answered: dict[str, Any]) -> None:
         asked.append(len(asked_for["MetricDataQueries"]))
 
     with (

@@ -1,4 +1,4 @@
-"""What a session saves: which artifacts, in which order, and findings.json for programs."""
+"""The artifacts that a session saves, their order, and findings.json for programs."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.finding import Measure
-from lambda_costs.report.artifacts import artifacts_of, findings_json, scope
+from lambda_costs.report.artifacts import findings_json, history_key, render_artifacts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import compare
 from lambda_costs.report.history import OLD_FORMAT
@@ -31,19 +31,19 @@ ANALYSIS = analysis(
 )
 
 
-def saved(of: Analysis = ANALYSIS, *previous: str) -> dict[str, str]:
-    return artifacts_of(of, summary="Look.", order=(), notes={}, written_by="x", previous=previous)
+def saved(analysed: Analysis = ANALYSIS, *previous: str) -> dict[str, str]:
+    return render_artifacts(analysed, summary="Look.", written_by="x", previous=previous)
 
 
-def test_the_report_is_saved_last_and_the_charts_before_what_shows_them() -> None:
+def test_report_is_last_and_the_charts_come_before_the_page() -> None:
     assert list(saved()) == [FINDINGS, BY_FINDING, BY_FUNCTION, PAGE, REPORT]
 
 
-def test_without_savings_there_are_no_charts() -> None:
+def test_no_savings_no_charts() -> None:
     assert list(saved(analysis([observation()]))) == [FINDINGS, PAGE, REPORT]
 
 
-def test_findings_are_json_that_holds_all_that_the_report_says() -> None:
+def test_findings_json_has_everything_in_the_report() -> None:
     document = json.loads(findings_json(ANALYSIS))
     assert document["request"]["regions"] == ["us-east-1"]
     assert document["window"] == {"start": "2026-06-01", "end": "2026-07-01"}
@@ -65,7 +65,7 @@ def test_findings_are_json_that_holds_all_that_the_report_says() -> None:
     assert set(document["left_out"].values()) == {0}
 
 
-def test_the_same_data_give_the_same_bytes() -> None:
+def test_same_data_give_the_same_bytes() -> None:
     assert saved() == saved(
         replace(ANALYSIS, cost=dict(ANALYSIS.cost), compute=dict(reversed(ANALYSIS.compute.items())))
     )
@@ -73,7 +73,7 @@ def test_the_same_data_give_the_same_bytes() -> None:
     assert json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n" == text
 
 
-def test_what_no_encoding_carries_and_no_terminal_should_see_is_escaped() -> None:
+def test_control_characters_and_surrogates_are_escaped() -> None:
     odd = "\ud800\x9b\u202e×"
     text = findings_json(analysis([finding(odd)]))
     assert text.isascii()
@@ -82,7 +82,7 @@ def test_what_no_encoding_carries_and_no_terminal_should_see_is_escaped() -> Non
         written.encode()
 
 
-def test_the_next_session_compares_its_findings_with_these() -> None:
+def test_next_analysis_is_compared_with_these_findings() -> None:
     again = saved(ANALYSIS, saved()[FINDINGS])
     assert "**Since 2026-07-01:** 0 new, 0 changed, 0 gone, 0 realised." in again[REPORT]
     later = saved(analysis([finding("new")]), saved()[FINDINGS])
@@ -90,17 +90,17 @@ def test_the_next_session_compares_its_findings_with_these() -> None:
     assert comparison["since"] == "2026-07-01"
     assert comparison["counts"] == {"new": 1, "changed": 0, "realised": 0, "gone": 3}
     assert [item["id"] for item in comparison["new"]] == ["arm64:new"]
-    assert {item["why"] for item in comparison["gone"]} == {"gone, with its function"}
+    assert {item["why"] for item in comparison["gone"]} == {"the function was deleted"}
 
 
 @pytest.mark.parametrize("previous", ["", "{", "[1]", "[" * 100_000, '{"functions": 5}', "\ufffd"])
-def test_what_cannot_be_compared_breaks_nothing_and_is_told(previous: str) -> None:
+def test_unreadable_history_is_reported_and_breaks_nothing(previous: str) -> None:
     written = saved(ANALYSIS, previous)
-    assert f"**Since the last analysis:** no comparison, {OLD_FORMAT}." in written[REPORT]
+    assert f"**Since the last analysis:** no comparison, because {OLD_FORMAT}." in written[REPORT]
     assert json.loads(written[FINDINGS])["comparison"] == {"not_compared": OLD_FORMAT}
 
 
-def test_an_account_that_is_too_large_keeps_what_saves_most_and_counts_the_rest() -> None:
+def test_too_large_account_keeps_the_best_findings_and_counts_the_rest() -> None:
     names = [f"function-{number:05}" for number in range(4_000)]
     text = {"formula": "f" * 500, "risk": "r" * 500, "validate": "v" * 500, "how_to": "h" * 300, "as_code": "c" * 300}
     large = analysis(
@@ -122,16 +122,11 @@ def test_an_account_that_is_too_large_keeps_what_saves_most_and_counts_the_rest(
     assert max(len(text.encode()) for text in saved(large).values()) < MAX_ARTIFACT_BYTES
 
 
-def test_analyses_that_ask_the_same_are_of_one_scope() -> None:
-    def of(*regions: str, **more: object) -> str:
-        return scope(CostRequest.model_validate({"regions": regions, **more}))
+def test_same_requests_have_the_same_history_key() -> None:
+    def key(*regions: str, **more: object) -> str:
+        return history_key(CostRequest.model_validate({"regions": regions, **more}))
 
-    assert of("us-east-1", "eu-west-1") == of("eu-west-1", "us-east-1", max_scan_dollars=1)
-    different = {
-        of("us-east-1"),
-        of("eu-west-1"),
-        of("us-east-1", functions="orders-*"),
-        of("us-east-1", functions="*"),
-        of("us-east-1", days=7),
-    }
-    assert len(different) == 5
+    assert key("us-east-1", "eu-west-1") == key("eu-west-1", "us-east-1", max_scan_dollars=1)
+    keys = [key("us-east-1"), key("eu-west-1"), key("us-east-1", days=7)]
+    keys += [key("us-east-1", functions=pattern) for pattern in ("orders-*", "*")]
+    assert len(set(keys)) == 5

@@ -1,4 +1,4 @@
-"""The charts: well-formed SVG that draws what the findings say, whatever functions are called."""
+"""The charts: well-formed SVG that shows the findings, whatever functions are called."""
 
 import re
 from xml.etree import ElementTree
@@ -27,19 +27,19 @@ def parse(svg: str | None) -> ElementTree.Element:
 
 
 def bars(svg: str | None) -> dict[str, str]:
-    """Return what stands beside each bar, by its title's label."""
+    """Return the amounts beside each bar, by the label in its title."""
     found = {}
     for group in parse(svg).iter(f"{SVG}g"):
         title, amount = group.findtext(f"{SVG}title"), group.findall(f"{SVG}text")[-1].text
         assert title
-        label, _, said = title.rpartition(": ")
-        assert said == amount
-        found[label] = said
+        label, _, text = title.rpartition(": ")
+        assert text == amount
+        found[label] = text
     return found
 
 
 def geometry(svg: str | None) -> list[tuple[float, float, float, float]]:
-    """Return where each bar begins and ends, and each line from the least to the most."""
+    """Return the ends of each bar and of its line from low to high."""
     found = []
     for group in parse(svg).iter(f"{SVG}g"):
         bar, line = group.find(f"{SVG}rect"), group.find(f"{SVG}path")
@@ -52,7 +52,7 @@ def geometry(svg: str | None) -> list[tuple[float, float, float, float]]:
     return found
 
 
-def test_a_bar_for_each_kind_best_first() -> None:
+def test_each_kind_has_a_bar_best_first() -> None:
     assert bars(by_kind(FINDINGS)) == {
         "Memory set too high": "$20.00 ($10.00 to $30.00)",
         "Runs on x86_64, not on arm64": "$20.00 ($0.00 to $40.00)",
@@ -60,12 +60,12 @@ def test_a_bar_for_each_kind_best_first() -> None:
     }
 
 
-def test_changes_to_one_function_are_not_added_up() -> None:
+def test_overlapping_changes_to_one_function_count_once() -> None:
     # 100 × (1 - 0.8 × 0.8), 100 × (1 - 0.9) and 100 × (1 - 0.7 × 0.6)
     assert bars(by_function(FINDINGS)) == {"orders": "$36.00 ($10.00 to $58.00)", "warm": "$6.00 ($5.00 to $7.00)"}
 
 
-def test_the_drawing_is_to_scale() -> None:
+def test_bars_are_to_scale() -> None:
     # From 0 to 58 dollars there are 430 units, from 270 to 700.
     unit = 430 / 58
     expected = [(270, 270 + 36 * unit, 270 + 10 * unit, 700), (270, 270 + 6 * unit, 270 + 5 * unit, 270 + 7 * unit)]
@@ -73,7 +73,7 @@ def test_the_drawing_is_to_scale() -> None:
         assert drawn == pytest.approx(wanted, abs=0.11)
 
 
-def test_what_costs_money_is_drawn_to_the_other_side() -> None:
+def test_higher_costs_are_drawn_to_the_left() -> None:
     first, second = geometry(by_function([finding("gains", (0, 5, 10)), finding("costs", (-10, -5, 0))]))
     assert first == pytest.approx((485, 592.5, 485, 700), abs=0.11)
     assert second == pytest.approx((377.5, 485, 270, 485), abs=0.11)
@@ -87,30 +87,29 @@ def test_functions_beyond_the_best_share_a_bar() -> None:
     assert drawn["10 others"] == "$805.00 ($10.00 to $2,000.00)"
 
 
-def test_functions_of_several_regions_are_told_apart() -> None:
+def test_functions_of_several_regions_have_their_region() -> None:
     there = finding("orders", region="eu-west-1", arn="other")
     assert set(bars(by_function([finding("orders"), there]))) == {"orders (us-east-1)", "orders (eu-west-1)"}
 
 
-def test_a_chart_can_be_read_without_seeing_it() -> None:
+def test_chart_has_a_title_and_a_description() -> None:
     chart = parse(by_function(FINDINGS))
     assert chart.attrib["role"] == "img"
     named = {chart.findtext(f"{SVG}title"), chart.findtext(f"{SVG}desc")}
     assert named == {
         "Savings by function, US dollars per 30 days",
-        "Expected savings, with the least and the most. orders: $36.00 ($10.00 to $58.00);"
-        " warm: $6.00 ($5.00 to $7.00).",
+        "Expected savings, with their range. orders: $36.00 ($10.00 to $58.00); warm: $6.00 ($5.00 to $7.00).",
     }
     ids = [child.attrib["id"] for child in chart if "id" in child.attrib]
     assert chart.attrib["aria-labelledby"].split() == ids
 
 
 @pytest.mark.parametrize("draw", [by_kind, by_function])
-def test_nothing_is_drawn_when_there_is_nothing_to_save(draw: object) -> None:
+def test_no_savings_no_chart(draw: object) -> None:
     assert draw([]) is None  # type: ignore[operator]
 
 
-def test_the_same_findings_in_any_order_are_the_same_bytes() -> None:
+def test_order_of_findings_does_not_change_the_bytes() -> None:
     assert by_kind(FINDINGS[::-1]) == by_kind(FINDINGS)
     assert by_function(FINDINGS[::-1]) == by_function(FINDINGS)
 
@@ -119,7 +118,7 @@ def named(name: str) -> Finding:
     return finding(name, region=name)
 
 
-def test_a_long_name_is_cut_in_its_label_and_whole_in_its_title() -> None:
+def test_long_name_is_cut_in_the_label_and_whole_in_the_title() -> None:
     svg = by_function([named("x" * 64)])
     assert list(bars(svg)) == ["x" * 64]
     assert f">{'x' * 35}…</text>" in str(svg)
@@ -127,7 +126,7 @@ def test_a_long_name_is_cut_in_its_label_and_whole_in_its_title() -> None:
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters() | st.sampled_from("<>&\"'\x00\x1b\u202e\ufffe\ud800]")))
-def test_no_name_can_break_out_of_the_drawing(name: str) -> None:
+def test_no_name_can_break_out_of_the_chart(name: str) -> None:
     svg = by_function([named(name), named("other")])
     assert svg is not None
     svg.encode()
@@ -139,13 +138,13 @@ def test_no_name_can_break_out_of_the_drawing(name: str) -> None:
 
 
 @pytest.mark.parametrize("chart", [by_kind(FINDINGS), by_function(FINDINGS)])
-def test_a_chart_of_ours_stays_as_it_is(chart: str) -> None:
+def test_own_chart_stays_unchanged(chart: str) -> None:
     assert redrawn(chart) == chart
 
 
 @settings(deadline=None, max_examples=50)
 @given(TEXT)
-def test_a_chart_of_any_name_stays_as_it_is(name: str) -> None:
+def test_own_chart_with_any_name_stays_unchanged(name: str) -> None:
     chart = by_function([named(name), named("other")])
     assert chart is not None
     assert redrawn(chart) == chart

@@ -1,8 +1,7 @@
-"""What has changed since the last analysis, each case worked by hand."""
+"""The comparison with the last analysis, each case computed by hand."""
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -21,14 +20,14 @@ from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.finding import Finding, Interval
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
-from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT
+from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT
 from lambda_costs.report.markdown import render_report
+from tests.lambda_costs import cases
 from tests.lambda_costs.analyses import END, analysis, finding, observation, used
-from tests.lambda_costs.cases import function
 
 CHANGED = END.date() - timedelta(days=40)
 """After the last analysis and before the window of this one."""
-ORDERS = function("orders", last_modified=CHANGED)
+ORDERS = cases.function("orders", last_modified=CHANGED)
 ARN = ORDERS.arn
 MEMORY = finding(kind="memory-too-high", cost=10.0, change="Set memory to 256 MB", proposed={"memory_mb": 256})
 ARM = finding(cost=10.0, change="Run it on arm64", proposed={"architecture": "arm64"})
@@ -41,14 +40,9 @@ WARM = finding(
 )
 
 
-def before(*findings: Finding, functions: Iterable[Function] = (ORDERS,), **given: Any) -> Any:
-    """Return findings.json of the last analysis, two months ago."""
-    return json.loads(findings_json(analysis(findings, functions, end=END - timedelta(days=60), **given)))
-
-
-def orders(**given: Any) -> Function:
-    """Return the function with other settings, since some day between the two analyses."""
-    return replace(ORDERS, **given)
+def before(*findings: Finding, **fields: Any) -> Any:
+    """Return findings.json of the last analysis, which ended two months ago."""
+    return json.loads(findings_json(analysis(findings, [ORDERS], end=END - timedelta(days=60), **fields)))
 
 
 def compared(previous: object, now: Analysis) -> Comparison:
@@ -57,11 +51,11 @@ def compared(previous: object, now: Analysis) -> Comparison:
     return comparison
 
 
-def now(*findings: Finding, of: Function | None = ORDERS, **given: Any) -> Analysis:
-    return analysis(findings, [of] if of else [], **given)
+def now(*findings: Finding, function: Function | None = ORDERS, **fields: Any) -> Analysis:
+    return analysis(findings, [function] if function else [], **fields)
 
 
-def test_the_same_findings_have_not_changed() -> None:
+def test_same_findings_have_not_changed() -> None:
     comparison = compared(before(MEMORY, ARM), now(MEMORY, ARM))
     assert (comparison.new, comparison.changed, comparison.realised, comparison.gone) == ((), (), (), ())
     assert comparison.since == date(2026, 5, 2)
@@ -69,7 +63,7 @@ def test_the_same_findings_have_not_changed() -> None:
     assert vars(comparison.total_then) == pytest.approx({"low": 1.9, "expected": 3.6, "high": 5.1})
 
 
-def test_a_finding_that_was_not_there_is_new() -> None:
+def test_finding_of_this_analysis_only_is_new() -> None:
     comparison = compared(before(MEMORY), now(MEMORY, ARM))
     (new,) = comparison.new
     assert (new.id, new.function, new.change, new.savings) == ("arm64:orders", "orders", ARM.change, Interval(1, 2, 3))
@@ -84,7 +78,7 @@ def test_a_finding_that_was_not_there_is_new() -> None:
         (2.0, {"memory_mb": 512}, True),
     ],
 )
-def test_a_finding_has_changed_if_its_proposal_or_its_money_has(
+def test_finding_has_changed_if_its_proposal_or_money_has(
     expected: float, proposed: dict[str, int], changed: bool
 ) -> None:
     again = finding(savings=(1, expected, 3), kind="memory-too-high", cost=10.0, proposed=proposed)
@@ -94,7 +88,7 @@ def test_a_finding_has_changed_if_its_proposal_or_its_money_has(
     )
 
 
-def test_a_few_cents_more_or_less_are_no_change() -> None:
+def test_few_cents_are_no_change() -> None:
     assert compared(before(finding(savings=(0, 0.02, 1))), now(finding(savings=(0, 0.11, 1)))).changed == ()
 
 
@@ -107,10 +101,10 @@ def test_a_few_cents_more_or_less_are_no_change() -> None:
         (finding(kind="ephemeral-storage", proposed={"ephemeral_mb": 512}), ORDERS, FunctionUsage()),
     ],
 )
-def test_what_was_followed_is_realised_with_what_was_expected(
+def test_followed_proposal_is_realised_with_the_expected_savings(
     then: Finding, function_now: Function, usage: FunctionUsage
 ) -> None:
-    comparison = compared(before(then), now(of=function_now, usage={"orders": usage}))
+    comparison = compared(before(then), now(function=function_now, usage={"orders": usage}))
     assert [(item.then[0].id, item.dollars, item.measured) for item in comparison.realised] == [(then.id, 2.0, False)]
     assert (comparison.gone, comparison.saved) == ((), 0)
 
@@ -128,19 +122,19 @@ def test_what_was_followed_is_realised_with_what_was_expected(
         (finding(proposed={}), FunctionUsage()),
     ],
 )
-def test_what_was_not_followed_or_is_not_known_is_gone(then: Finding, usage: FunctionUsage) -> None:
+def test_proposal_that_was_not_followed_or_is_unknown_is_gone(then: Finding, usage: FunctionUsage) -> None:
     comparison = compared(before(then), now(usage={"orders": usage}))
     assert comparison.realised == ()
-    assert [(item.then.id, item.why) for item in comparison.gone] == [(then.id, "not found any more")]
+    assert [(item.then.id, item.why) for item in comparison.gone] == [(then.id, "no longer found")]
 
 
-def test_savings_of_compute_are_measured_for_the_invocations_of_now() -> None:
+def test_savings_of_compute_are_measured_for_todays_invocations() -> None:
     then = before(MEMORY, ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
-    both = orders(memory_mb=256, architecture="arm64")
-    comparison = compared(then, now(of=both, cost={ARN: 9.0}, compute={ARN: used(3000)}))
+    both = replace(ORDERS, memory_mb=256, architecture="arm64")
+    comparison = compared(then, now(function=both, cost={ARN: 9.0}, compute={ARN: used(3000)}))
     # 3,000 invocations at 1 cent each would cost 30 dollars.
     (realised,) = comparison.realised
-    assert {told.id for told in realised.then} == {"memory-too-high:orders", "arm64:orders"}
+    assert {item.id for item in realised.then} == {"memory-too-high:orders", "arm64:orders"}
     assert (realised.dollars, realised.measured) == (pytest.approx(21.0), True)
     assert comparison.saved == realised.dollars
 
@@ -149,16 +143,16 @@ def test_savings_of_compute_are_measured_for_the_invocations_of_now() -> None:
     ("then", "days", "measured"),
     [(ARM, 1, False), (ARM, 30, False), (ARM, 31, True), (MEMORY, 1, True)],  # days at a memory size are told apart
 )
-def test_a_change_within_the_window_is_not_measured_yet(then: Finding, days: int, measured: bool) -> None:
+def test_change_within_the_window_is_not_measured(then: Finding, days: int, measured: bool) -> None:
     past = before(then, cost={ARN: 10.0}, compute={ARN: used(1000)})
-    today = orders(memory_mb=256, architecture="arm64", last_modified=END.date() - timedelta(days=days))
-    (realised,) = compared(past, now(of=today, cost={ARN: 9.0}, compute={ARN: used(1000)})).realised
+    today = replace(ORDERS, memory_mb=256, architecture="arm64", last_modified=END.date() - timedelta(days=days))
+    (realised,) = compared(past, now(function=today, cost={ARN: 9.0}, compute={ARN: used(1000)})).realised
     assert realised.measured is measured
 
 
-def test_what_turned_out_dearer_is_told_as_such() -> None:
+def test_higher_cost_is_negative_savings() -> None:
     then = before(ARM, cost={ARN: 10.0}, compute={ARN: used(1000)})
-    slower = now(of=orders(architecture="arm64"), cost={ARN: 12.0}, compute={ARN: used(1000)})
+    slower = now(function=replace(ORDERS, architecture="arm64"), cost={ARN: 12.0}, compute={ARN: used(1000)})
     assert compared(then, slower).saved == pytest.approx(-2.0)
 
 
@@ -172,48 +166,46 @@ def test_what_turned_out_dearer_is_told_as_such() -> None:
         ({"cost": {ARN: 10.0}, "compute": {ARN: used(1000)}}, {"cost": {ARN: 0.9}, "compute": {ARN: used(1000)}}),
     ],
 )
-def test_what_cannot_be_measured_is_what_was_expected_together(then: dict[str, Any], today: dict[str, Any]) -> None:
-    both = orders(memory_mb=256, architecture="arm64")
-    (realised,) = compared(before(MEMORY, ARM, **then), now(of=both, **today)).realised
+def test_unmeasured_savings_are_those_expected_together(then: dict[str, Any], today: dict[str, Any]) -> None:
+    both = replace(ORDERS, memory_mb=256, architecture="arm64")
+    (realised,) = compared(before(MEMORY, ARM, **then), now(function=both, **today)).realised
     # 10 × (1 - 0.8 × 0.8), as changes to one function's compute multiply.
     assert (realised.dollars, realised.measured) == (pytest.approx(3.6), False)
 
 
-def test_what_saves_more_than_all_by_less_than_a_cent_saves_all() -> None:
+def test_savings_within_a_cent_of_the_whole_cost_are_the_cost() -> None:
     then = before(MEMORY, ARM, cost={ARN: 0.001}, compute={ARN: used(1)})
-    for it in then["findings"]:
-        it.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
+    for item in then["findings"]:
+        item.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
     assert compared(then, now(MEMORY)).total_then == Interval(0.0, 0.001, 0.001)
 
 
-def test_what_lambda_has_not_changed_since_was_in_place_then_already() -> None:
-    untouched = now(of=orders(memory_mb=256, last_modified=END.date() - timedelta(days=61)))
+def test_setting_that_lambda_has_not_changed_since_is_not_realised() -> None:
+    untouched = now(function=replace(ORDERS, memory_mb=256, last_modified=END.date() - timedelta(days=61)))
     comparison = compared(before(MEMORY), untouched)
     assert (comparison.realised, [item.then.id for item in comparison.gone]) == ((), [MEMORY.id])
 
 
-def test_a_proposal_that_was_followed_is_realised_even_if_there_is_another_now() -> None:
+def test_followed_proposal_is_realised_despite_a_new_proposal() -> None:
     more = finding(kind="memory-too-high", cost=10.0, change="Set memory to 128 MB", proposed={"memory_mb": 128})
-    comparison = compared(before(MEMORY), now(more, of=orders(memory_mb=256)))
+    comparison = compared(before(MEMORY), now(more, function=replace(ORDERS, memory_mb=256)))
     assert [item.then[0].change for item in comparison.realised] == ["Memory set too high: memory_mb 256"]
     assert [item.now.change for item in comparison.changed] == ["Set memory to 128 MB"]
 
 
-def test_a_function_that_was_deleted_takes_its_finding_with_it() -> None:
-    assert [item.why for item in compared(before(MEMORY), now(of=None)).gone] == ["gone, with its function"]
+@pytest.mark.parametrize(
+    ("today", "why"),
+    [
+        (now(function=None), "the function was deleted"),
+        (now(function=None, gaps=(Gap("functions in us-east-1", "denied"),)), "its region could not be listed"),
+        (now(compute={ARN: "no REPORT lines could be read"}), "no longer known: no REPORT lines could be read"),
+    ],
+)
+def test_gone_finding_says_whether_it_is_deleted_or_unknown(today: Analysis, why: str) -> None:
+    assert [item.why for item in compared(before(MEMORY), today).gone] == [why]
 
 
-def test_a_region_that_could_not_be_listed_is_not_taken_for_deleted_functions() -> None:
-    unseen = now(of=None, gaps=(Gap("functions in us-east-1", "ListFunctions: access denied"),))
-    assert [item.why for item in compared(before(MEMORY), unseen).gone] == ["its region could not be listed"]
-
-
-def test_data_that_are_missing_now_are_not_taken_for_a_change() -> None:
-    (gone,) = compared(before(MEMORY), now(compute={ARN: "no REPORT lines could be read"})).gone
-    assert gone.why == "not known any more: no REPORT lines could be read"
-
-
-def test_what_claims_no_money_is_compared_as_well() -> None:
+def test_findings_without_money_are_compared_too() -> None:
     loop = observation(kind="recursion", proposed={"recursive_loop": "Terminate"})
     comparison = compared(before(loop), now(usage={"orders": FunctionUsage(recursion_allowed=False)}))
     assert [(item.then[0].id, item.dollars) for item in comparison.realised] == [("recursion:orders", 0.0)]
@@ -262,7 +254,7 @@ DAMAGED = [
     changed(arn="arn:aws:lambda:us-east-1:000000000000:function:other"),
     changed(scaling={"cost": 0}),
     changed(scaling={"cost": -1}),
-    # It cost 10 dollars.
+    # The function cost 10 dollars.
     changed(scaling={"cost": 1000}, savings=savings(1, 500, 1000)),
     changed(savings=savings(1, 2, 11)),
     changed(savings=savings(-10_000, 2, 3)),
@@ -271,7 +263,7 @@ DAMAGED = [
     changed(savings=savings(0, 1e308, 1e308)),
     changed(savings=savings(-1e308, 0, 0)),
     changed(savings=savings(0, 10**400, 10**400)),
-    # A thousand invocations cost 270 dollars at most, if each takes a quarter of an hour.
+    # A thousand invocations of 15 minutes each cost 270 dollars.
     cost(1000, 301),
     cost(1000, 10, memory_mb=128_000),
     cost(1000, float("nan")),
@@ -290,7 +282,7 @@ DAMAGED = [
                 "id": f"{LOGS_THEN['kind']}:of{number}",
                 "function": f"of{number}",
                 "arn": f"{ARN.rpartition(':')[0]}:of{number}",
-                "savings": savings(0, MOST_DOLLARS, MOST_DOLLARS),
+                "savings": savings(0, MAX_DOLLARS, MAX_DOLLARS),
             }
             for number in range(21)
         ],
@@ -299,33 +291,31 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("previous", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_document_that_cannot_be_is_no_comparison_and_no_error(previous: object) -> None:
+def test_implausible_document_is_no_comparison_and_no_error(previous: object) -> None:
     assert compare([json.dumps(previous)], now(MEMORY)) == OLD_FORMAT
 
 
-def test_a_document_that_cannot_be_does_not_stop_the_comparison_with_the_one_before_it() -> None:
+def test_implausible_document_is_skipped_for_the_one_before_it() -> None:
     good = json.dumps(DOCUMENT)
     texts = iter(["{", json.dumps(DAMAGED[-1]), good, *["never read"] * 3])
     assert compare(texts, now(MEMORY)) == compare([good], now(MEMORY))
     assert list(texts) == ["never read"] * 3
 
 
-def test_however_many_documents_are_damaged_a_few_are_tried() -> None:
+def test_only_a_few_damaged_documents_are_tried() -> None:
     texts = iter(["{"] * 1000)
     assert compare(texts, now(MEMORY)) == OLD_FORMAT
     assert len(list(texts)) == 1000 - MAX_TRIED
 
 
-def test_without_an_earlier_analysis_there_is_no_comparison() -> None:
+def test_first_analysis_has_no_comparison() -> None:
     assert compare([], now(MEMORY)) is None
 
 
-def test_what_a_later_version_adds_does_no_harm() -> None:
+def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     later = {**changed(more=[None]), "more": 1}
     assert compare([json.dumps(later)], now(MEMORY)) == compare([json.dumps(DOCUMENT)], now(MEMORY))
 
-
-# Whatever stands in a document: an analysis ends, and claims no more than its own data bear out.
 
 NUMBERS = st.one_of(
     st.floats(),
@@ -333,7 +323,7 @@ NUMBERS = st.one_of(
     st.sampled_from([0, 1e308, -1e308, 5e-324, 10**400, 1e6, 7e5, 10, 300, 256, True, None, "1", []]),
 )
 SAVINGS = st.one_of(
-    st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda it: savings(*sorted(it))),
+    st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda amounts: savings(*sorted(amounts))),
     st.builds(savings, NUMBERS, NUMBERS, NUMBERS),
 )
 POISON = st.fixed_dictionaries(
@@ -355,7 +345,7 @@ POISON = st.fixed_dictionaries(
     memory=st.sampled_from([128, 1024, 10_240, 0, 10**9, 1e308]),
     days=st.integers(-1000, 1000),
 )
-def test_whatever_is_planted_an_analysis_ends_and_claims_what_its_own_data_bear_out(
+def test_planted_document_cannot_raise_what_the_analysis_claims(
     findings: list[Any], invocations: Any, dollars: Any, memory: Any, days: int
 ) -> None:
     kinds = ("memory-too-high", "memory-too-low", "arm64", "log-retention-unset")
@@ -363,9 +353,11 @@ def test_whatever_is_planted_an_analysis_ends_and_claims_what_its_own_data_bear_
     planted = {
         **cost(invocations, dollars, memory_mb=memory),
         "window": {"end": str(END.date() - timedelta(days=days))},
-        "findings": [{**base, "kind": kinds[i], "id": f"{kinds[i]}:orders", **it} for i, it in enumerate(findings)],
+        "findings": [{**base, "kind": kinds[i], "id": f"{kinds[i]}:orders", **item} for i, item in enumerate(findings)],
     }
-    today = now(of=orders(memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)})
+    today = now(
+        function=replace(ORDERS, memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)}
+    )
     comparison = compare([json.dumps(planted)], today)
     report = render_report(today, summary="Look.", written_by="the stand-in", comparison=comparison)
     json.loads(findings_json(today, comparison))
@@ -373,5 +365,5 @@ def test_whatever_is_planted_an_analysis_ends_and_claims_what_its_own_data_bear_
     if isinstance(comparison, Comparison):
         # 40 times the memory, at 1.25 times the price for 1.25 times as long, and half as much again.
         assert comparison.saved <= 1.0 * 40 * 1.25 * 1.25 * 1.5
-        assert abs(comparison.total_then.expected) <= 4 * MOST_DOLLARS
-        assert all(abs(item.dollars) <= 4 * MOST_DOLLARS for item in comparison.realised)
+        assert abs(comparison.total_then.expected) <= 4 * MAX_DOLLARS
+        assert all(abs(item.dollars) <= 4 * MAX_DOLLARS for item in comparison.realised)

@@ -1,7 +1,8 @@
-"""The report in Markdown: what stands where, and that text of the account is never read as markup."""
+"""The report in Markdown: its sections, and that text of the account never becomes markup."""
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,9 +13,11 @@ from markdown_it.token import Token
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Interval, Measure
-from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised, Told
-from lambda_costs.report.markdown import MAX_GAP_NAMES, MAX_KIND_ROWS, MAX_ROWS, MAX_SECTIONS, render_report
+from lambda_costs.model.finding import Finding, Interval, Measure
+from lambda_costs.report.blocks import MAX_KIND_ROWS
+from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised
+from lambda_costs.report.markdown import MAX_GAP_NAMES, render_report
+from lambda_costs.report.savings import MAX_ROWS, MAX_SECTIONS
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.analyses import analysis, finding, observation, used
 from tests.lambda_costs.cases import function
@@ -37,8 +40,8 @@ NOTHING = analysis((), [function("fine")])
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
 
-def render(of: Analysis = ANALYSIS, summary: str = "Start with memory.", **given: object) -> str:
-    return render_report(of, summary=summary, written_by="the stand-in", **given)  # type: ignore[arg-type]
+def render(analysed: Analysis = ANALYSIS, summary: str = "Start with memory.", **options: Any) -> str:
+    return render_report(analysed, summary=summary, written_by="the stand-in", **options)
 
 
 def sections(report: str) -> list[str]:
@@ -56,51 +59,51 @@ def rows(text: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "gaps", "said"),
+    ("pattern", "gaps", "reason"),
     [
         ("none-*", (), "no function in eu-west-1, us-east-1 matches the filter `none-*`."),
         (
             "none-*",
             (Gap("us-east-1", "denied"),),
-            "no function in eu-west-1, us-east-1 of those that could be listed matches the filter `none-*`.",
+            "no function in eu-west-1, us-east-1 matches the filter `none-*` (some functions could not be listed).",
         ),
         (None, (), "no function was found in eu-west-1, us-east-1."),
     ],
 )
-def test_a_report_about_no_function_says_so_and_not_that_there_is_nothing_to_save(
-    pattern: str | None, gaps: tuple[Gap, ...], said: str
+def test_report_without_functions_says_why_and_claims_nothing(
+    pattern: str | None, gaps: tuple[Gap, ...], reason: str
 ) -> None:
     request = CostRequest(regions=("eu-west-1", "us-east-1"), functions=pattern)
     report = render(replace(analysis((), []), request=request, gaps=gaps))
-    assert f"**Nothing was analysed:** {said}" in section(report, "Summary")
-    assert f"**Nothing was analysed:** {said}" in section(report, "What was not looked at")
-    for claim in ("would save a cent", "nothing was left out", "Nothing was left out"):
+    assert f"**Nothing was analysed:** {reason}" in section(report, "Summary")
+    assert f"**Nothing was analysed:** {reason}" in section(report, "Skipped items")
+    for claim in ("No savings", "nothing was skipped", "Nothing was skipped"):
         assert claim not in report
 
 
-def test_the_parts_come_in_their_order() -> None:
+def test_sections_have_a_fixed_order() -> None:
     assert sections(render(comparison=COMPARISON)) == [
         "Summary",
-        "What can be saved",
+        "Savings",
         "Since 2026-06-01",
         "Risks and other observations",
         "large: Set memory",
         "warm: Remove it",
         "large: Run it on arm64",
-        "What was not looked at, and why",
-        "Prices, and what this analysis cost",
+        "Skipped items",
+        "Prices and cost of this analysis",
         "How to read the numbers",
     ]
 
 
-def test_the_summary_says_what_can_be_saved_what_is_urgent_and_how_sure_it_is() -> None:
+def test_summary_states_savings_urgent_problems_and_confidence() -> None:
     report = render()
     assert "4 functions in us-east-1, 2026-06-01 up to 2026-07-01 (UTC, 30 days)." in report
     assert "the prose was written by the stand-in" in report
     summary = section(report, "Summary")
     # 100 × (1 - 0.8 × 0.8) = 36, 100 × (1 - 0.9) = 10 and 100 × (1 - 0.7 × 0.6) = 58, and 6, 5 and 7 beside them.
-    assert "**$42.00** per 30 days can be expected to be saved ($15.00 to $65.01)" in summary
-    assert "by 3 changes to 2 of 4 functions" in summary
+    assert "Expected savings: **$42.00** per 30 days ($15.00 to $65.01), from" in summary
+    assert "from 3 changes to 2 of 4 functions." in summary
     net = ANALYSIS.totals.net
     assert f"After the free tier: **${net.expected:.2f}** (${net.low:.2f} to ${net.high:.2f})." in summary
     assert re.findall(r"^\d\. .*", summary, re.MULTILINE) == [
@@ -109,25 +112,27 @@ def test_the_summary_says_what_can_be_saved_what_is_urgent_and_how_sure_it_is() 
         "3. large: Run it on arm64, $0.00 to $40.00",
     ]
     assert "- **Urgent:** runtime deprecated, or soon to be in 1 function (orders)." in summary
-    assert "- **Since the last analysis:** there is none of the same functions on record." in summary
-    assert "$15.00 at least, if every change turns out at its worst; the data of 1 of 4 functions" in summary
-    assert "$100.00 per 30 days (provisioned concurrency is not in it); 1 thing not looked at." in summary
+    assert "- **Since the last analysis:** first analysis of these functions." in summary
+    assert (
+        "at least $15.00 if every change has its worst outcome; on-demand compute cost is known for 1 of 4" in summary
+    )
+    assert "functions: $100.00 per 30 days, without provisioned concurrency; 1 item skipped." in summary
     assert "> Start with memory." in summary
 
 
-def test_the_table_is_ranked_by_what_is_saved_at_least_and_does_not_add_up_overlaps() -> None:
-    assert rows(section(render(), "What can be saved")) == [
+def test_table_is_sorted_by_lowest_savings_and_counts_overlaps_once() -> None:
+    assert rows(section(render(), "Savings")) == [
         ["1", "large", "Set memory", "$10.00", "$20.00", "$30.00"],
         ["2", "warm", "Remove it", "$5.00", "$6.00", "$7.00"],
         ["3", "large", "Run it on arm64", "$0.00", "$20.00", "$40.00"],
-        ["", "**All together**", "", "$15.00", "$42.00", "$65.01"],
+        ["", "**Total**", "", "$15.00", "$42.00", "$65.01"],
         ["", "**After the free tier**", "", *(f"${amount:.2f}" for amount in vars(ANALYSIS.totals.net).values())],
     ]
 
 
-def test_what_is_worth_less_than_a_cent_is_counted_and_what_claims_no_money_is_an_observation() -> None:
+def test_findings_below_a_cent_are_counted_and_those_without_money_listed() -> None:
     report = render()
-    assert "Too small to matter: 1 finding worth less than $0.01 each." in section(report, "What can be saved")
+    assert "Not listed: 1 finding of less than $0.01 each, see `findings.json`." in section(report, "Savings")
     observations = section(report, "Risks and other observations")
     assert re.findall(r"^### (.*)", observations, re.MULTILINE) == [
         "Runtime deprecated, or soon to be (1)",
@@ -137,13 +142,13 @@ def test_what_is_worth_less_than_a_cent_is_counted_and_what_claims_no_money_is_a
     assert "$0.00" not in observations
 
 
-def test_a_change_that_costs_money_says_so() -> None:
+def test_change_that_costs_money_says_so() -> None:
     costs = finding(savings=(-4, -3, 1), kind="memory-too-low", change="Set memory")
     text = section(render(analysis([costs])), "orders: Set memory")
     assert "Costs **$3.00** more per 30 days (−$4.00 to $1.00)." in text
 
 
-def test_each_finding_has_evidence_change_commands_risk_and_validation() -> None:
+def test_section_has_evidence_change_commands_risk_and_validation() -> None:
     item = finding(
         evidence={
             "Price": Measure(0.0000166667, "$"),
@@ -157,7 +162,7 @@ def test_each_finding_has_evidence_change_commands_risk_and_validation() -> None
         assert row in text
     for part in (
         "`arm64:orders`",
-        "**Computed:** 2 × 1",
+        "**Calculation:** 2 × 1",
         "**How:**\n\n```sh\naws lambda change\n```\n",
         "**As code:**\n\n```yaml\n# CDK\nchange: it\n```\n",
         "**Risk:** It may break.",
@@ -166,21 +171,21 @@ def test_each_finding_has_evidence_change_commands_risk_and_validation() -> None
         assert part in text
 
 
-def test_what_cannot_be_run_has_no_empty_block() -> None:
+def test_finding_without_commands_has_no_empty_block() -> None:
     text = section(render(analysis([finding(how_to="", as_code="")])), "orders: Change it")
     assert "```" not in text
     assert "**How" not in text
 
 
-def test_compute_optimizer_stands_beside_our_own_proposal_of_memory_only() -> None:
-    said = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 12.5, 14.0)
-    report = render(replace(ANALYSIS, recommendations={MEMORY.arn: said}))
-    told = "**AWS Compute Optimizer says:** NotOptimized, MemoryOverprovisioned, 512 MB, $12.50 a month, from 14 days"
-    assert told in section(report, "large: Set memory")
+def test_compute_optimizer_is_quoted_at_memory_proposals_only() -> None:
+    recommendation = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 12.5, 14.0)
+    report = render(replace(ANALYSIS, recommendations={MEMORY.arn: recommendation}))
+    quoted = "**AWS Compute Optimizer says:** NotOptimized, MemoryOverprovisioned, 512 MB, $12.50 a month, from 14 days"
+    assert quoted in section(report, "large: Set memory")
     assert report.count("Compute Optimizer says") == 1
 
 
-def test_several_regions_are_told_apart() -> None:
+def test_functions_have_their_region_if_there_are_several() -> None:
     request = CostRequest(regions=("us-east-1", "eu-west-1"))
     report = render(replace(ANALYSIS, request=request))
     assert "1. large (us-east-1): Set memory" in report
@@ -190,40 +195,40 @@ def test_several_regions_are_told_apart() -> None:
     assert "time-outs occurring in 2 functions (orders, orders)" in render(both)
 
 
-def test_what_was_not_looked_at_stands_with_its_reason() -> None:
-    assert "- fewer than 50 invocations: rare\n" in section(render(), "What was not looked at, and why")
-    assert "Nothing was left out." in section(render(NOTHING), "What was not looked at")
+def test_skipped_items_have_their_reason() -> None:
+    assert "- fewer than 50 invocations: rare\n" in section(render(), "Skipped items")
+    assert "Nothing was skipped." in section(render(NOTHING), "Skipped items")
 
 
-def test_a_reason_that_many_share_names_some_and_counts_the_rest() -> None:
+def test_reason_of_many_items_names_some_and_counts_the_rest() -> None:
     gaps = tuple(Gap(f"f{number:04}", "access denied") for number in range(1500))
-    not_looked_at = section(render(replace(NOTHING, gaps=gaps)), "What was not looked at")
-    assert "f0019 and 1,480 more\n" in not_looked_at
-    assert not_looked_at.count("f0") == MAX_GAP_NAMES
+    skipped = section(render(replace(NOTHING, gaps=gaps)), "Skipped items")
+    assert "f0019 and 1,480 more\n" in skipped
+    assert skipped.count("f0") == MAX_GAP_NAMES
 
 
-def test_prices_have_their_source_and_the_analysis_its_cost() -> None:
-    prices = section(render(), "Prices, and what this analysis cost")
+def test_prices_have_a_source_and_the_analysis_has_a_cost() -> None:
+    prices = section(render(), "Prices and cost of this analysis")
     assert "- us-east-1: a table of 2025-10\n" in prices
-    assert "$0.01 by our estimate, of $1.00 that were allowed: 12 metrics of CloudWatch, and 1.00 GB" in prices
+    assert "cost of reading the data: $0.01 (limit $1.00), for 12 CloudWatch metrics and 1.00 GB scanned" in prices
 
 
-def test_a_report_without_findings_says_so_and_shows_no_chart() -> None:
+def test_report_without_findings_says_so_and_has_no_chart() -> None:
     report = render(NOTHING, summary="All is well.")
-    assert "Nothing was found that would save a cent." in section(report, "Summary")
-    assert "**Urgent:** nothing was found" in report
+    assert "No savings found." in section(report, "Summary")
+    assert "**Urgent:** none." in report
     assert "> All is well." in report
     assert ".svg" not in report
 
 
-def test_the_model_orders_the_sections_and_not_the_table() -> None:
+def test_model_orders_the_sections_and_not_the_table() -> None:
     report = render(order=["arm64:large", "provisioned-concurrency-unused:warm", "arm64:large"])
-    told = re.findall(r"`([\w-]+:\w+)`\.$", report, re.MULTILINE)
-    assert told == ["arm64:large", "provisioned-concurrency-unused:warm", "memory-too-high:large"]
-    assert rows(section(report, "What can be saved")) == rows(section(render(), "What can be saved"))
+    ids = re.findall(r"`([\w-]+:\w+)`\.$", report, re.MULTILINE)
+    assert ids == ["arm64:large", "provisioned-concurrency-unused:warm", "memory-too-high:large"]
+    assert rows(section(report, "Savings")) == rows(section(render(), "Savings"))
 
 
-def test_a_note_stands_with_its_finding_and_its_author() -> None:
+def test_note_is_beside_its_finding_and_names_its_author() -> None:
     report = render(notes={"arm64:large": "Check the\nnative parts.", "idle:warm": "Look at it."})
     note = "> **Note by the stand-in.** Check the native parts."
     assert note in section(report, "large: Run it on arm64")
@@ -231,68 +236,62 @@ def test_a_note_stands_with_its_finding_and_its_author() -> None:
     assert report.count("Note by") == 2
 
 
-@pytest.mark.parametrize("given", [{"order": ["arm64:nobody"]}, {"notes": {"arm64:nobody": "Look."}}])
-def test_an_unknown_finding_is_refused(given: dict[str, object]) -> None:
+@pytest.mark.parametrize("options", [{"order": ["arm64:nobody"]}, {"notes": {"arm64:nobody": "Look."}}])
+def test_unknown_finding_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="arm64:nobody"):
-        render(**given)
+        render(**options)
 
 
-def test_prose_that_states_a_number_is_refused() -> None:
+def test_prose_with_a_number_is_refused() -> None:
     with pytest.raises(InvalidInput, match="5"):
         render(summary="Saves 5 dollars.")
     with pytest.raises(InvalidInput, match="half"):
         render(notes={"arm64:large": "Saves half."})
 
 
-# Since the last analysis.
-
-
-def told(item: str, *savings: float) -> Told:
-    kind, _, name = item.partition(":")
-    return Told(item, name, "us-east-1", f"Follow {kind}", Interval(*savings))
+def then(finding_id: str, *savings: float) -> Finding:
+    kind, _, name = finding_id.partition(":")
+    return finding(name, savings, kind, change=f"Follow {kind}")  # type: ignore[arg-type]
 
 
 COMPARISON = Comparison(
     since=ANALYSIS.start,
     total_then=Interval(50, 60, 70),
-    new=(told("arm64:large", 0, 20, 40),),
-    changed=(Changed(told("memory-too-high:large", 1, 2, 3), told("memory-too-high:large", 10, 20, 30)),),
+    new=(then("arm64:large", 0, 20, 40),),
+    changed=(Changed(then("memory-too-high:large", 1, 2, 3), then("memory-too-high:large", 10, 20, 30)),),
     realised=(
-        Realised((told("arm64:small", 0, 2, 4), told("memory-too-high:small", 1, 2, 3)), 2.5, measured=True),
-        Realised((told("log-retention-unset:small", 1, 1, 1),), 1.0, measured=False),
+        Realised((then("arm64:small", 0, 2, 4), then("memory-too-high:small", 1, 2, 3)), 2.5, measured=True),
+        Realised((then("log-retention-unset:small", 1, 1, 1),), 1.0, measured=False),
     ),
-    gone=(Gone(told("arm64:deleted", 0, 1, 2), "gone, with its function"),),
+    gone=(Gone(then("arm64:deleted", 0, 1, 2), "the function was deleted"),),
 )
 
 
-def test_what_has_changed_is_told_in_brief_and_in_full() -> None:
+def test_changes_are_counted_in_the_summary_and_listed_below() -> None:
     report = render(comparison=COMPARISON)
     assert (
-        "- **Since 2026-06-01:** 1 new, 1 changed, 1 gone, 2 realised (1 of them not measured), which saves **$2.50**"
-        " per 30 days as measured."
+        "- **Since 2026-06-01:** 1 new, 1 changed, 1 gone, 2 realised (1 not measured); measured savings: **$2.50**"
+        " per 30 days."
     ) in section(report, "Summary")
     since = section(report, "Since 2026-06-01")
-    assert "Then **$60.00** per 30 days could be expected to be saved ($50.00 to $70.00)." in since
+    assert "Expected savings at that time: **$60.00** per 30 days ($50.00 to $70.00)." in since
     for row in (
         "| small | Follow arm64; Follow memory-too-high | $2.50 | measured |",
-        "| small | Follow log-retention-unset | $1.00 | expected then, not measured |",
+        "| small | Follow log-retention-unset | $1.00 | expected, not measured |",
         "| large | Follow arm64 | $20.00 expected |",
-        "| large | Follow memory-too-high | $20.00 expected, $2.00 then |",
-        "| deleted | Follow arm64 | gone, with its function |",
+        "| large | Follow memory-too-high | $20.00 expected, $2.00 before |",
+        "| deleted | Follow arm64 | the function was deleted |",
     ):
         assert row in since
 
 
-def test_no_comparison_says_why_and_no_change_says_so() -> None:
-    assert "- **Since the last analysis:** no comparison, it is damaged." in render(comparison="it is damaged")
+def test_missing_comparison_and_missing_changes_are_stated() -> None:
+    assert "- **Since the last analysis:** no comparison, because it is damaged." in render(comparison="it is damaged")
     same = replace(COMPARISON, new=(), changed=(), realised=(), gone=())
     assert "Nothing has changed." in section(render(comparison=same), "Since 2026-06-01")
 
 
-# Large accounts.
-
-
-def test_a_large_account_has_a_report_that_can_be_read() -> None:
+def test_report_of_a_large_account_is_bounded() -> None:
     names = [f"function-{number:04}" for number in range(1000)]
     large = analysis(
         [
@@ -303,43 +302,38 @@ def test_a_large_account_has_a_report_that_can_be_read() -> None:
     )
     report = render(large, notes={"arm64:function-0999": "Look."})
     assert len(report) < 200_000
-    assert len(rows(section(report, "What can be saved"))) == MAX_ROWS + 3
-    assert "| | 1,400 more | in `findings.json` | | | |" in report
+    assert len(rows(section(report, "Savings"))) == MAX_ROWS + 3
+    assert "|  | 1,400 more | in `findings.json` |  |  |  |" in report
     assert len(rows(section(report, "Risks and other observations"))) == MAX_KIND_ROWS
     assert "And 275 more" in report
     assert len(re.findall(r"^## .*: Change it", report, re.MULTILINE)) == MAX_SECTIONS
     further = section(report, "Further savings")
-    assert "1,470 findings more that save less" in further
+    assert "1,470 more findings with lower savings" in further
     assert "> **Note by the stand-in.** function-0999: Look." in further
 
 
-def test_the_same_data_give_the_same_bytes() -> None:
+def test_same_data_give_the_same_bytes() -> None:
     again = analysis(reversed(ANALYSIS.findings), reversed(ANALYSIS.functions), cost=ANALYSIS.cost, gaps=ANALYSIS.gaps)
     assert render(again) == render()
 
 
-# Text of the account.
-
 EVIL = "<script>x</script> | ![a](b) **c** `d` _e_ ~~f~~ &amp; \\| \n# g\n```\n````\n\u202eh\x1b[0m\x00"
 
 
+def texts(text: str) -> dict[str, str]:
+    """Return ``text`` for every field of a finding that is prose or a command."""
+    return dict.fromkeys(("change", "formula", "how_to", "as_code", "risk", "validate"), text)
+
+
 def named(name: str) -> str:
-    """Return a report that has ``name`` wherever text from outside may stand."""
-    text = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
+    """Return a report that has ``name`` in every place for text of the account."""
     evidence = {name: Measure(name, name)}
-    memory = finding(name, kind="memory-too-high", proposed={"memory_mb": 1}, evidence=evidence, **text)
-    odd = finding(name, kind="odd-kind", region=name, **text)
-    old = observation(name, "runtime-deprecated", evidence=evidence, **text)
-    about = Told(name, name, name, name, Interval(1, 2, 3))
-    compared = Comparison(
-        ANALYSIS.start,
-        Interval(1, 2, 3),
-        (about,),
-        (Changed(about, about),),
-        (Realised((about,), 1.0, True),),
-        (Gone(about, name),),
-    )
-    of = analysis(
+    memory = finding(name, kind="memory-too-high", proposed={"memory_mb": 1}, evidence=evidence, **texts(name))
+    odd = finding(name, kind="odd-kind", region=name, **texts(name))
+    old = observation(name, "runtime-deprecated", evidence=evidence, **texts(name))
+    lists = (odd,), (Changed(odd, odd),), (Realised((odd,), 1.0, True),), (Gone(odd, name),)
+    compared = Comparison(ANALYSIS.start, Interval(1, 2, 3), *lists)
+    analysed = analysis(
         [memory, odd, old],
         [function(name)],
         gaps=(Gap(name, name),),
@@ -347,10 +341,10 @@ def named(name: str) -> str:
         recommendations={memory.arn: Recommendation(name, (name,), 512, None, None)},
         compute={function(name).arn: used(1)},
     )
-    return render_report(of, summary="Look.", written_by=name, comparison=compared)
+    return render_report(analysed, summary="Look.", written_by=name, comparison=compared)
 
 
-def test_a_name_cannot_become_markup() -> None:
+def test_name_cannot_become_markup() -> None:
     parsed, plain = MARKDOWN.parse(named(EVIL)), MARKDOWN.parse(named("x"))
     assert [block.type for block in parsed] == [block.type for block in plain]
     for evil, harmless in zip(parsed, plain, strict=True):
@@ -379,7 +373,7 @@ MARKS = "ab1 _*`~#<>&[]()!|\\-+=.:\n\t$"
 
 @settings(deadline=None)
 @given(st.text(alphabet=MARKS))
-def test_escaped_text_is_shown_as_it_is(text: str) -> None:
+def test_escaped_text_is_shown_unchanged(text: str) -> None:
     assert MARKDOWN.render(f"Name: {escape(text)}.") == f"<p>Name: {as_html(text)}.</p>\n"
 
 
@@ -388,18 +382,18 @@ def test_escaped_text_is_shown_as_it_is(text: str) -> None:
 @example("1. a")
 @example("123) a")
 @example("1.")
-def test_escaped_text_that_begins_a_line_is_shown_as_it_is(text: str) -> None:
+def test_escaped_text_at_the_start_of_a_line_is_shown_unchanged(text: str) -> None:
     assert MARKDOWN.render(f"> {escape(text)}") == f"<blockquote>\n<p>{as_html(text)}</p>\n</blockquote>\n"
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_escaped_text_is_one_line_of_characters_that_are_drawn(text: str) -> None:
+def test_escaped_text_is_one_line_of_printable_characters(text: str) -> None:
     assert escape(text).isprintable()
 
 
 @settings(deadline=None)
 @given(st.text(alphabet="a`~\n").filter(str.strip))
-def test_a_fenced_block_ends_where_it_should(text: str) -> None:
+def test_fenced_block_ends_after_its_text(text: str) -> None:
     (block,) = MARKDOWN.parse("\n".join(fence(text, "sh")))
     assert (block.type, block.content) == ("fence", f"{text}\n")

@@ -1,4 +1,4 @@
-"""The cost report as a page: it stands alone, whatever functions are called."""
+"""The cost report as a page: it needs no other file, whatever functions are called."""
 
 import re
 from base64 import b64encode
@@ -6,24 +6,27 @@ from hashlib import sha256
 
 from hypothesis import given, settings
 
-from lambda_costs.report.artifacts import artifacts_of
+from lambda_costs.report.artifacts import render_artifacts
 from tests.hostile import MARKDOWN, TEXT
 from tests.lambda_costs.analyses import analysis, finding, observation
-from tests.lambda_costs.report.test_markdown import EVIL
+from tests.lambda_costs.report.test_markdown import EVIL, texts
 from tests.pages import Page, assert_harmless
 from vigil.names import PAGE, REPORT
 from vigil.page import readable_markdown, render_page
 from vigil.svg import redrawn
 
 
+def artifacts_of(name: str) -> dict[str, str]:
+    """Return the artifacts of an analysis in which a function and all text about it is ``name``."""
+    about = analysis([finding(name, **texts(name)), observation(name, "runtime-deprecated", **texts(name))])
+    return render_artifacts(about, summary="Look.", written_by=name)
+
+
 def page_of(name: str) -> str:
-    """Return the page of an analysis in which a function is called ``name``, and so is all text about it."""
-    texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
-    about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
-    return artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)[PAGE]
+    return artifacts_of(name)[PAGE]
 
 
-def test_the_page_is_the_report_with_its_charts_in_it() -> None:
+def test_page_is_the_report_with_its_charts() -> None:
     page = assert_harmless(page_of("orders"))
     assert page.text["title"][0] == "What this account overpays for AWS Lambda"
     assert page.text["h1"] == ["What this account overpays for AWS Lambda"]
@@ -36,7 +39,7 @@ def test_the_page_is_the_report_with_its_charts_in_it() -> None:
     assert len(page.all("table")) == sum(attributes.get("class") == "table" for attributes in page.all("div"))
 
 
-def test_the_policy_allows_its_own_styles_and_nothing_else() -> None:
+def test_policy_allows_only_its_own_styles() -> None:
     html = page_of("orders")
     (policy,) = (meta["content"] for meta in Page(html).all("meta") if meta.get("http-equiv"))
     styles = dict.fromkeys(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))
@@ -44,16 +47,16 @@ def test_the_policy_allows_its_own_styles_and_nothing_else() -> None:
     assert policy == f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {hashes}"
 
 
-def test_a_page_without_savings_has_no_chart() -> None:
-    html = artifacts_of(analysis(), summary="Look.", order=(), notes={}, written_by="x")[PAGE]
+def test_page_without_savings_has_no_chart() -> None:
+    html = render_artifacts(analysis(), summary="Look.", written_by="x")[PAGE]
     assert "<svg" not in html
 
 
-def test_the_same_analysis_is_the_same_bytes() -> None:
+def test_same_analysis_gives_the_same_bytes() -> None:
     assert page_of("orders") == page_of("orders")
 
 
-def test_a_hostile_name_is_shown_and_nothing_more() -> None:
+def test_hostile_name_is_shown_as_text() -> None:
     html = page_of(EVIL)
     assert_harmless(html)
     assert "&lt;script&gt;x&lt;/script&gt; | ![a](b) **c** `d` _e_ ~~f~~ &amp;amp; \\|" in html
@@ -62,16 +65,14 @@ def test_a_hostile_name_is_shown_and_nothing_more() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(MARKDOWN)
-def test_no_name_makes_anything_run_or_be_fetched(name: str) -> None:
+def test_no_name_runs_or_fetches_anything(name: str) -> None:
     assert_harmless(page_of(name))
 
 
 @settings(deadline=None, max_examples=50)
 @given(MARKDOWN | TEXT)
-def test_our_own_report_is_saved_as_it_is_whatever_the_account_calls_things(name: str) -> None:
-    texts = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
-    about = analysis([finding(name, **texts), observation(name, "runtime-deprecated", **texts)])
-    saved = artifacts_of(about, summary="Look.", order=(), notes={}, written_by=name)
+def test_report_with_any_name_is_saved_unchanged(name: str) -> None:
+    saved = artifacts_of(name)
     assert readable_markdown(saved[REPORT]) == saved[REPORT]
     svgs = {name: redrawn(saved[name]) for name in saved if name.endswith(".svg")}
     assert render_page(saved[REPORT], svgs) == saved[PAGE]

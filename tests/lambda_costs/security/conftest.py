@@ -1,16 +1,16 @@
-"""One local stack for all of this folder: functions with secrets in them, and a record of what the model is told."""
+"""One local stack for this folder: its functions hold secrets, and it records what the model is told."""
 
 from collections.abc import Iterator
 
 import pytest
+from botocore.credentials import Credentials
 
 from tests.lambda_costs.security.planted import API_KEY, plant
-from tests.support import Workflow
-from vigil.deployment import Deployment
+from tests.lambda_costs.security.raw_requests import user
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 
-# An agent that does not beat is lost after 6 s, and a workflow that nobody wakes looks again after 5.
+# An agent without heartbeat is lost after 6 s, and a workflow that nothing wakes looks again after 5 s.
 TIMING = {
     Parameter.HEARTBEAT_SECONDS: "3",
     Parameter.SAFETY_SECONDS: "5",
@@ -19,7 +19,7 @@ TIMING = {
 
 
 class RecordingStack(LocalStack):
-    """A local stack that writes down what the models of its agents are told and say."""
+    """A local stack that records what the models of its agents are told and answer."""
 
     SERVER = "tests.lambda_costs.security.server"
 
@@ -37,12 +37,7 @@ def stack() -> Iterator[LocalStack]:
 
 
 @pytest.fixture(scope="session")
-def deployment(stack: LocalStack) -> Deployment:
-    """A client of this folder's stack."""
-    return Deployment(stack.session())
-
-
-@pytest.fixture(scope="session")
-def workflow(stack: LocalStack) -> Workflow:
-    """Executions of the workflow of this folder's stack."""
-    return Workflow(stack)
+def nobody(stack: LocalStack) -> Iterator[Credentials]:
+    """The key of a user who may do nothing."""
+    with user(stack, "nobody", []) as credentials:
+        yield credentials

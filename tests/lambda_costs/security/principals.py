@@ -1,27 +1,23 @@
-"""Who may call what: every action that any role holds, on what it is granted on and beyond, and what would do harm.
-
-``python -m tests.lambda_costs.security.principals`` writes it into docs/permissions.md; a test measures it.
-"""
+"""Which role may make which call: every action that a role holds, the same on other resources, and harmful actions."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
-from textwrap import fill
+from operator import attrgetter
 from typing import Any
 
 import boto3
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
 
 from vigil.agent.models import STAND_IN
 from vigil.line import LINE
-from vigil.local.deploy import PROJECT
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
-DOCUMENT = PROJECT / "docs" / "permissions.md"
 RULE, WORKFLOW, INVOKER, RECONCILER, AGENT = ROLES = ("Rule", "Workflow", "Invoker", "Reconciler", "Agent")
 DENIED = {"AccessDenied", "AccessDeniedException"}
 _LOGICAL_IDS = {
@@ -31,12 +27,11 @@ _LOGICAL_IDS = {
     RECONCILER: "ReconcilerReconcilerRole",
     AGENT: "AgentRole",
 }
-_HEADING = "## Who may do what"
 _LOG_GROUPS = {INVOKER: "AgentInvokerLogs", RECONCILER: "ReconcilerReconcilerLogs"}
 
 
 class World:
-    """What the calls name; ``task_token`` returns the token with which a workflow waits at the moment."""
+    """The resources that the calls name; ``task_token`` returns the token of a workflow that waits."""
 
     def __init__(self, stack: LocalStack, task_token: Callable[[], str]) -> None:
         self.client = cache(stack.client)
@@ -66,6 +61,20 @@ class World:
 Call = tuple[str, str, dict[str, Any]]
 """Service, method and arguments of a boto3 client."""
 
+_SERVICES = {"states": "stepfunctions", "bedrock": "bedrock-runtime"}
+_METHODS = {
+    "dynamodb:ConditionCheckItem": "transact_write_items",
+    "dynamodb:PartiQLSelect": "execute_statement",
+    "lambda:InvokeFunction": "invoke",
+    "bedrock:InvokeModel": "converse",
+    "s3:ListBucket": "list_objects_v2",
+    "s3:ListBucketVersions": "list_object_versions",
+    "s3:ListAllMyBuckets": "list_buckets",
+    "s3:GetObjectVersion": "get_object",
+    "s3:DeleteObjectVersion": "delete_object",
+}
+"""The client's service and method, where they are not called as the action's."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -76,18 +85,21 @@ class Row:
     allowed: tuple[str, ...]
     call: Callable[[World], Call] | None = None
     simulated_on: Callable[[World], str] = lambda world: "*"
-    """Without a call, what IAM's simulator is asked about."""
+    """The resource that IAM's simulator is asked about, if there is no call."""
     profile: str = ""
-    """And through which inference profile of Bedrock that is reached."""
+    """The inference profile of Bedrock through which the resource is reached."""
 
 
-def _given(arguments: dict[str, Any], world: World) -> dict[str, Any]:
-    return {name: value(world) if callable(value) else value for name, value in arguments.items()}
-
-
-def _row(action: str, on: str, allowed: tuple[str, ...], service: str, method: str, **arguments: Any) -> Row:
+def _row(action: str, on: str, allowed: tuple[str, ...], **arguments: Any) -> Row:
     """Return a row; an argument that is a function is called with the World."""
-    return Row(action, on, allowed, lambda world: (service, method, _given(arguments, world)))
+    service, _, operation = action.partition(":")
+    method = _METHODS.get(action, xform_name(operation))
+
+    def call(world: World) -> Call:
+        values = {name: value(world) if callable(value) else value for name, value in arguments.items()}
+        return _SERVICES.get(service, service), method, values
+
+    return Row(action, on, allowed, call)
 
 
 KEY = {"PK": {"S": "nobody"}, "SK": {"S": "SESSION"}}
@@ -139,89 +151,75 @@ def _logging(on: str, allowed: tuple[str, ...], group: Callable[[World], str]) -
     ]
 
 
-def _table(world: World) -> str:
-    return world.table
+_table, _bucket, _machine = attrgetter("table"), attrgetter("bucket"), attrgetter("state_machine")
+_invoker, _runtime, _rule, _dead_letters = map(attrgetter, ("invoker", "agent_runtime", "rule", "dead_letters"))
 
 
-def _bucket(world: World) -> str:
-    return world.bucket
+def _execution(world: World) -> str:
+    return f"{world.state_machine.replace(':stateMachine:', ':execution:')}:none"
 
 
-def _machine(world: World) -> str:
-    return world.state_machine
+def _agent_role(world: World) -> str:
+    return world.roles[AGENT]
 
+
+ORDERS = {"FunctionName": "orders-api"}
+ORDERS_LOGS = {"logGroupName": "/aws/lambda/orders-api"}
+SESSION = {"runtimeSessionId": SESSION_ID}
 
 GRANTED = [
-    _row("states:StartExecution", "the workflow", (RULE,), "stepfunctions", "start_execution",
-         stateMachineArn=_machine, input="{}"),
-    _row("states:DescribeExecution", "the workflow's executions", (RECONCILER,), "stepfunctions", "describe_execution",
-         executionArn=lambda world: f"{world.state_machine.replace(':stateMachine:', ':execution:')}:none"),
-    _row("states:ListExecutions", "the workflow", (RECONCILER,), "stepfunctions", "list_executions",
-         stateMachineArn=_machine, maxResults=1),
-    _row("states:SendTaskSuccess", "the workflow's tasks", (AGENT,), "stepfunctions", "send_task_success",
+    _row("states:StartExecution", "the workflow", (RULE,), stateMachineArn=_machine, input="{}"),
+    _row("states:DescribeExecution", "the workflow's executions", (RECONCILER,), executionArn=_execution),
+    _row("states:ListExecutions", "the workflow", (RECONCILER,), stateMachineArn=_machine, maxResults=1),
+    _row("states:SendTaskSuccess", "the workflow's tasks", (AGENT,),
          taskToken=lambda world: world.task_token(), output="{}"),
-    _row("dynamodb:GetItem", "the table", (WORKFLOW, RECONCILER, AGENT), "dynamodb", "get_item",
-         TableName=_table, Key=KEY),
-    _row("dynamodb:PutItem", "the table", (WORKFLOW, AGENT), "dynamodb", "put_item",
-         TableName=_table, Item=KEY, **NOWHERE),
-    _row("dynamodb:UpdateItem", "the table", (WORKFLOW, RECONCILER, AGENT), "dynamodb", "update_item",
-         TableName=_table, Key=KEY, **NOWHERE),
-    _row("dynamodb:GetItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT), "dynamodb", "get_item",
+    _row("dynamodb:GetItem", "the table", (WORKFLOW, RECONCILER, AGENT), TableName=_table, Key=KEY),
+    _row("dynamodb:PutItem", "the table", (WORKFLOW, AGENT), TableName=_table, Item=KEY, **NOWHERE),
+    _row("dynamodb:UpdateItem", "the table", (WORKFLOW, RECONCILER, AGENT), TableName=_table, Key=KEY, **NOWHERE),
+    _row("dynamodb:GetItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT),
          TableName=_table, Key=LINE_KEY),
-    _row("dynamodb:UpdateItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT), "dynamodb",
-         "update_item", TableName=_table, Key=LINE_KEY, **NOWHERE),
-    _row("dynamodb:Query", "the index by status", (RECONCILER,), "dynamodb", "query", TableName=_table,
+    _row("dynamodb:UpdateItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT),
+         TableName=_table, Key=LINE_KEY, **NOWHERE),
+    _row("dynamodb:Query", "the index by status", (RECONCILER,), TableName=_table,
          IndexName=INDEX_BY_STATUS, KeyConditionExpression="#s = :s",
          ExpressionAttributeNames={"#s": "status"}, ExpressionAttributeValues={":s": {"S": "BUSY"}}),
-    _row("dynamodb:Query", "the table", (AGENT,), "dynamodb", "query", TableName=_table,
+    _row("dynamodb:Query", "the table", (AGENT,), TableName=_table,
          KeyConditionExpression="PK = :p", ExpressionAttributeValues={":p": {"S": "x"}}),
-    _row("dynamodb:ConditionCheckItem", "the table", (AGENT,), "dynamodb", "transact_write_items",
+    _row("dynamodb:ConditionCheckItem", "the table", (AGENT,),
          TransactItems=lambda world: [{"ConditionCheck": {"TableName": world.table, "Key": KEY, **NOWHERE}}]),
     # The embedded AWS asks for the queue's address where AWS asks for its ARN.
     *(
-        Row(f"sqs:{name}", "the reconciler's queue", (RECONCILER,), simulated_on=lambda world: world.reconciler_queue)
+        Row(f"sqs:{name}", "the reconciler's queue", (RECONCILER,), simulated_on=attrgetter("reconciler_queue"))
         for name in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
     ),
-    _row("lambda:InvokeFunction", "the invoker", (WORKFLOW,), "lambda", "invoke",
-         FunctionName=lambda world: world.invoker, Payload=b"{}"),
-    _row("bedrock-agentcore:InvokeAgentRuntime", "the agent's runtime", (INVOKER,), "bedrock-agentcore",
-         "invoke_agent_runtime", agentRuntimeArn=lambda world: world.agent_runtime,
-         runtimeSessionId=SESSION_ID, payload=b"{}"),
-    _row("bedrock-agentcore:StopRuntimeSession", "the agent's runtime", (WORKFLOW, RECONCILER), "bedrock-agentcore",
-         "stop_runtime_session", agentRuntimeArn=lambda world: world.agent_runtime, runtimeSessionId=SESSION_ID),
-    _row("s3:PutObject", "`sessions/*` in the bucket", (AGENT,), "s3", "put_object",
-         Bucket=_bucket, Key="sessions/x/y", Body=b""),
-    _row("s3:GetObject", "`sessions/*` in the bucket", (AGENT,), "s3", "get_object",
-         Bucket=_bucket, Key="sessions/x/y"),
-    _row("bedrock:InvokeModel", "the stack's model", (AGENT,), "bedrock-runtime", "converse",
-         **_conversation(STAND_IN)),
+    _row("lambda:InvokeFunction", "the invoker", (WORKFLOW,), FunctionName=_invoker, Payload=b"{}"),
+    _row("bedrock-agentcore:InvokeAgentRuntime", "the agent's runtime", (INVOKER,),
+         agentRuntimeArn=_runtime, **SESSION, payload=b"{}"),
+    _row("bedrock-agentcore:StopRuntimeSession", "the agent's runtime", (WORKFLOW, RECONCILER),
+         agentRuntimeArn=_runtime, **SESSION),
+    _row("s3:PutObject", "`sessions/*` in the bucket", (AGENT,), Bucket=_bucket, Key="sessions/x/y", Body=b""),
+    _row("s3:GetObject", "`sessions/*` in the bucket", (AGENT,), Bucket=_bucket, Key="sessions/x/y"),
+    _row("bedrock:InvokeModel", "the stack's model", (AGENT,), **_conversation(STAND_IN)),
     Row("bedrock:InvokeModel", "the stack's model as an inference profile", (AGENT,),
         simulated_on=lambda world: f"{PROFILES}/{STAND_IN}"),
     Row("bedrock:InvokeModel", "a model behind that profile", (AGENT,),
         simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/{STAND_IN}"),
-    _row("lambda:ListFunctions", "all", (AGENT,), "lambda", "list_functions"),
-    _row("lambda:ListProvisionedConcurrencyConfigs", "all", (AGENT,), "lambda", "list_provisioned_concurrency_configs",
-         FunctionName="orders-api"),
-    _row("lambda:GetFunctionRecursionConfig", "all", (AGENT,), "lambda", "get_function_recursion_config",
-         FunctionName="orders-api"),
-    _row("lambda:ListEventSourceMappings", "all", (AGENT,), "lambda", "list_event_source_mappings"),
-    _row("lambda:GetPolicy", "all", (AGENT,), "lambda", "get_policy", FunctionName="orders-api"),
-    _row("cloudwatch:GetMetricData", "all", (AGENT,), "cloudwatch", "get_metric_data",
-         MetricDataQueries=[], StartTime=0, EndTime=1),
-    _row("logs:DescribeLogGroups", "all", (WORKFLOW, AGENT), "logs", "describe_log_groups"),
-    _row("logs:FilterLogEvents", "all", (AGENT,), "logs", "filter_log_events", logGroupName="/aws/lambda/orders-api"),
-    _row("logs:StartQuery", "all", (AGENT,), "logs", "start_query", logGroupName="/aws/lambda/orders-api",
-         startTime=0, endTime=1, queryString="fields @message"),
-    _row("logs:GetQueryResults", "all", (AGENT,), "logs", "get_query_results", queryId="none"),
-    _row("logs:StopQuery", "all", (AGENT,), "logs", "stop_query", queryId="none"),
-    _row("pricing:GetProducts", "all", (AGENT,), "pricing", "get_products", ServiceCode="AWSLambda"),
-    _row("compute-optimizer:GetEnrollmentStatus", "all", (AGENT,), "compute-optimizer", "get_enrollment_status"),
-    _row("compute-optimizer:GetLambdaFunctionRecommendations", "all", (AGENT,), "compute-optimizer",
-         "get_lambda_function_recommendations"),
-    _row("logs:CreateLogGroup", "its runtime's log groups", (AGENT,), "logs", "create_log_group",
-         logGroupName=AGENT_LOGS),
-    _row("logs:DescribeLogStreams", "its runtime's log groups", (AGENT,), "logs", "describe_log_streams",
-         logGroupName=AGENT_LOGS),
+    _row("lambda:ListFunctions", "all", (AGENT,)),
+    _row("lambda:ListProvisionedConcurrencyConfigs", "all", (AGENT,), **ORDERS),
+    _row("lambda:GetFunctionRecursionConfig", "all", (AGENT,), **ORDERS),
+    _row("lambda:ListEventSourceMappings", "all", (AGENT,)),
+    _row("lambda:GetPolicy", "all", (AGENT,), **ORDERS),
+    _row("cloudwatch:GetMetricData", "all", (AGENT,), MetricDataQueries=[], StartTime=0, EndTime=1),
+    _row("logs:DescribeLogGroups", "all", (WORKFLOW, AGENT)),
+    _row("logs:FilterLogEvents", "all", (AGENT,), **ORDERS_LOGS),
+    _row("logs:StartQuery", "all", (AGENT,), **ORDERS_LOGS, startTime=0, endTime=1, queryString="fields @message"),
+    _row("logs:GetQueryResults", "all", (AGENT,), queryId="none"),
+    _row("logs:StopQuery", "all", (AGENT,), queryId="none"),
+    _row("pricing:GetProducts", "all", (AGENT,), ServiceCode="AWSLambda"),
+    _row("compute-optimizer:GetEnrollmentStatus", "all", (AGENT,)),
+    _row("compute-optimizer:GetLambdaFunctionRecommendations", "all", (AGENT,)),
+    _row("logs:CreateLogGroup", "its runtime's log groups", (AGENT,), logGroupName=AGENT_LOGS),
+    _row("logs:DescribeLogStreams", "its runtime's log groups", (AGENT,), logGroupName=AGENT_LOGS),
     *_logging("its runtime's log streams", (AGENT,), lambda world: f"{LOG_GROUP}:{AGENT_LOGS}"),
     *_logging("the invoker's log group", (INVOKER,), lambda world: world.log_groups[INVOKER]),
     *_logging("the reconciler's log group", (RECONCILER,), lambda world: world.log_groups[RECONCILER]),
@@ -238,18 +236,17 @@ GRANTED = [
 """What the roles hold."""
 
 BEYOND = [
-    _row("dynamodb:GetItem", "another table", (), "dynamodb", "get_item", **OTHER_TABLE, Key=KEY),
-    _row("dynamodb:PutItem", "another table", (), "dynamodb", "put_item", **OTHER_TABLE, Item=KEY),
-    _row("dynamodb:UpdateItem", "another table", (), "dynamodb", "update_item", **OTHER_TABLE, Key=KEY),
-    _row("dynamodb:Query", "the index by start", (), "dynamodb", "query", TableName=_table, IndexName=INDEX_BY_START,
+    _row("dynamodb:GetItem", "another table", (), **OTHER_TABLE, Key=KEY),
+    _row("dynamodb:PutItem", "another table", (), **OTHER_TABLE, Item=KEY),
+    _row("dynamodb:UpdateItem", "another table", (), **OTHER_TABLE, Key=KEY),
+    _row("dynamodb:Query", "the index by start", (), TableName=_table, IndexName=INDEX_BY_START,
          KeyConditionExpression="SK = :s", ExpressionAttributeValues={":s": {"S": "SESSION"}}),
-    _row("s3:PutObject", "the bucket outside of these", (), "s3", "put_object", Bucket=_bucket, Key="x", Body=b""),
-    _row("s3:GetObject", "the bucket outside of these", (), "s3", "get_object", Bucket=_bucket, Key="x"),
-    _row("s3:ListBucket", "the bucket", (), "s3", "list_objects_v2", Bucket=_bucket, Prefix="sessions/"),
-    _row("s3:PutObject", "another bucket", (), "s3", "put_object", Bucket="other", Key="sessions/x", Body=b""),
-    _row("s3:GetObject", "another bucket", (), "s3", "get_object", Bucket="other", Key="sessions/x"),
-    _row("bedrock:InvokeModel", "another model", (), "bedrock-runtime", "converse",
-         **_conversation("anthropic.any")),
+    _row("s3:PutObject", "the bucket outside of these", (), Bucket=_bucket, Key="x", Body=b""),
+    _row("s3:GetObject", "the bucket outside of these", (), Bucket=_bucket, Key="x"),
+    _row("s3:ListBucket", "the bucket", (), Bucket=_bucket, Prefix="sessions/"),
+    _row("s3:PutObject", "another bucket", (), Bucket="other", Key="sessions/x", Body=b""),
+    _row("s3:GetObject", "another bucket", (), Bucket="other", Key="sessions/x"),
+    _row("bedrock:InvokeModel", "another model", (), **_conversation("anthropic.any")),
     # The embedded AWS takes every model for a foundation model.
     Row("bedrock:InvokeModel", "another inference profile", (),
         simulated_on=lambda world: f"{PROFILES}/global.anthropic.any"),
@@ -257,117 +254,90 @@ BEYOND = [
         simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/global.anthropic.any"),
     Row("bedrock:InvokeModel", "a provisioned model", (),
         simulated_on=lambda world: f"arn:aws:bedrock:{REGION}:{ACCOUNT}:provisioned-model/abcdefghijkl"),
-    _row("lambda:InvokeFunction", "another function", (), "lambda", "invoke", FunctionName="orders-api"),
-    _row("lambda:InvokeFunction", "the reconciler", (), "lambda", "invoke",
-         FunctionName=lambda world: world.reconciler),
-    _row("bedrock-agentcore:InvokeAgentRuntime", "another runtime", (), "bedrock-agentcore", "invoke_agent_runtime",
-         agentRuntimeArn=OTHER_RUNTIME, runtimeSessionId=SESSION_ID, payload=b"{}"),
-    _row("bedrock-agentcore:StopRuntimeSession", "another runtime", (), "bedrock-agentcore", "stop_runtime_session",
-         agentRuntimeArn=OTHER_RUNTIME, runtimeSessionId=SESSION_ID),
-    _row("states:StartExecution", "another state machine", (), "stepfunctions", "start_execution",
-         stateMachineArn=OTHER_MACHINE, input="{}"),
-    _row("states:ListExecutions", "another state machine", (), "stepfunctions", "list_executions",
-         stateMachineArn=OTHER_MACHINE),
-    _row("states:DescribeExecution", "another state machine's executions", (), "stepfunctions", "describe_execution",
+    _row("lambda:InvokeFunction", "another function", (), **ORDERS),
+    _row("lambda:InvokeFunction", "the reconciler", (), FunctionName=attrgetter("reconciler")),
+    _row("bedrock-agentcore:InvokeAgentRuntime", "another runtime", (),
+         agentRuntimeArn=OTHER_RUNTIME, **SESSION, payload=b"{}"),
+    _row("bedrock-agentcore:StopRuntimeSession", "another runtime", (), agentRuntimeArn=OTHER_RUNTIME, **SESSION),
+    _row("states:StartExecution", "another state machine", (), stateMachineArn=OTHER_MACHINE, input="{}"),
+    _row("states:ListExecutions", "another state machine", (), stateMachineArn=OTHER_MACHINE),
+    _row("states:DescribeExecution", "another state machine's executions", (),
          executionArn=f"{OTHER_MACHINE.replace(':stateMachine:', ':execution:')}:none"),
     *(
         Row(f"sqs:{name}", "the dead-letter queue", (),
             simulated_on=lambda world: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{world.dead_letters.rpartition('/')[2]}")
         for name in ("ReceiveMessage", "DeleteMessage")
     ),
-    _row("states:SendTaskSuccess", "a task of nobody's", (), "stepfunctions", "send_task_success",
-         taskToken="none", output="{}"),
-    _row("logs:CreateLogGroup", "another runtime's log groups", (), "logs", "create_log_group",
-         logGroupName=OTHER_AGENT_LOGS),
-    _row("logs:DescribeLogStreams", "another runtime's log groups", (), "logs", "describe_log_streams",
-         logGroupName=OTHER_AGENT_LOGS),
+    _row("states:SendTaskSuccess", "a task that does not exist", (), taskToken="none", output="{}"),
+    _row("logs:CreateLogGroup", "another runtime's log groups", (), logGroupName=OTHER_AGENT_LOGS),
+    _row("logs:DescribeLogStreams", "another runtime's log groups", (), logGroupName=OTHER_AGENT_LOGS),
     *_logging("another runtime's log groups", (), lambda world: f"{LOG_GROUP}:{OTHER_AGENT_LOGS}"),
     *_logging("another log group", (), lambda world: f"{LOG_GROUP}:/aws/lambda/orders-api"),
 ]  # fmt: skip
-"""The same on what nobody granted."""
+"""The same actions on resources that no role is granted."""
 
-
-def _harm(service: str, method: str, action: str, **arguments: Any) -> Row:
-    return _row(action, "", (), service, method, **arguments)
-
-
+_harm = partial(_row, on="", allowed=())
 HARM = [
-    _harm("dynamodb", "delete_item", "dynamodb:DeleteItem", TableName=_table, Key=KEY),
-    _harm("dynamodb", "scan", "dynamodb:Scan", TableName=_table),
-    _harm("dynamodb", "batch_get_item", "dynamodb:BatchGetItem",
-          RequestItems=lambda world: {world.table: {"Keys": [KEY]}}),
-    _harm("dynamodb", "batch_write_item", "dynamodb:BatchWriteItem",
-          RequestItems=lambda world: {world.table: [{"DeleteRequest": {"Key": KEY}}]}),
-    _harm("dynamodb", "execute_statement", "dynamodb:PartiQLSelect",
-          Statement=lambda world: f'SELECT * FROM "{world.table}"'),
-    _harm("dynamodb", "update_table", "dynamodb:UpdateTable", TableName=_table, BillingMode="PAY_PER_REQUEST"),
-    _harm("dynamodb", "delete_table", "dynamodb:DeleteTable", TableName=_table),
-    _harm("s3", "delete_object", "s3:DeleteObject", Bucket=_bucket, Key="sessions/x/y"),
-    _harm("s3", "delete_object", "s3:DeleteObjectVersion", Bucket=_bucket, Key="sessions/x/y", VersionId="x"),
-    _harm("s3", "get_object", "s3:GetObjectVersion", Bucket=_bucket, Key="sessions/x/y", VersionId="x"),
-    _harm("s3", "list_object_versions", "s3:ListBucketVersions", Bucket=_bucket),
-    _harm("s3", "put_bucket_versioning", "s3:PutBucketVersioning", Bucket=_bucket,
-          VersioningConfiguration={"Status": "Suspended"}),
-    _harm("s3", "put_bucket_policy", "s3:PutBucketPolicy", Bucket=_bucket, Policy="{}"),
-    _harm("s3", "delete_bucket_policy", "s3:DeleteBucketPolicy", Bucket=_bucket),
-    _harm("s3", "delete_bucket", "s3:DeleteBucket", Bucket=_bucket),
-    _harm("s3", "list_buckets", "s3:ListAllMyBuckets"),
-    _harm("lambda", "get_function", "lambda:GetFunction", FunctionName="orders-api"),
-    _harm("lambda", "get_function_configuration", "lambda:GetFunctionConfiguration", FunctionName="orders-api"),
-    _harm("lambda", "update_function_code", "lambda:UpdateFunctionCode",
-          FunctionName=lambda world: world.invoker, ZipFile=b"x"),
-    _harm("lambda", "update_function_configuration", "lambda:UpdateFunctionConfiguration",
-          FunctionName=lambda world: world.invoker, Timeout=60),
-    _harm("lambda", "add_permission", "lambda:AddPermission", FunctionName=lambda world: world.invoker,
-          StatementId="x", Action="lambda:InvokeFunction", Principal="*"),
-    _harm("lambda", "delete_function", "lambda:DeleteFunction", FunctionName=lambda world: world.invoker),
-    _harm("stepfunctions", "stop_execution", "states:StopExecution",
-          executionArn=lambda world: f"{world.state_machine.replace(':stateMachine:', ':execution:')}:none"),
-    _harm("stepfunctions", "send_task_failure", "states:SendTaskFailure", taskToken=lambda world: world.task_token()),
-    _harm("stepfunctions", "get_execution_history", "states:GetExecutionHistory",
-          executionArn=lambda world: f"{world.state_machine.replace(':stateMachine:', ':execution:')}:none"),
-    _harm("stepfunctions", "update_state_machine", "states:UpdateStateMachine",
-          stateMachineArn=_machine, definition="{}"),
-    _harm("stepfunctions", "delete_state_machine", "states:DeleteStateMachine", stateMachineArn=_machine),
-    _harm("events", "put_events", "events:PutEvents",
-          Entries=[{"Source": "vigil", "DetailType": "none", "Detail": "{}"}]),
-    _harm("events", "put_rule", "events:PutRule", Name="x", ScheduleExpression="rate(1 day)"),
-    _harm("events", "put_targets", "events:PutTargets", Rule=lambda world: world.rule,
-          Targets=[{"Id": "x", "Arn": OTHER_MACHINE}]),
-    _harm("events", "disable_rule", "events:DisableRule", Name=lambda world: world.rule),
-    _harm("sqs", "send_message", "sqs:SendMessage", QueueUrl=lambda world: world.dead_letters, MessageBody="x"),
-    _harm("sqs", "purge_queue", "sqs:PurgeQueue", QueueUrl=lambda world: world.dead_letters),
+    _harm("dynamodb:DeleteItem", TableName=_table, Key=KEY),
+    _harm("dynamodb:Scan", TableName=_table),
+    _harm("dynamodb:BatchGetItem", RequestItems=lambda world: {world.table: {"Keys": [KEY]}}),
+    _harm("dynamodb:BatchWriteItem", RequestItems=lambda world: {world.table: [{"DeleteRequest": {"Key": KEY}}]}),
+    _harm("dynamodb:PartiQLSelect", Statement=lambda world: f'SELECT * FROM "{world.table}"'),
+    _harm("dynamodb:UpdateTable", TableName=_table, BillingMode="PAY_PER_REQUEST"),
+    _harm("dynamodb:DeleteTable", TableName=_table),
+    _harm("s3:DeleteObject", Bucket=_bucket, Key="sessions/x/y"),
+    _harm("s3:DeleteObjectVersion", Bucket=_bucket, Key="sessions/x/y", VersionId="x"),
+    _harm("s3:GetObjectVersion", Bucket=_bucket, Key="sessions/x/y", VersionId="x"),
+    _harm("s3:ListBucketVersions", Bucket=_bucket),
+    _harm("s3:PutBucketVersioning", Bucket=_bucket, VersioningConfiguration={"Status": "Suspended"}),
+    _harm("s3:PutBucketPolicy", Bucket=_bucket, Policy="{}"),
+    _harm("s3:DeleteBucketPolicy", Bucket=_bucket),
+    _harm("s3:DeleteBucket", Bucket=_bucket),
+    _harm("s3:ListAllMyBuckets"),
+    _harm("lambda:GetFunction", **ORDERS),
+    _harm("lambda:GetFunctionConfiguration", **ORDERS),
+    _harm("lambda:UpdateFunctionCode", FunctionName=_invoker, ZipFile=b"x"),
+    _harm("lambda:UpdateFunctionConfiguration", FunctionName=_invoker, Timeout=60),
+    _harm("lambda:AddPermission", FunctionName=_invoker, StatementId="x", Action="lambda:InvokeFunction",
+          Principal="*"),
+    _harm("lambda:DeleteFunction", FunctionName=_invoker),
+    _harm("states:StopExecution", executionArn=_execution),
+    _harm("states:SendTaskFailure", taskToken=lambda world: world.task_token()),
+    _harm("states:GetExecutionHistory", executionArn=_execution),
+    _harm("states:UpdateStateMachine", stateMachineArn=_machine, definition="{}"),
+    _harm("states:DeleteStateMachine", stateMachineArn=_machine),
+    _harm("events:PutEvents", Entries=[{"Source": "vigil", "DetailType": "none", "Detail": "{}"}]),
+    _harm("events:PutRule", Name="x", ScheduleExpression="rate(1 day)"),
+    _harm("events:PutTargets", Rule=_rule, Targets=[{"Id": "x", "Arn": OTHER_MACHINE}]),
+    _harm("events:DisableRule", Name=_rule),
+    _harm("sqs:SendMessage", QueueUrl=_dead_letters, MessageBody="x"),
+    _harm("sqs:PurgeQueue", QueueUrl=_dead_letters),
     *(
-        Row(f"bedrock-agentcore:{name}", "", (), simulated_on=lambda world: world.agent_runtime)
+        Row(f"bedrock-agentcore:{name}", "", (), simulated_on=_runtime)
         for name in ("GetAgentRuntime", "UpdateAgentRuntime", "DeleteAgentRuntime", "InvokeAgentRuntimeCommand")
     ),
-    _harm("logs", "get_log_events", "logs:GetLogEvents", logGroupName="/aws/lambda/orders-api", logStreamName="sample"),
-    _harm("logs", "put_retention_policy", "logs:PutRetentionPolicy",
-          logGroupName="/aws/lambda/orders-api", retentionInDays=1),
-    _harm("logs", "delete_log_group", "logs:DeleteLogGroup", logGroupName="/aws/lambda/orders-api"),
-    _harm("cloudformation", "update_stack", "cloudformation:UpdateStack", StackName="Vigil", TemplateBody="{}"),
-    _harm("cloudformation", "delete_stack", "cloudformation:DeleteStack", StackName="Vigil"),
-    _harm("iam", "create_user", "iam:CreateUser", UserName="x"),
-    _harm("iam", "create_access_key", "iam:CreateAccessKey"),
-    _harm("iam", "create_role", "iam:CreateRole", RoleName="x", AssumeRolePolicyDocument="{}"),
-    _harm("iam", "put_role_policy", "iam:PutRolePolicy", RoleName=lambda world: world.roles[AGENT],
-          PolicyName="x", PolicyDocument="{}"),
-    _harm("iam", "attach_role_policy", "iam:AttachRolePolicy", RoleName=lambda world: world.roles[AGENT],
-          PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
-    _harm("iam", "update_assume_role_policy", "iam:UpdateAssumeRolePolicy",
-          RoleName=lambda world: world.roles[AGENT], PolicyDocument="{}"),
-    _harm("iam", "list_roles", "iam:ListRoles"),
+    _harm("logs:GetLogEvents", **ORDERS_LOGS, logStreamName="sample"),
+    _harm("logs:PutRetentionPolicy", **ORDERS_LOGS, retentionInDays=1),
+    _harm("logs:DeleteLogGroup", **ORDERS_LOGS),
+    _harm("cloudformation:UpdateStack", StackName="Vigil", TemplateBody="{}"),
+    _harm("cloudformation:DeleteStack", StackName="Vigil"),
+    _harm("iam:CreateUser", UserName="x"),
+    _harm("iam:CreateAccessKey"),
+    _harm("iam:CreateRole", RoleName="x", AssumeRolePolicyDocument="{}"),
+    _harm("iam:PutRolePolicy", RoleName=_agent_role, PolicyName="x", PolicyDocument="{}"),
+    _harm("iam:AttachRolePolicy", RoleName=_agent_role, PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
+    _harm("iam:UpdateAssumeRolePolicy", RoleName=_agent_role, PolicyDocument="{}"),
+    _harm("iam:ListRoles"),
     Row("iam:PassRole", "", (), simulated_on=lambda world: world.arns[AGENT]),
     *(
-        _harm("sts", "assume_role", "sts:AssumeRole", RoleArn=lambda world, role=role: world.arns[role],
-              RoleSessionName="test")
+        _harm("sts:AssumeRole", RoleArn=lambda world, role=role: world.arns[role], RoleSessionName="test")
         for role in ROLES
     ),
-    _harm("secretsmanager", "get_secret_value", "secretsmanager:GetSecretValue", SecretId="x"),
-    _harm("ssm", "get_parameter", "ssm:GetParameter", Name="/cdk-bootstrap/hnb659fds/version"),
-    _harm("kms", "decrypt", "kms:Decrypt", CiphertextBlob=b"x"),
+    _harm("secretsmanager:GetSecretValue", SecretId="x"),
+    _harm("ssm:GetParameter", Name="/cdk-bootstrap/hnb659fds/version"),
+    _harm("kms:Decrypt", CiphertextBlob=b"x"),
 ]  # fmt: skip
-"""What nobody may do to anything."""
+"""What no role may do to anything."""
 
 ROWS = [*GRANTED, *BEYOND, *HARM]
 
@@ -383,7 +353,7 @@ class Caller:
         self._client = cache(partial(self._clients.client, **self._assumed()))
 
     def may(self, row: Row) -> bool:
-        """Whether the call of ``row`` is let through, whatever comes of it."""
+        """Whether the call of ``row`` is permitted; it may fail for another reason."""
         if row.profile:
             iam, role = self._world.client("iam"), self._world.roles[self._role]
             return reaches(iam, role, row.simulated_on(self._world), row.profile)
@@ -412,42 +382,11 @@ class Caller:
             answer = self._world.client("sts").assume_role(RoleArn=self._world.arns[self._role], RoleSessionName="test")
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(before))
-        given = answer["Credentials"]
+        keys = answer["Credentials"]
         return {
             "endpoint_url": self._world.endpoint,
-            "aws_access_key_id": given["AccessKeyId"],
-            "aws_secret_access_key": given["SecretAccessKey"],
-            "aws_session_token": given["SessionToken"],
+            "aws_access_key_id": keys["AccessKeyId"],
+            "aws_secret_access_key": keys["SecretAccessKey"],
+            "aws_session_token": keys["SessionToken"],
             "config": Config(retries={"total_max_attempts": 1}),
         }
-
-
-def render(document: str) -> str:
-    """Return the document with its section about who may do what as the rows have it."""
-    marks = (tuple("yes" if role in row.allowed else "" for role in ROLES) for row in GRANTED)
-    table = [
-        f"| Action | On | {' | '.join(ROLES)} |",
-        f"|---|---|{'---|' * len(ROLES)}",
-        *(f"| {row.action} | {row.on} | {' | '.join(cells)} |" for row, cells in zip(GRANTED, marks, strict=True)),
-    ]
-    beyond = [f"- {action}: {', '.join(row.on for row in BEYOND if row.action == action)}" for action in _names(BEYOND)]
-    section = [
-        _HEADING,
-        "Tried with the credentials of every role on a running stack, each action by each role"
-        " ([principals.py](../tests/lambda_costs/security/principals.py)).",
-        "\n".join(table),
-        "Refused to everybody: the same on anything else, such as",
-        "\n".join(beyond),
-        fill(f"Refused to everybody altogether: {', '.join(_names(HARM))}.", 132, break_on_hyphens=False),
-    ]
-    before, _, rest = document.partition(_HEADING)
-    after = rest.partition("\n## ")
-    return before + "\n\n".join(section) + "\n" + "".join(after[1:])
-
-
-def _names(rows: list[Row]) -> list[str]:
-    return list(dict.fromkeys(row.action for row in rows))
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(render(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The embedded AWS, which writes down what a model is told and says, and which files it writes to.
+"""The embedded AWS, which records what a model is told and answers, and which files it writes to.
 
 Started with ``python -m tests.lambda_costs.security.server``; both records lie in the folder of the stack.
 """
@@ -17,8 +17,8 @@ WRITTEN = "written.log"
 def wrap(app: Any) -> Any:
     async def recording(scope: Any, receive: Any, send: Any) -> None:
         def noting(pass_on: Any) -> Any:
-            async def noted(*given: Any) -> Any:
-                message = await pass_on(*given) or given[0]
+            async def noted(*arguments: Any) -> Any:
+                message = await pass_on(*arguments) or arguments[0]
                 with Path(LOG).open("ab") as log:
                     log.write(message.get("body", b"") + b"\n")
                 return message

@@ -1,4 +1,4 @@
-"""The audit of the dependencies tells apart what is vulnerable, what is not, and what nobody could be asked about."""
+"""The audit of the dependencies reports which are vulnerable, which are not, and which could not be checked."""
 
 import json
 import os
@@ -17,16 +17,16 @@ SKIPPED = {"name": "private", "skip_reason": "Dependency not found: private (1)"
 
 
 @pytest.mark.parametrize(
-    ("packages", "status", "said"),
+    ("packages", "status", "line"),
     [
         ([FINE], 0, "1 packages of lock.txt: no known vulnerability"),
-        ([FINE, HOLED], 1, "holed 2: CVE-1, mended in 3"),
+        ([FINE, HOLED], 1, "holed 2: CVE-1, fixed in 3"),
         ([FINE, SKIPPED], 0, "NOT AUDITED: 1 of 2 packages: Dependency not found"),
         (None, 0, "NOT AUDITED: 0 of 0 packages: no connection"),
     ],
 )
-def test_the_audit_says_what_it_knows(tmp_path: Path, packages: Any, status: int, said: str) -> None:
-    # What pip-audit prints; the services that it asks are not to be had in a test.
+def test_audit_reports_what_it_knows(tmp_path: Path, packages: Any, status: int, line: str) -> None:
+    # The output of pip-audit, which would ask services that a test cannot reach.
     answer = json.dumps({"dependencies": packages}) if packages else ""
     (tmp_path / "pip_audit.py").write_text(f"import sys\nprint({answer!r})\nprint('no connection', file=sys.stderr)\n")
     done = subprocess.run(
@@ -35,4 +35,4 @@ def test_the_audit_says_what_it_knows(tmp_path: Path, packages: Any, status: int
         capture_output=True,
         text=True,
     )
-    assert (done.returncode, (done.stdout + done.stderr).strip()) == (status, said)
+    assert (done.returncode, (done.stdout + done.stderr).strip()) == (status, line)

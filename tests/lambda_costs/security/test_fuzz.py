@@ -1,27 +1,23 @@
-"""A thousand random events and invocations at every edge: each is answered, and nothing breaks.
+"""A thousand random events and invocations at every entry point: each is answered, and nothing breaks.
 
-The same ones in every run, so that a run tells of the code and not of chance.
+Every run makes the same ones, so that its result depends on the code alone.
 """
 
-import http.client
 import json
 import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.support import Workflow, until
+from tests.support import Runtime, Workflow, ended, runtime_process
 from tests.vigil import test_invoker
 from tests.vigil.test_invoker import AgentCore
 from vigil import invoker, reconciler
@@ -83,7 +79,7 @@ ANSWER = st.fixed_dictionaries(
 
 @fuzz(470)
 @given(event=INVOCATION, answer=ANSWER)
-def test_the_invoker_answers_or_raises_an_error_of_vigil(agentcore: AgentCore, event: Any, answer: Any) -> None:
+def test_invoker_answers_or_raises_an_error_of_vigil(agentcore: AgentCore, event: Any, answer: Any) -> None:
     agentcore.answers(**{**vars(AgentCore()), **answer})
     with suppress(VigilError):
         done = invoker.handler(event, None)
@@ -92,46 +88,15 @@ def test_the_invoker_answers_or_raises_an_error_of_vigil(agentcore: AgentCore, e
 
 
 @pytest.fixture(scope="module")
-def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
-    """The port of a runtime process of its own, and its log."""
+def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runtime, Path]]:
+    """A runtime process, and its log."""
     log = tmp_path_factory.mktemp("runtime") / "log"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environment = {"PATH": os.environ["PATH"], "AWS_REGION": REGION}
-    with log.open("w") as written:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "vigil.agent", "--host", "127.0.0.1", "--port", str(port)],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=written,
-            stderr=written,
-        )
-    try:
-        until(lambda: process.poll() is not None or serves(port))
-        yield port, log
-    finally:
-        process.terminate()
-        process.communicate()
+    with log.open("w") as output, runtime_process(environment, "-m", "vigil.agent", output=output) as process:
+        yield process, log
 
 
-def request(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-def serves(port: int) -> bool:
-    try:
-        return request(port, "GET", "/ping")[0] == 200
-    except OSError:
-        return False
-
-
+JSON_TYPE = {"Content-Type": "application/json"}
 NO_ID = st.text(max_size=32) | JSON
 """Never a session's: what a session does when it starts is for the deployed workflow below."""
 PAYLOAD = st.fixed_dictionaries(
@@ -146,27 +111,23 @@ BODY = PAYLOAD.map(lambda payload: json.dumps(payload).encode()) | st.binary(max
 @example(body=b"")
 @example(body=b"[" * 5_000)
 @example(body=json.dumps({"environment": {"SESSION_ID": "x" * 2_000_000}}).encode())
-def test_the_runtime_refuses_what_is_no_invocation(runtime: tuple[int, Path], body: bytes) -> None:
-    status, answer = request(runtime[0], "POST", "/invocations", body)
-    assert status == 400, answer
-    assert json.loads(answer)["error"]
+def test_runtime_refuses_invalid_invocations(runtime: tuple[Runtime, Path], body: bytes) -> None:
+    answer = httpx.post(f"{runtime[0].address}/invocations", content=body, headers=JSON_TYPE, timeout=20)
+    assert answer.status_code == 400, answer
+    assert answer.json()["error"]
 
 
-def test_the_runtime_has_broken_nothing_and_works_on_nothing_after_that(runtime: tuple[int, Path]) -> None:
-    port, log = runtime
-    status, answer = request(port, "GET", "/ping")
-    assert (status, json.loads(answer)["status"]) == (200, "Healthy")
+def test_runtime_is_healthy_and_idle_afterwards(runtime: tuple[Runtime, Path]) -> None:
+    process, log = runtime
+    status, answer = process.call("/ping")
+    assert (status, answer["status"]) == (200, "Healthy")
     assert "Traceback" not in log.read_text(errors="replace")
 
 
-NO_DETAIL = (
-    st.booleans()
-    | st.integers()
-    | TEXT
-    | st.lists(JSON, max_size=4)
-    | st.fixed_dictionaries({"deadline_seconds": TEXT})
+NO_DETAIL = st.one_of(
+    st.booleans(), st.integers(), TEXT, st.lists(JSON, max_size=4), st.fixed_dictionaries({"deadline_seconds": TEXT})
 )
-"""What the invoker refuses."""
+"""Details that the invoker refuses."""
 NO_SESSION = some(session_id=JSON, detail=DETAIL | JSON, event_time=JSON)
 # Few that get as far as a function, which takes longest.
 INPUT = st.one_of(
@@ -177,7 +138,7 @@ INPUT = st.one_of(
 
 @fuzz(12)
 @given(batch=st.lists(INPUT, min_size=5, max_size=5))
-def test_every_execution_with_a_bad_input_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
+def test_execution_with_invalid_input_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
     machine = workflow.outputs[Output.STATE_MACHINE]
     started = [
         workflow.sfn.start_execution(stateMachineArn=machine, input=json.dumps(item))["executionArn"] for item in batch
@@ -197,7 +158,7 @@ DEEP: Any = json.loads("[" * 500 + "]" * 500)
 
 @fuzz(1)
 @given(details=st.lists(DETAIL, min_size=13, max_size=13, unique_by=json.dumps))
-def test_every_event_becomes_a_session_that_ends_and_says_why(
+def test_every_event_becomes_a_session_that_ends_with_a_reason(
     stack: LocalStack, workflow: Workflow, details: list[dict[str, Any]]
 ) -> None:
     kind = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE}
@@ -205,13 +166,8 @@ def test_every_event_becomes_a_session_that_ends_and_says_why(
     client = stack.client("events")
     entries = [client.put_events(Entries=[event])["Entries"][0] for event in events]
     for entry in entries:
-        session = until(partial(ended, workflow, entry["EventId"]))
-        assert session.status == Status.COMPLETED or CODE.fullmatch(session.error.code), session
-
-
-def ended(workflow: Workflow, session_id: str) -> Any:
-    session = workflow.session(session_id)
-    return session if session is not None and session.terminal else None
+        session = ended(workflow, entry["EventId"])
+        assert session.status == Status.COMPLETED or (session.error and CODE.fullmatch(session.error.code)), session
 
 
 @pytest.fixture(scope="module")
@@ -243,5 +199,5 @@ TOLD = some(
 
 @fuzz(110)
 @given(event=TOLD)
-def test_the_reconciler_closes_nothing_for_what_is_no_end_of_an_execution(reconciling: None, event: Any) -> None:
+def test_reconciler_closes_nothing_for_other_events(reconciling: None, event: Any) -> None:
     assert reconciler.handler(event, None) == {"closed": []}

@@ -1,4 +1,4 @@
-"""What is secret about an account's functions, and about the agent itself, is written nowhere and told to no model."""
+"""Secrets of an account's functions and of the agent itself are written nowhere and told to no model."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def history(workflow: Workflow, arn: str) -> Iterator[Any]:
 
 
 def logs(stack: LocalStack) -> Iterator[Any]:
-    """Yield what stands in the log groups of Vigil's own."""
+    """Yield the contents of Vigil's own log groups."""
     client = stack.client("logs")
     for group in client.describe_log_groups(logGroupNamePrefix="/aws/cloudformation/")["logGroups"]:
         yield from client.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
@@ -45,7 +45,7 @@ def text(pages: Iterator[Any]) -> bytes:
 
 @pytest.fixture(scope="module")
 def written(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Written:
-    """All that a session of the cost agent left behind, by where it lies."""
+    """Everything that a session of the cost agent wrote, by place."""
     log = stack.folder / LOG
     log.write_bytes(b"")
     session_id = deployment.trigger({"functions": "orders-*"})
@@ -54,7 +54,7 @@ def written(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Wr
     arn = deployment.journal.get(session_id).execution_arn
     assert arn is not None
     return {
-        "what the model was told and said": log.read_bytes(),
+        "input and output of the model": log.read_bytes(),
         "artifacts": b"\n".join(objects(stack)),
         "table": text(iter(workflow.table.scan()["Items"])),
         "execution": text(history(workflow, arn)),
@@ -65,8 +65,8 @@ def written(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> Wr
     }
 
 
-def test_the_search_looks_where_a_session_leaves_what_may_be_known(written: Written, deployment: Deployment) -> None:
-    assert NAME.encode() in written["what the model was told and said"]
+def test_search_covers_every_place_where_a_session_writes(written: Written, deployment: Deployment) -> None:
+    assert NAME.encode() in written["input and output of the model"]
     assert NAME.encode() in written["artifacts"]
     session = deployment.journal.recent(1)[0]
     for place in ("table", "execution", "log groups", "agent.log", "vigil show"):
@@ -74,19 +74,19 @@ def test_the_search_looks_where_a_session_leaves_what_may_be_known(written: Writ
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-def test_what_is_secret_about_a_function_is_nowhere(stack: LocalStack, written: Written, kind: str) -> None:
+def test_secret_of_a_function_is_nowhere(stack: LocalStack, written: Written, kind: str) -> None:
     secret = PLANTED[kind].encode()
     assert secret in text(readable(stack))
     assert [place for place, found in written.items() if secret in found] == []
 
 
 def readable(stack: LocalStack) -> Iterator[Any]:
-    """Yield what AWS tells about the function that holds the secrets: they are there to be found."""
+    """Yield what AWS returns about the function that holds the secrets, to show that they exist."""
     yield stack.client("lambda").get_function(FunctionName=NAME)
     for name in (NAME, "orders-export"):
         yield from stack.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{name}")
 
 
-def test_what_is_secret_about_the_agent_is_nowhere(written: Written) -> None:
-    found = {place: ACCESS_KEY.findall(said) + re.findall(API_KEY.encode(), said) for place, said in written.items()}
+def test_secret_of_the_agent_is_nowhere(written: Written) -> None:
+    found = {place: ACCESS_KEY.findall(text) + re.findall(API_KEY.encode(), text) for place, text in written.items()}
     assert not any(found.values()), found
