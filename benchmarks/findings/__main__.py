@@ -53,7 +53,7 @@ def main() -> int:
 def explain(scored: Scored) -> None:
     """Print what is wrong, function by function, with its hidden parameters."""
     functions = {function.name: function for function in scored.account.functions}
-    gaps = {gap["what"]: gap["why"] for gap in scored.document["gaps"]}
+    gaps = {gap["subject"]: gap["reason"] for gap in scored.document["gaps"]}
     told = [
         (item.function, f"{verdict} {item.kind}")
         for verdict in ("wrong", "missed")

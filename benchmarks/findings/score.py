@@ -14,7 +14,7 @@ CLAIMING = (
     "memory-too-low",
     "arm64",
     "provisioned-concurrency-unused",
-    "time-outs",
+    "timeouts",
     "log-retention-unset",
     "ephemeral-storage",
     "init-cost",
@@ -122,7 +122,7 @@ def _ends(finding: Mapping[str, Any]) -> tuple[float, float, float]:
 
 def _abstained(name: str, document: Mapping[str, Any]) -> bool:
     claimed = any(item["function"] == name and any(_ends(item)) for item in document["findings"])
-    named = any(name in re.split(r"[^\w-]+", gap["what"]) for gap in document["gaps"])
+    named = any(name in re.split(r"[^\w-]+", gap["subject"]) for gap in document["gaps"])
     return named and not claimed
 
 

@@ -63,7 +63,7 @@ class Settings:
                 return replace(self, retention_days=proposed["retention_days"])
             case "init-cost":
                 return replace(self, snapstart=True)
-            case "time-outs":
+            case "timeouts":
                 return replace(self, mended=True)
         return self
 

@@ -1,50 +1,50 @@
-"""Tools of the cost analysis: code computes every number, the model orders and explains."""
+"""The agent's tools: code computes every number, the language model orders and explains."""
 
 import time
 from typing import Any
 
 from strands import tool
 
-from lambda_costs.analysis import Analyst
+from lambda_costs.analysis import CostAnalysis
 from lambda_costs.llm import tool_results as brief
 from lambda_costs.report.artifacts import artifacts_of, scope
 from lambda_costs.request import parse_request
 from vigil.sdk import FINDINGS, AgentSession
 
 PROGRESS_SECONDS = 1.0
-"""At most so often the supervisor hears how far the work is."""
+"""Least time between two progress reports."""
 
 
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
-    """Return the cost tools for the session's validated input; raises InvalidDetail if the detail is not that."""
+    """Return the cost tools for the session's validated input; raises InvalidDetail for another detail."""
     request = parse_request(session.detail, session.region, float(session.max_scan_dollars))
-    analyst = Analyst(request, session.client)
+    cost_analysis = CostAnalysis(request, session.client)
 
     @tool
     def list_functions() -> dict[str, Any]:
-        """Count the Lambda functions in the regions that were asked for, and name the first."""
-        return brief.untrusted(brief.functions_brief(analyst.list_functions()))
+        """Count the Lambda functions in the requested regions, and name the first."""
+        return brief.untrusted(brief.functions_brief(cost_analysis.list_functions()))
 
     @tool
     def collect_usage() -> dict[str, Any]:
         """Collect what the functions used: metrics, REPORT log lines, provisioned concurrency, log groups."""
-        told = 0.0
+        reported = 0.0
 
-        def tell(what: str, done: int, total: int) -> None:
-            nonlocal told
-            if time.monotonic() - told >= PROGRESS_SECONDS:
-                told = time.monotonic()
-                session.report_progress(f"{what}: {done} of {total}")
+        def report(subject: str, done: int, total: int) -> None:
+            nonlocal reported
+            if time.monotonic() - reported >= PROGRESS_SECONDS:
+                reported = time.monotonic()
+                session.report_progress(f"{subject}: {done} of {total}")
 
-        return brief.untrusted(brief.usage_brief(analyst.collect_usage(tell)))
+        return brief.untrusted(brief.usage_brief(cost_analysis.collect_usage(report)))
 
     @tool
     def find_savings() -> dict[str, Any]:
-        """Compute the findings: what could be saved in all and by kind, and the best; US dollars per 30 days.
+        """Compute the findings: the savings in total and by kind, and the best findings; US dollars per 30 days.
 
-        Three dollars are the least, the expected and the most that are saved; null claims no money.
+        Three amounts are the least, the expected and the most that is saved; null claims no money.
         """
-        return brief.untrusted(brief.savings_brief(analyst.find_savings()))
+        return brief.untrusted(brief.savings_brief(cost_analysis.find_savings()))
 
     @tool
     def list_findings(kind: str | None = None, function: str | None = None, page: int = 1) -> dict[str, Any]:
@@ -53,19 +53,30 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         Args:
             kind: Only those of this kind.
             function: Only those of the function with this name.
-            page: From 1 to the number of pages that each page tells.
+            page: From 1 to the number of pages, which each page shows.
         """
-        return brief.untrusted(brief.findings_page(analyst.find_savings(), kind, function, page))
+        return brief.untrusted(brief.findings_page(cost_analysis.find_savings(), kind, function, page))
 
     @tool
     def show_finding(id: str) -> dict[str, Any]:
         """Show one finding: its evidence, how its savings were computed, its risk and how to validate it.
 
         Args:
-            id: Its id, as find_savings and list_findings tell it.
+            id: Its id, from find_savings or list_findings.
         """
-        return brief.untrusted(brief.finding_detail(analyst.find_savings(), id))
+        return brief.untrusted(brief.finding_detail(cost_analysis.find_savings(), id))
 
+    return [
+        list_functions,
+        collect_usage,
+        find_savings,
+        list_findings,
+        show_finding,
+        _save_report(session, cost_analysis, written_by),
+    ]
+
+
+def _save_report(session: AgentSession, cost_analysis: CostAnalysis, written_by: str) -> Any:
     @tool
     def save_report(summary: str, order: list[str] | None = None, notes: dict[str, str] | None = None) -> str:
         """Save the report, as text and as a page, and the findings. Code renders every number; you write none.
@@ -75,7 +86,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             order: Finding ids in the order in which a reader should see them; the rest follow by savings.
             notes: For a finding id, an explanation in plain English.
         """
-        analysis = analyst.find_savings()
+        analysis = cost_analysis.find_savings()
         series = scope(analysis.request)
         texts = artifacts_of(
             analysis,
@@ -87,7 +98,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         )
         session.report_progress("saving the report")
         session.artifacts.keep(series, analysis.end, texts[FINDINGS])
-        # The report comes last: whoever sees it, sees all.
+        # The report comes last: who sees it can see all other artifacts.
         return [session.artifacts.write(name, text) for name, text in texts.items()][-1]
 
-    return [list_functions, collect_usage, find_savings, list_findings, show_finding, save_report]
+    return save_report

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_costs.analysis import Analyst
+from lambda_costs.analysis import CostAnalysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import PRICES
@@ -93,7 +93,7 @@ def test_waste_of_several_kinds_is_found_where_it_is() -> None:
         "memory-too-high:orders",
         "arm64:orders",
     ]
-    assert {gap.what for gap in analysis.gaps} == {"warm"}
+    assert {gap.subject for gap in analysis.gaps} == {"warm"}
     assert (analysis.start, analysis.end) == (date(2026, 6, 1), date(2026, 7, 1))
     # What runs on provisioned concurrency has another price.
     assert analysis.cost == pytest.approx({function().arn: COST, function("fine").arn: 500_000 * 0.0000133334})
@@ -262,7 +262,7 @@ def test_what_would_cost_more_to_read_than_allowed_is_not_read(stubbed: Stubbed)
         return awslambda
 
     # Up to eleven metrics at $0.01 a thousand
-    analyst = Analyst(CostRequest(regions=("us-east-1",), max_scan_dollars=0.0001), client, lambda: NOW)
+    analyst = CostAnalysis(CostRequest(regions=("us-east-1",), max_scan_dollars=0.0001), client, lambda: NOW)
     assert len(analyst.list_functions().functions) == 1
     with pytest.raises(InvalidDetail, match=r"max_scan_dollars is 0\.0001, but the metrics of 1 function alone"):
         analyst.find_savings()

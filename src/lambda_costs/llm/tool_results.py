@@ -13,7 +13,7 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory
 from lambda_costs.collect.usage import Usage
-from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure
+from lambda_costs.model.finding import NO_SAVINGS, Finding, Measurement, SavingsRange
 from vigil.sdk import InvalidInput
 
 MAX_CHARACTERS = 6_000
@@ -274,7 +274,7 @@ def _count(values: Iterable[str]) -> dict[str, int]:
 
 
 def _reasons(gaps: Iterable[Gap]) -> dict[str, int]:
-    return dict(Counter(gap.why for gap in gaps).most_common(MAX_REASONS))
+    return dict(Counter(gap.reason for gap in gaps).most_common(MAX_REASONS))
 
 
 def _row(finding: Finding) -> FindingRow:
@@ -282,17 +282,17 @@ def _row(finding: Finding) -> FindingRow:
 
 
 def _sum(findings: Iterable[Finding]) -> Dollars | None:
-    savings = [finding.savings for finding in findings if finding.savings != NOTHING]
+    savings = [finding.savings for finding in findings if finding.savings != NO_SAVINGS]
     if not savings:
         return None
     lows, expected, highs = zip(*((item.low, item.expected, item.high) for item in savings), strict=True)
-    return _cents(Interval(fsum(lows), fsum(expected), fsum(highs)))
+    return _cents(SavingsRange(fsum(lows), fsum(expected), fsum(highs)))
 
 
-def _cents(interval: Interval) -> Dollars:
+def _cents(interval: SavingsRange) -> Dollars:
     return round(interval.low, 2), round(interval.expected, 2), round(interval.high, 2)
 
 
-def _measure(measure: Measure) -> str:
+def _measure(measure: Measurement) -> str:
     value = measure.value if isinstance(measure.value, str) else f"{measure.value:,.10g}"
     return f"{value} {measure.unit}".rstrip()

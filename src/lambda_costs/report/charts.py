@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lambda_costs.model.catalogue import title, together
-from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
+from lambda_costs.findings import title
+from lambda_costs.model.finding import PERIOD_DAYS, Finding, SavingsRange, money
+from lambda_costs.model.totals import combined_savings
 from vigil.sdk import CHART_STYLE, html, one_line
 
 BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"
@@ -23,7 +24,7 @@ class Bar:
     """A bar: from nothing to what is expected, with a line from the least to the most."""
 
     label: str
-    savings: Interval
+    savings: SavingsRange
 
 
 def by_kind(findings: Iterable[Finding]) -> str | None:
@@ -40,7 +41,7 @@ def by_function(findings: Iterable[Finding]) -> str | None:
     if len(bars) > MAX_BARS:
         rest = bars[MAX_BARS:]
         ends = zip(*((bar.savings.low, bar.savings.expected, bar.savings.high) for bar in rest), strict=True)
-        bars = [*bars[:MAX_BARS], Bar(f"{len(rest):,} others", Interval(*map(sum, ends)))]
+        bars = [*bars[:MAX_BARS], Bar(f"{len(rest):,} others", SavingsRange(*map(sum, ends)))]
     return _draw("savings-by-function", "Savings by function", bars)
 
 
@@ -48,7 +49,7 @@ def _bars(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[
     groups: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[label(finding)].append(finding)
-    bars = [Bar(name, together(group)) for name, group in groups.items()]
+    bars = [Bar(name, combined_savings(group)) for name, group in groups.items()]
     return sorted(bars, key=lambda bar: (-round(bar.savings.expected, 2), bar.label))
 
 
@@ -91,7 +92,7 @@ def _draw(name: str, heading: str, bars: list[Bar]) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _amount(savings: Interval) -> str:
+def _amount(savings: SavingsRange) -> str:
     return _text(f"{money(savings.expected)} ({money(savings.low)} to {money(savings.high)})")
 
 

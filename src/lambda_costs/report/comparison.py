@@ -11,10 +11,10 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import PRICES
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.findings.arm64 import ARM64_FASTER
+from lambda_costs.model.compute import Compute, NoClaim
+from lambda_costs.model.finding import Finding, SavingsRange
 from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT, Document, FindingThen, FunctionThen, read_document
-from lambda_costs.thresholds import ARM64_FASTER
 
 MAX_TRIED = 10
 """Documents that are tried until one can be compared with."""
@@ -40,7 +40,7 @@ class Told:
     function: str
     region: str
     change: str
-    savings: Interval
+    savings: SavingsRange
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Comparison:
 
     since: date
     """The end of its window."""
-    total_then: Interval
+    total_then: SavingsRange
     """What all of its findings would have saved together, before the free tier."""
     new: tuple[Told, ...]
     changed: tuple[Changed, ...]
@@ -140,19 +140,19 @@ def _told(finding: Finding | FindingThen) -> Told:
     return Told(finding.id, finding.function, finding.region, finding.change, savings)
 
 
-def _total(findings: Iterable[FindingThen]) -> Interval:
+def _total(findings: Iterable[FindingThen]) -> SavingsRange:
     """Return what ``findings`` were to save together, before the free tier."""
     shares: dict[str, list[FindingThen]] = defaultdict(list)
     for finding in findings:
         shares[finding.arn if finding.scaling else finding.id].append(finding)
 
-    def saved(end: Callable[[Interval], float]) -> float:
+    def saved(end: Callable[[SavingsRange], float]) -> float:
         return fsum(_together(group, end) for group in shares.values())
 
-    return Interval(saved(lambda it: it.low), saved(lambda it: it.expected), saved(lambda it: it.high))
+    return SavingsRange(saved(lambda it: it.low), saved(lambda it: it.expected), saved(lambda it: it.high))
 
 
-def _together(findings: list[FindingThen], end: Callable[[Interval], float]) -> float:
+def _together(findings: list[FindingThen], end: Callable[[SavingsRange], float]) -> float:
     """Return what one finding saves, or what several that scale one cost do together."""
     if findings[0].scaling is None:
         return end(findings[0].interval)
@@ -212,7 +212,7 @@ def _realised(
 def _measure(
     then: FunctionThen | None,
     function: Function,
-    now: Compute | str | None,
+    now: Compute | NoClaim | None,
     cost: float | None,
     changes: Iterable[FindingThen],
 ) -> float | None:
@@ -240,7 +240,7 @@ def _multiply(shares: list[tuple[float, float]]) -> float:
 def _why_gone(then: FindingThen, functions: Mapping[str, Function], analysis: Analysis) -> str:
     if then.arn in functions:
         used = analysis.compute.get(then.arn)
-        return f"not known any more: {used}" if isinstance(used, str) else "not found any more"
-    if any(gap.what == f"functions in {then.region}" for gap in analysis.gaps):
+        return f"not known any more: {used.reason}" if isinstance(used, NoClaim) else "not found any more"
+    if any(gap.subject == f"functions in {then.region}" for gap in analysis.gaps):
         return "its region could not be listed"
     return "gone, with its function"

@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MIN_MEMORY_MB
-from lambda_costs.model.catalogue import TITLES, title
-from lambda_costs.model.finding import Interval
+from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB
+from lambda_costs.findings import KINDS, title
+from lambda_costs.model.finding import SavingsRange
 
 OLD_FORMAT = "what the last analysis left behind is damaged or of another version"
 
@@ -82,7 +82,7 @@ class FindingThen(_Then):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.kind not in TITLES:
+        if self.kind not in KINDS:
             raise ValueError("there is no such kind")
         if (self.region, self.function) != (self.arn.split(":")[3], self.arn.split(":")[6]):
             raise ValueError("the function is not that of its ARN")
@@ -100,9 +100,9 @@ class FindingThen(_Then):
         return f"{title(self.kind)}: {settings}" if settings else title(self.kind)
 
     @property
-    def interval(self) -> Interval:
+    def interval(self) -> SavingsRange:
         """What it was to save."""
-        return Interval(self.savings.low, self.savings.expected, self.savings.high)
+        return SavingsRange(self.savings.low, self.savings.expected, self.savings.high)
 
 
 class FunctionThen(_Then):
@@ -115,7 +115,7 @@ class FunctionThen(_Then):
 
     @model_validator(mode="after")
     def _can_cost_that(self) -> Self:
-        dearest = self.memory_mb / 1024 * MAX_DURATION_MS / 1000 * DEAREST_GB_SECOND
+        dearest = self.memory_mb / 1024 * MAX_TIMEOUT_SECONDS * DEAREST_GB_SECOND
         if self.cost is not None and self.invocations is not None and self.cost > self.invocations * dearest:
             raise ValueError("so many invocations cannot cost so much")
         return self

@@ -8,9 +8,10 @@ from math import fsum
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.prices import FREE_GB_SECONDS
+from lambda_costs.findings import URGENT, title
 from lambda_costs.llm.prose_check import check_prose
-from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, sort_out, title
-from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, money
+from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, Finding, Measurement, SavingsRange, money
+from lambda_costs.model.totals import MIN_REPORTED_DOLLARS, FindingGroups, group_by_claim
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised, Told
 from vigil.sdk import FINDINGS, InvalidInput, code, escape, fence
@@ -52,8 +53,8 @@ def render_report(
         raise InvalidInput(f"no finding is called {', '.join(repr(name[:120]) for name in unknown)}")
     for text in (summary, *notes.values()):
         check_prose(text, analysis)
-    findings = sort_out(by_id[name] for name in dict.fromkeys([*order, *by_id]))
-    ranked = sort_out(analysis.findings)
+    findings = group_by_claim(by_id[name] for name in dict.fromkeys([*order, *by_id]))
+    ranked = group_by_claim(analysis.findings)
     parts = (
         _head(analysis, written_by),
         _summary(analysis, ranked, summary, comparison),
@@ -79,7 +80,9 @@ def _head(analysis: Analysis, written_by: str) -> Iterator[str]:
     yield ""
 
 
-def _summary(analysis: Analysis, findings: Sorted, summary: str, comparison: Comparison | str | None) -> Iterator[str]:
+def _summary(
+    analysis: Analysis, findings: FindingGroups, summary: str, comparison: Comparison | str | None
+) -> Iterator[str]:
     yield "## Summary"
     yield ""
     gross, net = analysis.totals.gross, analysis.totals.net
@@ -117,7 +120,7 @@ def _nothing(analysis: Analysis) -> str:
     return f"**Nothing was analysed:** no function in {where}{of_those} matches the filter {code(pattern)}."
 
 
-def _urgent(findings: Sorted) -> str:
+def _urgent(findings: FindingGroups) -> str:
     told = []
     for kind in URGENT:
         names = {
@@ -154,7 +157,7 @@ def _in_brief(comparison: Comparison | str | None) -> str:
     return f"**Since {comparison.since}:** {counts}{unknown}{saved}."
 
 
-def _how_sure(analysis: Analysis, findings: Sorted) -> str:
+def _how_sure(analysis: Analysis, findings: FindingGroups) -> str:
     known = len(analysis.cost)
     data = (
         f"the data of {known:,} of {_count(len(analysis.functions), 'function')} tell what their compute costs on"
@@ -168,7 +171,7 @@ def _how_sure(analysis: Analysis, findings: Sorted) -> str:
     return f"{money(analysis.totals.gross.low)} at least, if every change turns out at its worst; {data}; {gaps}."
 
 
-def _savings(analysis: Analysis, findings: Sorted) -> Iterator[str]:
+def _savings(analysis: Analysis, findings: FindingGroups) -> Iterator[str]:
     yield "## What can be saved"
     yield ""
     if findings.claims:
@@ -197,8 +200,8 @@ def _savings(analysis: Analysis, findings: Sorted) -> Iterator[str]:
     yield ""
     if findings.small:
         yield (
-            f"Too small to matter: {_count(len(findings.small), 'finding')} worth less than {money(SMALL)} each."
-            f" `{FINDINGS}` has them."
+            f"Too small to matter: {_count(len(findings.small), 'finding')} worth less than"
+            f" {money(MIN_REPORTED_DOLLARS)} each. `{FINDINGS}` has them."
         )
         yield ""
 
@@ -257,12 +260,14 @@ def _changes(item: Realised) -> str:
 
 
 def _how_much(item: Realised) -> tuple[str, str]:
-    if all(told.savings == NOTHING for told in item.then):
+    if all(told.savings == NO_SAVINGS for told in item.then):
         return "", "claimed no money"
     return money(item.dollars), "measured" if item.measured else "expected then, not measured"
 
 
-def _observations(analysis: Analysis, findings: Sorted, notes: Mapping[str, str], written_by: str) -> Iterator[str]:
+def _observations(
+    analysis: Analysis, findings: FindingGroups, notes: Mapping[str, str], written_by: str
+) -> Iterator[str]:
     if not findings.observations:
         return
     yield "## Risks and other observations"
@@ -288,7 +293,7 @@ def _evidence(finding: Finding) -> str:
     return escape("; ".join(f"{name}: {_measure(measure)}" for name, measure in measures))
 
 
-def _sections(analysis: Analysis, findings: Sorted, notes: Mapping[str, str], written_by: str) -> Iterator[str]:
+def _sections(analysis: Analysis, findings: FindingGroups, notes: Mapping[str, str], written_by: str) -> Iterator[str]:
     for finding in findings.claims[:MAX_SECTIONS]:
         yield f"## {_name(analysis, finding)}: {escape(finding.change)}"
         yield ""
@@ -365,7 +370,7 @@ def _not_looked_at(analysis: Analysis) -> Iterator[str]:
     yield ""
     by_reason: dict[str, list[str]] = defaultdict(list)
     for gap in analysis.gaps:
-        by_reason[gap.why].append(gap.what)
+        by_reason[gap.reason].append(gap.subject)
     for why, names in sorted(by_reason.items()):
         more = f" and {len(names) - MAX_GAP_NAMES:,} more" if len(names) > MAX_GAP_NAMES else ""
         yield f"- {escape(why)}: {escape(', '.join(names[:MAX_GAP_NAMES]))}{more}"
@@ -413,15 +418,15 @@ def _name(analysis: Analysis, finding: Finding | Told) -> str:
     return escape(f"{finding.function} ({finding.region})" if several else finding.function)
 
 
-def _range(interval: Interval) -> str:
+def _range(interval: SavingsRange) -> str:
     return f"{money(interval.low)} to {money(interval.high)}"
 
 
-def _cells(interval: Interval) -> str:
+def _cells(interval: SavingsRange) -> str:
     return " | ".join(money(amount) for amount in (interval.low, interval.expected, interval.high))
 
 
-def _measure(measure: Measure) -> str:
+def _measure(measure: Measurement) -> str:
     value = measure.value
     if isinstance(value, float):
         text = f"{Decimal(repr(value)):,f}".removesuffix(".0")

@@ -26,7 +26,7 @@ from lambda_costs.sample_account.drawing import Choices
     "arm64",
     "idle",
     "provisioned-concurrency-unused",
-    "time-outs",
+    "timeouts",
     "errors",
     "timeout-high",
     "log-retention-unset",

@@ -134,7 +134,7 @@ def test_of_pages_that_never_come_nothing_is_concluded(clients: Clients) -> None
         clients.sending("logs.DescribeLogGroups", send, REGION),
     ):
         found = clients.analyse("many-*", (REGION, "eu-north-1"))
-    assert {gap.what: gap.why for gap in found.gaps if gap.what.endswith(f" in {REGION}")}.items() >= {
+    assert {gap.subject: gap.reason for gap in found.gaps if gap.subject.endswith(f" in {REGION}")}.items() >= {
         (f"functions in {REGION}", "ListFunctions: throttled"),
         (f"event source mappings in {REGION}", "ListEventSourceMappings: throttled"),
         (f"log groups in {REGION}", "DescribeLogGroups: throttled"),

@@ -22,7 +22,8 @@ def finding(
 def scored(*findings: dict[str, Any], gaps: tuple[str, ...] = (), account: SampleAccount = ACCOUNT) -> Score:
     expected = sum(item["savings"]["expected"] for item in findings)
     total = {end: {"expected": expected} for end in ("gross", "net")}
-    return score(account, {"findings": findings, "gaps": [{"what": name, "why": ""} for name in gaps], "total": total})
+    skipped = [{"subject": name, "reason": ""} for name in gaps]
+    return score(account, {"findings": findings, "gaps": skipped, "total": total})
 
 
 def planted(kind: str) -> Planted:

@@ -61,7 +61,7 @@ GRAVITON = finding("arm64", architecture="arm64")
             2 * 2_592_000 * 0.0000033334 - 13.33 + 7.7778,
         ),
         # A tenth runs for 10 s, and would run for 1 s.
-        ({"timeout_share": 0.1, "timeout_seconds": 10}, [finding("time-outs")], 13.33 * 0.1 * 9),
+        ({"timeout_share": 0.1, "timeout_seconds": 10}, [finding("timeouts")], 13.33 * 0.1 * 9),
         # 1.5 GB over 1,000,000 s; of it only 0.5 GB can go.
         ({"tmp_mb": 2048, "used_tmp_mb": 100}, [finding("ephemeral-storage")], 1.5e6 * 0.0000000309),
         ({"tmp_mb": 2048, "used_tmp_mb": 1536}, [finding("ephemeral-storage")], 0.5e6 * 0.0000000309),

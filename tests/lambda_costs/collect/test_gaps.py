@@ -2,7 +2,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from lambda_costs.collect.gaps import Gap, reading
+from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 
 
 def refusal(code: str, message: str = "no") -> ClientError:
@@ -28,11 +28,11 @@ def refusal(code: str, message: str = "no") -> ClientError:
 )
 def test_whatever_aws_answers_instead_is_a_gap(error: Exception, why: str) -> None:
     gaps: list[Gap] = []
-    with reading("orders", gaps):
+    with record_gap_if_denied("orders", gaps):
         raise error
     assert gaps == [Gap("orders", why)]
 
 
 def test_a_bug_is_no_gap() -> None:
-    with pytest.raises(KeyError), reading("orders", []):
+    with pytest.raises(KeyError), record_gap_if_denied("orders", []):
         raise KeyError("bug")

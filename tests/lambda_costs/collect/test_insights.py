@@ -10,9 +10,9 @@ import pytest
 from botocore.stub import Stubber
 
 from lambda_costs.collect import insights
-from lambda_costs.collect.insights import JSON_QUERY, TEXT_QUERY, NoAnswer, query_reports
+from lambda_costs.collect.insights import JSON_QUERY, TEXT_QUERY, QueryFailed, query_reports
 from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.report_lines import Key, Outcome, Tally, parse_report, tally
+from lambda_costs.collect.report_lines import Outcome, Tally, TallyKey, parse_report, tally
 from tests.lambda_costs.cases import function
 from tests.lambda_costs.conftest import Stubbed
 
@@ -186,7 +186,7 @@ def no_sleep(seconds: float) -> None:
     raise AssertionError("slept")
 
 
-def queried(logs: Any, functions: Sequence[Function]) -> Mapping[Function, dict[Key, Tally]]:
+def queried(logs: Any, functions: Sequence[Function]) -> Mapping[Function, dict[TallyKey, Tally]]:
     return query_reports(logs, functions, START, END, no_sleep)
 
 
@@ -231,7 +231,7 @@ def row(of: str = "orders", **changed: str) -> list[dict[str, str]]:
 def test_a_row_is_a_tally(stubbed: Stubbed, changed: dict[str, str], tallied: Tally) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], [row(**changed)])
-    assert queried(logs, [function()]) == {function(): {Key(date(2026, 6, 1), 512, Outcome.SUCCESS): tallied}}
+    assert queried(logs, [function()]) == {function(): {TallyKey(date(2026, 6, 1), 512, Outcome.SUCCESS): tallied}}
 
 
 def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
@@ -258,7 +258,7 @@ def test_an_answer_to_another_question_is_no_answer(
 ) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], rows)
-    with pytest.raises(NoAnswer, match=why):
+    with pytest.raises(QueryFailed, match=why):
         queried(logs, [function()])
 
 
@@ -266,7 +266,7 @@ def test_an_answer_to_another_question_is_no_answer(
 def test_a_query_that_does_not_complete_is_no_answer(stubbed: Stubbed, status: str) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], [row()], status)
-    with pytest.raises(NoAnswer, match=f"ended as {status}"):
+    with pytest.raises(QueryFailed, match=f"ended as {status}"):
         queried(logs, [function()])
 
 
@@ -285,7 +285,7 @@ def test_a_query_that_takes_too_long_is_stopped(stubbed: Stubbed, monkeypatch: p
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], [], "Running")
     answers.add_response("stop_query", {"success": True}, {"queryId": "q"})
-    with pytest.raises(NoAnswer, match="took longer"):
+    with pytest.raises(QueryFailed, match="took longer"):
         queried(logs, [function()])
 
 

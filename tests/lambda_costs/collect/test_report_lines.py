@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from lambda_costs.collect import report_lines
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import (
-    Key,
     Outcome,
     ReportLine,
     Reports,
     Tally,
+    TallyKey,
     parse_report,
     read_lines,
     reconcile,
@@ -195,10 +195,10 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
     ]
     tallies = tally(lines)
     assert tallies == {
-        Key(FIRST, 512, Outcome.SUCCESS): Tally(2, 150, 180, 30, 1, 90),
-        Key(FIRST, 512, Outcome.TIMEOUT): Tally(1, 3000, 3000, 0, 0, 70),
-        Key(FIRST, 1024, Outcome.SUCCESS): Tally(1, 9, 9, 0, 1, 70),
-        Key(NEXT, 1024, Outcome.SUCCESS): Tally(1, 7, 8, 0, 0, 300),
+        TallyKey(FIRST, 512, Outcome.SUCCESS): Tally(2, 150, 180, 30, 1, 90),
+        TallyKey(FIRST, 512, Outcome.TIMEOUT): Tally(1, 3000, 3000, 0, 0, 70),
+        TallyKey(FIRST, 1024, Outcome.SUCCESS): Tally(1, 9, 9, 0, 1, 70),
+        TallyKey(NEXT, 1024, Outcome.SUCCESS): Tally(1, 7, 8, 0, 0, 300),
     }
     reports = Reports(tallies, 0)
     assert reports.all == Tally(5, 3166, 3197, 30, 2, 300)
@@ -228,7 +228,8 @@ def test_days_with_more_lines_than_invocations_are_dropped(
     days = [FIRST, NEXT]
     seen = {day: float(number) for day, number in zip(days, invocations, strict=True) if number}
     tallies = {
-        Key(day, 512, Outcome.SUCCESS): Tally(number, 1, 1, 0, 0, 1) for day, number in zip(days, lines, strict=False)
+        TallyKey(day, 512, Outcome.SUCCESS): Tally(number, 1, 1, 0, 0, 1)
+        for day, number in zip(days, lines, strict=False)
     }
     reports = reconcile(tallies, Daily(seen, END.date()))
     assert [day for day in days if reports and any(key.day == day for key in reports.tallies)] == [
@@ -258,8 +259,8 @@ def write(
     return logs
 
 
-def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[Key, Tally]:
-    return {Key(day, memory, Outcome.SUCCESS): Tally(lines, 102.25 * lines, 103 * lines, 0, 0, used)}
+def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[TallyKey, Tally]:
+    return {TallyKey(day, memory, Outcome.SUCCESS): Tally(lines, 102.25 * lines, 103 * lines, 0, 0, used)}
 
 
 def test_reports_of_the_window_are_read_from_among_other_lines(embedded: LocalStack, name: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.scan import affordable, metrics_cost, scanned_bytes
+from lambda_costs.collect.scan import groups_within_budget, metrics_cost, scanned_bytes
 from tests.lambda_costs.cases import GIB, daily, log_group
 
 
@@ -42,4 +42,4 @@ def test_the_smallest_log_groups_are_queried_for_the_money_that_may_be_spent(
     dollars: float, chosen: list[str], gigabytes: int
 ) -> None:
     sizes = {"huge": 100 * GIB, "b": 3 * GIB, "a": GIB, "unknown": None, "empty": 0}
-    assert affordable(sizes, dollars, 0.005) == (chosen, gigabytes * GIB)
+    assert groups_within_budget(sizes, dollars, 0.005) == (chosen, gigabytes * GIB)

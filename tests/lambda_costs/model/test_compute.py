@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.report_lines import Key, Outcome, Reports
-from lambda_costs.model.compute import Compute, compute
-from lambda_costs.model.duration import Shared, Unmeasured
+from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
+from lambda_costs.model.compute import Compute, NoClaim, compute
+from lambda_costs.model.duration import CpuShare, UnknownCpuShare
 from tests.lambda_costs.cases import DAYS, END, daily, function, reports, tally, together, usage
 
 
@@ -56,8 +56,8 @@ def test_a_sample_has_to_fit_the_metric_within_half_again(seconds: float, invoca
         assert isinstance(result, Compute)
         assert result.billed_seconds == pytest.approx(0.5)  # the metric's, whatever the lines tell
     else:
-        assert isinstance(result, str)
-        assert "do not fit its Duration metric" in result
+        assert isinstance(result, NoClaim)
+        assert "do not fit its Duration metric" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_after_a_change_only_the_days_of_todays_size_tell_the_duration(
 
 
 def test_days_with_two_sizes_tell_nothing_of_either() -> None:
-    mixed = Reports({Key(END - timedelta(days=30), 512, Outcome.SUCCESS): tally(10, seconds=90)}, 0)
+    mixed = Reports({TallyKey(END - timedelta(days=30), 512, Outcome.SUCCESS): tally(10, seconds=90)}, 0)
     durations = by_day((1, 90_000 * 1e6 / 30), (29, 500 * 1e6 / 30))
     used = computed(reports=together(reports(), mixed), duration_ms=durations)
     assert (used.billed_seconds, used.lines) == pytest.approx((0.5, 290))
 
 
 def test_another_outcome_is_no_other_size() -> None:
-    failed = {Key(END - timedelta(days=day), 1024, Outcome.TIMEOUT): tally(10) for day in range(1, 31)}
+    failed = {TallyKey(END - timedelta(days=day), 1024, Outcome.TIMEOUT): tally(10) for day in range(1, 31)}
     assert computed(reports=together(reports(), Reports(failed, 0))).lines == 600
 
 
@@ -130,7 +130,7 @@ def test_two_sizes_tell_the_share_of_cpu_time() -> None:
         duration_ms=by_day((15, 1500 * 1e6 / 30), (15, 1000 * 1e6 / 30)),
         reports=together(reports(512, 15, 30), reports(1024, 15, seconds=1)),
     ).model
-    assert isinstance(model, Shared)
+    assert isinstance(model, CpuShare)
     assert model.share == pytest.approx(0.5)
     # All days alike: each mean is off by the 2 % that it is taken to be off at least.
     assert (model.low, model.high) == pytest.approx((0.5 - 0.0831558, 0.5 + 0.0831558), abs=1e-6)
@@ -143,7 +143,7 @@ def test_days_that_differ_make_the_share_less_sure() -> None:
         duration_ms=by_day((16, 1500 * 1e6 / 30), *[(1, 800 * 1e6 / 30), (1, 1200 * 1e6 / 30)] * 7),
         reports=together(reports(512, 16, 30), reports(1024, 14, seconds=1)),
     ).model
-    assert isinstance(model, Shared)
+    assert isinstance(model, CpuShare)
     assert (model.low, model.high) == pytest.approx((0.5 - 0.173358, 0.5 + 0.173358), abs=1e-5)
 
 
@@ -169,14 +169,14 @@ def test_days_that_differ_make_the_share_less_sure() -> None:
 def test_lambda_insights_tells_the_share_where_no_second_size_does(used: dict[str, Any], share: float | None) -> None:
     model = computed(**used).model
     if share is None:
-        assert model == Unmeasured(1024)
+        assert model == UnknownCpuShare(1024)
     else:
-        assert isinstance(model, Shared)
+        assert isinstance(model, CpuShare)
         assert model.share == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("given", "reason"),
     [
         ({"unread": "its metrics could not be read: access denied"}, "its metrics could not be read: access denied"),
         ({"invocations": None}, "no Invocations datapoint"),
@@ -194,10 +194,10 @@ def test_lambda_insights_tells_the_share_where_no_second_size_does(used: dict[st
         ({"duration_ms": daily(0)}, "do not fit its Duration metric"),
     ],
 )  # fmt: skip
-def test_thin_data_carry_no_claim(given: dict[str, Any], why: str) -> None:
+def test_thin_data_carry_no_claim(given: dict[str, Any], reason: str) -> None:
     result = compute(function(), usage(**given), DAYS)
-    assert isinstance(result, str)
-    assert why in result
+    assert isinstance(result, NoClaim)
+    assert reason in result.reason
 
 
 @pytest.mark.parametrize(
@@ -214,11 +214,11 @@ def test_just_enough_data_carry_a_claim(given: dict[str, Any]) -> None:
 
 
 def test_a_short_window_and_a_capacity_provider_carry_no_claim() -> None:
-    assert compute(function(), usage(), 13) == "the window asked for is shorter than 14 days"
+    assert compute(function(), usage(), 13) == NoClaim("the window asked for is shorter than 14 days")
     assert isinstance(compute(function(), usage(), 14), Compute)
     on_own_instances = compute(function(capacity_provider=True), usage(), DAYS)
-    assert isinstance(on_own_instances, str)
-    assert "not billed by the GB-second" in on_own_instances
+    assert isinstance(on_own_instances, NoClaim)
+    assert "not billed by the GB-second" in on_own_instances.reason
 
 
 def test_a_day_without_a_duration_is_left_out_of_the_mean() -> None:

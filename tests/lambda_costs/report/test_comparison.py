@@ -18,7 +18,8 @@ from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.model.compute import NoClaim
+from lambda_costs.model.finding import Finding, SavingsRange
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
 from lambda_costs.report.history import MOST_DOLLARS, OLD_FORMAT
@@ -72,7 +73,12 @@ def test_the_same_findings_have_not_changed() -> None:
 def test_a_finding_that_was_not_there_is_new() -> None:
     comparison = compared(before(MEMORY), now(MEMORY, ARM))
     (new,) = comparison.new
-    assert (new.id, new.function, new.change, new.savings) == ("arm64:orders", "orders", ARM.change, Interval(1, 2, 3))
+    assert (new.id, new.function, new.change, new.savings) == (
+        "arm64:orders",
+        "orders",
+        ARM.change,
+        SavingsRange(1, 2, 3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +189,7 @@ def test_what_saves_more_than_all_by_less_than_a_cent_saves_all() -> None:
     then = before(MEMORY, ARM, cost={ARN: 0.001}, compute={ARN: used(1)})
     for it in then["findings"]:
         it.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
-    assert compared(then, now(MEMORY)).total_then == Interval(0.0, 0.001, 0.001)
+    assert compared(then, now(MEMORY)).total_then == SavingsRange(0.0, 0.001, 0.001)
 
 
 def test_what_lambda_has_not_changed_since_was_in_place_then_already() -> None:
@@ -209,7 +215,7 @@ def test_a_region_that_could_not_be_listed_is_not_taken_for_deleted_functions() 
 
 
 def test_data_that_are_missing_now_are_not_taken_for_a_change() -> None:
-    (gone,) = compared(before(MEMORY), now(compute={ARN: "no REPORT lines could be read"})).gone
+    (gone,) = compared(before(MEMORY), now(compute={ARN: NoClaim("no REPORT lines could be read")})).gone
     assert gone.why == "not known any more: no REPORT lines could be read"
 
 

@@ -12,7 +12,7 @@ from markdown_it.token import Token
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Interval, Measure
+from lambda_costs.model.finding import Measurement, SavingsRange
 from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised, Told
 from lambda_costs.report.markdown import MAX_GAP_NAMES, MAX_KIND_ROWS, MAX_ROWS, MAX_SECTIONS, render_report
 from lambda_costs.request import CostRequest
@@ -25,7 +25,7 @@ MEMORY = finding("large", (10, 20, 30), "memory-too-high", cost=100.0, change="S
 ARM = finding("large", (0, 20, 40), "arm64", cost=100.0, change="Run it on arm64")
 WARM = finding("warm", (5, 6, 7), "provisioned-concurrency-unused", change="Remove it")
 LOGS = finding("orders", (0, 0.004, 0.009), "log-retention-unset")
-OLD = observation("orders", "runtime-deprecated", change="Move on", evidence={"Runtime": Measure("python3.7")})
+OLD = observation("orders", "runtime-deprecated", change="Move on", evidence={"Runtime": Measurement("python3.7")})
 IDLE = observation("warm", "idle", change="Remove it")
 ANALYSIS = analysis(
     [MEMORY, ARM, WARM, LOGS, OLD, IDLE],
@@ -146,10 +146,10 @@ def test_a_change_that_costs_money_says_so() -> None:
 def test_each_finding_has_evidence_change_commands_risk_and_validation() -> None:
     item = finding(
         evidence={
-            "Price": Measure(0.0000166667, "$"),
-            "Count": Measure(12345),
-            "Half": Measure(0.5, "s"),
-            "Name": Measure("a|b"),
+            "Price": Measurement(0.0000166667, "$"),
+            "Count": Measurement(12345),
+            "Half": Measurement(0.5, "s"),
+            "Name": Measurement("a|b"),
         }
     )
     text = section(render(analysis([item])), "orders: Change it")
@@ -185,9 +185,9 @@ def test_several_regions_are_told_apart() -> None:
     report = render(replace(ANALYSIS, request=request))
     assert "1. large (us-east-1): Set memory" in report
     assert "## large (us-east-1): Set memory" in report
-    there = observation(kind="time-outs", id="time-outs:orders:eu-west-1", region="eu-west-1", arn="there")
-    both = analysis([observation(kind="time-outs"), there], request=request)
-    assert "time-outs occurring in 2 functions (orders, orders)" in render(both)
+    there = observation(kind="timeouts", id="timeouts:orders:eu-west-1", region="eu-west-1", arn="there")
+    both = analysis([observation(kind="timeouts"), there], request=request)
+    assert "timeouts occurring in 2 functions (orders, orders)" in render(both)
 
 
 def test_what_was_not_looked_at_stands_with_its_reason() -> None:
@@ -249,12 +249,12 @@ def test_prose_that_states_a_number_is_refused() -> None:
 
 def told(item: str, *savings: float) -> Told:
     kind, _, name = item.partition(":")
-    return Told(item, name, "us-east-1", f"Follow {kind}", Interval(*savings))
+    return Told(item, name, "us-east-1", f"Follow {kind}", SavingsRange(*savings))
 
 
 COMPARISON = Comparison(
     since=ANALYSIS.start,
-    total_then=Interval(50, 60, 70),
+    total_then=SavingsRange(50, 60, 70),
     new=(told("arm64:large", 0, 20, 40),),
     changed=(Changed(told("memory-too-high:large", 1, 2, 3), told("memory-too-high:large", 10, 20, 30)),),
     realised=(
@@ -326,14 +326,14 @@ EVIL = "<script>x</script> | ![a](b) **c** `d` _e_ ~~f~~ &amp; \\| \n# g\n```\n`
 def named(name: str) -> str:
     """Return a report that has ``name`` wherever text from outside may stand."""
     text = {"change": name, "formula": name, "how_to": name, "as_code": name, "risk": name, "validate": name}
-    evidence = {name: Measure(name, name)}
+    evidence = {name: Measurement(name, name)}
     memory = finding(name, kind="memory-too-high", proposed={"memory_mb": 1}, evidence=evidence, **text)
     odd = finding(name, kind="odd-kind", region=name, **text)
     old = observation(name, "runtime-deprecated", evidence=evidence, **text)
-    about = Told(name, name, name, name, Interval(1, 2, 3))
+    about = Told(name, name, name, name, SavingsRange(1, 2, 3))
     compared = Comparison(
         ANALYSIS.start,
-        Interval(1, 2, 3),
+        SavingsRange(1, 2, 3),
         (about,),
         (Changed(about, about),),
         (Realised((about,), 1.0, True),),
