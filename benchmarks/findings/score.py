@@ -1,4 +1,4 @@
-"""Holds findings.json against what is true of a sample account."""
+"""Scores findings.json against the ground truth of a sample account."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,26 +9,14 @@ from typing import Any
 from benchmarks.findings.truth import account_savings, savings
 from lambda_costs.sample_account import Planted, SampleAccount
 
-CLAIMING = (
-    "memory-too-high",
-    "memory-too-low",
-    "arm64",
-    "provisioned-concurrency-unused",
-    "timeouts",
-    "log-retention-unset",
-    "ephemeral-storage",
-    "init-cost",
-)
-"""Kinds that may claim money."""
-
 CENT = 0.01
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The savings of one finding that is right, beside what it truly saves; US dollars per 30 days."""
+    """The savings of a right finding and what it truly saves; US dollars per 30 days."""
 
-    what: Planted
+    planted: Planted
     low: float
     expected: float
     high: float
@@ -37,18 +25,18 @@ class Claim:
     @property
     def error(self) -> float:
         """Of the expected savings, relative to the truth."""
-        return abs(self.expected - self.truth) / abs(self.truth)
+        return Total(self.expected, self.truth).error
 
     @property
     def covered(self) -> bool:
-        """Whether the truth lies in the interval, as far as floats tell."""
+        """Whether the truth lies in the range, up to rounding errors."""
         slack = 1e-6 * abs(self.truth)
         return self.low - slack <= self.truth <= self.high + slack
 
 
 @dataclass(frozen=True)
 class Total:
-    """Expected savings of all findings together, beside the truth."""
+    """Expected savings of all findings together, and the truth."""
 
     expected: float
     truth: float
@@ -76,9 +64,9 @@ class Score:
     gross: Total
     net: Total
     abstained: Mapping[str, bool]
-    """By function that demands it."""
+    """By function whose data support no claim."""
     fits: tuple[bool, ...]
-    """Of each memory size that is proposed, whether it is enough for the most that the function needs."""
+    """Of each proposed memory size, whether it is enough for what the function needs."""
     repeatable: bool
     """Whether a second analysis wrote the same bytes."""
 
@@ -89,11 +77,9 @@ def score(account: SampleAccount, document: Mapping[str, Any], *, repeatable: bo
     by_name = {function.name: function for function in account.functions}
     found = {Planted(item["function"], item["kind"]) for item in findings}
     claims = (
-        Claim(what, *_ends(item), savings(by_name[what.function], [item]))
+        Claim(planted, *_ends(item), savings(by_name[planted.function], [item]))
         for item in findings
-        if (what := Planted(item["function"], item["kind"])) in account.planted
-        and what.kind in CLAIMING
-        and any(_ends(item))
+        if (planted := Planted(item["function"], item["kind"])) in account.planted and any(_ends(item))
     )
     gross, net = account_savings(account.functions, findings)
     total = document["total"]
@@ -159,12 +145,12 @@ class Summary:
 
     def error(self, kind: str | None = None) -> float | None:
         """Return the median relative error of the claims; None if there are none."""
-        errors = [claim.error for claim in self.claims if kind in (None, claim.what.kind)]
+        errors = [claim.error for claim in self.claims if kind in (None, claim.planted.kind)]
         return median(errors) if errors else None
 
     def covered(self, kind: str | None = None) -> float:
         """Return the share of the claims whose interval holds the truth."""
-        return share(claim.covered for claim in self.claims if kind in (None, claim.what.kind))
+        return share(claim.covered for claim in self.claims if kind in (None, claim.planted.kind))
 
     @property
     def gross_error(self) -> float:

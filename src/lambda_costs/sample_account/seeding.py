@@ -85,15 +85,17 @@ def _create_function(
         Architectures=[function.architecture],
         MemorySize=function.memory_mb,
         Timeout=function.timeout_seconds,
-        EphemeralStorage={"Size": function.tmp_mb},
+        EphemeralStorage={"Size": function.ephemeral_mb},
         Layers=[layers[function.layer]] if function.layer else [],
         LoggingConfig={"LogFormat": "JSON" if function.json_logs else "Text"},
-        Publish=bool(function.provisioned),
+        Publish=bool(function.provisioned_concurrency),
     )
-    if function.provisioned:
+    if function.provisioned_concurrency:
         awslambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
         awslambda.put_provisioned_concurrency_config(
-            FunctionName=function.name, Qualifier="live", ProvisionedConcurrentExecutions=function.provisioned
+            FunctionName=function.name,
+            Qualifier="live",
+            ProvisionedConcurrentExecutions=function.provisioned_concurrency,
         )
     if function.recursive_loop:
         awslambda.put_function_recursion_config(FunctionName=function.name, RecursiveLoop="Allow")

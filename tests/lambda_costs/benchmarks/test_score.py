@@ -47,12 +47,13 @@ def test_what_is_tolerated_is_neither_right_nor_wrong() -> None:
 
 def test_a_claim_is_held_against_the_hidden_parameters() -> None:
     what = planted("arm64")
-    truth = savings(BY_NAME[what.function], [finding(what)])
-    result = scored(finding(what, 0.0, truth * 1.1, truth * 1.2))
+    arm64 = {"architecture": "arm64"}
+    truth = savings(BY_NAME[what.function], [finding(what, **arm64)])
+    result = scored(finding(what, 0.0, truth * 1.1, truth * 1.2, **arm64))
     (claim,) = result.claims
     assert (claim.truth, claim.error, claim.covered) == (truth, pytest.approx(0.1), True)
     assert result.gross.error == pytest.approx(0.1)
-    assert not scored(finding(what, truth * 1.01, truth * 1.1, truth * 1.2)).claims[0].covered
+    assert not scored(finding(what, truth * 1.01, truth * 1.1, truth * 1.2, **arm64)).claims[0].covered
 
 
 def test_a_memory_size_below_the_need_does_not_fit() -> None:

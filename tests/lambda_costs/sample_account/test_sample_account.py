@@ -3,17 +3,18 @@ from math import ceil
 
 import pytest
 
+from lambda_costs.findings import KINDS
 from lambda_costs.sample_account import SampleFunction, build
-from lambda_costs.sample_account.drawing import Choices, draw
-from lambda_costs.sample_account.recipes import ABSTAIN, KINDS, PLANTED, TRAPS
+from lambda_costs.sample_account.generator import Choices, generate
 from lambda_costs.sample_account.sampling import ALL_LINES, Sample, sample
+from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS
 
 ACCOUNT = build()
 BUSY: Choices = {"daily_invocations": 20_000, "cpu": 0.5, "memory_mb": 1024}
 
 
 def seen(choices: Choices, seed: int = 7) -> tuple[SampleFunction, Sample]:
-    function = draw(random.Random(seed), "orders-export", choices)
+    function = generate(random.Random(seed), "orders-export", choices)
     return function, sample(function, random.Random(seed))
 
 
@@ -84,7 +85,7 @@ def test_an_earlier_memory_size_shows_in_the_lines_and_in_the_days() -> None:
     assert first / last == pytest.approx(2, rel=0.15)
 
 
-def test_time_outs_are_errors_that_last_until_the_limit() -> None:
+def test_timeouts_are_errors_that_last_until_the_limit() -> None:
     _, sampled = seen({**BUSY, "timeout_seconds": 10, "timeout_share": 0.3})
     late = sum(day.durations.get(10_000.0, 0) for day in sampled.days)
     assert late / sum(day.invocations for day in sampled.days) == pytest.approx(0.3, rel=0.05)
@@ -100,4 +101,4 @@ def test_a_rare_payload_is_in_the_sample() -> None:
 
 def test_a_choice_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown choices: ned"):
-        draw(random.Random(7), "orders-export", {"ned": 0.2})
+        generate(random.Random(7), "orders-export", {"ned": 0.2})
