@@ -10,7 +10,7 @@ def refusal(code: str, message: str = "no") -> ClientError:
 
 
 @pytest.mark.parametrize(
-    ("error", "why"),
+    ("error", "reason"),
     [
         (refusal("AccessDenied"), "GetThing: access denied"),
         (refusal("AccessDeniedException"), "GetThing: access denied"),
@@ -26,11 +26,11 @@ def refusal(code: str, message: str = "no") -> ClientError:
         (ResponseParserError("<html>"), "no answer (ResponseParserError)"),
     ],
 )
-def test_whatever_aws_answers_instead_is_a_gap(error: Exception, why: str) -> None:
+def test_every_failure_of_aws_is_a_gap(error: Exception, reason: str) -> None:
     gaps: list[Gap] = []
     with record_gap_if_denied("orders", gaps):
         raise error
-    assert gaps == [Gap("orders", why)]
+    assert gaps == [Gap("orders", reason)]
 
 
 def test_a_bug_is_no_gap() -> None:

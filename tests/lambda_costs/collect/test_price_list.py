@@ -268,33 +268,31 @@ def test_products_that_agree_are_one_price(api: PriceListApi) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "why"),
+    ("code", "reason"),
     [
         ("AccessDeniedException", "access denied"),
         ("ThrottlingException", "throttled"),
         ("UnrecognizedClientException", "not enabled for this account"),
     ],
 )
-def test_a_region_that_is_refused_has_the_tables_prices_or_none_and_keeps_no_other_from_its_own(
-    code: str, why: str
-) -> None:
+def test_a_refused_region_has_the_tables_prices_or_none(code: str, reason: str) -> None:
     api = PriceListApi()
     api.refusals = {"us-east-1": code, "eu-west-1": code}
     api.has("eu-central-2", awslambda("EUC2-"), logs("EUC2-"))
-    reason = f"the Price List API could not be read: {why}"
+    source = f"the Price List API could not be read: {reason}"
     assert read(api, "us-east-1", "eu-central-2", "eu-west-1") == (
         PriceList(
             {"us-east-1": PRICES["us-east-1"], "eu-central-2": PRICES["us-east-1"]},
             {
-                "us-east-1": f"{TABLE} ({reason})",
+                "us-east-1": f"{TABLE} ({source})",
                 "eu-central-2": "AWS Price List API, published 2026-09-22",
             },
         ),
-        [Gap("savings in eu-west-1", f"no price for this region in the table of 2025-10, and {reason}")],
+        [Gap("savings in eu-west-1", f"no price for this region in the table of 2025-10, and {source}")],
     )
 
 
-def test_where_nobody_answers_the_table_is_used(nowhere: Callable[[str, str], Any]) -> None:
+def test_an_unreachable_price_list_is_replaced_by_the_table(nowhere: Callable[[str, str], Any]) -> None:
     source = f"{TABLE} (the Price List API could not be read: cannot be reached)"
     assert read_prices(nowhere, ["us-east-1"], []) == PriceList(PRICES, {"us-east-1": source})
 

@@ -37,7 +37,7 @@ def factors(estimate: DurationFactor) -> tuple[float, float, float]:
         (1024, 1024, 1, 1),
     ],
 )
-def test_of_one_size_only_the_extremes_are_known(today: int, new: int, low: float, high: float) -> None:
+def test_one_size_gives_only_the_extremes(today: int, new: int, low: float, high: float) -> None:
     assert factors(UnknownCpuShare(today).factor(new)) == pytest.approx((low, (low + high) / 2, high))
 
 
@@ -88,11 +88,11 @@ def test_the_bounds_hold_the_truth_in_95_of_100_cases() -> None:
 
 
 @pytest.mark.parametrize("others", [[], [Point(4096, 0.7, 0)], [Point(1769, 0.7, 0), Point(10_240, 0.6, 0)]])
-def test_sizes_with_equally_fast_cpus_tell_nothing(others: list[Point]) -> None:
+def test_sizes_with_equal_cpu_give_no_fit(others: list[Point]) -> None:
     assert fit_cpu_share(Point(2048, 1.0, 0), others) is None
 
 
-def test_durations_that_no_share_explains_tell_nothing() -> None:
+def test_durations_that_no_share_explains_give_no_fit() -> None:
     # Through 1 s at 512 MB and 10 s at 256 MB goes a line that is below zero at 1,024 MB.
     assert fit_cpu_share(Point(1024, 0.1, 10), [Point(512, 1.0, 0), Point(256, 10.0, 0)]) is None
 
@@ -134,18 +134,16 @@ positive = st.floats(0.001, 1000)
 @st.composite
 def models(draw: st.DrawFn) -> DurationModel:
     today, seconds = draw(sizes), draw(positive)
-    kind = draw(st.sampled_from(["unmeasured", "cpu time", "fit_cpu_share"]))
+    kind = draw(st.sampled_from(["unmeasured", "cpu time", "fit"]))
     if kind == "cpu time":
         return from_cpu_time(today, seconds, draw(st.floats(0, 2000)))
     point = Point(today, seconds, draw(st.floats(0, 10)))
     other = Point(draw(sizes), draw(positive), draw(st.floats(0, 10)))
-    return (kind == "fit_cpu_share" and fit_cpu_share(point, [other])) or UnknownCpuShare(today)
+    return (kind == "fit" and fit_cpu_share(point, [other])) or UnknownCpuShare(today)
 
 
 @given(models(), st.lists(sizes, min_size=1, max_size=8))
-def test_whatever_is_measured_more_memory_is_no_slower_and_never_faster_than_its_cpu(
-    model: DurationModel, memory: list[int]
-) -> None:
+def test_more_memory_is_never_slower_nor_faster_than_its_cpu(model: DurationModel, memory: list[int]) -> None:
     assert factors(model.factor(model.today_mb)) == (1, 1, 1)
     for one in memory:
         estimate, cpu = model.factor(one), min(model.today_mb, 1769) / min(one, 1769)
