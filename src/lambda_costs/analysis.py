@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from math import fsum
 
 from lambda_costs.collect.compute_optimizer import Recommendation, read_recommendations
@@ -71,33 +72,33 @@ class CostAnalysis:
     def __init__(
         self, request: CostRequest, client: Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._request = request
-        self._client = client
-        self._now = now
-        self._inventory: Inventory | None = None
-        self._collected: CollectedData | None = None
-        self._analysis: Analysis | None = None
+        self._request, self._client, self._now = request, client, now
+        self._progress: Progress = lambda subject, done, total: None
 
     def list_functions(self) -> Inventory:
         """Return the functions that the request names; raises AwsUnavailable."""
-        if self._inventory is None:
-            self._inventory = list_functions(self._request, self._client)
         return self._inventory
 
-    def collect_usage(self, progress: Progress = lambda subject, done, total: None) -> Usage:
+    def collect_usage(self, progress: Progress | None = None) -> Usage:
         """Return what the functions used; raises AwsUnavailable, and InvalidDetail if that costs too much."""
-        return self._collect(progress).usage
-
-    def _collect(self, progress: Progress = lambda subject, done, total: None) -> CollectedData:
-        if self._collected is None:
-            self._collected = _collect(self._request, self.list_functions(), self._client, self._now(), progress)
-        return self._collected
+        self._progress = progress or self._progress
+        return self._collected.usage
 
     def find_savings(self) -> Analysis:
         """Return the findings; raises AwsUnavailable."""
-        if self._analysis is None:
-            self._analysis = analyse(self._request, self.list_functions(), self._collect())
         return self._analysis
+
+    @cached_property
+    def _inventory(self) -> Inventory:
+        return list_functions(self._request, self._client)
+
+    @cached_property
+    def _collected(self) -> CollectedData:
+        return _collect(self._request, self._inventory, self._client, self._now(), self._progress)
+
+    @cached_property
+    def _analysis(self) -> Analysis:
+        return analyse(self._request, self._inventory, self._collected)
 
 
 def _collect(

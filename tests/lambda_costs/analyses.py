@@ -10,7 +10,7 @@ from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.scan import ScanCost
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.duration import UnknownCpuShare
+from lambda_costs.model.duration import unknown_cpu_share
 from lambda_costs.model.finding import Finding, rank
 from lambda_costs.model.totals import ComputeSpend, combine
 from lambda_costs.request import CostRequest
@@ -24,7 +24,7 @@ def observation(name: str = "orders", kind: str = "timeout-high", **given: Any) 
 
 
 def used(invocations: float) -> Compute:
-    return Compute(invocations, 0.5, 500.0, 100, False, 0.0, 0.0, UnknownCpuShare(1024))
+    return Compute(invocations, 0.5, 500.0, 100, False, 0.0, 0.0, unknown_cpu_share(1024))
 
 
 def analysis(

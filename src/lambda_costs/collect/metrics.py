@@ -1,6 +1,6 @@
 """Daily values of CloudWatch metrics. A metric without datapoints is absent from the answer, not zero."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -64,6 +64,16 @@ class Answer:
     daily: Mapping[Metric, Daily]
     partial: frozenset[Metric]
     """Metrics whose data are incomplete; they are not in ``daily``."""
+    refused: str | None = None
+    """Why it did not answer at all."""
+
+    def unread(self, metrics: Iterable[Metric]) -> str | None:
+        """Return why not all of ``metrics`` are known, or None if they are."""
+        if self.refused:
+            return f"its metrics could not be read: {self.refused}"
+        if names := sorted({metric.name for metric in metrics if metric in self.partial}):
+            return f"CloudWatch gave only a part of its data: {', '.join(names)}"
+        return None
 
 
 def daily_values(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime, pool: Executor) -> Answer:

@@ -12,7 +12,7 @@ from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 from lambda_costs.collect.insights import MAX_LOG_GROUPS, QueryFailed, query_reports
 from lambda_costs.collect.inventory import Client, Function
 from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
-from lambda_costs.collect.metrics import Daily, Metric, daily_values, lambda_metric, log_metric, total_between
+from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, log_metric, total_between
 from lambda_costs.collect.prices import RegionPrices
 from lambda_costs.collect.provisioned import Provisioned, list_provisioned
 from lambda_costs.collect.report_lines import Tally, TallyKey, read_lines, reconcile
@@ -123,15 +123,14 @@ class _Region:
                 log_group=groups.get(function.log_group),
             )
 
-    def _values(self, metrics: Sequence[Metric], start_days: int | None = None) -> "_Values":
+    def _values(self, metrics: Sequence[Metric], start_days: int | None = None) -> Answer:
         start = self.window.end - timedelta(days=start_days) if start_days else self.window.start
         wanted = list(dict.fromkeys(metrics))
         self.metric_count.append(len(wanted))
         before = len(self.gaps)
         with record_gap_if_denied(f"metrics in {self.region}", self.gaps):
-            answer = daily_values(self.cloudwatch, wanted, start, self.window.end, self.pool)
-            return _Values(answer.daily, answer.partial, None)
-        return _Values({}, frozenset(), self.gaps[before].reason)
+            return daily_values(self.cloudwatch, wanted, start, self.window.end, self.pool)
+        return Answer({}, frozenset(), self.gaps[before].reason)
 
     def _settings(self, function: Function) -> dict[str, Any]:
         settings: dict[str, Any] = {}
@@ -282,20 +281,3 @@ def _metrics_of(function: Function) -> dict[str, Metric]:
     if function.insights:
         metrics["cpu_ms"] = Metric("LambdaInsights", "cpu_total_time", (("function_name", function.name),))
     return metrics
-
-
-@dataclass(frozen=True)
-class _Values:
-    """Metrics that were read, and why others were not."""
-
-    daily: Mapping[Metric, Daily]
-    partial: frozenset[Metric]
-    refused: str | None
-
-    def unread(self, metrics: Iterable[Metric]) -> str | None:
-        """Return why not all of ``metrics`` are known, or None if they are."""
-        if self.refused:
-            return f"its metrics could not be read: {self.refused}"
-        if names := sorted({metric.name for metric in metrics if metric in self.partial}):
-            return f"CloudWatch gave only a part of its data: {', '.join(names)}"
-        return None

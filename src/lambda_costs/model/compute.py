@@ -14,9 +14,9 @@ from lambda_costs.model.duration import (
     Z_95,
     DurationModel,
     Point,
-    UnknownCpuShare,
     fit_cpu_share,
     from_cpu_time,
+    unknown_cpu_share,
 )
 from lambda_costs.model.finding import PERIOD_DAYS
 
@@ -137,7 +137,7 @@ def _model(function: Function, today: Point, usage: FunctionUsage, reports: Repo
         vcpus = max(1.0, function.memory_mb / FULL_VCPU_MB)
         if calls >= MIN_INVOCATIONS and 0 < cpu <= today.seconds * vcpus:
             model = from_cpu_time(function.memory_mb, today.seconds, cpu)
-    return model or UnknownCpuShare(function.memory_mb)
+    return model or unknown_cpu_share(function.memory_mb)
 
 
 def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point | None:

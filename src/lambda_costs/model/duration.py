@@ -44,56 +44,43 @@ class Point:
 
 
 @dataclass(frozen=True)
-class UnknownCpuShare:
-    """Only one memory size was seen: the function may wait all the time, or compute on one thread all the time."""
-
-    today_mb: int
-    basis: str = "REPORT lines of one memory size, which do not show the share of CPU time"
-    """The data it rests on, for the report."""
-    measured: bool = False
-    """Whether any data show the share of CPU time."""
-
-    def factor(self, memory_mb: int) -> DurationFactor:
-        """Return the extremes; expected is the middle."""
-        bound = effective_cpu_mb(self.today_mb) / effective_cpu_mb(memory_mb)
-        low, high = min(1.0, bound), max(1.0, bound)
-        return DurationFactor(low, (low + high) / 2, high)
-
-
-@dataclass(frozen=True)
-class CpuShare:
-    """The CPU-bound share of today's duration, with its bounds."""
+class DurationModel:
+    """How a function's duration changes with its memory: by the CPU-bound share of today's duration."""
 
     today_mb: int
     low: float
     share: float
     high: float
     basis: str
+    """The data it rests on, for the report."""
     measured: bool = True
+    """Whether any data show the share."""
 
     def factor(self, memory_mb: int) -> DurationFactor:
         """Return the factor for the share and for its bounds."""
         stretch = effective_cpu_mb(self.today_mb) / effective_cpu_mb(memory_mb) - 1
-        ends = sorted(1 + share * stretch for share in (self.low, self.high))
-        return DurationFactor(ends[0], 1 + self.share * stretch, ends[1])
+        low, high = sorted(1 + share * stretch for share in (self.low, self.high))
+        return DurationFactor(low, 1 + self.share * stretch, high)
 
 
-DurationModel = UnknownCpuShare | CpuShare
-"""How a function's duration changes with its memory."""
+def unknown_cpu_share(today_mb: int) -> DurationModel:
+    """Return the model of a function seen at one memory size: it may always wait, or always compute on one thread."""
+    basis = "REPORT lines of one memory size, which do not show the share of CPU time"
+    return DurationModel(today_mb, 0.0, 0.5, 1.0, basis, measured=False)
 
 
-def from_cpu_time(today_mb: int, seconds: float, cpu_seconds: float) -> CpuShare:
+def from_cpu_time(today_mb: int, seconds: float, cpu_seconds: float) -> DurationModel:
     """Return the model of a function that uses ``cpu_seconds`` of CPU in a duration of ``seconds``."""
     # A fraction of a vCPU needs proportionally longer than the CPU time.
     share = cpu_seconds * FULL_VCPU_MB / effective_cpu_mb(today_mb) / seconds
     low, expected, high = (_clamp(share * factor) for factor in (1 - CPU_ERROR, 1.0, 1 + CPU_ERROR))
-    return CpuShare(
+    return DurationModel(
         today_mb, low, expected, high,
         f"Lambda Insights: {cpu_seconds * 1000:,.1f} ms of CPU time an invocation, {expected:.0%} of the duration",
     )  # fmt: skip
 
 
-def fit_cpu_share(today: Point, others: Sequence[Point]) -> CpuShare | None:
+def fit_cpu_share(today: Point, others: Sequence[Point]) -> DurationModel | None:
     """Return the model that fits the mean durations, all above zero, at today's and other sizes.
 
     Least squares of d = a + b / min(M, 1769), weighted by the errors, with 95 % bounds. None if all sizes have the same
@@ -117,7 +104,7 @@ def fit_cpu_share(today: Point, others: Sequence[Point]) -> CpuShare | None:
     off = Z_95 * x[0] / at_today**2 * sqrt(mean_d**2 / spread + b**2 / total)
     low, expected, high = map(_clamp, (share - off, share, share + off))
     sizes = " and ".join(f"{point.memory_mb:,} MB" for point in sorted(points, key=lambda point: point.memory_mb))
-    return CpuShare(
+    return DurationModel(
         today.memory_mb, low, expected, high,
         f"a fit of the durations at {sizes}: {expected:.0%} of today's is CPU time",
     )  # fmt: skip

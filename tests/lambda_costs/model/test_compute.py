@@ -8,7 +8,7 @@ import pytest
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
 from lambda_costs.model.compute import Compute, NoClaim, compute
-from lambda_costs.model.duration import CpuShare, UnknownCpuShare
+from lambda_costs.model.duration import unknown_cpu_share
 from tests.lambda_costs.cases import DAYS, END, daily, function, reports, tally, together, usage
 
 
@@ -130,7 +130,7 @@ def test_two_sizes_tell_the_share_of_cpu_time() -> None:
         duration_ms=by_day((15, 1500 * 1e6 / 30), (15, 1000 * 1e6 / 30)),
         reports=together(reports(512, 15, 30), reports(1024, 15, seconds=1)),
     ).model
-    assert isinstance(model, CpuShare)
+    assert model.measured
     assert model.share == pytest.approx(0.5)
     # All days alike: each mean is off by the 2 % that it is taken to be off at least.
     assert (model.low, model.high) == pytest.approx((0.5 - 0.0831558, 0.5 + 0.0831558), abs=1e-6)
@@ -143,7 +143,7 @@ def test_days_that_differ_make_the_share_less_sure() -> None:
         duration_ms=by_day((16, 1500 * 1e6 / 30), *[(1, 800 * 1e6 / 30), (1, 1200 * 1e6 / 30)] * 7),
         reports=together(reports(512, 16, 30), reports(1024, 14, seconds=1)),
     ).model
-    assert isinstance(model, CpuShare)
+    assert model.measured
     assert (model.low, model.high) == pytest.approx((0.5 - 0.173358, 0.5 + 0.173358), abs=1e-5)
 
 
@@ -169,9 +169,9 @@ def test_days_that_differ_make_the_share_less_sure() -> None:
 def test_lambda_insights_tells_the_share_where_no_second_size_does(used: dict[str, Any], share: float | None) -> None:
     model = computed(**used).model
     if share is None:
-        assert model == UnknownCpuShare(1024)
+        assert model == unknown_cpu_share(1024)
     else:
-        assert isinstance(model, CpuShare)
+        assert model.measured
         assert model.share == pytest.approx(share)
 
 

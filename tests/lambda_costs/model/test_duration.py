@@ -8,17 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_costs.model.duration import (
-    CpuShare,
     DurationFactor,
     DurationModel,
     Point,
-    UnknownCpuShare,
     fit_cpu_share,
     from_cpu_time,
+    unknown_cpu_share,
 )
 
 
-def known(model: CpuShare | None) -> CpuShare:
+def known(model: DurationModel | None) -> DurationModel:
     assert model is not None
     return model
 
@@ -38,7 +37,7 @@ def factors(estimate: DurationFactor) -> tuple[float, float, float]:
     ],
 )
 def test_one_size_gives_only_the_extremes(today: int, new: int, low: float, high: float) -> None:
-    assert factors(UnknownCpuShare(today).factor(new)) == pytest.approx((low, (low + high) / 2, high))
+    assert factors(unknown_cpu_share(today).factor(new)) == pytest.approx((low, (low + high) / 2, high))
 
 
 # a = 0.5 s and b = 512 s·MB: 1 s at 1,024 MB, half of it CPU time; 1.5 s at 512 MB; 0.5 + 512/1769 at 2,048 MB.
@@ -139,7 +138,7 @@ def models(draw: st.DrawFn) -> DurationModel:
         return from_cpu_time(today, seconds, draw(st.floats(0, 2000)))
     point = Point(today, seconds, draw(st.floats(0, 10)))
     other = Point(draw(sizes), draw(positive), draw(st.floats(0, 10)))
-    return (kind == "fit" and fit_cpu_share(point, [other])) or UnknownCpuShare(today)
+    return (kind == "fit" and fit_cpu_share(point, [other])) or unknown_cpu_share(today)
 
 
 @given(models(), st.lists(sizes, min_size=1, max_size=8))
