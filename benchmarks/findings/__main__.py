@@ -112,7 +112,7 @@ def _goals_table(report: Report, summary: Summary) -> None:
     report.table(
         ("All accounts", "measured", "goal", ""),
         (
-            (goal.name, _percent(goal.of(summary)), str(goal), "met" if goal.met(summary) else "MISSED")
+            (goal.name, _percent(goal.measure(summary)), str(goal), "met" if goal.met(summary) else "MISSED")
             for goal in GOALS
         ),
     )

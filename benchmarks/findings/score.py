@@ -162,13 +162,13 @@ class Goal:
     """What a summary must reach."""
 
     name: str
-    of: Callable[[Summary], float]
+    measure: Callable[[Summary], float]
     bound: float
     at_most: bool = False
 
     def met(self, summary: Summary) -> bool:
         """Return whether ``summary`` reaches it."""
-        value = self.of(summary)
+        value = self.measure(summary)
         return value <= self.bound if self.at_most else value >= self.bound
 
     def __str__(self) -> str:

@@ -19,8 +19,8 @@ from tests.lambda_costs.cases import finding, function
 END = datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def observation(name: str = "orders", kind: str = "timeout-high", **given: Any) -> Finding:
-    return finding(name, (0.0, 0.0, 0.0), kind, **given)
+def observation(name: str = "orders", kind: str = "timeout-high", **changes: Any) -> Finding:
+    return finding(name, (0.0, 0.0, 0.0), kind, **changes)
 
 
 def used(invocations: float) -> Compute:
@@ -34,9 +34,9 @@ def analysis(
     usage: Mapping[str, FunctionUsage] | None = None,
     cost: Mapping[str, float] | None = None,
     end: datetime = END,
-    **given: Any,
+    **changes: Any,
 ) -> Analysis:
-    """Return an analysis with ``findings``, of the functions that they are about if no others are given."""
+    """Return an analysis with ``findings``, of the functions that they are about by default."""
     findings = rank(findings)
     if functions is None:
         functions = {item.arn: function(item.function, region=item.region, arn=item.arn) for item in findings}.values()
@@ -55,6 +55,6 @@ def analysis(
             "prices": {"us-east-1": "a table of 2025-10"},
             "scan": ScanCost(metrics=12, queried_bytes=2**30, estimated=0.01, limit=1.0),
             "recommendations": {},
-            **given,
+            **changes,
         }
     )

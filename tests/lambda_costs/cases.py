@@ -34,8 +34,8 @@ COST = 8.33335
 GIB = 2**30
 
 
-def function(name: str = "orders", **given: Any) -> Function:
-    region = given.get("region", "us-east-1")
+def function(name: str = "orders", **changes: Any) -> Function:
+    region = changes.get("region", "us-east-1")
     return Function(
         **{
             "name": name,
@@ -55,7 +55,7 @@ def function(name: str = "orders", **given: Any) -> Function:
             "log_group": f"/aws/lambda/{name}",
             "json_logs": False,
             "capacity_provider": False,
-            **given,
+            **changes,
         }
     )
 
@@ -78,12 +78,12 @@ def tally(
     return Tally(lines, billed - init_seconds * 1000, billed, init_seconds * 1000, inits, max_used_mb)
 
 
-def reports(memory_mb: int = 1024, days: int = DAYS, first: int | None = None, **given: Any) -> Reports:
+def reports(memory_mb: int = 1024, days: int = DAYS, first: int | None = None, **changes: Any) -> Reports:
     """Return the lines of ``tally`` on each of ``days`` days, all successful."""
     begin = ago(days if first is None else first)
     return Reports(
         {
-            TallyKey(begin + timedelta(days=day), memory_mb, Outcome.SUCCESS): tally(**{"lines": 10, **given})
+            TallyKey(begin + timedelta(days=day), memory_mb, Outcome.SUCCESS): tally(**{"lines": 10, **changes})
             for day in range(days)
         },
         0,
@@ -94,7 +94,7 @@ def together(*several: Reports) -> Reports:
     return Reports({key: item for one in several for key, item in one.tallies.items()}, 0)
 
 
-def usage(**given: Any) -> FunctionUsage:
+def usage(**changes: Any) -> FunctionUsage:
     return FunctionUsage(
         **{
             "invocations": daily(1_000_000),
@@ -104,13 +104,13 @@ def usage(**given: Any) -> FunctionUsage:
             "reports": reports(),
             "provisioned": (),
             "recursion_allowed": False,
-            **given,
+            **changes,
         }
     )
 
 
-def used_at(memory_mb: int, max_used_mb: int, **given: Any) -> FunctionUsage:
-    return usage(reports=reports(memory_mb, max_used_mb=max_used_mb), **given)
+def used_at(memory_mb: int, max_used_mb: int, **changes: Any) -> FunctionUsage:
+    return usage(reports=reports(memory_mb, max_used_mb=max_used_mb), **changes)
 
 
 def measured(max_used_mb: int) -> FunctionUsage:
@@ -120,7 +120,7 @@ def measured(max_used_mb: int) -> FunctionUsage:
     return usage(duration_ms=Daily(durations, END), reports=lines)
 
 
-def failing(failed: Mapping[int, int], calls: int = 100, **given: Any) -> FunctionUsage:
+def failing(failed: Mapping[int, int], calls: int = 100, **changes: Any) -> FunctionUsage:
     """Return 30 days of ``calls`` lines of 0.5 s, of which ``failed`` ran into the timeout of 3 s, by days ago."""
     lines = {}
     for day in range(1, 31):
@@ -135,7 +135,7 @@ def failing(failed: Mapping[int, int], calls: int = 100, **given: Any) -> Functi
             "duration_ms": Daily(milliseconds, END),
             "errors": Daily(every, END),
             "reports": Reports(lines, 0),
-            **given,
+            **changes,
         }
     )
 
@@ -165,36 +165,39 @@ def provisioned(invocations: Daily | None, executions: int = 1) -> tuple[Provisi
     return (Provisioned("live", executions, invocations),)
 
 
-def log_group(stored_bytes: float | None, **given: Any) -> LogGroup:
+def log_group(stored_bytes: float | None, **changes: Any) -> LogGroup:
     stored = None if stored_bytes is None else int(stored_bytes)
     defaults = {"name": "/aws/lambda/orders", "functions": ("orders",), "retention_days": None}
-    return LogGroup(**{**defaults, **given, "stored_bytes": stored})
+    return LogGroup(**{**defaults, **changes, "stored_bytes": stored})
 
 
-def context(of: Function | None = None, used: FunctionUsage | None = None, free: bool = False) -> FunctionContext:
-    of, used = of or function(), used or usage()
-    return FunctionContext(of, used, compute(of, used, DAYS), PRICES["us-east-1"].at({}), of.name, END, free)
+def context(target: Function | None = None, used: FunctionUsage | None = None, free: bool = False) -> FunctionContext:
+    target, used = target or function(), used or usage()
+    rates = PRICES["us-east-1"].at({})
+    return FunctionContext(target, used, compute(target, used, DAYS), rates, target.name, END, free)
 
 
 def found(
-    rule: Rule, of: Function | None = None, used: FunctionUsage | None = None, free: bool = False
+    rule: Rule, target: Function | None = None, used: FunctionUsage | None = None, free: bool = False
 ) -> Finding | Gap | None:
     """Return the one thing that ``rule`` yields, or None if it yields nothing."""
-    yielded = list(rule(context(of, used, free)))
+    yielded = list(rule(context(target, used, free)))
     assert len(yielded) <= 1
     return yielded[0] if yielded else None
 
 
-def claimed(rule: Rule, of: Function | None = None, used: FunctionUsage | None = None, free: bool = False) -> Finding:
+def claimed(
+    rule: Rule, target: Function | None = None, used: FunctionUsage | None = None, free: bool = False
+) -> Finding:
     """Return the finding that ``rule`` yields; fails if it yields none."""
-    result = found(rule, of, used, free)
+    result = found(rule, target, used, free)
     assert isinstance(result, Finding), result
     return result
 
 
-def abstained(rule: Rule, of: Function | None = None, used: FunctionUsage | None = None, free: bool = False) -> str:
+def abstained(rule: Rule, target: Function | None = None, used: FunctionUsage | None = None, free: bool = False) -> str:
     """Return why ``rule`` abstains; fails if it does not."""
-    result = found(rule, of, used, free)
+    result = found(rule, target, used, free)
     assert isinstance(result, Gap), result
     return result.reason
 
@@ -209,7 +212,7 @@ def finding(
     kind: str = "arm64",
     *,
     cost: float | None = None,
-    **given: Any,
+    **changes: Any,
 ) -> Finding:
     """Return a finding about the function ``name``; ``cost`` is that of the compute which it saves a share of."""
     return Finding(
@@ -229,7 +232,7 @@ def finding(
             "validate": "Look at it.",
             "savings": SavingsRange(*savings),
             "scaling": ComputeShare(cost, 1000.0) if cost else None,
-            **given,
+            **changes,
         }
     )
 

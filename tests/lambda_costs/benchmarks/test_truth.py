@@ -100,12 +100,12 @@ def test_savings_are_the_bill_before_less_the_bill_after(
     assert savings(function(**hidden), findings) == pytest.approx(dollars, rel=0.002, abs=0.004)
 
 
-def test_a_duration_of_one_millisecond_is_billed_as_one_and_a_half_on_average() -> None:
+def test_rounding_up_adds_half_a_millisecond_on_average() -> None:
     short = function(io_ms=1.0, cpu_mb_ms=0.0)
     assert savings(short, [MEMORY]) == pytest.approx(13.3334 * 0.0015 * 0.5, rel=1e-6)
 
 
-def test_the_free_tier_takes_its_gb_seconds_from_before_and_after() -> None:
+def test_the_free_tier_reduces_the_bill_before_and_after() -> None:
     # 1,000,000 GB-s before and 750,000 after, of each 400,000 free.
     gross, net = account_savings([function()], [MEMORY])
     assert (gross, net) == (pytest.approx(13.33 * 0.25, rel=0.002), pytest.approx(13.33 * 0.25, rel=0.002))

@@ -296,7 +296,7 @@ def local_up_options() -> set[str]:
     return {name for option in up.params for name in (*option.opts, *option.secondary_opts)} - {"--help"}
 
 
-def test_the_document_tells_every_option_of_the_local_stack_and_every_make_target(text: str) -> None:
+def test_the_document_has_every_local_stack_option_and_make_target(text: str) -> None:
     told = text.partition("## The local stack")[2].partition("\n## ")[0]
     for option in local_up_options() - {"--sample-account"}:
         assert f"`{option}" in told, option
@@ -367,14 +367,14 @@ def test_every_folder_of_the_packages_is_in_the_tree(text: str) -> None:
         ("```sh\necho '1.0 s  phase  usage'\n```\n```text\n2.0 s  phase  report\n```\n", "line 5: not printed:"),
     ],
 )
-def test_a_block_that_is_wrong_is_told_with_its_line(tmp_path: Path, document: str, said: str) -> None:
+def test_a_wrong_block_is_reported_with_its_line(tmp_path: Path, document: str, said: str) -> None:
     (tmp_path / "checkout").mkdir()
     found = problems(parse(document), tmp_path / "checkout")
     assert len(found) == 1
     assert found[0].startswith(said)
 
 
-def test_a_block_sees_what_an_earlier_one_set_and_ids_times_and_ports_may_differ(tmp_path: Path) -> None:
+def test_blocks_share_a_shell_and_ids_times_and_ports_may_differ(tmp_path: Path) -> None:
     document = (
         "```sh\nx=3f2504e0-4f89-11d3-9a0c-0305e82c3301\n```\n\n```sh\n"
         "printf '%s\\n' $x a 'http://127.0.0.1:1/q' 'at 2026-01-02T03:04:05.678Z' 1.5\\ s\n```\n\n```text\n"

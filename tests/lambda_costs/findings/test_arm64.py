@@ -26,19 +26,19 @@ def test_arm64_saves_a_fifth_and_breaks_even_at_a_quarter_slower() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"architecture": "arm64"}, {"runtime": "java8"}, {"runtime": "go1.x"}, {"runtime": "python3.7"}]
+    "changes", [{"architecture": "arm64"}, {"runtime": "java8"}, {"runtime": "go1.x"}, {"runtime": "python3.7"}]
 )
-def test_nothing_is_found_on_arm64_or_for_runtimes_without_it(given: dict[str, Any]) -> None:
-    assert found(find, function(**given)) is None
+def test_nothing_is_found_on_arm64_or_for_runtimes_without_it(changes: dict[str, Any]) -> None:
+    assert found(find, function(**changes)) is None
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("changes", "reason"),
     [
         ({"package_type": "Image", "runtime": None}, "container image"),
         ({"layers": 1}, "layers"),
         ({"runtime": "cobol85"}, "runtime cobol85 is not in the table"),
     ],
 )
-def test_unknown_code_may_not_run_on_arm64(given: dict[str, Any], reason: str) -> None:
-    assert reason in abstained(find, function(**given))
+def test_unknown_code_may_not_run_on_arm64(changes: dict[str, Any], reason: str) -> None:
+    assert reason in abstained(find, function(**changes))

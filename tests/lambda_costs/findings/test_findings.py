@@ -40,7 +40,7 @@ def every(kinds: list[FindingKind]) -> pytest.MarkDecorator:
 
 @every(that_need("compute", "on_demand", "billed"))
 @pytest.mark.parametrize(
-    ("configured", "given", "reason"),
+    ("configured", "changes", "reason"),
     [
         ({}, {"unread": "CloudWatch gave only a part of its data: Duration"}, "only a part of its data: Duration"),
         ({}, {"invocations": daily(49)}, "fewer than 50 invocations"),
@@ -50,11 +50,11 @@ def every(kinds: list[FindingKind]) -> pytest.MarkDecorator:
         ({"capacity_provider": True}, {}, "capacity provider"),
     ],
 )
-def test_nothing_is_said_of_compute_on_thin_data(
-    kind: FindingKind, configured: dict[str, Any], given: dict[str, Any], reason: str
+def test_thin_data_give_a_gap_instead_of_a_finding(
+    kind: FindingKind, configured: dict[str, Any], changes: dict[str, Any], reason: str
 ) -> None:
     of = example(kind)
-    assert reason in abstained(kind.rule, function(**of.configured, **configured), replace(of.used, **given))
+    assert reason in abstained(kind.rule, function(**of.configured, **configured), replace(of.used, **changes))
 
 
 @every(that_need("on_demand", "billed"))

@@ -52,7 +52,7 @@ def test_init_is_found_from_a_tenth_of_the_billed_time_on(init_seconds: float, i
 
 
 @pytest.mark.parametrize(
-    "given",
+    "changes",
     [
         {"runtime": "python3.11"},
         {"runtime": None, "package_type": "Image"},
@@ -60,8 +60,8 @@ def test_init_is_found_from_a_tenth_of_the_billed_time_on(init_seconds: float, i
         {"ephemeral_mb": 513},
     ],
 )
-def test_init_claims_nothing_where_snapstart_is_not_possible(given: dict[str, Any]) -> None:
-    result = claimed(find, function(**given), SLOW_START)
+def test_init_claims_nothing_where_snapstart_is_not_possible(changes: dict[str, Any]) -> None:
+    result = claimed(find, function(**changes), SLOW_START)
     assert (result.savings, result.proposed, result.how_to) == (NO_SAVINGS, {}, "")
     assert result.evidence["Init costs"] == Measurement("$41.67", "per 30 days")
 

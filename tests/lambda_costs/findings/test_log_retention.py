@@ -62,11 +62,11 @@ def test_nothing_is_found_where_nothing_would_be_saved(group: Any, ingested_gb: 
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("changes", "reason"),
     [
         ({"log_group": log_group(None)}, "log retention: the size of its log group is not known"),
         ({"log_group": log_group(GIB), "unread": "access denied"}, "log retention: access denied"),
     ],
 )
-def test_the_size_and_the_ingestion_must_be_known(given: dict[str, Any], reason: str) -> None:
-    assert abstained(find, used=usage(**given)) == reason
+def test_the_size_and_the_ingestion_must_be_known(changes: dict[str, Any], reason: str) -> None:
+    assert abstained(find, used=usage(**changes)) == reason

@@ -72,7 +72,7 @@ several = st.lists(st.tuples(st.sampled_from("abc"), shares, st.sampled_from([1.
 
 
 @given(several, st.floats(1, 1e6))
-def test_together_they_save_no_more_than_the_cost_or_than_their_sum(
+def test_combined_savings_exceed_neither_the_cost_nor_their_sum(
     several: list[tuple[str, float, float]], gb_seconds: float
 ) -> None:
     findings = [
@@ -94,5 +94,5 @@ def test_the_order_of_findings_does_not_matter(several: list[tuple[str, float, f
     assert amounts(one.net) == pytest.approx(amounts(other.net))
 
 
-def test_no_function_is_no_saving() -> None:
+def test_without_functions_there_are_no_savings() -> None:
     assert combine([], ComputeSpend(0, 0)) == Totals(SavingsRange(0, 0, 0), SavingsRange(0, 0, 0))

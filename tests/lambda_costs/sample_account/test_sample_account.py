@@ -23,14 +23,14 @@ def test_the_same_seed_gives_the_same_account_and_another_seed_another() -> None
     assert build(8).functions != ACCOUNT.functions
 
 
-def test_every_kind_is_planted_and_every_trap_is_set_among_functions_that_are_well() -> None:
+def test_the_account_has_every_kind_of_finding_and_every_trap() -> None:
     assert {item.kind for item in ACCOUNT.planted} == set(KINDS)
     assert len({item.function for item in ACCOUNT.planted}) < len(ACCOUNT.functions) / 2
     assert len(ACCOUNT.functions) == 48 > len(PLANTED) + len(TRAPS) + len(ABSTAIN)
     assert len(ACCOUNT.abstain) >= len(ABSTAIN)
 
 
-def test_nothing_is_planted_where_the_data_carry_no_claim() -> None:
+def test_nothing_is_planted_where_the_data_support_no_claim() -> None:
     assert not ACCOUNT.abstain & {item.function for item in ACCOUNT.planted}
 
 
@@ -39,7 +39,7 @@ def test_the_same_generator_gives_the_same_sample() -> None:
 
 
 @pytest.mark.parametrize("traffic", ["constant", "weekly", "business-hours", "bursts", "growing"])
-def test_a_busy_functions_metrics_come_out_at_its_hidden_means(traffic: str) -> None:
+def test_a_busy_functions_metrics_have_its_hidden_means(traffic: str) -> None:
     function, sampled = seen({**BUSY, "traffic": traffic})
     invocations = sum(day.invocations for day in sampled.days)
     assert invocations == pytest.approx(30 * function.daily_invocations, rel=0.01)
