@@ -27,8 +27,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     def saved(ratio: float) -> float:
         return used.gb_seconds * (x86 - ratio * arm)
 
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Architecture": Measurement(function.architecture),
             "Runtime": Measurement(function.runtime or ""),

@@ -20,8 +20,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     price = context.rates.ephemeral[context.function.architecture]
     seconds = used.invocations * used.billed_seconds
     cost = (size - FREE_MB) / MB_PER_GB * seconds * price
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Size of /tmp": Measurement(size, "MB"),
             **compute_evidence(used),

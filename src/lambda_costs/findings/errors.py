@@ -32,8 +32,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     if worst is None or shares[worst] <= FAILED_SHARE:
         return
     share = min(1.0, usage.errors.total / invocations.total)
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Worst of the last 7 days": Measurement(worst.isoformat()),
             "Failed on it, without timeouts": Measurement(round(100 * shares[worst], 1), "%"),

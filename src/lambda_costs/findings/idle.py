@@ -23,8 +23,8 @@ def find(context: FunctionContext) -> Iterator[Finding | Gap]:
         yield context.gap(f"no invocation in the window, but {doubt}")
         return
     triggers = usage.triggers
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Last invoked": Measurement(usage.last_invoked.isoformat())
             if usage.last_invoked

@@ -39,8 +39,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
         )
         if savings.expected <= 0:
             return
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Init share of the billed time": Measurement(round(100 * used.init_share, 1), "%"),
             "Cold starts": Measurement(round(used.inits, 1), "per 30 days"),

@@ -25,8 +25,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     cost, compute = gigabytes * context.rates.log_ingestion, context.cost(used)
     if cost <= compute or cost < MIN_EXPOSURE_DOLLARS:
         return
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Log group": Measurement(group.name),
             "Ingested": Measurement(round(gigabytes, 3), "GB per 30 days"),

@@ -42,8 +42,8 @@ def find(context: FunctionContext) -> Iterator[Finding | Gap]:
     if not known:
         low, expected = 0.0, high / 2
         basis = "No ingestion was recorded: the low end assumes that all of it is recent, and the middle is expected."
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Log group": Measurement(group.name),
             "Functions that write to it": Measurement(len(group.functions), "of those analysed"),

@@ -52,8 +52,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     savings = SavingsRange(*(cost * round(1 - new * slower / today, 9) for slower in factors))
     if savings.expected < MIN_SAVED_SHARE * cost:
         return
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             **memory_evidence(today, most),
             **compute_evidence(used),

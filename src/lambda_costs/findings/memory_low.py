@@ -33,8 +33,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     cost, factor = context.cost(used), used.model.factor(new)
     low, expected, high = (cost * (1 - new * slower / today) for slower in (factor.high, factor.expected, factor.low))
     claims = used.model.measured and not context.free
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             **memory_evidence(today, most),
             "Invocations out of memory": Measurement(died, "of the REPORT lines read"),

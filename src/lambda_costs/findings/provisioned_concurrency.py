@@ -85,9 +85,8 @@ def _compare(context: FunctionContext, item: Provisioned, capacity: float, use: 
         return None
     utilisation = Measurement(round(100 * use.gb_seconds / capacity, 1), "%")
     invocations = Measurement(round(use.invocations, 1), "per 30 days")
-    return context.finding(
-        FINDING.kind,
-        about=item.qualifier,
+    return Finding(
+        **context.identity(FINDING.kind, item.qualifier),
         evidence={
             "Alias or version": Measurement(item.qualifier),
             "Provisioned concurrency": Measurement(item.executions, "executions"),

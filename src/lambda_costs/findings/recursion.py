@@ -15,8 +15,8 @@ def find(context: FunctionContext) -> Iterator[Finding | Gap]:
         yield context.gap("recursion: its setting could not be read")
     if not allowed and not number:
         return
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Recursive loops": Measurement("not known" if allowed is None else "allowed" if allowed else "stopped"),
             "Invocations dropped": Measurement(round(number), "in the window"),

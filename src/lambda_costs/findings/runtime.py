@@ -24,8 +24,8 @@ def find(context: FunctionContext) -> Iterator[Finding | Gap]:
     left = (ends - context.end).days
     if left > NOTICE_DAYS:
         return
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Runtime": Measurement(runtime),
             "Deprecated on": Measurement(ends.isoformat()),

@@ -26,8 +26,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
         return
     new = max(1, ceil(2 * slowest))
     hanging = today * context.memory_gb * context.price
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Timeout": Measurement(today, "s"),
             "99th percentile of the slowest day": Measurement(round(slowest, 3), "s"),

@@ -46,8 +46,8 @@ def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
     lost, saved = used.invocations * most * seconds * price, number * (seconds - instead) * price
     cost = context.cost(used)
     pattern = '{ $.record.status = "timeout" }' if context.function.json_logs else '"Status: timeout"'
-    yield context.finding(
-        FINDING.kind,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
             "Timeout": Measurement(context.function.timeout_seconds, "s"),
             "Worst of the last 7 days": Measurement(day.isoformat()),

@@ -1,9 +1,10 @@
 """What a rule sees of one function, and what it needs to build a finding."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import wraps
+from typing import Any
 
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
@@ -12,7 +13,7 @@ from lambda_costs.collect.prices import Rates
 from lambda_costs.collect.report_lines import Reports
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.compute import MB_PER_GB, Compute, NoClaim
-from lambda_costs.model.finding import NO_SAVINGS, ComputeShare, Finding, Measurement, SavingsRange
+from lambda_costs.model.finding import Finding, Measurement
 from vigil.sdk import quote
 
 
@@ -96,40 +97,15 @@ class FunctionContext:
         """Return a gap about this function."""
         return Gap(self.label, reason)
 
-    def finding(
-        self,
-        kind: str,
-        *,
-        evidence: Mapping[str, Measurement],
-        formula: str,
-        change: str,
-        risk: str,
-        validate: str,
-        proposed: Mapping[str, int | str] | None = None,
-        how_to: str = "",
-        as_code: str = "",
-        savings: SavingsRange = NO_SAVINGS,
-        about: str = "",
-        scaling: ComputeShare | None = None,
-    ) -> Finding:
-        """Return a finding about this function; ``about`` distinguishes several of one kind."""
-        return Finding(
-            id=":".join(filter(None, (kind, self.label, about))),
-            kind=kind,
-            function=self.function.name,
-            region=self.function.region,
-            arn=self.function.arn,
-            evidence=evidence,
-            formula=formula,
-            change=change,
-            proposed=proposed or {},
-            how_to=how_to,
-            as_code=as_code,
-            risk=risk,
-            validate=validate,
-            savings=savings,
-            scaling=scaling,
-        )
+    def identity(self, kind: str, about: str = "") -> dict[str, Any]:
+        """Return the fields of a Finding that identify it; ``about`` distinguishes several of one kind."""
+        return {
+            "id": ":".join(filter(None, (kind, self.label, about))),
+            "kind": kind,
+            "function": self.function.name,
+            "region": self.function.region,
+            "arn": self.function.arn,
+        }
 
     def command(self, operation: str, options: str) -> str:
         """Return the AWS CLI command for Lambda's ``operation`` on this function."""

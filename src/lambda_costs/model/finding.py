@@ -1,7 +1,7 @@
 """What a finding is: something an account overpays for, with its evidence and what changing it saves."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PERIOD_DAYS = 30
 """Every amount of money is US dollars per this many days."""
@@ -40,7 +40,7 @@ class ComputeShare:
     """Price of a GB-second after the change over that before it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing to change. Code computed every number in it from the account's data."""
 
@@ -53,15 +53,15 @@ class Finding:
     evidence: Mapping[str, Measurement]
     formula: str
     change: str
-    proposed: Mapping[str, int | str]
-    """Settings to change, such as ``{"memory_mb": 256}``, named as in ``Function`` where it has them; may be empty."""
-    how_to: str
-    """AWS CLI commands and # comments; may be empty."""
-    as_code: str
-    """The same change as properties of CloudFormation and the CDK; may be empty."""
+    proposed: Mapping[str, int | str] = field(default_factory=dict)
+    """Settings to change, such as ``{"memory_mb": 256}``, named as in ``Function`` where it has them."""
+    how_to: str = ""
+    """AWS CLI commands and # comments."""
+    as_code: str = ""
+    """The same change as properties of CloudFormation and the CDK."""
     risk: str
     validate: str
-    savings: SavingsRange
+    savings: SavingsRange = NO_SAVINGS
     scaling: ComputeShare | None = None
     """None if the savings do not depend on other findings."""
 

@@ -11,12 +11,13 @@ from vigil.local.deploy import PROJECT
 
 MODULE = """
 from lambda_costs.model.context import FindingKind
-from lambda_costs.model.finding import SavingsRange
+from lambda_costs.model.finding import Finding, SavingsRange
 
 
 def find(context):
     texts = {"formula": "1 + 1", "change": "Try it", "risk": "None.", "validate": "Look."}
-    yield context.finding(FINDING.kind, evidence={}, savings=SavingsRange(1.0, 2.0, 3.0), **texts)
+    about = context.identity(FINDING.kind)
+    yield Finding(**about, evidence={}, savings=SavingsRange(1.0, 2.0, 3.0), **texts)
 
 
 FINDING = FindingKind(kind="brand-new", title="Brand new waste", rule=find, urgent=True)
