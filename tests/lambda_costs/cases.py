@@ -177,27 +177,24 @@ def context(target: Function | None = None, used: FunctionUsage | None = None, f
     return FunctionContext(target, used, compute(target, used, DAYS), rates, target.name, END, free)
 
 
-def found(
-    rule: Rule, target: Function | None = None, used: FunctionUsage | None = None, free: bool = False
-) -> Finding | Gap | None:
-    """Return the one thing that ``rule`` yields, or None if it yields nothing."""
-    yielded = list(rule(context(target, used, free)))
+def found(rule: Rule, *about: Any, **given: Any) -> Finding | None:
+    """Return the one finding that ``rule`` yields in a context of ``about`` and ``given``; fails if it abstains."""
+    yielded = list(rule(context(*about, **given)))
     assert len(yielded) <= 1
-    return yielded[0] if yielded else None
+    assert not any(isinstance(item, Gap) for item in yielded), yielded
+    return yielded[0] if yielded else None  # type: ignore[return-value]
 
 
-def claimed(
-    rule: Rule, target: Function | None = None, used: FunctionUsage | None = None, free: bool = False
-) -> Finding:
+def claimed(rule: Rule, *about: Any, **given: Any) -> Finding:
     """Return the finding that ``rule`` yields; fails if it yields none."""
-    result = found(rule, target, used, free)
-    assert isinstance(result, Finding), result
+    result = found(rule, *about, **given)
+    assert result
     return result
 
 
-def abstained(rule: Rule, target: Function | None = None, used: FunctionUsage | None = None, free: bool = False) -> str:
+def abstained(rule: Rule, *about: Any, **given: Any) -> str:
     """Return why ``rule`` abstains; fails if it does not."""
-    result = found(rule, target, used, free)
+    (result,) = rule(context(*about, **given))
     assert isinstance(result, Gap), result
     return result.reason
 

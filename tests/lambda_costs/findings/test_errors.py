@@ -26,14 +26,14 @@ EXAMPLE = Example({}, usage(errors=daily(500_000)), needs="compute")
 def test_found_above_10_percent_on_one_of_the_last_7_days(failed: dict[int, int], calls: int, is_found: bool) -> None:
     # Errors that are not timeouts.
     others = failing({}, calls, errors=failing(failed, calls).errors)
-    assert (found(find, used=others) is not None) is is_found
+    assert bool(found(find, used=others)) is is_found
 
 
 @pytest.mark.parametrize(("failed", "is_found"), [(30, False), (31, True)])
 def test_a_timeout_does_not_count_as_an_error(failed: int, is_found: bool) -> None:
     # 20 of 100 invocations timed out, which the metric Errors counts as well.
     used = failing({1: 20}, errors=Daily({ago(1): failed}, END))
-    assert (found(find, used=used) is not None) is is_found
+    assert bool(found(find, used=used)) is is_found
 
 
 def test_days_without_lines_have_no_known_share_of_errors() -> None:
@@ -47,7 +47,7 @@ def test_few_lines_do_not_show_how_many_errors_are_timeouts(timed_out: dict[int,
         failing(timed_out, errors=Daily({ago(3): 40}, END)),
         lambda key, item: replace(item, lines=5) if key.day == ago(3) else item,
     )
-    assert (found(find, used=used) is not None) is is_found
+    assert bool(found(find, used=used)) is is_found
 
 
 def test_errors_claim_no_money() -> None:

@@ -59,7 +59,7 @@ def test_silence_without_proof_is_not_idleness(last_modified: date | None, used:
 @pytest.mark.parametrize(("days", "is_found"), [(29, False), (30, True)])
 def test_invocations_early_in_a_long_window_do_not_count(days: int, is_found: bool) -> None:
     once = Daily({ago(days): 1_000.0}, END)
-    assert (found(find, used=usage(invocations=once, ingested_bytes=once)) is not None) is is_found
+    assert bool(found(find, used=usage(invocations=once, ingested_bytes=once))) is is_found
 
 
 @pytest.mark.parametrize("used", [usage(), usage(invocations=None, unread="its metrics could not be read: no")])

@@ -48,7 +48,7 @@ def test_snapstart_is_not_proposed_if_its_fees_exceed_its_savings() -> None:
 def test_init_is_found_from_a_tenth_of_the_billed_time_on(init_seconds: float, is_found: bool) -> None:
     # Of 10 lines. 0.055/(0.5 + 0.055) is 9.9 %, 0.056/(0.5 + 0.056) is 10.1 %.
     used = usage(reports=reports(init_seconds=init_seconds, inits=1))
-    assert (found(find, function(runtime="java21"), used) is not None) is is_found
+    assert bool(found(find, function(runtime="java21"), used)) is is_found
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_ingestion_is_found_where_it_costs_more_than_compute(
     ingested: Any, memory_mb: int, functions: tuple[str, ...], is_found: bool
 ) -> None:
     used = usage(log_group=log_group(GIB, functions=functions), ingested_bytes=ingested, reports=reports(memory_mb))
-    assert (found(find, function(memory_mb=memory_mb), used) is not None) is is_found
+    assert bool(found(find, function(memory_mb=memory_mb), used)) is is_found
 
 
 def test_ingestion_claims_no_money() -> None:

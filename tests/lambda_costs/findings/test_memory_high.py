@@ -8,7 +8,7 @@ import pytest
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
 from lambda_costs.findings.memory_high import find, least_mb
-from lambda_costs.model.finding import Finding, Measurement
+from lambda_costs.model.finding import Measurement
 from tests.lambda_costs.cases import (
     COST,
     END,
@@ -84,12 +84,8 @@ def test_a_measured_share_of_cpu_time_narrows_the_savings() -> None:
 def test_cpu_time_decides_whether_less_memory_pays(share: float, proposed: int | None, saved: float) -> None:
     cpu_ms = share * 500 * 1024 / 1769
     result = found(find, used=used_at(1024, 200, cpu_ms=daily(cpu_ms * 1e6)))
-    if proposed is None:
-        assert result is None
-    else:
-        assert isinstance(result, Finding)
-        assert result.proposed == {"memory_mb": proposed}
-        assert result.savings.expected == pytest.approx(COST * saved)
+    assert (result and result.proposed) == (proposed and {"memory_mb": proposed})
+    assert (result.savings.expected if result else 0.0) == pytest.approx(COST * saved)
 
 
 @pytest.mark.parametrize(
@@ -103,8 +99,7 @@ def test_cpu_time_decides_whether_less_memory_pays(share: float, proposed: int |
     ],
 )
 def test_found_up_to_60_percent_used_if_5_percent_can_be_saved(today: int, used: int, is_found: bool) -> None:
-    result = found(find, function(memory_mb=today), used_at(today, used))
-    assert isinstance(result, Finding) if is_found else result is None
+    assert bool(found(find, function(memory_mb=today), used_at(today, used))) is is_found
 
 
 @pytest.mark.parametrize(

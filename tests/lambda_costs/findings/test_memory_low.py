@@ -4,7 +4,7 @@ import pytest
 
 from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
 from lambda_costs.findings.memory_low import find
-from lambda_costs.model.finding import NO_SAVINGS, Finding, Measurement
+from lambda_costs.model.finding import NO_SAVINGS, Measurement
 from tests.lambda_costs.cases import (
     Example,
     ago,
@@ -36,12 +36,8 @@ EXAMPLE = Example({}, used_at(1024, 1024), needs="on_demand")
 )
 def test_memory_is_too_low_above_90_percent_used(today: int, used: int, proposed: int | None) -> None:
     result = found(find, function(memory_mb=today), used_at(today, used))
-    if proposed is None:
-        assert result is None
-    else:
-        assert isinstance(result, Finding)
-        assert result.proposed == {"memory_mb": proposed}
-        assert f"--memory-size {proposed}" in result.how_to
+    assert (result and result.proposed) == (proposed and {"memory_mb": proposed})
+    assert not result or f"--memory-size {proposed}" in result.how_to
 
 
 def test_memory_is_too_low_if_one_invocation_ran_out_of_it() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
 from lambda_costs.findings.timeouts import find
-from lambda_costs.model.finding import Finding, Measurement
+from lambda_costs.model.finding import Measurement
 from tests.lambda_costs.cases import Example, ago, amounts, changed_lines, claimed, daily, failing, found, tally, usage
 
 DAILY_20 = dict.fromkeys(range(1, 31), 20)
@@ -47,7 +47,7 @@ def test_where_every_invocation_times_out_all_of_the_cost_is_lost() -> None:
 
 @pytest.mark.parametrize(("failed", "calls", "is_found"), FAILURES)
 def test_found_above_10_percent_on_one_of_the_last_7_days(failed: dict[int, int], calls: int, is_found: bool) -> None:
-    assert (found(find, used=failing(failed, calls)) is not None) is is_found
+    assert bool(found(find, used=failing(failed, calls))) is is_found
 
 
 @pytest.mark.parametrize(("errors_a_day", "is_found"), [(0, False), (10, False), (15, True)])
@@ -58,10 +58,9 @@ def test_there_are_no_more_timeouts_than_errors(errors_a_day: int, is_found: boo
         lambda key, item: replace(item, billed_ms=9000 * item.lines) if key.outcome == Outcome.TIMEOUT else item,
     )
     result = found(find, used=used)
-    assert (result is not None) is is_found
+    assert bool(result) is is_found
     if is_found:
         # 450 × 3 s × $0.0000166667
-        assert isinstance(result, Finding)
         assert result.savings.high == pytest.approx(0.022500045)
 
 
