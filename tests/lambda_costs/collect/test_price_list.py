@@ -27,37 +27,19 @@ Dimension = tuple[str, str, str]
 
 def product(usage_type: str, unit: str, *dimensions: Dimension, currency: str = "USD") -> dict[str, Any]:
     """Return a product as GetProducts describes it."""
-    sku = f"SKU{usage_type.upper()}"
-    offer = f"{sku}.JRTCKXETXF"
+    rates = {
+        f"SKU.JRTCKXETXF.{number}": {
+            "unit": unit,
+            "beginRange": begin,
+            "endRange": end,
+            "description": f"AWS Lambda - {usage_type}",
+            "pricePerUnit": {currency: price},
+        }
+        for number, (begin, end, price) in enumerate(dimensions)
+    }
     return {
-        "product": {
-            "productFamily": "Serverless",
-            "attributes": {"regionCode": "us-east-1", "usagetype": usage_type, "locationType": "AWS Region"},
-            "sku": sku,
-        },
-        "terms": {
-            "OnDemand": {
-                offer: {
-                    "priceDimensions": {
-                        f"{offer}.{number}": {
-                            "unit": unit,
-                            "beginRange": begin,
-                            "endRange": end,
-                            "description": f"AWS Lambda - {usage_type}",
-                            "appliesTo": [],
-                            "rateCode": f"{offer}.{number}",
-                            "pricePerUnit": {currency: price},
-                        }
-                        for number, (begin, end, price) in enumerate(dimensions)
-                    },
-                    "sku": sku,
-                    "effectiveDate": "2026-09-01T00:00:00Z",
-                    "offerTermCode": "JRTCKXETXF",
-                    "termAttributes": {},
-                }
-            }
-        },
-        "version": "20260922205502",
+        "product": {"attributes": {"regionCode": "us-east-1", "usagetype": usage_type}, "sku": "SKU"},
+        "terms": {"OnDemand": {"SKU.JRTCKXETXF": {"priceDimensions": rates, "offerTermCode": "JRTCKXETXF"}}},
         "publicationDate": PUBLISHED,
     }
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,26 +62,15 @@ class Block:
 def parse(document: str) -> list[Block]:
     """Return the fenced blocks of a Markdown text; a ``text`` block right after a ``sh`` block becomes a part of it."""
     blocks: list[Block] = []
-    end = -1
-    lines = document.splitlines()
-    number = 0
-    while number < len(lines):
-        opened = re.match(r"```(\w+)$", lines[number])
-        number += 1
-        if not opened:
-            continue
-        first = number
-        while lines[number] != "```":
-            number += 1
-        text = "\n".join(lines[first:number]) + "\n"
-        follows = blocks and not any(line.strip() for line in lines[end + 1 : first - 1])
-        if opened[1] == "text" and follows and blocks[-1].language == "sh" and blocks[-1].shown is None:
-            last = blocks.pop()
-            blocks.append(Block(last.language, last.line, last.text, first + 1, text))
+    end = 0
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL):
+        line, text = document.count("\n", 0, match.start()) + 2, match[2]
+        follows = blocks and not document[end : match.start()].strip()
+        if match[1] == "text" and follows and blocks[-1].language == "sh" and blocks[-1].shown is None:
+            blocks[-1] = replace(blocks[-1], shown_line=line, shown=text)
         else:
-            blocks.append(Block(opened[1], first + 1, text))
-        end = number
-        number += 1
+            blocks.append(Block(match[1], line, text))
+        end = match.end()
     return blocks
 
 
