@@ -1,11 +1,8 @@
 """arm64: a function on x86_64 that could run on arm64, where a GB-second costs a fifth less."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.model import runtimes
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, compute_evidence, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import ComputeShare, Finding, Measurement, SavingsRange, money, rate
 
 ARM64_FASTER, ARM64_SAME, ARM64_SLOWER = 0.8, 1.0, 1.25
@@ -14,7 +11,7 @@ logs do not narrow this range."""
 
 
 @needs_compute(FunctionContext.billed)
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding for Zip packages without layers whose runtime exists on arm64."""
     function = context.function
     if function.architecture != "x86_64" or function.runtime in runtimes.X86_ONLY:

@@ -1,10 +1,7 @@
 """/tmp above 512 MB: the excess is billed while the function runs, used or not."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.compute import MB_PER_GB, Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, compute_evidence, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange, money, rate
 
 FREE_MB = 512
@@ -12,7 +9,7 @@ FREE_MB = 512
 
 
 @needs_compute()
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding for every function with more than 512 MB of /tmp."""
     size = context.function.ephemeral_mb
     if size <= FREE_MB:

@@ -1,19 +1,17 @@
 """Errors: failed invocations are billed as well. What fixing them saves is not known; nothing is claimed."""
 
-from collections.abc import Iterator
 from datetime import date
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.findings.timeouts import FAILED_SHARE, MIN_DAY_LINES, daily_timeout_shares, last_days
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money
 from vigil.sdk import quote
 
 
 @needs_compute()
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if more than 10 % of the invocations failed, not by timeout, on any of the last 7 days."""
     usage, invocations = context.usage, context.invocations
     if usage.errors is None:

@@ -1,14 +1,11 @@
 """Idle: a function that nothing has invoked for a month. Only what is kept for it, such as its logs, costs money."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.usage import IDLE_DAYS, LOOK_BACK_DAYS
-from lambda_costs.model.context import FindingKind, FunctionContext
+from lambda_costs.model.context import FindingKind, FunctionContext, Results
 from lambda_costs.model.finding import Finding, Measurement
 
 
-def find(context: FunctionContext) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext) -> Results:
     """Yield the finding if there was no invocation for 30 days, and the function existed before them."""
     usage, function = context.usage, context.function
     used, silent, logs = usage.invocations, context.silent_days(), usage.ingested_bytes

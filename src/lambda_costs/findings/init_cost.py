@@ -3,15 +3,13 @@
 Lambda bills the init phase of all functions since 1 August 2025.
 """
 
-from collections.abc import Iterator
 from math import sqrt
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.metrics import DAY_SECONDS
 from lambda_costs.findings.ephemeral_storage import FREE_MB
 from lambda_costs.model import runtimes
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, compute_evidence, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.duration import Z_95
 from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, ComputeShare, Finding, Measurement, SavingsRange, money
 
@@ -22,7 +20,7 @@ SNAPSTART_RESTORE_SHARE = 0.5
 
 
 @needs_compute(FunctionContext.billed)
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if init takes at least 10 % of the billed time; money is claimed where SnapStart would save."""
     if used.init_share < INIT_SHARE or context.function.snapstart:
         return

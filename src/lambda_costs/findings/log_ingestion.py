@@ -1,11 +1,8 @@
 """Log ingestion high: ingesting a function's logs costs more than its compute. An exposure; nothing is claimed."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scan import BYTES_PER_GB
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money, rate
 
 MIN_EXPOSURE_DOLLARS = 1.0
@@ -13,7 +10,7 @@ MIN_EXPOSURE_DOLLARS = 1.0
 
 
 @needs_compute()
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if ingestion into the function's own log group costs more than its compute."""
     group, ingested = context.usage.log_group, context.usage.ingested_bytes
     # With a name filter, other functions that write to a shared group are not visible.

@@ -3,11 +3,8 @@
 The claim is the storage of what would expire. Ingestion, which usually costs more, stays the same.
 """
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scan import BYTES_PER_GB
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
@@ -18,7 +15,7 @@ LOG_COMPRESSION_RATIO = 0.15
 storedBytes counts before or after compression; the ends of the savings take it both ways."""
 
 
-def find(context: FunctionContext) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext) -> Results:
     """Yield the finding for the first function of a log group without retention that holds older events."""
     group, ingested = context.usage.log_group, context.usage.ingested_bytes
     if group is None or group.retention_days is not None or group.functions[0] != context.function.name:

@@ -3,13 +3,11 @@
 Less memory means less CPU: what it saves depends on how the duration changes (``lambda_costs.model.duration``).
 """
 
-from collections.abc import Iterator
 from math import ceil
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, compute_evidence, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.duration import DurationModel
 from lambda_costs.model.finding import ComputeShare, Finding, Measurement, SavingsRange, money, rate
 
@@ -31,7 +29,7 @@ def least_mb(max_used_mb: int) -> int:
 
 
 @needs_compute(FunctionContext.billed)
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if at most 60 % was ever used and a smaller size can be expected to cost less."""
     today, most = context.function.memory_mb, context.reports.all.max_used_mb
     p99, limit = context.usage.p99_ms, context.function.timeout_seconds

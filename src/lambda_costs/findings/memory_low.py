@@ -3,15 +3,13 @@
 More memory usually costs more. Money is claimed only where it is known how the duration changes.
 """
 
-from collections.abc import Iterator
 from math import ceil
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import MAX_MEMORY_MB
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.findings.memory_high import HEADROOM, STEP_MB, memory_evidence
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, compute_evidence, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import NO_SAVINGS, ComputeShare, Finding, Measurement, SavingsRange, money
 
 HIGH_USED_SHARE = 0.9
@@ -19,7 +17,7 @@ HIGH_USED_SHARE = 0.9
 
 
 @needs_compute(FunctionContext.on_demand)
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if more than 90 % of today's memory was used, or an invocation ran out of it."""
     today, reports = context.function.memory_mb, context.reports
     days = reports.days_of_size[today]

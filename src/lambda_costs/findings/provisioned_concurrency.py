@@ -4,14 +4,14 @@ PC is billed while it is configured; duration on it is cheaper. It pays off abov
 p_pc / (p - p_pcduration), which is 60 % at the prices of 2025.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.metrics import DAY_SECONDS, Daily
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.model.compute import MIN_DAYS, NoClaim
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, compute_evidence
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
@@ -32,7 +32,7 @@ class _Use:
     evidence: Mapping[str, Measurement]
 
 
-def find(context: FunctionContext) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext) -> Results:
     """Yield a finding for each alias or version whose PC costs more than it saves."""
     for item in context.usage.provisioned or ():
         capacity = item.executions * context.memory_gb * PERIOD_DAYS * DAY_SECONDS

@@ -1,13 +1,10 @@
 """Recursion: a function that may invoke itself endlessly, or that Lambda stopped doing so. Its cost has no bound."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.context import FindingKind, FunctionContext
+from lambda_costs.model.context import FindingKind, FunctionContext, Results
 from lambda_costs.model.finding import Finding, Measurement
 
 
-def find(context: FunctionContext) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext) -> Results:
     """Yield the finding if recursive loops are allowed, or Lambda dropped invocations in a loop."""
     allowed, dropped = context.usage.recursion_allowed, context.usage.recursions_dropped
     number = dropped.total if dropped else 0.0

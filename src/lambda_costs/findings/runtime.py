@@ -1,10 +1,7 @@
 """Runtime deprecated: no security updates and, later, no updates of the function. A risk; a change saves nothing."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.model import runtimes
-from lambda_costs.model.context import FindingKind, FunctionContext
+from lambda_costs.model.context import FindingKind, FunctionContext, Results
 from lambda_costs.model.finding import Finding, Measurement
 
 NOTICE_DAYS = 180
@@ -12,7 +9,7 @@ NOTICE_DAYS = 180
 "Runtime deprecation policy")."""
 
 
-def find(context: FunctionContext) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext) -> Results:
     """Yield the finding if the runtime is deprecated, or will be within 180 days."""
     runtime = context.function.runtime
     if runtime is None:  # a container image has its own

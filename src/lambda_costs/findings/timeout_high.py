@@ -1,11 +1,9 @@
 """Timeout set high: a timeout bounds the cost of a function that hangs. A risk; a change saves nothing."""
 
-from collections.abc import Iterator
 from math import ceil
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, as_code, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money
 
 MAX_P99_SHARE = 0.5
@@ -15,7 +13,7 @@ MIN_TIMEOUT_SECONDS = 10
 
 
 @needs_compute()
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if the 99th percentile of every day is below half of the timeout."""
     p99, today = context.usage.p99_ms, context.function.timeout_seconds
     if p99 is None:

@@ -1,13 +1,11 @@
 """Timeouts: invocations that ran until the timeout, are billed for all of it and returned nothing."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.compute import MIN_INVOCATIONS, Compute, sampling_error
-from lambda_costs.model.context import FindingKind, FunctionContext, compute_evidence, needs_compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, compute_evidence, needs_compute
 from lambda_costs.model.finding import NO_SAVINGS, ComputeShare, Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
@@ -20,7 +18,7 @@ MIN_DAY_LINES = 20
 
 
 @needs_compute(FunctionContext.on_demand)
-def find(context: FunctionContext, used: Compute) -> Iterator[Finding | Gap]:
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if more than 10 % of the invocations timed out on any of the last 7 days."""
     reports, all_lines = context.reports, context.reports.all.lines
     # A sample may have few lines of the last days: those days get the timeout share of the whole sample.

@@ -129,9 +129,10 @@ def compute_evidence(used: Compute) -> dict[str, Measurement]:
     }
 
 
-Rule = Callable[[FunctionContext], Iterator[Finding | Gap]]
-"""Yields findings about one function, and a Gap where the data support no claim."""
-ComputeRule = Callable[[FunctionContext, Compute], Iterator[Finding | Gap]]
+Results = Iterator[Finding | Gap]
+"""Findings about one function, and a Gap where the data support no claim."""
+Rule = Callable[[FunctionContext], Results]
+ComputeRule = Callable[[FunctionContext, Compute], Results]
 
 
 def needs_compute(
@@ -141,7 +142,7 @@ def needs_compute(
 
     def decorate(rule: ComputeRule) -> Rule:
         @wraps(rule)
-        def checked(context: FunctionContext) -> Iterator[Finding | Gap]:
+        def checked(context: FunctionContext) -> Results:
             used = read(context)
             return iter((context.gap(used.reason),)) if isinstance(used, NoClaim) else rule(context, used)
 
