@@ -11,13 +11,12 @@ from lambda_costs import READ_ACTIONS
 from lambda_costs.analysis import Analysis
 from tests.lambda_costs.adversarial.conftest import NOW, TRUST
 from tests.lambda_costs.adversarial.faults import Clients, answer
+from tests.lambda_costs.findings.test_findings import that_need
 from vigil.errors import AwsUnavailable
 from vigil.local.stack import LocalStack
 
-ON_DEMAND = {
-    *("memory-too-high", "memory-too-low", "arm64", "init-cost", "timeouts", "provisioned-concurrency-unused"),
-}
-BY_COMPUTE = ON_DEMAND | {"ephemeral-storage", "errors", "log-ingestion-high", "timeout-high"}
+ON_DEMAND = {kind.kind for kind in that_need("on_demand", "billed")} | {"provisioned-concurrency-unused"}
+BY_COMPUTE = {kind.kind for kind in that_need("compute", "on_demand", "billed")}
 REST_ON = {
     "lambda:ListProvisionedConcurrencyConfigs": ON_DEMAND,
     "lambda:GetFunctionRecursionConfig": {"recursion"},
