@@ -12,7 +12,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Client, Function, Inventory, list_functions
 from lambda_costs.collect.price_list import PriceList, read_prices
 from lambda_costs.collect.prices import FREE_GB_SECONDS, METRIC_DATA
-from lambda_costs.collect.region import Progress, collect_region
+from lambda_costs.collect.region import Progress, RegionReader
 from lambda_costs.collect.scan import ScanCost, metrics_cost
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.findings import KINDS
@@ -122,16 +122,8 @@ def _collect(
     metrics, queried, queries = 0, 0, 0.0
     for region, here in by_region.items():
         recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
-        read = collect_region(
-            here,
-            window,
-            client,
-            gaps,
-            progress,
-            left - queries,
-            prices.regions.get(region),
-            lambda function: request.label(function.name, function.region),
-        )
+        reader = RegionReader(here, window, client, gaps, progress, lambda item: request.label(item.name, item.region))
+        read = reader.read(left - queries, prices.regions.get(region))
         by_arn |= read.by_arn
         metrics, queried, queries = metrics + read.metrics, queried + read.queried_bytes, queries + read.query_dollars
     scan = ScanCost(metrics, queried, metrics * METRIC_DATA + queries, limit)

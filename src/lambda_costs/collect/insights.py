@@ -20,9 +20,9 @@ POLL_SECONDS = 1.0
 QUERY_SECONDS = 900.0
 """The service allows an hour; a query of so many groups takes seconds."""
 
-_STATS = """| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
+_STATS = f"""| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
  count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error
-| limit 10000"""
+| limit {MAX_ROWS}"""
 
 
 def _possible(duration: str, billed: str, init: str, memory: str, used: str, mb: int = 1) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from threading import Lock
@@ -46,54 +46,40 @@ class RegionUsage:
     """The cost of that."""
 
 
-def collect_region(
-    functions: Sequence[Function],
-    window: Window,
-    client: Client,
-    gaps: list[Gap],
-    progress: Progress,
-    query_dollars: float,
-    prices: RegionPrices | None,
-    label: Callable[[Function], str],
-) -> RegionUsage:
-    """Read what ``functions``, all of one region, used in ``window``.
-
-    ``label`` names a function in a gap. Logs Insights scans logs for at most ``query_dollars``; other REPORT lines are
-    read one by one, which is free.
-    """
-    region = functions[0].region
-    clients = (client(service, region) for service in ("lambda", "logs", "cloudwatch"))
-    with ThreadPoolExecutor(THREADS) as pool:
-        try:
-            return _Region(functions, window, gaps, progress, label, pool, *clients).collect(query_dollars, prices)
-        except BaseException:
-            # Do not wait for tasks that have not started.
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
 @dataclass
-class _Region:
-    """Reads one region; the threads share its clients, as boto3 allows."""
+class RegionReader:
+    """Reads, once, what ``functions`` of one region used in ``window``. Threads share clients, as boto3 allows."""
 
     functions: Sequence[Function]
     window: Window
+    client: Client
     gaps: list[Gap]
     progress: Progress
     label: Callable[[Function], str]
-    pool: ThreadPoolExecutor
-    awslambda: Any
-    logs: Any
-    cloudwatch: Any
-    metric_count: list[int] = field(default_factory=list)
-    """Numbers of metrics requested; a list, since threads can append to one without a lock."""
-    used: dict[Function, FunctionUsage] = field(default_factory=dict)
+    """Names a function in a gap."""
 
-    @property
-    def region(self) -> str:
-        return self.functions[0].region
+    def __post_init__(self) -> None:
+        self.region = self.functions[0].region
+        services = ("lambda", "logs", "cloudwatch")
+        self.awslambda, self.logs, self.cloudwatch = (self.client(service, self.region) for service in services)
+        self.used: dict[Function, FunctionUsage] = {}
+        # Numbers of metrics requested; a list, since threads can append to one without a lock.
+        self.metric_count: list[int] = []
 
-    def collect(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
+    def read(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
+        """Read everything; Logs Insights scans logs for at most ``query_dollars``.
+
+        Other REPORT lines are read one by one, which is free.
+        """
+        with ThreadPoolExecutor(THREADS) as self.pool:
+            try:
+                return self._read(query_dollars, prices)
+            except BaseException:
+                # Do not wait for tasks that have not started.
+                self.pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _read(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
         self._read_metrics()
         for function, settings in self._map_with_progress("settings", self._settings, self.functions):
             self._update(function, **settings)

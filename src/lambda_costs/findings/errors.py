@@ -3,7 +3,7 @@
 from datetime import date
 
 from lambda_costs.collect.report_lines import Outcome
-from lambda_costs.findings.timeouts import FAILED_SHARE, MIN_DAY_LINES, daily_timeout_shares, last_days
+from lambda_costs.findings.timeouts import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LINES, daily_timeout_shares, last_days
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money
@@ -33,7 +33,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
     yield Finding(
         **context.identity(FINDING.kind),
         evidence={
-            "Worst of the last 7 days": Measurement(worst.isoformat()),
+            f"Worst of the last {FAILED_DAYS} days": Measurement(worst.isoformat()),
             "Failed on it, without timeouts": Measurement(round(100 * shares[worst], 1), "%"),
             "Errors": Measurement(round(usage.errors.total), "in the window"),
             "Invocations": Measurement(round(invocations.total), "in the window"),

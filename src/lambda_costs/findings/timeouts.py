@@ -48,7 +48,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
         **context.identity(FINDING.kind),
         evidence={
             "Timeout": Measurement(context.function.timeout_seconds, "s"),
-            "Worst of the last 7 days": Measurement(day.isoformat()),
+            f"Worst of the last {FAILED_DAYS} days": Measurement(day.isoformat()),
             "Timed out on it": Measurement(
                 round(100 * shares[day], 1), "%" if day in measured else "%, by the whole window's lines"
             ),
