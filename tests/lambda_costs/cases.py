@@ -70,6 +70,11 @@ def daily(total: float, days: int = DAYS, first: int | None = None) -> Daily:
     return Daily({begin + timedelta(days=day): total / days for day in range(days)}, END)
 
 
+def on_days(values: Mapping[int, float]) -> Daily:
+    """Return a metric with ``values`` by days ago."""
+    return Daily({ago(day): value for day, value in values.items()}, END)
+
+
 def tally(
     lines: int = 100, seconds: float = 0.5, max_used_mb: int = 900, init_seconds: float = 0, inits: int = 0
 ) -> Tally:
@@ -99,7 +104,7 @@ def usage(**changes: Any) -> FunctionUsage:
         **{
             "invocations": daily(1_000_000),
             "duration_ms": daily(1_000_000 * 500),
-            "p99_ms": Daily({ago(day): 2_000.0 for day in range(1, DAYS + 1)}, END),
+            "p99_ms": on_days(dict.fromkeys(range(1, DAYS + 1), 2_000.0)),
             "errors": daily(0),
             "reports": reports(),
             "provisioned": (),
@@ -127,13 +132,13 @@ def failing(failed: Mapping[int, int], calls: int = 100, **changes: Any) -> Func
         lines[TallyKey(ago(day), 1024, Outcome.SUCCESS)] = tally(calls - failed.get(day, 0))
         if day in failed:
             lines[TallyKey(ago(day), 1024, Outcome.TIMEOUT)] = tally(failed[day], seconds=3)
-    every = {ago(day): float(failed.get(day, 0)) for day in range(1, 31)}
+    every = {day: float(failed.get(day, 0)) for day in range(1, 31)}
     milliseconds = {day: 500 * (calls - number) + 3000 * number for day, number in every.items()}
     return usage(
         **{
             "invocations": daily(30 * calls),
-            "duration_ms": Daily(milliseconds, END),
-            "errors": Daily(every, END),
+            "duration_ms": on_days(milliseconds),
+            "errors": on_days(every),
             "reports": Reports(lines, 0),
             **changes,
         }

@@ -141,7 +141,7 @@ def test_in_a_region_without_prices_nothing_is_claimed() -> None:
     assert {item.id for item in analysis.findings} == {"memory-too-high:orders:us-east-1", "arm64:orders:us-east-1"}
     assert analysis.gaps == (Gap("z", "before"),)
     assert analysis.cost.keys() == {here.arn}
-    # What needs no price is told: such as a runtime without updates.
+    # A finding that needs no prices is there, such as a deprecated runtime.
     old = analyse({function(region="eu-west-1", runtime="python3.8"): WASTING}, regions=2)
     assert [item.kind for item in old.findings] == ["runtime-deprecated"]
     # What it uses is known all the same.

@@ -59,9 +59,9 @@ def find(context: FunctionContext, used: Compute) -> Results:
         },
         formula=(
             f"{number:,.0f} timeouts × {context.memory_gb:g} GB × {rate(context.price)} × ({seconds:.3f} s −"
-            f" {instead:.3f} s) = {money(saved)} if they end like the others. At most, they save all"
-            f" that they cost, {money(lost)}{' if the sample has too few of them' if used.sampled else ''}; at least"
-            " nothing, if they run as long once fixed."
+            f" {instead:.3f} s) = {money(saved)} if they end like the others once fixed. At most, this saves all that"
+            f" they cost, {money(lost)}{' if the sample has too few of them' if used.sampled else ''}; at least"
+            " nothing, if they still run as long."
         ),
         change="Fix the cause of the timeouts",
         how_to=(

@@ -55,7 +55,7 @@ GRAVITON = finding("arm64", architecture="arm64")
             [finding("provisioned-concurrency-unused", provisioned_concurrency=0)],
             2 * 2_592_000 * 0.0000033334,
         ),
-        # All runs on them: its duration gets dearer when they go.
+        # All runs on them: its duration gets more expensive without them.
         (
             {"provisioned_concurrency": 2, "on_provisioned": 1.0},
             [finding("provisioned-concurrency-unused", provisioned_concurrency=0)],

@@ -2,11 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from lambda_costs.collect.metrics import Daily
 from lambda_costs.findings.errors import find
 from lambda_costs.model.finding import NO_SAVINGS, Measurement
 from tests.lambda_costs.cases import (
-    END,
     Example,
     abstained,
     ago,
@@ -15,6 +13,7 @@ from tests.lambda_costs.cases import (
     daily,
     failing,
     found,
+    on_days,
     usage,
 )
 from tests.lambda_costs.findings.test_timeouts import DAILY_20, FAILURES
@@ -32,7 +31,7 @@ def test_found_above_10_percent_on_one_of_the_last_7_days(failed: dict[int, int]
 @pytest.mark.parametrize(("failed", "is_found"), [(30, False), (31, True)])
 def test_a_timeout_does_not_count_as_an_error(failed: int, is_found: bool) -> None:
     # 20 of 100 invocations timed out, which the metric Errors counts as well.
-    used = failing({1: 20}, errors=Daily({ago(1): failed}, END))
+    used = failing({1: 20}, errors=on_days({1: failed}))
     assert bool(found(find, used=used)) is is_found
 
 
@@ -44,7 +43,7 @@ def test_days_without_lines_have_no_known_share_of_errors() -> None:
 @pytest.mark.parametrize(("timed_out", "is_found"), [({1: 20}, False), ({}, True)])
 def test_few_lines_do_not_show_how_many_errors_are_timeouts(timed_out: dict[int, int], is_found: bool) -> None:
     used = changed_lines(
-        failing(timed_out, errors=Daily({ago(3): 40}, END)),
+        failing(timed_out, errors=on_days({3: 40})),
         lambda key, item: replace(item, lines=5) if key.day == ago(3) else item,
     )
     assert bool(found(find, used=used)) is is_found

@@ -3,12 +3,10 @@ from typing import Any
 
 import pytest
 
-from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.findings.idle import find
 from lambda_costs.model.finding import NO_SAVINGS, Measurement
 from tests.lambda_costs.cases import (
-    END,
     GIB,
     Example,
     abstained,
@@ -17,6 +15,7 @@ from tests.lambda_costs.cases import (
     daily,
     found,
     function,
+    on_days,
     provisioned,
     usage,
 )
@@ -58,7 +57,7 @@ def test_silence_without_proof_is_not_idleness(last_modified: date | None, used:
 
 @pytest.mark.parametrize(("days", "is_found"), [(29, False), (30, True)])
 def test_invocations_early_in_a_long_window_do_not_count(days: int, is_found: bool) -> None:
-    once = Daily({ago(days): 1_000.0}, END)
+    once = on_days({days: 1_000.0})
     assert bool(found(find, used=usage(invocations=once, ingested_bytes=once))) is is_found
 
 

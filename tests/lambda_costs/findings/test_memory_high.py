@@ -5,13 +5,11 @@ N·p·d is 1,000,000 × $0.0000166667 × 0.5 s = $8.33335, see cases.py.
 
 import pytest
 
-from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
 from lambda_costs.findings.memory_high import find, least_mb
 from lambda_costs.model.finding import Measurement
 from tests.lambda_costs.cases import (
     COST,
-    END,
     Example,
     ago,
     amounts,
@@ -20,6 +18,7 @@ from tests.lambda_costs.cases import (
     found,
     function,
     measured,
+    on_days,
     reports,
     tally,
     together,
@@ -150,7 +149,7 @@ def test_the_timeout_is_raised_for_the_slowest_invocations(limit: int, command: 
 
 
 def test_a_size_that_runs_longer_than_lambda_allows_is_not_proposed() -> None:
-    slow = Daily({ago(11): 400_000.0}, END)
+    slow = on_days({11: 400_000.0})
     # Expected are 2.5 times as long at 256 MB, 1,000 s, and (1 + 1024/320)/2 = 2.1 times at 320 MB: 840 s.
     result = claimed(find, function(timeout_seconds=900), used_at(1024, 200, p99_ms=slow))
     assert result.proposed == {"memory_mb": 320}

@@ -1,17 +1,16 @@
 import pytest
 
-from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.findings.timeout_high import find
 from lambda_costs.model.finding import NO_SAVINGS
-from tests.lambda_costs.cases import END, Example, abstained, ago, found, function, usage
+from tests.lambda_costs.cases import Example, abstained, found, function, on_days, usage
 
 EXAMPLE = Example({"timeout_seconds": 900}, needs="compute")
 
 
 def p99(seconds: float, once: float | None = None) -> FunctionUsage:
-    by_day = {ago(day): seconds * 1000 for day in range(1, 31)}
-    return usage(p99_ms=Daily(by_day | ({ago(5): once * 1000} if once else {}), END))
+    by_day = dict.fromkeys(range(1, 31), seconds * 1000)
+    return usage(p99_ms=on_days(by_day | ({5: once * 1000} if once else {})))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ TIMED_OUT = Reports({TallyKey(ago(day), 1024, Outcome.TIMEOUT): tally(20) for da
 
 EXAMPLE = Example({}, usage(reports=TIMED_OUT, errors=daily(1_000_000)), needs="on_demand")
 
-# By days ago: failed of so many invocations a day, and whether that is found.
+# Failed invocations by days ago, invocations a day, and whether that is found.
 FAILURES = [
     ({1: 10}, 100, False),  # exactly 10 %
     ({1: 11}, 100, True),

@@ -1,4 +1,4 @@
-"""What a function's invocations use: a million invocations of half a second unless told otherwise, see cases.py."""
+"""What a function's invocations use: by default a million invocations of half a second, see cases.py."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ def computed(window_days: int = DAYS, memory_mb: int = 1024, **used: Any) -> Com
 
 
 def by_day(*parts: tuple[int, float]) -> Daily:
-    """Return a metric that has each value on so many days, up to the end."""
+    """Return a metric of parts (days, daily value), up to the end."""
     values = [value for days, value in parts for _ in range(days)]
     return Daily({END - timedelta(days=len(values) - day): value for day, value in enumerate(values)}, END)
 
