@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.findings.accounts import random_account
 from benchmarks.report import Report, machine
-from lambda_costs.analysis import Analyst
+from lambda_costs.analysis import CostAnalysis
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.request import CostRequest
 from lambda_costs.sample_account import seed_account
@@ -51,7 +51,7 @@ def analyse() -> dict[str, Any]:
         return made
 
     began = time.monotonic()
-    document = findings_json(Analyst(CostRequest(regions=(REGION,)), client).find_savings())
+    document = findings_json(CostAnalysis(CostRequest(regions=(REGION,)), client).find_savings())
     seconds = time.monotonic() - began
     assert document
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

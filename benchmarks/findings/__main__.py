@@ -1,4 +1,4 @@
-"""What the analysis finds, and what it misses, in accounts whose truth is known: ``python -m benchmarks.findings``."""
+"""What the analysis finds and misses in accounts of known truth: ``python -m benchmarks.findings``."""
 
 import argparse
 import sys
@@ -8,13 +8,13 @@ from benchmarks.findings.accounts import free_tier_account, random_account
 from benchmarks.findings.run import Scored, run
 from benchmarks.findings.score import GOALS, Summary
 from benchmarks.report import Report, machine
+from lambda_costs.findings import KINDS
 from lambda_costs.sample_account import SampleAccount, build
-from lambda_costs.sample_account.recipes import KINDS
 
 TUNING_SEEDS = (1, 2, 3, 4, 5)
-"""The analysis may be changed by what is seen on these."""
+"""The analysis may be tuned on these."""
 REPORT_SEEDS = (101, 102, 103, 104, 105)
-"""And is reported on these."""
+"""The report is about these."""
 
 
 def accounts(seeds: list[int], sizes: list[int]) -> Iterator[tuple[str, SampleAccount]]:
@@ -43,7 +43,7 @@ def main() -> int:
             explain(scored[-1])
     summary = Summary(tuple(item.score for item in scored))
     _accounts_table(report, scored)
-    _kinds_table(report, summary)
+    kinds_table(report, summary)
     _goals_table(report, summary)
     if arguments.write:
         report.write()
@@ -53,35 +53,24 @@ def main() -> int:
 def explain(scored: Scored) -> None:
     """Print what is wrong, function by function, with its hidden parameters."""
     functions = {function.name: function for function in scored.account.functions}
-    gaps = {gap["what"]: gap["why"] for gap in scored.document["gaps"]}
-    told = [
+    gaps = {gap["subject"]: gap["reason"] for gap in scored.document["gaps"]}
+    problems = [
         (item.function, f"{verdict} {item.kind}")
         for verdict in ("wrong", "missed")
         for item in sorted(getattr(scored.score, verdict))
     ]
-    told += [
-        (claim.what.function, str(claim)) for claim in scored.score.claims if not claim.covered or claim.error > 0.5
+    problems += [
+        (claim.planted.function, str(claim)) for claim in scored.score.claims if not claim.covered or claim.error > 0.5
     ]
-    told += [(name, "did not abstain") for name, done in scored.score.abstained.items() if not done]
-    for name, what in told:
-        print(f"{scored.name}: {what}\n  {gaps.get(name)}\n  {functions[name]}")
+    problems += [(name, "did not abstain") for name, done in scored.score.abstained.items() if not done]
+    for name, problem in problems:
+        print(f"{scored.name}: {problem}\n  {gaps.get(name)}\n  {functions[name]}")
 
 
 def _accounts_table(report: Report, scored: list[Scored]) -> None:
-    columns = (
-        "functions",
-        "planted",
-        "found",
-        "wrong",
-        "saved, gross",
-        "in truth",
-        "error",
-        "net",
-        "in truth",
-        "abstained",
-    )
+    counts = ("Account", "functions", "planted", "found", "wrong")
     report.table(
-        ("Account", *columns),
+        (*counts, "saved, gross", "in truth", "error", "net", "in truth", "abstained"),
         (
             (
                 item.name,
@@ -101,7 +90,8 @@ def _accounts_table(report: Report, scored: list[Scored]) -> None:
     )
 
 
-def _kinds_table(report: Report, summary: Summary) -> None:
+def kinds_table(report: Report, summary: Summary) -> None:
+    """Add the table of the kinds to ``report``."""
     report.table(
         ("Finding", "planted", "precision", "recall", "median error of its savings", "intervals that hold the truth"),
         (
@@ -122,7 +112,7 @@ def _goals_table(report: Report, summary: Summary) -> None:
     report.table(
         ("All accounts", "measured", "goal", ""),
         (
-            (goal.name, _percent(goal.of(summary)), str(goal), "met" if goal.met(summary) else "MISSED")
+            (goal.name, _percent(goal.measure(summary)), str(goal), "met" if goal.met(summary) else "MISSED")
             for goal in GOALS
         ),
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.findings.score import Score, score
-from lambda_costs.analysis import Analyst
+from lambda_costs.analysis import CostAnalysis
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.request import CostRequest
 from lambda_costs.sample_account import SampleAccount, seed_account
@@ -37,7 +37,7 @@ def run(name: str, account: SampleAccount) -> Scored:
 
 def _analyse(stack: LocalStack, now: datetime) -> str:
     session = stack.session()
-    analyst = Analyst(
+    analyst = CostAnalysis(
         CostRequest(regions=(REGION,)), lambda service, region: session.client(service, region_name=region), lambda: now
     )
     return findings_json(analyst.find_savings())

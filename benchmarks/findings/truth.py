@@ -1,13 +1,13 @@
-"""What a change truly saves in a sample account: the bill before it less the bill after it, from hidden parameters."""
+"""What a change truly saves in a sample account: the bill before less the bill after, by the hidden parameters."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import fsum
 from typing import Any
 
 from lambda_costs.sample_account.function import DAYS, SampleFunction
 
-# AWS Price List, us-east-1, October 2025. Of its own, lest a wrong price in the analysis be wrong here, too.
+# AWS Price List, us-east-1, October 2025. Not imported: a wrong price in the analysis must not be wrong here, too.
 DURATION = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
 """$ per GB-second, in the first tier: up to 6 billion GB-seconds a month."""
 PROVISIONED = {"x86_64": 0.0000041667, "arm64": 0.0000033334}
@@ -30,47 +30,32 @@ ROUNDED_UP_MS = 0.5
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be changed about a function."""
+    """What may be changed about a function, named as findings propose it."""
 
     memory_mb: int
     architecture: str
-    provisioned: int
-    tmp_mb: int
+    provisioned_concurrency: int
+    ephemeral_mb: int
     retention_days: int | None
     snapstart: bool = False
-    mended: bool = False
-    """Whether what made it time out is."""
+    fixed: bool = False
+    """Whether the cause of its timeouts is fixed."""
 
     @classmethod
     def of(cls, function: SampleFunction) -> "Settings":
-        """Return the settings of today."""
-        names = ("memory_mb", "architecture", "provisioned", "tmp_mb", "retention_days")
-        return cls(**{name: getattr(function, name) for name in names})
+        """Return today's settings."""
+        names = (field.name for field in fields(cls))
+        return cls(**{name: getattr(function, name) for name in names if hasattr(function, name)})
 
     def changed(self, finding: Mapping[str, Any]) -> "Settings":
         """Return the settings after what ``finding``, of findings.json, proposes."""
-        proposed = finding.get("proposed") or {}
-        match finding["kind"]:
-            case "memory-too-high" | "memory-too-low":
-                return replace(self, memory_mb=proposed.get("memory_mb", self.memory_mb))
-            case "arm64":
-                return replace(self, architecture="arm64")
-            case "provisioned-concurrency-unused":
-                return replace(self, provisioned=0)
-            case "ephemeral-storage":
-                return replace(self, tmp_mb=FREE_TMP_MB)
-            case "log-retention-unset":
-                return replace(self, retention_days=proposed["retention_days"])
-            case "init-cost":
-                return replace(self, snapstart=True)
-            case "time-outs":
-                return replace(self, mended=True)
-        return self
+        proposed = {name: value for name, value in finding["proposed"].items() if hasattr(self, name)}
+        return replace(self, **proposed, fixed=self.fixed or finding["kind"] == "timeouts")
 
 
 @dataclass(frozen=True)
 class Bill:
-    """Expected cost of 30 days, without what no change touches."""
+    """Expected cost of 30 days, without costs that no change affects."""
 
     on_demand: float
     """US dollars for the GB-seconds that the free tier covers first."""
@@ -86,16 +71,16 @@ def bill(function: SampleFunction, settings: Settings) -> Bill:
     ratio = 1.0
     if settings.architecture != function.architecture:
         ratio = function.arm64_ratio if settings.architecture == "arm64" else 1 / function.arm64_ratio
-    late = 0.0 if settings.mended else function.timeout_share
+    late = 0.0 if settings.fixed else function.timeout_share
     duration = function.duration_ms(settings.memory_mb) * ratio + ROUNDED_UP_MS
     duration = ((1 - late) * duration + late * function.timeout_seconds * 1000) / 1000
     init = function.cold_share * (function.restore_ms if settings.snapstart else function.init_ms * ratio) / 1000
-    warm = function.on_provisioned * invocations if settings.provisioned else 0.0
+    warm = function.on_provisioned * invocations if settings.provisioned_concurrency else 0.0
     on_demand = (invocations - warm) * (duration + init) * gb
     other = warm * duration * gb * PROVISIONED_DURATION[settings.architecture]
-    other += settings.provisioned * gb * MONTH_SECONDS * PROVISIONED[settings.architecture]
-    # What it fills it needs, whatever is proposed.
-    tmp = max(settings.tmp_mb, function.used_tmp_mb, FREE_TMP_MB) - FREE_TMP_MB
+    other += settings.provisioned_concurrency * gb * MONTH_SECONDS * PROVISIONED[settings.architecture]
+    # The function needs the part of /tmp that it fills.
+    tmp = max(settings.ephemeral_mb, function.used_tmp_mb, FREE_TMP_MB) - FREE_TMP_MB
     other += (on_demand / gb + warm * duration) * tmp / 1024 * TMP
     if settings.snapstart and not function.runtime.startswith("java"):
         other += gb * (MONTH_SECONDS * SNAPSTART_CACHE + invocations * function.cold_share * SNAPSTART_RESTORE)
@@ -143,6 +128,6 @@ def _gross(bills: Iterable[Bill]) -> float:
 def _net(bills: Iterable[Bill]) -> float:
     bills = list(bills)
     gb_seconds = fsum(item.gb_seconds for item in bills)
-    # AWS does not tell which GB-seconds are the free ones: the same share of each function's.
+    # AWS does not say which GB-seconds are free: assume the same share of each function's.
     charged = max(0.0, 1 - FREE_GB_SECONDS / gb_seconds) if gb_seconds else 0.0
     return fsum(item.on_demand for item in bills) * charged + fsum(item.other for item in bills)

@@ -19,14 +19,14 @@ def cost_agent(session: AgentSession) -> Agent:
     return Agent(
         model=make_model(session.model, session.region),
         system_prompt=PROMPT,
-        # None of them writes an artifact: readers see what code has rendered, or what has passed a check.
+        # The model writes no artifact itself: code renders all of them, and checks the prose.
         tools=[
             *journal_tools(session, errors.check_reason, errors.check_text),
             *lambda_cost_tools(session, written_by),
         ],
         hooks=[errors],
         retry_strategy=retry_strategy(),
-        # Phases, analysis and report build on each other: two calls in one answer run in their order.
+        # Phases, analysis and report depend on each other: several calls in one answer must run in order.
         tool_executor=SequentialToolExecutor(),
         callback_handler=None,
     )

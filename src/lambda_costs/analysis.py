@@ -1,9 +1,10 @@
-"""The analysis, step by step: which functions there are, what they used, what they overpay."""
+"""The analysis in three steps: list the functions, collect what they used, find what they overpay."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from math import fsum
 
 from lambda_costs.collect.compute_optimizer import Recommendation, read_recommendations
@@ -11,38 +12,38 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Client, Function, Inventory, list_functions
 from lambda_costs.collect.price_list import PriceList, read_prices
 from lambda_costs.collect.prices import FREE_GB_SECONDS, METRIC_DATA
-from lambda_costs.collect.region import Progress, collect_region
-from lambda_costs.collect.scan import Scan, metrics_cost
+from lambda_costs.collect.region import Progress, RegionReader
+from lambda_costs.collect.scan import ScanCost, metrics_cost
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
-from lambda_costs.findings import PRICELESS, RULES
-from lambda_costs.model.compute import Compute, compute
-from lambda_costs.model.context import Case
+from lambda_costs.findings import KINDS
+from lambda_costs.model.compute import Compute, NoClaim, compute
+from lambda_costs.model.context import FunctionContext
 from lambda_costs.model.finding import Finding, rank
-from lambda_costs.model.totals import Totals, Use, combine
+from lambda_costs.model.totals import ComputeSpend, Totals, combine
 from lambda_costs.request import CostRequest
 from vigil.sdk import InvalidDetail
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What was found, and what was not looked at. Money is US dollars per 30 days."""
+    """What was found, and what was not analysed. Money is US dollars per 30 days."""
 
     request: CostRequest
     functions: tuple[Function, ...]
     usage: Usage
-    compute: Mapping[str, Compute | str]
-    """By ARN: what a function's invocations use, or why that is not known."""
+    compute: Mapping[str, Compute | NoClaim]
+    """By ARN."""
     cost: Mapping[str, float]
-    """By ARN: on-demand compute at today's settings, of the functions of which it is known."""
+    """By ARN: on-demand compute at today's settings, where it is known."""
     findings: tuple[Finding, ...]
-    """Ranked: what saves most at least comes first."""
+    """As ``rank`` sorts them."""
     gaps: tuple[Gap, ...]
     totals: Totals
     prices: Mapping[str, str]
-    """By region: where its prices come from."""
-    scan: Scan
+    """The source of each region's prices."""
+    scan: ScanCost
     recommendations: Mapping[str, Recommendation]
-    """By ARN: what AWS Compute Optimizer says."""
+    """Of AWS Compute Optimizer, by ARN."""
 
     @property
     def start(self) -> date:
@@ -56,50 +57,53 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class Readings:
-    """What was read of AWS."""
+class CollectedData:
+    """What was read from AWS, beside the inventory."""
 
     usage: Usage
     prices: PriceList
     recommendations: Mapping[str, Recommendation]
-    scan: Scan
+    scan: ScanCost
 
 
-class Analyst:
-    """Runs the analysis of one request; a step runs the one before it if that has not run, and runs once."""
+class CostAnalysis:
+    """The analysis of one request. Each step runs once, and first runs the step before it if necessary."""
 
     def __init__(
         self, request: CostRequest, client: Client, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._request = request
-        self._client = client
-        self._now = now
-        self._inventory: Inventory | None = None
-        self._readings: Readings | None = None
-        self._analysis: Analysis | None = None
+        self._request, self._client, self._now = request, client, now
+        self._progress: Progress = lambda subject, done, total: None
 
     def list_functions(self) -> Inventory:
         """Return the functions that the request names; raises AwsUnavailable."""
-        if self._inventory is None:
-            self._inventory = list_functions(self._request, self._client)
         return self._inventory
 
-    def collect_usage(self, progress: Progress = lambda what, done, total: None) -> Usage:
-        """Return what the functions used; raises AwsUnavailable, and InvalidDetail if that may not cost so much."""
-        if self._readings is None:
-            self._readings = _read(self._request, self.list_functions(), self._client, self._now(), progress)
-        return self._readings.usage
+    def collect_usage(self, progress: Progress | None = None) -> Usage:
+        """Return what the functions used; raises AwsUnavailable, and InvalidDetail if that costs too much."""
+        self._progress = progress or self._progress
+        return self._collected.usage
 
     def find_savings(self) -> Analysis:
         """Return the findings; raises AwsUnavailable."""
-        if self._analysis is None:
-            self.collect_usage()
-            assert self._readings is not None
-            self._analysis = analyse(self._request, self.list_functions(), self._readings)
         return self._analysis
 
+    @cached_property
+    def _inventory(self) -> Inventory:
+        return list_functions(self._request, self._client)
 
-def _read(request: CostRequest, inventory: Inventory, client: Client, now: datetime, progress: Progress) -> Readings:
+    @cached_property
+    def _collected(self) -> CollectedData:
+        return _collect(self._request, self._inventory, self._client, self._now(), self._progress)
+
+    @cached_property
+    def _analysis(self) -> Analysis:
+        return analyse(self._request, self._inventory, self._collected)
+
+
+def _collect(
+    request: CostRequest, inventory: Inventory, client: Client, now: datetime, progress: Progress
+) -> CollectedData:
     window, functions, limit = Window.before(now, request.days), inventory.functions, request.max_scan_dollars
     left = limit - metrics_cost(len(functions))
     if left < 0:
@@ -109,43 +113,32 @@ def _read(request: CostRequest, inventory: Inventory, client: Client, now: datet
             f" ${metrics_cost(len(functions)):.2g}: allow more, or name fewer functions or regions"
         )
     gaps: list[Gap] = []
-    regions = list(dict.fromkeys(function.region for function in functions))
-    prices = read_prices(client, regions, gaps)
+    by_region: dict[str, list[Function]] = {}
+    for function in functions:
+        by_region.setdefault(function.region, []).append(function)
+    prices = read_prices(client, list(by_region), gaps)
     by_arn: dict[str, FunctionUsage] = {}
     recommendations: dict[str, Recommendation] = {}
-    metrics = queried = 0
-    queries = 0.0
-    for region in regions:
-        here = [function for function in functions if function.region == region]
+    metrics, queried, queries = 0, 0, 0.0
+    for region, here in by_region.items():
         recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
-        read = collect_region(
-            here,
-            window,
-            client,
-            gaps,
-            progress,
-            left - queries,
-            prices.regions.get(region),
-            lambda function: request.label(function.name, function.region),
-        )
+        reader = RegionReader(here, window, client, gaps, progress, lambda item: request.label(item.name, item.region))
+        read = reader.read(left - queries, prices.regions.get(region))
         by_arn |= read.by_arn
         metrics, queried, queries = metrics + read.metrics, queried + read.queried_bytes, queries + read.query_dollars
-    scan = Scan(metrics, queried, metrics * METRIC_DATA + queries, limit)
-    return Readings(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
+    scan = ScanCost(metrics, queried, metrics * METRIC_DATA + queries, limit)
+    return CollectedData(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
 
 
-def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> Analysis:
-    """Return what follows from ``readings``; touches nothing."""
-    functions, usage = inventory.functions, readings.usage
-    computed = {
-        function.arn: compute(function, usage.by_arn[function.arn], usage.window.days) for function in functions
-    }
+def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> Analysis:
+    """Return the analysis of ``data``; reads nothing from AWS."""
+    functions, usage = inventory.functions, data.usage
+    computed = {item.arn: compute(item, usage.by_arn[item.arn], usage.window.days) for item in functions}
     rates = {
-        region: prices.at(_gb_seconds(functions, computed, region))
-        for region, prices in readings.prices.regions.items()
+        region: prices.at(_gb_seconds(functions, computed, region)) for region, prices in data.prices.regions.items()
     }
-    cases = [
-        Case(
+    contexts = [
+        FunctionContext(
             function,
             usage.by_arn[function.arn],
             computed[function.arn],
@@ -155,18 +148,23 @@ def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> A
         )
         for function in functions
     ]
-    priced = [case for case in cases if case.known_rates]
-    used = {case.function.arn: (case, it) for case in priced if not isinstance(it := case.on_demand(), str)}
-    use = Use(
-        fsum(case.cost(it) for case, it in used.values()),
-        # Of regions without a price, too: they use the free tier as well.
-        fsum(
-            it.gb_seconds for arn, it in computed.items() if isinstance(it, Compute) and _on_demand(usage.by_arn[arn])
-        ),
-    )
-    # With a name filter, others may use the free tier: nobody knows.
-    free = request.functions is None and 0 < use.gb_seconds <= FREE_GB_SECONDS
-    results = list(_apply_rules(cases, free))
+    cost = {
+        context.function.arn: context.cost(used)
+        for context in contexts
+        if context.known_rates and isinstance(used := context.on_demand(), Compute)
+    }
+    on_demand = (context.on_demand() for context in contexts)
+    # Functions in regions without a price use the free tier, too.
+    spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for used in on_demand if isinstance(used, Compute)))
+    # With a name filter, functions that were not analysed may use the free tier.
+    free = request.functions is None and 0 < spend.gb_seconds <= FREE_GB_SECONDS
+    results = [
+        result
+        for context in contexts
+        for kind in KINDS.values()
+        if context.known_rates or not kind.needs_prices
+        for result in kind.rule(replace(context, free=free))
+    ]
     findings = rank(item for item in results if isinstance(item, Finding))
     gaps = {*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}
     return Analysis(
@@ -174,28 +172,20 @@ def analyse(request: CostRequest, inventory: Inventory, readings: Readings) -> A
         functions,
         usage,
         computed,
-        {arn: case.cost(it) for arn, (case, it) in used.items()},
+        cost,
         findings,
         tuple(sorted(gaps)),
-        combine(findings, use),
-        readings.prices.sources,
-        readings.scan,
-        readings.recommendations,
+        combine(findings, spend),
+        data.prices.sources,
+        data.scan,
+        data.recommendations,
     )
 
 
-def _on_demand(usage: FunctionUsage) -> bool:
-    return usage.provisioned == ()
-
-
-def _apply_rules(cases: Iterable[Case], free: bool) -> Iterable[Finding | Gap]:
-    for case in cases:
-        for rule in RULES if case.known_rates else PRICELESS:
-            yield from rule(replace(case, free=free))
-
-
-def _gb_seconds(functions: Iterable[Function], computed: Mapping[str, Compute | str], region: str) -> dict[str, float]:
-    """Return what ``functions`` use in ``region`` by architecture, to find the price tier."""
+def _gb_seconds(
+    functions: Iterable[Function], computed: Mapping[str, Compute | NoClaim], region: str
+) -> dict[str, float]:
+    """Return the GB-seconds of ``functions`` in ``region`` by architecture, which decide the price tier."""
     total: dict[str, float] = defaultdict(float)
     for function in functions:
         used = computed[function.arn]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TypeVar
 
-from lambda_costs.model.finding import Measure
+from lambda_costs.model.finding import Measurement
 
 Item = TypeVar("Item")
 
 
-def format_measurement(measurement: Measure) -> str:
+def format_measurement(measurement: Measurement) -> str:
     """Return ``measurement`` with all its digits and its unit: ``1,024 MB``, ``0.0000166667 $``."""
     value = measurement.value
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""What a cost session is asked for: the event's detail, validated."""
+"""The request of a cost session: the event's detail, validated."""
 
 from typing import Annotated
 
@@ -22,7 +22,7 @@ Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$")]
 
 def _all_different(regions: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(regions)) < len(regions):
-        raise ValueError("a region stands twice")
+        raise ValueError("a region is listed twice")
     return regions
 
 
@@ -31,7 +31,7 @@ class CostRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    # JSON knows lists only, which a strict tuple refuses; the names in it stay strict.
+    # JSON has lists only, which a strict tuple refuses; the region names stay strict.
     regions: Annotated[
         tuple[Region, ...], Field(strict=False, min_length=1, max_length=MAX_REGIONS), AfterValidator(_all_different)
     ]
@@ -42,21 +42,20 @@ class CostRequest(BaseModel):
     """The most that reading the data may cost."""
 
     def label(self, name: str, region: str) -> str:
-        """Return what a function is called: by its name, with its region where several are asked for."""
+        """Return a function's name, with its region if the request has several."""
         return f"{name}:{region}" if len(self.regions) > 1 else name
 
 
 def parse_request(detail: object, default_region: str, max_scan_dollars: float = SCAN_DOLLARS) -> CostRequest:
-    """Return the request that ``detail`` makes; without regions it is for ``default_region``.
+    """Return the request in ``detail``, by default for ``default_region``; the stack allows ``max_scan_dollars``.
 
-    ``max_scan_dollars`` is what the stack allows; without an amount of its own, a request takes at most that.
-    Raises InvalidDetail: one line that names every offending key and what is allowed.
+    Raises InvalidDetail: one line that names every invalid key and what is allowed.
     """
     if not isinstance(detail, dict):
         raise InvalidDetail(f"detail must be an object with {_known()}, not {type(detail).__name__}")
-    given = {"regions": [default_region], "max_scan_dollars": min(SCAN_DOLLARS, max_scan_dollars), **detail}
+    complete = {"regions": [default_region], "max_scan_dollars": min(SCAN_DOLLARS, max_scan_dollars), **detail}
     try:
-        request = CostRequest.model_validate(given)
+        request = CostRequest.model_validate(complete)
         keys = ["max_scan_dollars"] if request.max_scan_dollars > max_scan_dollars else []
     except ValidationError as error:
         keys = list(dict.fromkeys(str(problem["loc"][0]) for problem in error.errors()))

@@ -5,7 +5,7 @@ from typing import Any
 
 from strands import tool
 
-from lambda_costs.analysis import Analyst
+from lambda_costs.analysis import CostAnalysis
 from lambda_costs.llm import tool_results as results
 from lambda_costs.report.artifacts import history_key, render_artifacts
 from lambda_costs.request import parse_request
@@ -18,33 +18,33 @@ PROGRESS_SECONDS = 1.0
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
     """Return the tools for the session's request; raises InvalidDetail if its detail is not a cost request."""
     request = parse_request(session.detail, session.region, float(session.max_scan_dollars))
-    analyst = Analyst(request, session.client)
+    cost_analysis = CostAnalysis(request, session.client)
 
     @tool
     def list_functions() -> dict[str, Any]:
         """Count the Lambda functions in the requested regions, and name the first of them."""
-        return results.untrusted(results.functions_result(analyst.list_functions()))
+        return results.untrusted(results.functions_result(cost_analysis.list_functions()))
 
     @tool
     def collect_usage() -> dict[str, Any]:
         """Collect the functions' usage: metrics, REPORT log lines, provisioned concurrency, log groups."""
         last_report = 0.0
 
-        def report(what: str, done: int, total: int) -> None:
+        def report(subject: str, done: int, total: int) -> None:
             nonlocal last_report
             if time.monotonic() - last_report >= PROGRESS_SECONDS:
                 last_report = time.monotonic()
-                session.report_progress(f"{what}: {done} of {total}")
+                session.report_progress(f"{subject}: {done} of {total}")
 
-        return results.untrusted(results.usage_result(analyst.collect_usage(report)))
+        return results.untrusted(results.usage_result(cost_analysis.collect_usage(report)))
 
     @tool
     def find_savings() -> dict[str, Any]:
         """Compute the findings: the savings in total and by kind, and the best findings; US dollars per 30 days.
 
-        Three dollars are the savings at least, expected and at most; null means that no savings are claimed.
+        Three amounts are the savings at least, expected and at most; null means that no savings are claimed.
         """
-        return results.untrusted(results.savings_result(analyst.find_savings()))
+        return results.untrusted(results.savings_result(cost_analysis.find_savings()))
 
     @tool
     def list_findings(kind: str | None = None, function: str | None = None, page: int = 1) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
             function: Only those of the function with this name.
             page: From 1 to the number of pages, which each page states.
         """
-        return results.untrusted(results.findings_page(analyst.find_savings(), kind, function, page))
+        return results.untrusted(results.findings_page(cost_analysis.find_savings(), kind, function, page))
 
     @tool
     def show_finding(id: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         Args:
             id: Its id, as find_savings and list_findings return it.
         """
-        return results.untrusted(results.finding_detail(analyst.find_savings(), id))
+        return results.untrusted(results.finding_detail(cost_analysis.find_savings(), id))
 
     return [
         list_functions,
@@ -72,11 +72,11 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         find_savings,
         list_findings,
         show_finding,
-        _save_report_tool(session, analyst, written_by),
+        _save_report_tool(session, cost_analysis, written_by),
     ]
 
 
-def _save_report_tool(session: AgentSession, analyst: Analyst, written_by: str) -> Any:
+def _save_report_tool(session: AgentSession, cost_analysis: CostAnalysis, written_by: str) -> Any:
     @tool
     def save_report(summary: str, order: list[str] | None = None, notes: dict[str, str] | None = None) -> str:
         """Save the findings, and the report as text and as a page. Code renders every number; write none.
@@ -86,7 +86,7 @@ def _save_report_tool(session: AgentSession, analyst: Analyst, written_by: str) 
             order: Finding ids in the order in which a reader should see them; the rest follow by savings.
             notes: For a finding id, an explanation in plain English.
         """
-        analysis = analyst.find_savings()
+        analysis = cost_analysis.find_savings()
         series = history_key(analysis.request)
         texts = render_artifacts(
             analysis,

@@ -1,4 +1,4 @@
-"""Analyses made by hand, as the tests of the report need them: every number in them is told by the test."""
+"""Analyses for the tests of the report, which state every number in them."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,55 +7,24 @@ from typing import Any
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.scan import Scan
+from lambda_costs.collect.scan import ScanCost
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.duration import Unmeasured
-from lambda_costs.model.finding import NOTHING, Finding, Interval, Scaling, rank
-from lambda_costs.model.totals import Use, combine
+from lambda_costs.model.duration import unknown_cpu_share
+from lambda_costs.model.finding import Finding, rank
+from lambda_costs.model.totals import ComputeSpend, combine
 from lambda_costs.request import CostRequest
-from tests.lambda_costs.cases import function
+from tests.lambda_costs.cases import finding, function
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 
 
-def finding(
-    name: str = "orders",
-    savings: tuple[float, float, float] = (1.0, 2.0, 3.0),
-    kind: str = "arm64",
-    *,
-    cost: float | None = None,
-    **given: Any,
-) -> Finding:
-    """Return a finding about the function ``name``; ``cost`` is that of the compute which it scales."""
-    return Finding(
-        **{
-            "id": f"{kind}:{name}",
-            "kind": kind,
-            "function": name,
-            "region": "us-east-1",
-            "arn": function(name).arn,
-            "evidence": {},
-            "formula": "2 × 1",
-            "change": "Change it",
-            "proposed": {},
-            "how_to": "aws lambda change",
-            "as_code": "# CDK\nchange: it",
-            "risk": "It may break.",
-            "validate": "Look at it.",
-            "savings": Interval(*savings) if any(savings) else NOTHING,
-            "scaling": Scaling(cost, 1000.0) if cost else None,
-            **given,
-        }
-    )
-
-
-def observation(name: str = "orders", kind: str = "timeout-high", **given: Any) -> Finding:
-    return finding(name, (0.0, 0.0, 0.0), kind, **given)
+def observation(name: str = "orders", kind: str = "timeout-high", **changes: Any) -> Finding:
+    return finding(name, (0.0, 0.0, 0.0), kind, **changes)
 
 
 def used(invocations: float) -> Compute:
-    return Compute(invocations, 0.5, 500.0, 100, False, 0.0, 0.0, Unmeasured(1024))
+    return Compute(invocations, 0.5, 500.0, 100, False, 0.0, 0.0, unknown_cpu_share(1024))
 
 
 def analysis(
@@ -65,9 +34,9 @@ def analysis(
     usage: Mapping[str, FunctionUsage] | None = None,
     cost: Mapping[str, float] | None = None,
     end: datetime = END,
-    **given: Any,
+    **changes: Any,
 ) -> Analysis:
-    """Return an analysis with ``findings``, of the functions that they are about if no others are given."""
+    """Return an analysis with ``findings``, of the functions that they are about by default."""
     findings = rank(findings)
     if functions is None:
         functions = {item.arn: function(item.function, region=item.region, arn=item.arn) for item in findings}.values()
@@ -82,10 +51,10 @@ def analysis(
             "cost": cost,
             "findings": findings,
             "gaps": (),
-            "totals": combine(findings, Use(fsum(cost.values()), 1_000_000.0)),
+            "totals": combine(findings, ComputeSpend(fsum(cost.values()), 1_000_000.0)),
             "prices": {"us-east-1": "a table of 2025-10"},
-            "scan": Scan(metrics=12, queried_bytes=2**30, estimated=0.01, limit=1.0),
+            "scan": ScanCost(metrics=12, queried_bytes=2**30, estimated=0.01, limit=1.0),
             "recommendations": {},
-            **given,
+            **changes,
         }
     )

@@ -1,4 +1,4 @@
-"""Clients that reach nothing, or answer as told."""
+"""Clients that reach nothing, or have prepared answers."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _SESSION = boto3.Session("nobody", "nothing", region_name="us-east-1")
 @pytest.fixture
 def nowhere() -> Iterator[Callable[[str, str], Any]]:
     """Makes clients of an address that refuses connections."""
-    # Bound and not listening: nobody else can take the port meanwhile.
+    # Bound and not listening: no other process can take the port.
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -30,7 +30,7 @@ def nowhere() -> Iterator[Callable[[str, str], Any]]:
 
 @pytest.fixture
 def stubbed() -> Iterator[Stubbed]:
-    """Clients that answer as told: every answer has to be asked for."""
+    """Clients with prepared answers, all of which must be requested."""
     stubbers: list[Stubber] = []
 
     def make(service: str) -> tuple[Any, Stubber]:

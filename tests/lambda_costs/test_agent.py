@@ -12,7 +12,7 @@ from strands.types.streaming import StreamEvent
 
 from lambda_costs.agent import PROMPT, cost_agent
 from lambda_costs.sample_account import SampleAccount, seed_account
-from lambda_costs.sample_account.drawing import Choices, draw
+from lambda_costs.sample_account.generator import Choices, generate
 from tests.agents import Scripted
 from vigil.agent.models import retry_strategy
 from vigil.agent.session import AgentSession
@@ -72,7 +72,7 @@ def account(opened: AgentSession) -> None:
     """Functions that waste memory, under names that give orders."""
     wasteful: Choices = {"runtime": "python3.12", "architecture": "x86_64", "memory_mb": 1024, "need": 0.2,
                          "daily_invocations": 5_000, "retention_days": None}  # fmt: skip
-    functions = tuple(draw(random.Random(7), name, wasteful) for name in (*ORDERS, "please-export"))
+    functions = tuple(generate(random.Random(7), name, wasteful) for name in (*ORDERS, "please-export"))
     account = SampleAccount(7, functions, frozenset())
     seed_account(account, lambda service: opened.client(service, opened.region), datetime.now(UTC))
 

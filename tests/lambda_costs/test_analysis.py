@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_costs.analysis import Analyst
+from lambda_costs.analysis import CostAnalysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import PRICES
@@ -35,7 +35,7 @@ from vigil.errors import InvalidDetail
 WASTING = usage(reports=reports(max_used_mb=200))
 
 
-def test_what_saves_most_at_least_comes_first() -> None:
+def test_findings_are_ranked_by_their_least_savings() -> None:
     sure = finding("sure", (5, 5, 5))
     hoped = finding("hoped", (0, 900, 1800))
     even = [finding("b", (1, 2, 3)), finding("a", (1.004, 2.001, 99)), finding("c", (1, 2.5, 3))]
@@ -77,7 +77,7 @@ def test_a_window_is_whole_days_up_to_the_last_midnight(now: datetime) -> None:
     assert window.days == 30
 
 
-def test_waste_of_several_kinds_is_found_where_it_is() -> None:
+def test_findings_of_several_kinds_name_their_functions() -> None:
     analysis = analyse(
         {
             function(): usage(
@@ -93,7 +93,7 @@ def test_waste_of_several_kinds_is_found_where_it_is() -> None:
         "memory-too-high:orders",
         "arm64:orders",
     ]
-    assert {gap.what for gap in analysis.gaps} == {"warm"}
+    assert {gap.subject for gap in analysis.gaps} == {"warm"}
     assert (analysis.start, analysis.end) == (date(2026, 6, 1), date(2026, 7, 1))
     # What runs on provisioned concurrency has another price.
     assert analysis.cost == pytest.approx({function().arn: COST, function("fine").arn: 500_000 * 0.0000133334})
@@ -109,9 +109,7 @@ def test_waste_of_several_kinds_is_found_where_it_is() -> None:
         (15.1e9, 0.0000133334),
     ],
 )
-def test_the_price_is_that_of_the_tier_which_all_functions_of_an_architecture_reach(
-    gb_seconds: float, price: float
-) -> None:
+def test_all_functions_of_an_architecture_decide_its_price_tier(gb_seconds: float, price: float) -> None:
     many = usage(invocations=daily(gb_seconds), duration_ms=daily(500 * gb_seconds), reports=reports(max_used_mb=200))
     functions = [function("a"), function("b"), function("arm", architecture="arm64")]
     analysis = analyse(dict.fromkeys(functions, many))
@@ -143,7 +141,7 @@ def test_in_a_region_without_prices_nothing_is_claimed() -> None:
     assert {item.id for item in analysis.findings} == {"memory-too-high:orders:us-east-1", "arm64:orders:us-east-1"}
     assert analysis.gaps == (Gap("z", "before"),)
     assert analysis.cost.keys() == {here.arn}
-    # What needs no price is told: such as a runtime without updates.
+    # A finding that needs no prices is there, such as a deprecated runtime.
     old = analyse({function(region="eu-west-1", runtime="python3.8"): WASTING}, regions=2)
     assert [item.kind for item in old.findings] == ["runtime-deprecated"]
     # What it uses is known all the same.
@@ -158,9 +156,7 @@ def test_in_a_region_without_prices_nothing_is_claimed() -> None:
         (800_000, "orders*", True),  # others may use the free tier
     ],
 )
-def test_the_free_tier_covers_what_is_below_400000_gb_seconds(
-    invocations: int, names: str | None, claims: bool
-) -> None:
+def test_the_free_tier_covers_400000_gb_seconds(invocations: int, names: str | None, claims: bool) -> None:
     used = usage(invocations=daily(invocations), duration_ms=daily(500 * invocations), reports=reports(max_used_mb=200))
     analysis = analyse({function(): used}, functions=names)
     assert bool(analysis.findings) is claims
@@ -173,7 +169,7 @@ def test_the_free_tier_is_that_of_all_functions_together() -> None:
     assert len(analyse({function(): used, function("returns"): used}).findings) == 4
 
 
-def test_one_reason_is_told_once_a_function() -> None:
+def test_a_function_has_each_gap_once() -> None:
     gaps = analyse({function(): usage(invocations=daily(3))}).gaps
     assert gaps == (Gap("orders", "fewer than 50 invocations in the window"),)
 
@@ -183,7 +179,7 @@ def test_an_account_without_functions_has_nothing_to_save() -> None:
     assert (analysis.findings, analysis.gaps, analysis.cost) == ((), (), {})
 
 
-def test_the_same_account_gives_the_same_bytes_in_whatever_order_it_was_read() -> None:
+def test_the_order_of_reading_does_not_change_findings_json() -> None:
     account = {
         function(f"f{number}", memory_mb=1024 if number % 2 else 2048): usage(
             invocations=daily(1_000_000 / (number + 3)), duration_ms=daily(700_000_000 / (number + 3)),
@@ -236,7 +232,7 @@ def accounts(draw: st.DrawFn) -> dict[Function, FunctionUsage]:
 
 @settings(deadline=None, max_examples=25)
 @given(accounts())
-def test_of_whatever_account_no_more_is_saved_than_is_paid(account: dict[Function, FunctionUsage]) -> None:
+def test_no_account_saves_more_than_it_pays(account: dict[Function, FunctionUsage]) -> None:
     analysis = analyse(account)
     for item in analysis.findings:
         assert item.savings.low <= item.savings.expected <= item.savings.high
@@ -251,7 +247,7 @@ def test_of_whatever_account_no_more_is_saved_than_is_paid(account: dict[Functio
     assert totals.net.high <= (paid * max(0.0, 1 - 400_000 / max(1.0, gb_seconds)) + beside) * (1 + 1e-9) + 1e-9
 
 
-def test_what_would_cost_more_to_read_than_allowed_is_not_read(stubbed: Stubbed) -> None:
+def test_metrics_beyond_the_budget_are_not_read(stubbed: Stubbed) -> None:
     awslambda, answers = stubbed("lambda")
     one = {"FunctionName": "orders", "FunctionArn": "arn:orders", "MemorySize": 128}
     answers.add_response("list_functions", {"Functions": [one]}, {})
@@ -262,7 +258,7 @@ def test_what_would_cost_more_to_read_than_allowed_is_not_read(stubbed: Stubbed)
         return awslambda
 
     # Up to eleven metrics at $0.01 a thousand
-    analyst = Analyst(CostRequest(regions=("us-east-1",), max_scan_dollars=0.0001), client, lambda: NOW)
+    analyst = CostAnalysis(CostRequest(regions=("us-east-1",), max_scan_dollars=0.0001), client, lambda: NOW)
     assert len(analyst.list_functions().functions) == 1
     with pytest.raises(InvalidDetail, match=r"max_scan_dollars is 0\.0001, but the metrics of 1 function alone"):
         analyst.find_savings()

@@ -35,7 +35,7 @@ def test_an_empty_detail_asks_for_30_days_of_all_functions_here() -> None:
         {"max_scan_dollars": 5},
     ],
 )
-def test_a_valid_detail_is_taken_as_it_is(detail: dict[str, Any]) -> None:
+def test_a_valid_detail_is_accepted(detail: dict[str, Any]) -> None:
     request = parse_request(detail, "us-east-1").model_dump(mode="json")
     assert request == {"regions": ["us-east-1"], "days": 30, "functions": None, "max_scan_dollars": 5, **detail}
 
@@ -91,7 +91,7 @@ def test_a_wrong_detail_is_refused_with_what_is_allowed(detail: dict[str, Any], 
 
 
 @pytest.mark.parametrize("detail", [None, [], "us-east-1", 5, True])
-def test_a_detail_that_is_no_object_is_refused(detail: object) -> None:
+def test_a_detail_that_is_not_an_object_is_refused(detail: object) -> None:
     with pytest.raises(
         InvalidDetail, match=rf"with regions, days, functions, max_scan_dollars, not {type(detail).__name__}$"
     ):
@@ -99,7 +99,7 @@ def test_a_detail_that_is_no_object_is_refused(detail: object) -> None:
 
 
 @pytest.mark.parametrize(("stack", "default"), [(0.5, 0.5), (5, 5), (1000, 5)])
-def test_what_the_stack_allows_bounds_every_event(stack: float, default: float) -> None:
+def test_the_stacks_limit_applies_to_every_event(stack: float, default: float) -> None:
     assert parse_request({}, "us-east-1", stack).max_scan_dollars == default
     assert parse_request({"max_scan_dollars": stack}, "us-east-1", stack).max_scan_dollars == stack
     said = rf"^detail: max_scan_dollars must be a number from 0 to {stack:g}, the stack's MaxScanDollars$"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lambda_costs.analysis import Analysis, Analyst
+from lambda_costs.analysis import Analysis, CostAnalysis
 from lambda_costs.collect.usage import Window
 from lambda_costs.report.artifacts import findings_json, history_key
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
@@ -31,7 +31,7 @@ def save(session: AgentSession, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     """Save the report of an analysis as an agent does, in the session or in another one."""
 
     def call(found: Analysis, to: AgentSession = session, summary: str = "Look.") -> str:
-        monkeypatch.setattr(Analyst, "find_savings", lambda self: found)
+        monkeypatch.setattr(CostAnalysis, "find_savings", lambda self: found)
         tools = {tool.tool_name: tool for tool in lambda_cost_tools(to, "the stand-in")}
         return str(tools["save_report"](summary=summary))
 

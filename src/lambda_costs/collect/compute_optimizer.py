@@ -1,4 +1,4 @@
-"""What AWS Compute Optimizer says of functions' memory, to be shown beside our own findings."""
+"""AWS Compute Optimizer's recommendations on memory, which the report shows beside our own findings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ARNS_A_CALL = 100
 """The API reference names no limit; a page of results has up to 1,000."""
 
 _ALL = [{"name": "Finding", "values": ["Optimized", "NotOptimized", "Unavailable"]}]
-"""Unasked, the API leaves out the functions that it could not judge."""
+"""Without this filter, the API leaves out functions that it could not judge."""
 
 
 @dataclass(frozen=True)
@@ -26,19 +26,16 @@ class Recommendation:
     reasons: tuple[str, ...]
     """MemoryOverprovisioned, MemoryUnderprovisioned, InsufficientData, Inconclusive."""
     memory_mb: int | None
-    """The memory that it ranks first; None where it proposes none."""
+    """The size ranked first; None if it proposes none."""
     monthly_savings: float | None
-    """US dollars a month at that memory, before discounts; None where the account has not opted in to estimates."""
+    """US dollars a month at that size, before discounts; None unless the account has opted in to estimates."""
     lookback_days: float | None
 
 
 def read_recommendations(
     client: Client, region: str, arns: Sequence[str], gaps: list[Gap]
 ) -> Mapping[str, Recommendation]:
-    """Return what Compute Optimizer says of functions, by their unqualified ARNs.
-
-    Never raises for AWS: where it does not tell, one Gap says why.
-    """
+    """Return the recommendations by unqualified ARN; if AWS does not answer, one Gap says why."""
     found: dict[str, Recommendation] = {}
     if not arns:
         return found
@@ -48,15 +45,13 @@ def read_recommendations(
             for start in range(0, len(arns), ARNS_A_CALL):
                 found |= _recommendations(optimizer, arns[start : start + ARNS_A_CALL])
             return found
-        why = "not enrolled"
+        reason = "not enrolled"
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") == "OptInRequiredException":
-            why = "not enrolled"
-        else:
-            why = f"{error.operation_name}: {explain(error)}"
+        opted_in = error.response.get("Error", {}).get("Code") != "OptInRequiredException"
+        reason = f"{error.operation_name}: {explain(error)}" if opted_in else "not enrolled"
     except (BotoCoreError, ResponseParserError) as error:
-        why = f"not available here: {explain(error)}"
-    gaps.append(Gap(f"Compute Optimizer in {region}", why))
+        reason = f"not available here: {explain(error)}"
+    gaps.append(Gap(f"Compute Optimizer in {region}", reason))
     return found
 
 

@@ -1,4 +1,4 @@
-"""What the analysis could not see. A gap is reported; it is never taken for a zero."""
+"""What the analysis could not read. The report names every gap; a gap never counts as zero."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from botocore.parsers import ResponseParserError
 
 _REASONS = {
     ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"): "access denied",
-    # botocore has retried these.
+    # After botocore's retries.
     ("Throttling", "ThrottlingException", "TooManyRequestsException", "LimitExceededException"): "throttled",
     ("ResourceNotFoundException", "ResourceNotFound"): "does not exist",
-    # What a region that the account has not enabled answers to credentials that are good elsewhere.
+    # The answer to valid credentials in a region that the account has not enabled.
     (
         "UnrecognizedClientException",
         "InvalidClientTokenId",
@@ -24,31 +24,31 @@ _REASONS = {
 
 @dataclass(frozen=True, order=True)
 class Gap:
-    """Something that was not looked at, and why."""
+    """Something that was not analysed, and why."""
 
-    what: str
-    why: str
+    subject: str
+    reason: str
 
 
 @contextmanager
-def reading(what: str, gaps: list[Gap]) -> Iterator[None]:
-    """Turn every failure of AWS to let us read ``what`` into a Gap: none is known that all other data is worth."""
+def record_gap_if_denied(subject: str, gaps: list[Gap]) -> Iterator[None]:
+    """Record a Gap if AWS does not let us read ``subject``: the analysis goes on with all other data."""
     try:
         yield
     except ClientError as error:
-        gaps.append(Gap(what, f"{error.operation_name}: {explain(error)}"))
+        gaps.append(Gap(subject, f"{error.operation_name}: {explain(error)}"))
     except (BotoCoreError, ResponseParserError) as error:
-        gaps.append(Gap(what, explain(error)))
+        gaps.append(Gap(subject, explain(error)))
 
 
 def explain(error: BotoCoreError | ClientError | ResponseParserError) -> str:
-    """Return in a few words why AWS did not let us read something; not in AWS's, which name what they are about."""
+    """Return in a few words why AWS did not answer. Its own message may name resources, and is not used."""
     if isinstance(error, EndpointConnectionError):
         return "cannot be reached"
     if not isinstance(error, ClientError):
         return f"no answer ({type(error).__name__})"
     code = error.response.get("Error", {}).get("Code", "")
-    for codes, why in _REASONS.items():
+    for codes, reason in _REASONS.items():
         if code in codes:
-            return why
+            return reason
     return f"error {code}"

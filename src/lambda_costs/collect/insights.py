@@ -1,7 +1,7 @@
-"""REPORT lines by CloudWatch Logs Insights: added up by the service, of many functions in one query.
+"""REPORT lines by CloudWatch Logs Insights: one query adds up the lines of many functions.
 
 The queries follow the CloudWatch Logs User Guide ("Supported logs and discovered fields", "stats", "parse"). They have
-not run on AWS; the embedded AWS ignores ``stats``, which is seen by its answer.
+not run on AWS; the embedded AWS ignores ``stats``, which its answer shows.
 """
 
 import time
@@ -9,32 +9,24 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.report_lines import (
-    MAX_DURATION_MS,
-    MAX_MEMORY_MB,
-    MAX_START_MS,
-    MIN_MEMORY_MB,
-    Key,
-    Tally,
-    outcome,
-)
+from lambda_costs.collect.inventory import MAX_MEMORY_MB, MIN_MEMORY_MB, Function
+from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_START_MS, Tally, TallyKey, outcome
 
-GROUPS = 50
+MAX_LOG_GROUPS = 50
 """Log groups that one query takes (CloudWatch Logs API Reference, StartQuery)."""
 MAX_ROWS = 10_000
 """Rows that one query returns at most."""
 POLL_SECONDS = 1.0
 QUERY_SECONDS = 900.0
-"""Service limit is an hour; a query of so many groups takes seconds."""
+"""The service allows an hour; a query of so many groups takes seconds."""
 
-_STATS = """| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
+_STATS = f"""| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
  count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error
-| limit 10000"""
+| limit {MAX_ROWS}"""
 
 
 def _possible(duration: str, billed: str, init: str, memory: str, used: str, mb: int = 1) -> str:
-    """Return the condition that a line does not say what cannot be; ``mb`` of the unit of ``memory`` are a megabyte."""
+    """Return the condition of ``report_lines._possible``; ``mb`` units of ``memory`` are a megabyte."""
     return (
         f"{duration} >= 0 and {duration} <= {MAX_DURATION_MS}"
         f" and {billed} >= {duration} and {billed} <= {duration} + {MAX_START_MS + 1}"
@@ -71,8 +63,8 @@ JSON_QUERY = (
 )
 
 
-class NoAnswer(Exception):
-    """The service did not do what the query asks: it failed, or does not know ``stats``."""
+class QueryFailed(Exception):
+    """The query failed, or the service does not know ``stats``."""
 
 
 def query_reports(
@@ -83,15 +75,15 @@ def query_reports(
     sleep: Callable[[float], None] = time.sleep,
     *,
     again: Callable[[Sequence[Function]], bool] = lambda functions: True,
-) -> Mapping[Function, dict[Key, Tally]]:
-    """Return what the REPORT lines of ``functions`` in [start, end) say, of those for which not too much comes back.
+) -> Mapping[Function, dict[TallyKey, Tally]]:
+    """Return the tallies of ``functions`` in [start, end), without those that have too many rows; raises QueryFailed.
 
-    ``functions``: at most GROUPS, of one log format, each with a log group of its own. ``again`` says whether their
-    logs may be gone through once more, which costs as much again. Raises NoAnswer.
+    ``functions``: at most MAX_LOG_GROUPS, of one log format, each with its own log group. ``again`` says whether the
+    budget allows to scan their logs once more.
     """
     rows = _run(logs, JSON_QUERY if functions[0].json_logs else TEXT_QUERY, functions, start, end, sleep)
     if len(rows) >= MAX_ROWS:
-        # There may be more than it returns: ask for fewer.
+        # The answer may be truncated: query fewer functions at once.
         half = len(functions) // 2
         if not half or not again(functions):
             return {}
@@ -99,23 +91,23 @@ def query_reports(
             **query_reports(logs, functions[:half], start, end, sleep, again=again),
             **query_reports(logs, functions[half:], start, end, sleep, again=again),
         }
-    found: dict[Function, dict[Key, Tally]] = {function: {} for function in functions}
+    found: dict[Function, dict[TallyKey, Tally]] = {function: {} for function in functions}
     by_group = {function.log_group: function for function in functions}
     for row in rows:
         key, tally = _tally(row)
         # @log is "account:group".
         function = by_group.get(row.get("@log", "").partition(":")[2])
         if function is None:
-            raise NoAnswer("Logs Insights answered of a log group that was not asked for")
-        # Rows that differ in the error type only have one outcome.
+            raise QueryFailed("Logs Insights answered about a log group that was not asked for")
+        # Rows that differ only in the error type may have the same outcome.
         same = found[function].get(key)
         found[function][key] = Tally.of([same, tally]) if same else tally
     return found
 
 
-def _tally(row: Mapping[str, str]) -> tuple[Key, Tally]:
+def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
     try:
-        key = Key(
+        key = TallyKey(
             date.fromisoformat(row["day"][:10]),
             round(float(row["memory"])),
             outcome(row.get("status"), row.get("error")),
@@ -125,13 +117,13 @@ def _tally(row: Mapping[str, str]) -> tuple[Key, Tally]:
             int(float(row["lines"])),
             durations,
             billeds,
-            # Of what the lines say of it, only what they bill.
+            # Only the billed part of the init phase.
             min(float(row.get("init_sum") or 0), billeds - durations),
             int(float(row.get("inits") or 0)),
             round(float(row["most"])),
         )
     except (KeyError, ValueError) as error:
-        raise NoAnswer("Logs Insights does not answer as documented") from error
+        raise QueryFailed("Logs Insights does not answer as documented") from error
 
 
 def _run(
@@ -153,8 +145,8 @@ def _run(
     while (answer := logs.get_query_results(queryId=identifier))["status"] in ("Scheduled", "Running"):
         if time.monotonic() > deadline:
             logs.stop_query(queryId=identifier)
-            raise NoAnswer(f"Logs Insights took longer than {QUERY_SECONDS:.0f} s")
+            raise QueryFailed(f"Logs Insights took longer than {QUERY_SECONDS:.0f} s")
         sleep(POLL_SECONDS)
     if answer["status"] != "Complete":
-        raise NoAnswer(f"a query of Logs Insights ended as {answer['status']}")
+        raise QueryFailed(f"a query of Logs Insights ended as {answer['status']}")
     return [{cell["field"]: cell.get("value", "") for cell in row} for row in answer["results"]]

@@ -6,20 +6,24 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from lambda_costs.collect.gaps import Gap, reading
+from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 from lambda_costs.request import CostRequest
 from vigil.sdk import AwsUnavailable
 
 Client = Callable[[str, str], Any]
 """Makes a boto3 client of (service, region)."""
 
+MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
+MAX_TIMEOUT_SECONDS = 900
+"""What Lambda allows (Developer Guide, "Lambda quotas")."""
+
 INSIGHTS_LAYER = ":layer:LambdaInsightsExtension"
-"""Part of the ARN of the layer with which Lambda Insights measures a function (CloudWatch User Guide)."""
+"""Part of the ARN of the Lambda Insights layer (CloudWatch User Guide)."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function's configuration ($LATEST). It has no environment variables: they may hold secrets."""
+    """A function's configuration ($LATEST), without its environment variables: they may hold secrets."""
 
     name: str
     arn: str
@@ -42,7 +46,12 @@ class Function:
     log_group: str
     json_logs: bool
     capacity_provider: bool
-    """Whether it runs on instances of the account's own, which are not billed by the GB-second."""
+    """Whether it runs on the account's own instances, which are not billed by the GB-second."""
+
+    @property
+    def uses_default_log_group(self) -> bool:
+        """Whether it writes to its default log group, to which other functions may write as well."""
+        return self.log_group == default_log_group(self.name)
 
     @classmethod
     def from_configuration(cls, configuration: dict[str, Any], region: str) -> "Function":
@@ -56,7 +65,7 @@ class Function:
             arn=configuration["FunctionArn"],
             region=region,
             runtime=configuration.get("Runtime"),
-            # Both default to the first value in the API reference.
+            # The default of the API reference.
             architecture=(configuration.get("Architectures") or ["x86_64"])[0],
             package_type=configuration.get("PackageType", "Zip"),
             memory_mb=configuration["MemorySize"],
@@ -67,10 +76,15 @@ class Function:
             insights=bool(measuring),
             file_system=bool(configuration.get("FileSystemConfigs")),
             snapstart=configuration.get("SnapStart", {}).get("ApplyOn", "None") != "None",
-            log_group=logging.get("LogGroup") or f"/aws/lambda/{name}",
+            log_group=logging.get("LogGroup") or default_log_group(name),
             json_logs=logging.get("LogFormat") == "JSON",
             capacity_provider=bool(configuration.get("CapacityProviderConfig")),
         )
+
+
+def default_log_group(name: str) -> str:
+    """Return the log group that Lambda gives to the function ``name``."""
+    return f"/aws/lambda/{name}"
 
 
 def _date(moment: str | None) -> date | None:
@@ -93,12 +107,11 @@ def list_functions(request: CostRequest, client: Client) -> Inventory:
     functions: list[Function] = []
     gaps: list[Gap] = []
     for region in request.regions:
-        with reading(f"functions in {region}", gaps):
+        with record_gap_if_denied(f"functions in {region}", gaps):
             for page in client("lambda", region).get_paginator("list_functions").paginate():
                 functions += [Function.from_configuration(item, region) for item in page["Functions"]]
     if len(gaps) == len(request.regions):
-        raise AwsUnavailable("; ".join(f"{gap.what}: {gap.why}" for gap in gaps))
-    wanted = [function for function in functions if fnmatchcase(function.name, request.functions or "*")]
-    # A function may stand on two pages if others come or go meanwhile.
-    once = {function.arn: function for function in wanted}.values()
-    return Inventory(tuple(sorted(once, key=lambda function: (function.region, function.name))), tuple(gaps))
+        raise AwsUnavailable("; ".join(f"{gap.subject}: {gap.reason}" for gap in gaps))
+    # A function may be on two pages if others were added or deleted meanwhile.
+    wanted = {item.arn: item for item in functions if fnmatchcase(item.name, request.functions or "*")}.values()
+    return Inventory(tuple(sorted(wanted, key=lambda function: (function.region, function.name))), tuple(gaps))

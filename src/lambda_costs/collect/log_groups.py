@@ -6,7 +6,6 @@ from os.path import commonprefix
 from typing import Any
 
 from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.report_lines import own_group
 
 
 @dataclass(frozen=True)
@@ -15,14 +14,14 @@ class LogGroup:
 
     name: str
     functions: tuple[str, ...]
-    """By name; a finding about the group goes to the first."""
+    """Sorted; the first gets the findings about the group."""
     retention_days: int | None
     """None keeps logs for ever."""
     stored_bytes: int | None
 
     def only_of(self, function: Function) -> bool:
-        """Whether it is the function's own by default, and no other function that was looked at writes to it."""
-        return own_group(function) and self.functions == (function.name,)
+        """Whether it is the function's default group and no other function of the request writes to it."""
+        return function.uses_default_log_group and self.functions == (function.name,)
 
 
 def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, LogGroup]:
@@ -30,8 +29,8 @@ def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, L
     writers: dict[str, list[str]] = {}
     for function in functions:
         writers.setdefault(function.log_group, []).append(function.name)
-    # One listing of what the names have in common, not a call a group: the API takes few calls a second.
-    prefix = commonprefix(list(writers))  # noqa: RUF071 - characters are meant, not path components
+    # One listing by the names' common prefix, since the API takes few calls a second.
+    prefix = commonprefix(list(writers))  # noqa: RUF071 - a prefix of characters, not of path components
     pages = logs.get_paginator("describe_log_groups").paginate(**({"logGroupNamePrefix": prefix} if prefix else {}))
     return {
         group["logGroupName"]: LogGroup(

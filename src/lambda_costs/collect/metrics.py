@@ -1,6 +1,6 @@
 """Daily values of CloudWatch metrics. A metric without datapoints is absent from the answer, not zero."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -14,13 +14,13 @@ MAX_QUERIES = 500
 DAY_SECONDS = 86_400
 
 PERIODS = ((14, 60), (62, 300), (454, 3600))
-"""Seconds of the finest period of data that is up to so many days old (CloudWatch User Guide, "Metrics retention"; a
-day less, since nobody tells the hour)."""
+"""(days, seconds of the finest period that CloudWatch keeps of data up to that old) (CloudWatch User Guide, "Metrics
+retention"; a day less, since the hour is not documented)."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One CloudWatch metric and its statistic: CloudWatch matches its dimensions exactly."""
+    """A CloudWatch metric and its statistic; CloudWatch matches dimensions exactly."""
 
     namespace: str
     name: str
@@ -59,21 +59,25 @@ class Daily:
 
 @dataclass(frozen=True)
 class Answer:
-    """What CloudWatch said about some metrics."""
+    """What CloudWatch answered about some metrics."""
 
     daily: Mapping[Metric, Daily]
     partial: frozenset[Metric]
-    """Metrics of which CloudWatch did not give all the data; they are not in ``daily``."""
+    """Metrics whose data are incomplete; they are not in ``daily``."""
+    refused: str | None = None
+    """Why it did not answer at all."""
+
+    def unread(self, metrics: Iterable[Metric]) -> str | None:
+        """Return why not all of ``metrics`` are known, or None if they are."""
+        if self.refused:
+            return f"its metrics could not be read: {self.refused}"
+        if names := sorted({metric.name for metric in metrics if metric in self.partial}):
+            return f"CloudWatch gave only a part of its data: {', '.join(names)}"
+        return None
 
 
-def daily_values(
-    cloudwatch: Any,
-    metrics: Sequence[Metric],
-    start: datetime,
-    end: datetime,
-    pool: Executor,
-) -> Answer:
-    """Return the values of each of ``metrics`` in [start, end), both midnight UTC; batches are read at once."""
+def daily_values(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime, pool: Executor) -> Answer:
+    """Return the values of each of ``metrics`` in [start, end), both midnight UTC; batches are read in parallel."""
     batches = [metrics[first : first + MAX_QUERIES] for first in range(0, len(metrics), MAX_QUERIES)]
     daily: dict[Metric, Daily] = {}
     partial: set[Metric] = set()
@@ -89,14 +93,14 @@ def _read(
     named = {f"m{index}": metric for index, metric in enumerate(metrics)}
     queries = [_query(identifier, metric) for identifier, metric in named.items()]
     values: dict[str, dict[date, float]] = {identifier: {} for identifier in named}
-    # A later page of a metric says more than an earlier one about whether it is complete.
+    # The last page of a metric decides whether it is complete.
     status: dict[str, str] = {}
     for page in cloudwatch.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries, StartTime=start, EndTime=end
     ):
         for result in page["MetricDataResults"]:
             status[result["Id"]] = result.get("StatusCode", "Complete")
-            # botocore gives local time where CloudWatch answers in JSON.
+            # botocore returns local time if CloudWatch answers in JSON.
             days = (moment.astimezone(UTC).date() for moment in result["Timestamps"])
             values[result["Id"]].update(zip(days, result["Values"], strict=True))
     partial = {identifier for identifier in named if status.get(identifier) != "Complete"}
@@ -107,7 +111,7 @@ def _read(
 
 
 def total_between(cloudwatch: Any, metric: Metric, start: datetime, end: datetime, now: datetime) -> float:
-    """Return the sum of ``metric`` from ``start`` to ``end``, both rounded out to the finest period that is kept."""
+    """Return the sum of ``metric`` from ``start`` to ``end``, rounded out to the finest period that is kept."""
     seconds = next(seconds for days, seconds in PERIODS if now - start <= timedelta(days=days))
     first, last = start.timestamp() // seconds, end.timestamp() // seconds + 1
     pages = cloudwatch.get_paginator("get_metric_data").paginate(

@@ -1,13 +1,12 @@
-"""Prices from the AWS Price List API, region by region; where it gives none, the dated table's.
+"""Prices from the AWS Price List API by region, else from the dated table.
 
-GetProducts is asked for a region's products of AWSLambda and AmazonCloudWatch. What a product prices, its usage type
-tells: a prefix that stands for the region (Lambda has none in us-east-1) and a suffix.
+GetProducts lists a region's products of AWSLambda and AmazonCloudWatch. A product's usage type says what it prices: a
+prefix for the region (Lambda has none in us-east-1) and a suffix.
 
 Documented: the shape of a product, its terms and tiers, and that us-east-1 answers for every region ("Finding services
-and products with the AWS Price List Query API"); the suffixes of CloudWatch Logs, and that the prefix Global stands for
-the free tier ("Analyzing, optimizing, and reducing CloudWatch costs"). Assumed, from price lists and bills that others
-have published: the suffixes of Lambda; the units; that logs have a prefix in every region, and that what has none is a
-list of old. Where a list is not so, it is not used.
+and products with the AWS Price List Query API"); the suffixes of CloudWatch Logs, and the free tier's prefix Global
+("Analyzing, optimizing, and reducing CloudWatch costs"). Assumed, from published price lists and bills: Lambda's
+suffixes; the units; that logs have a prefix in every region. A list that does not fit is not used.
 """
 
 import json
@@ -34,20 +33,20 @@ _GB_SECONDS = r"(Lambda-)?GB-Seconds?"
 
 
 class _Unusable(Exception):
-    """A region's price list is not what we take a price from; the message says why."""
+    """A region's price list is not as expected; the message says why."""
 
 
 @dataclass(frozen=True)
 class PriceList:
-    """What Lambda and its logs cost, by region; a region without a price is not in it."""
+    """The prices of Lambda and its logs by region; regions without prices are missing."""
 
     regions: Mapping[str, RegionPrices]
     sources: Mapping[str, str]
-    """Where each region's prices are from, and of when."""
+    """Source and date of each region's prices."""
 
 
 def read_prices(client: Client, regions: Sequence[str], gaps: list[Gap]) -> PriceList:
-    """Return the prices of ``regions``: the API's, else the table's. A region that neither has becomes a Gap."""
+    """Return the prices of ``regions`` from the API, else from the table; a region in neither becomes a Gap."""
     pricing = client("pricing", _API_REGION)
     prices: dict[str, RegionPrices] = {}
     sources: dict[str, str] = {}
@@ -99,7 +98,7 @@ def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
 
 
 class _Products:
-    """A service's products in a region; raises _Unusable where they are not what they are taken for."""
+    """A service's products in a region; raises _Unusable if they are not as expected."""
 
     def __init__(self, pricing: Any, service: str, region: str) -> None:
         pages = pricing.get_paginator("get_products").paginate(
@@ -119,14 +118,14 @@ class _Products:
         self.published = min(dates)
 
     def tiers(self, usage: str, unit: str) -> Tiers:
-        """Return the tiers of the one product that has this usage type."""
+        """Return the tiers of the only product with this usage type."""
         found = {_tiers(terms, usage, unit) for terms in self._find(usage)}
         if len(found) != 1:
             raise _Unusable(f"{'several prices' if found else 'no price'} of {usage}")
         return found.pop()
 
     def price(self, usage: str, unit: str) -> float:
-        """Return the price of the one product that has this usage type, which is not tiered."""
+        """Return the price of the only product with this usage type; it must have no tiers."""
         tiers = self.tiers(usage, unit)
         if len(tiers) > 1:
             raise _Unusable(f"tiers of {usage}")

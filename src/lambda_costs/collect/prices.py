@@ -1,4 +1,4 @@
-"""AWS prices as dated data. A region that is not here has no price, and nothing is claimed for it."""
+"""AWS prices as dated data. For a region without prices, no money is claimed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FREE_GB_SECONDS = 400_000
 """Free each month, for the whole account ("AWS Lambda Pricing"). Provisioned concurrency is never free."""
 
 METRIC_DATA = 0.01 / 1000
-"""$ per metric that GetMetricData is asked for, in every region ("Amazon CloudWatch Pricing")."""
+"""$ per metric requested of GetMetricData, in every region ("Amazon CloudWatch Pricing")."""
 
 Tiers = tuple[tuple[float, float], ...]
 """(up to this many GB-seconds a month, $ per GB-second), ascending; the last is open."""
@@ -20,29 +20,29 @@ _OPEN = float("inf")
 
 @dataclass(frozen=True, kw_only=True)
 class _Flat:
-    """What costs the same however much is used; $ per GB-second unless it says otherwise."""
+    """Prices without tiers; $ per GB-second unless stated otherwise."""
 
     provisioned: Mapping[str, float]
-    """By architecture, as the two below."""
+    """By architecture, like the next two."""
     provisioned_duration: Mapping[str, float]
     ephemeral: Mapping[str, float]
     """Of /tmp beyond 512 MB."""
     requests: Mapping[str, float]
     """$ per request, by architecture."""
     log_ingestion: float
-    """$ per GB. What a function logs beyond 10 TB a month is cheaper, so for those this is an upper bound."""
+    """$ per GB; an upper bound for a function that logs more than 10 TB a month."""
     log_storage: float
     """$ per GB-month."""
     log_scan: float
-    """$ per GB that a query of Logs Insights reads."""
+    """$ per GB that a Logs Insights query scans."""
     snapstart_cache: float | None = None
     snapstart_restore: float | None = None
-    """$ per GB. Both are None where they are not known; Java pays neither."""
+    """$ per GB. Both are None if not known; Java runtimes pay neither."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates(_Flat):
-    """What one more unit costs an account in a region."""
+    """What an account pays in a region for one more unit."""
 
     duration: Mapping[str, float]
     """By architecture."""
@@ -58,8 +58,8 @@ class RegionPrices(_Flat):
     def at(self, gb_seconds: Mapping[str, float]) -> Rates:
         """Return the rates of an account that uses ``gb_seconds`` a month, by architecture.
 
-        Duration is at the tier that the last GB-second falls in, since savings take the last ones away. Savings that
-        cross into a dearer tier are thus understated, never overstated.
+        Duration has the price of the last GB-second's tier, since savings remove the last ones. Savings that reach a
+        more expensive tier are understated.
         """
         duration = {
             architecture: next(price for up_to, price in tiers if gb_seconds.get(architecture, 0) <= up_to)

@@ -12,7 +12,7 @@ class Provisioned:
 
     qualifier: str
     executions: int
-    """Requested: what is paid for from the moment it is configured."""
+    """Requested: billed from the moment it is configured."""
     invocations: Daily | None = None
     """Invocations that ran on it; None if there is no datapoint."""
 

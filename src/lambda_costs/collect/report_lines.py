@@ -1,8 +1,8 @@
 """REPORT lines: what Lambda logs at the end of every invocation, and the only source of billed time and memory used.
 
-A function can print what looks like one, so they are reconciled with what nobody can forge: the metrics. Of a time with
-more lines than invocations, no line is believed. A function can still forge lines in the place of its own that are not
-read, since they have expired or a sample leaves them out, and two more; each within the limits of what a line can say.
+A function can print forged lines, but nobody can forge the metrics: a day with more lines than invocations is dropped.
+Limits: forged lines go unnoticed where the real ones expired or were not sampled, and up to two per window otherwise;
+each has plausible values.
 """
 
 import json
@@ -16,23 +16,21 @@ from itertools import islice
 from math import fsum
 from typing import Any, NamedTuple
 
-from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB, Function
 from lambda_costs.collect.metrics import Daily
 
 MAX_LINES = 4_000
-"""REPORT lines read of one function by filtering. A function with more invocations is sampled."""
+"""Lines read of one function by FilterLogEvents. A function with more invocations is sampled."""
 
 SLICES = 4
-"""Parts of the window that a sample is read from, so that it does not see the window's beginning only."""
+"""Parts of the window that a sample is read from, so that it covers more than the window's beginning."""
 
 MAX_PAGES = 20
-"""Pages read of one slice: FilterLogEvents may return empty ones while it scans what does not match."""
+"""Pages read of one slice: FilterLogEvents may return empty pages."""
 
-MAX_DURATION_MS = 900_000
+MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS
 MAX_START_MS = 10_000
-"""The longest time-out, and the longest that Lambda lets a function start (Developer Guide, "Lambda quotas" and
-"Understanding the Lambda execution environment lifecycle")."""
-MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
+"""The longest init phase (Developer Guide, "Understanding the Lambda execution environment lifecycle")."""
 
 _NUMBER = r"\d{1,12}(?:\.\d+)?"
 _TEXT = re.compile(
@@ -43,17 +41,15 @@ _TEXT = re.compile(
     r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<error>[\w.]+))?"
 )
 
-
 Fits = Callable[[int, datetime, datetime], bool]
 """Whether so many invocations can have ended between two moments."""
 
-
 _STREAM = re.compile(r"/([\w-]+)\[[^/]*$")
-"""The name of a log stream such as ``2026/11/26/orders[$LATEST]1f2e``; by default it has no function in it."""
+"""The function in a stream name such as ``2026/11/26/orders[$LATEST]1f2e``; streams of default groups have none."""
 
 
 class Outcome(StrEnum):
-    """How an invocation ended, as its REPORT line tells."""
+    """How an invocation ended."""
 
     SUCCESS = "success"
     TIMEOUT = "timeout"
@@ -69,7 +65,7 @@ class ReportLine(NamedTuple):
     memory_mb: int
     used_mb: int
     init_ms: float | None
-    """Billed part of the initialisation, of a cold start: all of it since August 2025."""
+    """Billed part of a cold start's init phase: all of it since August 2025."""
     restore_ms: float
     """Billed part of restoring a SnapStart snapshot."""
     outcome: Outcome
@@ -77,7 +73,7 @@ class ReportLine(NamedTuple):
 
 @dataclass(frozen=True)
 class Tally:
-    """REPORT lines together: of one day, memory size and outcome, or of several."""
+    """Totals of several REPORT lines."""
 
     lines: int
     duration_ms: float
@@ -100,22 +96,22 @@ class Tally:
         )
 
 
-class Key(NamedTuple):
-    """What the lines of a Tally have in common."""
+class TallyKey(NamedTuple):
+    """What all lines of a Tally have in common."""
 
     day: date
     memory_mb: int
-    """An alias may run a version that is configured unlike $LATEST."""
+    """An alias may run a version whose memory size differs from that of $LATEST."""
     outcome: Outcome
 
 
 @dataclass(frozen=True)
 class Reports:
-    """What a function's REPORT lines say, as far as the metrics allow it to be true."""
+    """A function's REPORT lines that the metrics do not contradict."""
 
-    tallies: Mapping[Key, Tally]
+    tallies: Mapping[TallyKey, Tally]
     days_dropped: int
-    """Days with more REPORT lines than invocations: some of these are doubled or forged, and nothing tells which."""
+    """Days with more REPORT lines than invocations: some are duplicates or forged, and it is not known which."""
 
     @cached_property
     def all(self) -> Tally:
@@ -129,13 +125,13 @@ class Reports:
 
     @cached_property
     def days_of_size(self) -> Mapping[int, frozenset[date]]:
-        """By memory size, the days of which all lines report that one."""
+        """By memory size, the days on which all lines report that size."""
         sizes: dict[date, set[int]] = {}
         for key in self.tallies:
             sizes.setdefault(key.day, set()).add(key.memory_mb)
-        pure = {day: next(iter(seen)) for day, seen in sizes.items() if len(seen) == 1}
         return {
-            size: frozenset(day for day, only in pure.items() if only == size) for size in sorted(set(pure.values()))
+            size: frozenset(day for day, seen in sizes.items() if seen == {size})
+            for size in sorted({size for seen in sizes.values() if len(seen) == 1 for size in seen})
         }
 
     def where(self, *, days: frozenset[date] | None = None, outcome: Outcome | None = None) -> Tally:
@@ -148,10 +144,10 @@ class Reports:
 
 
 def parse_report(message: str) -> ReportLine | None:
-    """Return the invocation that a log event reports, as text or as JSON (``platform.report``).
+    """Return the invocation that a log event reports, as text or as JSON (``platform.report``), else None.
 
-    None if it is neither, or says what cannot be: more than Lambda's limits allow, billed for less than it took, or for
-    more than that and its start. Source: AWS Lambda Developer Guide, "Working with Lambda function logs".
+    None also for impossible values: beyond Lambda's limits, billed for less than the duration, or for more than the
+    duration and the start. Source: AWS Lambda Developer Guide, "Working with Lambda function logs".
     """
     line = _parse_json(message) if message.startswith("{") else _parse_text(message)
     if line is None or not _possible(line):
@@ -162,7 +158,7 @@ def parse_report(message: str) -> ReportLine | None:
 
 
 def _possible(line: ReportLine) -> bool:
-    # Not true of NaN either, which Python's json takes for a number.
+    # False for NaN, too, which Python's json accepts as a number.
     start = (line.init_ms or 0.0) + line.restore_ms
     return (
         0 <= line.duration_ms <= MAX_DURATION_MS
@@ -171,7 +167,7 @@ def _possible(line: ReportLine) -> bool:
         # Billed time is rounded up to a millisecond, and the line shows hundredths of one.
         and line.duration_ms - 0.01 <= line.billed_ms <= line.duration_ms + min(start, MAX_START_MS) + 1.02
         and MIN_MEMORY_MB <= line.memory_mb <= MAX_MEMORY_MB
-        # What ran out of memory may show a little more than there was.
+        # A line that ran out of memory may show slightly more than the memory size.
         and 0 <= line.used_mb <= 1.02 * line.memory_mb
     )
 
@@ -193,7 +189,7 @@ def _parse_text(message: str) -> ReportLine | None:
 
 
 def outcome(status: str | None, error: str | None) -> Outcome:
-    """Return the outcome that a REPORT line tells by its status and error type; success has no status in text."""
+    """Return the outcome for a line's status and error type; a successful line in text has no status."""
     if error == "Runtime.OutOfMemory":
         return Outcome.OUT_OF_MEMORY
     if status in (None, "", "success"):
@@ -224,24 +220,24 @@ def _parse_json(message: str) -> ReportLine | None:
 
 def read_lines(
     logs: Any, function: Function, start: datetime, end: datetime, invocations: float, fits: Fits
-) -> dict[Key, Tally]:
-    """Return what the REPORT lines in [start, end) say, read one by one.
+) -> dict[TallyKey, Tally]:
+    """Return the tallies of the REPORT lines in [start, end), read one by one.
 
-    ``invocations`` of the window decide whether to read all lines or a sample of every part of it. A part of which the
-    sample is not believed, as ``fits`` says, is left out: forged lines may have filled it.
+    With more ``invocations`` in the window than MAX_LINES, each part of it is sampled. A part whose sample fails
+    ``fits`` is left out: it may consist of forged lines.
     """
     slices = 1 if invocations <= MAX_LINES else SLICES
     width, limit = (end - start) / slices, MAX_LINES // slices
-    believed: list[tuple[datetime, ReportLine]] = []
+    accepted: list[tuple[datetime, ReportLine]] = []
     for index in range(slices):
         lines = list(_read(logs, function, start + index * width, start + (index + 1) * width, limit))
         if len(lines) < limit or slices == 1 or _fit(lines, fits):
-            believed += lines
-    return tally((moment.date(), line) for moment, line in believed)
+            accepted += lines
+    return tally((moment.date(), line) for moment, line in accepted)
 
 
 def _fit(lines: list[tuple[datetime, ReportLine]], fits: Fits) -> bool:
-    # An invocation counts when it starts and reports when it ends.
+    # The metric counts an invocation at its start; its line comes at its end.
     mean = timedelta(milliseconds=fsum(line.duration_ms for _, line in lines) / len(lines))
     return fits(len(lines), lines[0][0] - mean, lines[-1][0])
 
@@ -260,7 +256,7 @@ def _read(
     found = 0
     for page in islice(pages, MAX_PAGES):
         for event in page["events"]:
-            # Delivered twice, an event is the same twice; two invocations differ in their request, or in their time.
+            # An event may be delivered twice; two invocations differ in their request or in their time.
             identity = (event["timestamp"], event["message"])
             if found == limit or identity in seen or not _is_own(event, function):
                 continue
@@ -271,46 +267,34 @@ def _read(
 
 
 def _is_own(event: dict[str, Any], function: Function) -> bool:
-    # Functions may share a log group of their choice: a stream of one that has it not by default bears its name.
+    # Functions may share a custom log group, whose stream names contain the function's name.
     named = _STREAM.search(event["logStreamName"])
-    return named[1] == function.name if named else own_group(function)
+    return named[1] == function.name if named else function.uses_default_log_group
 
 
-def own_group(function: Function) -> bool:
-    """Whether the function writes to the log group that is its own by default; others may have chosen it as well."""
-    return function.log_group == f"/aws/lambda/{function.name}"
-
-
-def tally(lines: Iterable[tuple[date, ReportLine]]) -> dict[Key, Tally]:
-    """Return (day, line) pairs added up by day, memory size and outcome."""
-    groups: dict[Key, list[ReportLine]] = {}
+def tally(lines: Iterable[tuple[date, ReportLine]]) -> dict[TallyKey, Tally]:
+    """Return the tallies of (day, line) pairs by day, memory size and outcome."""
+    groups: dict[TallyKey, list[Tally]] = {}
     for day, line in lines:
-        groups.setdefault(Key(day, line.memory_mb, line.outcome), []).append(line)
-    return {
-        key: Tally(
-            len(group),
-            fsum(line.duration_ms for line in group),
-            fsum(line.billed_ms for line in group),
-            fsum(line.init_ms or 0 for line in group),
-            sum(line.init_ms is not None for line in group),
-            max(line.used_mb for line in group),
+        one = Tally(
+            1, line.duration_ms, line.billed_ms, line.init_ms or 0.0, int(line.init_ms is not None), line.used_mb
         )
-        for key, group in sorted(groups.items())
-    }
+        groups.setdefault(TallyKey(day, line.memory_mb, line.outcome), []).append(one)
+    return {key: Tally.of(group) for key, group in sorted(groups.items())}
 
 
-def reconcile(tallies: Mapping[Key, Tally], invocations: Daily) -> Reports | None:
-    """Return what ``tallies`` say without the days that have more lines than invocations; None if nothing is left."""
+def reconcile(tallies: Mapping[TallyKey, Tally], invocations: Daily) -> Reports | None:
+    """Return ``tallies`` without the days that have more lines than invocations; None if nothing is left."""
     lines: dict[date, int] = {}
     for key, item in tallies.items():
         lines[key.day] = lines.get(key.day, 0) + item.lines
     calls = {day: invocations.by_day.get(day, 0.0) for day in lines}
-    # An invocation counts when it starts and reports when it ends: at midnight a few change the day, but all days
-    # together have no more of them.
+    # The metric counts an invocation at its start; its line comes at its end. Around midnight these may be different
+    # days, but in total there are no more lines than invocations.
     strict = sum(lines.values()) > sum(calls.values()) + 2
-    doubted = {day for day, count in lines.items() if count > (calls[day] if strict else 2 + 1.02 * calls[day])}
-    kept = {key: item for key, item in tallies.items() if key.day not in doubted}
-    return Reports(kept, len(doubted)) if kept else None
+    dropped = {day for day, count in lines.items() if count > (calls[day] if strict else 2 + 1.02 * calls[day])}
+    kept = {key: item for key, item in tallies.items() if key.day not in dropped}
+    return Reports(kept, len(dropped)) if kept else None
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -1,4 +1,4 @@
-"""What may invoke a function: event source mappings, and who its resource policy lets in."""
+"""What may invoke a function: event source mappings, and the principals of its resource policy."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ def list_mappings(awslambda: Any) -> dict[str, list[str]]:
 
 
 def policy_principals(awslambda: Any, function: str) -> list[str]:
-    """Return whom the function's resource policy lets in; nobody if it has none."""
+    """Return the principals that the function's resource policy allows; none without a policy."""
     try:
         policy = json.loads(awslambda.get_policy(FunctionName=function)["Policy"])
     except awslambda.exceptions.ResourceNotFoundException:
@@ -31,8 +31,7 @@ def policy_principals(awslambda: Any, function: str) -> list[str]:
 
 
 def _names(principal: object) -> list[str]:
-    if isinstance(principal, Mapping):
-        return [name for value in principal.values() for name in _names(value)]
-    if isinstance(principal, list):
-        return [name for value in principal for name in _names(value)]
+    if isinstance(principal, Mapping | list):
+        values = principal.values() if isinstance(principal, Mapping) else principal
+        return [name for value in values for name in _names(value)]
     return [str(principal)]

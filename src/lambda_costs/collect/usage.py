@@ -1,4 +1,4 @@
-"""What the functions used in the window: the data that every finding rests on."""
+"""What the functions used in the window."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,16 @@ from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.report_lines import Reports
 
+IDLE_DAYS = 30
+"""Days without an invocation after which a function is idle; our own choice."""
+LOOK_BACK_DAYS = 455
+"""How far back we look for the last invocation: CloudWatch keeps daily values so long (its User Guide, "Metrics
+retention")."""
+
 
 @dataclass(frozen=True)
 class Window:
-    """Whole days in UTC, up to the last midnight: two analyses on one day see the same."""
+    """Whole days in UTC up to the last midnight, so that two analyses on one day see the same data."""
 
     start: datetime
     end: datetime
@@ -30,10 +36,9 @@ class Window:
         return (self.end - self.start).days
 
     def kept(self, retention_days: int | None) -> "Window":
-        """Return the days of which a log group with this retention still has every event, at any hour of today.
+        """Return the days of which a log group with this retention has every event; None keeps events for ever.
 
-        An event expires at the hour at which it was written. A part of one more day is left, and shrinks by the hour.
-        None keeps events for ever.
+        Events expire at the hour at which they were written: of one more day, only a part is left.
         """
         if retention_days is None:
             return self
@@ -43,30 +48,30 @@ class Window:
 
 @dataclass(frozen=True)
 class FunctionUsage:
-    """What one function used; None stands for no data, never for nothing."""
+    """What one function used; None means no data, never zero."""
 
     unread: str | None = None
-    """Why its metrics could not be read; None if they could, and no datapoint means that there was none."""
+    """Why its metrics could not be read; None if they could: then a missing datapoint means no activity."""
     invocations: Daily | None = None
     duration_ms: Daily | None = None
     """Without the init phase."""
     p99_ms: Daily | None = None
-    """The 99th percentile of the duration, each day's own."""
+    """The 99th percentile of each day's durations."""
     errors: Daily | None = None
     recursions_dropped: Daily | None = None
     cpu_ms: Daily | None = None
     """CPU time, where Lambda Insights measures it."""
     last_invoked: date | None = None
-    """The last day with an invocation in the past that CloudWatch keeps, of a function that had none in the window."""
+    """The last day with an invocation, looked for in LOOK_BACK_DAYS if nothing invoked the function recently."""
     triggers: tuple[str, ...] | None = None
-    """What may invoke it, of a function that had no invocation in the window; None if that could not be read."""
+    """What may invoke a function that nothing invoked recently; None if that was not read."""
     reports: Reports | None = None
     provisioned: tuple[Provisioned, ...] | None = None
     """Empty if it has none, None if that could not be read."""
     recursion_allowed: bool | None = None
     log_group: LogGroup | None = None
     ingested_bytes: Daily | None = None
-    """What went into its log group, uncompressed."""
+    """Ingested into its log group, uncompressed."""
 
 
 @dataclass(frozen=True)

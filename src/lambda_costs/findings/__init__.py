@@ -1,44 +1,24 @@
-"""The findings: one module for each kind, and the registry that the analysis runs through."""
+"""The findings: each module of this package declares one kind as ``FINDING``; to add a kind, add a module."""
 
-from collections.abc import Callable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.findings import (
-    arm64,
-    ephemeral_storage,
-    errors,
-    idle,
-    init_cost,
-    log_ingestion,
-    log_retention,
-    memory_high,
-    memory_low,
-    provisioned_concurrency,
-    recursion,
-    runtime,
-    time_outs,
-    timeout_high,
-)
-from lambda_costs.model.context import Case
-from lambda_costs.model.finding import Finding
+from lambda_costs.model.context import FindingKind
 
-Rule = Callable[[Case], Iterator[Finding | Gap]]
-"""Looks at one function: yields what it overpays, a Gap where the data carry no claim, nothing where all is well."""
 
-PRICELESS: tuple[Rule, ...] = (idle.find, runtime.find, recursion.find)
-"""Rules that need no prices: they look at functions of every region."""
+def _declared() -> dict[str, FindingKind]:
+    names = sorted(module.name for module in iter_modules(__path__))
+    findings: list[FindingKind] = [import_module(f"{__name__}.{name}").FINDING for name in names]
+    return {finding.kind: finding for finding in sorted(findings, key=lambda finding: finding.kind)}
 
-RULES: tuple[Rule, ...] = (
-    memory_high.find,
-    memory_low.find,
-    arm64.find,
-    provisioned_concurrency.find,
-    time_outs.find,
-    errors.find,
-    init_cost.find,
-    ephemeral_storage.find,
-    log_retention.find,
-    log_ingestion.find,
-    timeout_high.find,
-    *PRICELESS,
-)
+
+KINDS = _declared()
+"""Every kind of finding, by its name."""
+
+URGENT = tuple(finding.kind for finding in KINDS.values() if finding.urgent)
+"""Kinds that break something, whatever they cost."""
+
+
+def title(kind: str) -> str:
+    """Return what a reader calls findings of ``kind``, also of one that this version does not know."""
+    return KINDS[kind].title if kind in KINDS else kind.replace("-", " ").capitalize()

@@ -1,83 +1,82 @@
-"""Init cost: cold starts that take a large part of the billed time. SnapStart may replace them, for a fee.
+"""Init cost: cold starts take a large part of the billed time. SnapStart may replace them, for a fee.
 
-The init phase is billed for all functions since 1 August 2025.
+Lambda bills the init phase of all functions since 1 August 2025.
 """
 
-from collections.abc import Iterator
 from math import sqrt
 
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.metrics import DAY_SECONDS
 from lambda_costs.findings.ephemeral_storage import FREE_MB
 from lambda_costs.model import runtimes
-from lambda_costs.model.context import Case, as_code, compute_evidence
-from lambda_costs.model.duration import SURE
-from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, Finding, Interval, Measure, Scaling, money
-from lambda_costs.thresholds import INIT_SHARE, RESTORED
+from lambda_costs.model.compute import Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
+from lambda_costs.model.duration import Z_95
+from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, ComputeShare, Finding, Measurement, SavingsRange, money
 
-KIND = "init-cost"
+INIT_SHARE = 0.1
+"""Least share of the billed time that init must take; our own choice."""
+SNAPSTART_RESTORE_SHARE = 0.5
+"""Restoring a snapshot takes at most this share of the init time; our own assumption."""
 
 
-def find(case: Case) -> Iterator[Finding | Gap]:
+@needs_compute(FunctionContext.billed)
+def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if init takes at least 10 % of the billed time; money is claimed where SnapStart would save."""
-    function, used = case.function, case.billed()
-    if isinstance(used, str):
-        yield case.gap(used)
+    if used.init_share < INIT_SHARE or context.function.snapstart:
         return
-    if used.init_share < INIT_SHARE or function.snapstart:
-        return
-    init = case.cost(used) * used.init_share
-    fees = _fees(case, used.inits)
-    savings = NOTHING
+    init = context.cost(used) * used.init_share
+    fees = _fees(context, used.inits)
+    savings = NO_SAVINGS
     if fees is not None:
-        # A sample may hold more or fewer of the cold starts than there were.
-        off = SURE / sqrt(max(1.0, used.inits * used.lines / used.invocations)) if used.sampled else 0.0
-        savings = Interval(
-            (1 - RESTORED) * init * (1 - min(1.0, off)) - fees,
-            (1 - RESTORED / 2) * init - fees,
-            init * (1 + off) - fees,
+        # The number of cold starts in a sample has a statistical error.
+        error = Z_95 / sqrt(max(1.0, used.inits * used.lines / used.invocations)) if used.sampled else 0.0
+        savings = SavingsRange(
+            (1 - SNAPSTART_RESTORE_SHARE) * init * (1 - min(1.0, error)) - fees,
+            (1 - SNAPSTART_RESTORE_SHARE / 2) * init - fees,
+            init * (1 + error) - fees,
         )
         if savings.expected <= 0:
             return
-    yield case.finding(
-        KIND,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
-            "Init share of the billed time": Measure(round(100 * used.init_share, 1), "%"),
-            "Cold starts": Measure(round(used.inits, 1), "per 30 days"),
-            "Init costs": Measure(money(init), "per 30 days"),
-            "SnapStart": Measure("not possible as configured" if fees is None else f"{money(fees)} of fees"),
+            "Init share of the billed time": Measurement(round(100 * used.init_share, 1), "%"),
+            "Cold starts": Measurement(round(used.inits, 1), "per 30 days"),
+            "Init costs": Measurement(money(init), "per 30 days"),
+            "SnapStart": Measurement("not possible as configured" if fees is None else f"{money(fees)} of fees"),
             **compute_evidence(used),
         },
         formula=(
-            f"{money(case.cost(used))} of compute × {used.init_share:.4f} = {money(init)} for init."
+            f"{money(context.cost(used))} of compute × {used.init_share:.4f} = {money(init)} for init."
             + (
-                " SnapStart does not take it as it is configured, so that no money is claimed."
+                " SnapStart does not support this configuration: no money is claimed."
                 if fees is None
-                else f" Less {money(fees)} of SnapStart's fees; restoring takes up to {RESTORED:.0%} of the init time."
+                else f" Minus {money(fees)} of SnapStart fees; restoring takes up to {SNAPSTART_RESTORE_SHARE:.0%} of"
+                " the init time."
             )
         ),
-        change="Start faster: load less in the init phase" if fees is None else "Turn on SnapStart",
+        change="Load less in the init phase" if fees is None else "Turn on SnapStart",
         proposed={} if fees is None else {"snapstart": True},
         how_to=""
         if fees is None
-        else case.command("update-function-configuration", "--snap-start ApplyOn=PublishedVersions")
-        + "\n# it works for published versions only: publish one, and let the callers use it\n"
-        + case.command("publish-version", ""),
+        else context.command("update-function-configuration", "--snap-start ApplyOn=PublishedVersions")
+        + "\n# SnapStart covers published versions only: publish one and let callers invoke it\n"
+        + context.command("publish-version", ""),
         as_code=""
         if fees is None
         else as_code(
             "SnapStart: {ApplyOn: PublishedVersions}", "snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS"
         ),
-        risk="What init makes once, such as random seeds and connections, is the same in every copy of a snapshot.",
+        risk="Every copy of a snapshot shares what init created, such as random seeds and connections.",
         validate="Compare Init Duration with Restore Duration in the REPORT lines, and the latency of cold starts.",
         savings=savings,
-        scaling=None if fees is None else Scaling(case.cost(used), used.gb_seconds),
+        scaling=None if fees is None else ComputeShare(context.cost(used), used.gb_seconds),
     )
 
 
-def _fees(case: Case, inits: float) -> float | None:
-    """Return SnapStart's fees in US dollars per 30 days; None if the function cannot use it, or they are not known."""
-    function = case.function
+def _fees(context: FunctionContext, inits: float) -> float | None:
+    """Return SnapStart's fees per 30 days; None if the function cannot use it, or its prices are not known."""
+    function = context.function
     if (
         function.runtime not in runtimes.SNAPSTART
         or function.package_type != "Zip"
@@ -87,7 +86,10 @@ def _fees(case: Case, inits: float) -> float | None:
         return None
     if function.runtime in runtimes.SNAPSTART_FREE:
         return 0.0
-    cache, restore = case.rates.snapstart_cache, case.rates.snapstart_restore
+    cache, restore = context.rates.snapstart_cache, context.rates.snapstart_restore
     if cache is None or restore is None:
         return None
-    return case.memory_gb * (cache * PERIOD_DAYS * DAY_SECONDS + restore * inits)
+    return context.memory_gb * (cache * PERIOD_DAYS * DAY_SECONDS + restore * inits)
+
+
+FINDING = FindingKind(kind="init-cost", title="Initialisation billed", rule=find)

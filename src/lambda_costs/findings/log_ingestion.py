@@ -1,46 +1,42 @@
-"""Log ingestion high: a function whose logs cost more to take in than its compute. An exposure; nothing is claimed."""
+"""Log ingestion high: ingesting a function's logs costs more than its compute. An exposure; nothing is claimed."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scan import BYTES_PER_GB
-from lambda_costs.model.context import Case, as_code
-from lambda_costs.model.finding import Finding, Measure, money, rate
-from lambda_costs.thresholds import MIN_EXPOSURE
+from lambda_costs.model.compute import Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, needs_compute
+from lambda_costs.model.finding import Finding, Measurement, money, rate
 
-KIND = "log-ingestion-high"
+MIN_EXPOSURE_DOLLARS = 1.0
+"""Least cost of ingestion per 30 days; our own choice."""
 
 
-def find(case: Case) -> Iterator[Finding | Gap]:
-    """Yield the finding if a log group of the function's own costs more to fill than the function to run."""
-    used, group, ingested = case.compute, case.usage.log_group, case.usage.ingested_bytes
-    if isinstance(used, str):
-        yield case.gap(used)
+@needs_compute()
+def find(context: FunctionContext, used: Compute) -> Results:
+    """Yield the finding if ingestion into the function's own log group costs more than its compute."""
+    group, ingested = context.usage.log_group, context.usage.ingested_bytes
+    # With a name filter, other functions that write to a shared group are not visible.
+    if group is None or not group.only_of(context.function) or ingested is None:
         return
-    # Who else writes to a shared one, a name filter may hide.
-    if group is None or not group.only_of(case.function) or ingested is None:
-        return
-    # By the invocation, so that both costs are of the same days.
-    each = ingested.total / case.usage.invocations.total if case.usage.invocations else 0.0
+    # Per invocation, so that both costs cover the same days.
+    each = ingested.total / context.invocations.total
     gigabytes = each * used.invocations / BYTES_PER_GB
-    cost, compute = gigabytes * case.rates.log_ingestion, case.cost(used)
-    if cost <= compute or cost < MIN_EXPOSURE:
+    cost, compute = gigabytes * context.rates.log_ingestion, context.cost(used)
+    if cost <= compute or cost < MIN_EXPOSURE_DOLLARS:
         return
-    yield case.finding(
-        KIND,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
-            "Log group": Measure(group.name),
-            "Ingested": Measure(round(gigabytes, 3), "GB per 30 days"),
-            "Ingestion costs": Measure(money(cost), "per 30 days"),
-            "Compute costs": Measure(money(compute), "per 30 days"),
-            "An invocation logs": Measure(round(each), "bytes"),
+            "Log group": Measurement(group.name),
+            "Ingested": Measurement(round(gigabytes, 3), "GB per 30 days"),
+            "Ingestion costs": Measurement(money(cost), "per 30 days"),
+            "Compute costs": Measurement(money(compute), "per 30 days"),
+            "An invocation logs": Measurement(round(each), "bytes"),
         },
         formula=(
-            f"{gigabytes:.3f} GB × {rate(case.rates.log_ingestion)} = {money(cost)} > {money(compute)} of compute."
-            " Which of the lines somebody needs is not known, so that nothing is claimed."
+            f"{gigabytes:.3f} GB × {rate(context.rates.log_ingestion)} = {money(cost)} > {money(compute)} of compute."
+            " Which lines are needed is not known: nothing is claimed."
         ),
         change="Log less",
-        how_to=case.command(
+        how_to=context.command(
             "update-function-configuration",
             "--logging-config LogFormat=JSON,ApplicationLogLevel=WARN,SystemLogLevel=INFO",
         ),
@@ -51,8 +47,11 @@ def find(case: Case) -> Iterator[Finding | Gap]:
             " system_log_level_v2=lambda_.SystemLogLevel.INFO",
         ),
         risk=(
-            "What is not logged is missing when something fails. REPORT lines stay, at the level INFO; in another"
-            " format than before, the next analyses do not see the old ones."
+            "Logs may be missing when something fails. REPORT lines stay, since their level is INFO; if the log format"
+            " changes, the next analyses do not see the lines in the old format."
         ),
         validate="Watch IncomingBytes of the log group.",
     )
+
+
+FINDING = FindingKind(kind="log-ingestion-high", title="Logs cost more than compute", rule=find)

@@ -1,105 +1,130 @@
-"""Provisioned concurrency (PC) unused: kept warm for more than the cheaper duration on it gives back.
+"""Provisioned concurrency (PC) unused: keeping it warm costs more than the cheaper duration on it saves.
 
-PC is paid for all the time it is configured; duration on it is cheaper. It pays off from the utilisation
-p_pc / (p - p_pcduration) on, which is 60 % at the prices of 2025.
+PC is billed while it is configured; duration on it is cheaper. It pays off above a utilisation of
+p_pc / (p - p_pcduration), which is 60 % at the prices of 2025.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.metrics import DAY_SECONDS, Daily
 from lambda_costs.collect.provisioned import Provisioned
-from lambda_costs.model.context import Case, as_code, compute_evidence
-from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, Measure, money, rate
-from lambda_costs.thresholds import MIN_DAYS, ON_PC_ERROR
+from lambda_costs.model.compute import MIN_DAYS, NoClaim
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence
+from lambda_costs.model.finding import PERIOD_DAYS, Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
-KIND = "provisioned-concurrency-unused"
+PC_DURATION_ERROR = 0.05
+"""Relative difference between the duration on PC and the mean duration; our own assumption."""
 
 
-def find(case: Case) -> Iterator[Finding | Gap]:
-    """Yield a finding for each alias or version whose PC costs more than it gives back."""
-    for item in case.usage.provisioned or ():
-        found = _find(case, item)
-        if found is not None:
-            yield found
+@dataclass(frozen=True)
+class _Use:
+    """What ran on PC in 30 days."""
+
+    invocations: float
+    gb_seconds: float
+    most: float
+    """The most GB-seconds that the function's invocations allow."""
+    known: bool
+    """Whether ``gb_seconds`` was measured."""
+    evidence: Mapping[str, Measurement]
 
 
-def _find(case: Case, item: Provisioned) -> Finding | Gap | None:
-    function, used, seen, usage = case.function, case.compute, item.invocations, case.usage
-    if (case.silent_days() or 0) >= MIN_DAYS:
-        # Nothing ran at all, on it or elsewhere.
+def find(context: FunctionContext) -> Results:
+    """Yield a finding for each alias or version whose PC costs more than it saves."""
+    for item in context.usage.provisioned or ():
+        capacity = item.executions * context.memory_gb * PERIOD_DAYS * DAY_SECONDS
+        use = _use(context, item, capacity)
+        result = use if isinstance(use, Gap) else _compare(context, item, capacity, use)
+        if result:
+            yield result
+
+
+def _use(context: FunctionContext, item: Provisioned, capacity: float) -> _Use | Gap:
+    usage, memory_mb = context.usage, context.function.memory_mb
+    if (context.silent_days() or 0) >= MIN_DAYS:
+        # The function did not run at all.
         per_invocation, evidence = 0.0, {}
-    elif isinstance(used, str):
-        return case.gap(used)
-    elif usage.reports is None or usage.reports.days_of_size.keys() != {function.memory_mb}:
-        # It is on a published version, which need not have the memory size of $LATEST that the inventory shows.
-        return case.gap(f"provisioned concurrency on {item.qualifier}: its versions ran with several memory sizes")
+    elif isinstance(context.compute, NoClaim):
+        return context.gap(context.compute.reason)
+    elif context.reports.days_of_size.keys() != {memory_mb}:
+        # PC is on a published version, whose memory size may differ from that of $LATEST in the inventory.
+        return context.gap(f"provisioned concurrency on {item.qualifier}: its versions ran with several memory sizes")
     else:
-        per_invocation, evidence = used.billed_seconds * case.memory_gb, dict(compute_evidence(used))
-        # On the same basis as the invocations on PC, lest these seem to be more than there were.
-        evidence["Invocations"] = Measure(round(_per_period(usage.invocations), 1), f"per {PERIOD_DAYS} days")
-    if seen is not None and seen.days < MIN_DAYS:
-        return case.gap(f"provisioned concurrency on {item.qualifier}: less than {MIN_DAYS} days of data")
-    architecture = function.architecture
-    price, on_pc = case.price, case.rates.provisioned_duration[architecture]
-    keep_warm = case.rates.provisioned[architecture]
-    capacity = item.executions * case.memory_gb * PERIOD_DAYS * DAY_SECONDS
-    invocations = _per_period(seen)
-    gb_seconds = min(invocations * per_invocation, capacity)
-    # No datapoint is no proof of no use. At most, all that the function ran was on this PC.
-    most = min(max(_per_period(usage.invocations), invocations) * per_invocation, capacity)
+        per_invocation = context.compute.billed_seconds * context.memory_gb
+        evidence = compute_evidence(context.compute)
+        # Extrapolated like the invocations on PC: otherwise those could exceed all invocations.
+        evidence["Invocations"] = Measurement(round(_per_period(usage.invocations), 1), f"per {PERIOD_DAYS} days")
+    if item.invocations and item.invocations.days < MIN_DAYS:
+        return context.gap(f"provisioned concurrency on {item.qualifier}: less than {MIN_DAYS} days of data")
+    invocations = _per_period(item.invocations)
+    return _Use(
+        invocations,
+        min(invocations * per_invocation, capacity),
+        # A missing datapoint does not prove that PC is unused: at most, all invocations ran on it.
+        min(max(_per_period(usage.invocations), invocations) * per_invocation, capacity),
+        bool(item.invocations or not per_invocation),
+        evidence,
+    )
 
-    def saved(ran: float) -> float:
-        return capacity * keep_warm - ran * (price - on_pc)
 
-    # How long invocations take that run on it, nothing tells: a little more or less than all of them on average.
-    low, high = saved(most * (1 + ON_PC_ERROR)), saved(gb_seconds * (1 - ON_PC_ERROR))
-    expected = saved(gb_seconds) if seen or not per_invocation else (low + high) / 2
+def _compare(context: FunctionContext, item: Provisioned, capacity: float, use: _Use) -> Finding | None:
+    function, price = context.function, context.price
+    on_pc = context.rates.provisioned_duration[function.architecture]
+    keep_warm = context.rates.provisioned[function.architecture]
+
+    def saved(gb_seconds: float) -> float:
+        return capacity * keep_warm - gb_seconds * (price - on_pc)
+
+    # The duration of invocations on PC is not known: assume about the average of all invocations.
+    low, high = saved(use.most * (1 + PC_DURATION_ERROR)), saved(use.gb_seconds * (1 - PC_DURATION_ERROR))
+    expected = saved(use.gb_seconds) if use.known else (low + high) / 2
     if expected <= 0:
         return None
-    return case.finding(
-        KIND,
-        about=item.qualifier,
+    utilisation = Measurement(round(100 * use.gb_seconds / capacity, 1), "%")
+    invocations = Measurement(round(use.invocations, 1), "per 30 days")
+    return Finding(
+        **context.identity(FINDING.kind, item.qualifier),
         evidence={
-            "Alias or version": Measure(item.qualifier),
-            "Provisioned concurrency": Measure(item.executions, "executions"),
-            "Memory": Measure(function.memory_mb, "MB"),
-            "Kept warm": Measure(round(capacity, 3), "GB-seconds per 30 days"),
-            "Invocations on it": Measure(round(invocations, 1), "per 30 days")
-            if seen
-            else Measure("no datapoint in the window"),
-            "Utilisation": Measure(round(100 * gb_seconds / capacity, 1), "%")
-            if seen or not per_invocation
-            else Measure("not known"),
-            "Break-even utilisation": Measure(round(100 * keep_warm / (price - on_pc), 1), "%"),
-            **{f"{name} (whole function)": measure for name, measure in evidence.items()},
+            "Alias or version": Measurement(item.qualifier),
+            "Provisioned concurrency": Measurement(item.executions, "executions"),
+            "Memory": Measurement(function.memory_mb, "MB"),
+            "Kept warm": Measurement(round(capacity, 3), "GB-seconds per 30 days"),
+            "Invocations on it": invocations if item.invocations else Measurement("no datapoint in the window"),
+            "Utilisation": utilisation if use.known else Measurement("not known"),
+            "Break-even utilisation": Measurement(round(100 * keep_warm / (price - on_pc), 1), "%"),
+            **{f"{name} (whole function)": measurement for name, measurement in use.evidence.items()},
         },
         formula=(
             f"{item.executions:,} × {function.memory_mb:,} MB / 1,024 × {PERIOD_DAYS * DAY_SECONDS:,} s"
             f" × {rate(keep_warm)} = {money(capacity * keep_warm)} to keep it warm,"
-            f" less {gb_seconds:,.0f} GB-s × ({rate(price)} − {rate(on_pc)})"
-            f" = {money(gb_seconds * (price - on_pc))} that running on it gave back."
-            f" The low end supposes that {most:,.0f} GB-s ran on it, the most that the function's invocations allow;"
-            f" both ends, that an invocation on it takes up to {ON_PC_ERROR:.0%} more or less than the average."
-            f"{'' if seen or not per_invocation else ' No datapoint tells how much ran on it: expected is the middle.'}"
-            " Configured as today for all of the time, at the memory size of $LATEST."
+            f" less {use.gb_seconds:,.0f} GB-s × ({rate(price)} − {rate(on_pc)})"
+            f" = {money(use.gb_seconds * (price - on_pc))} that running on it saved."
+            f" The low end assumes that {use.most:,.0f} GB-s ran on it, the most that the function's invocations allow;"
+            f" both ends assume that an invocation on it takes up to {PC_DURATION_ERROR:.0%} more or less than average."
+            f"{'' if use.known else ' There is no datapoint of its use: the middle is expected.'}"
+            " Today's configuration counts for all of the time, at the memory size of $LATEST."
         ),
         change=f"Remove the provisioned concurrency from {item.qualifier}",
         proposed={"provisioned_concurrency": 0},
-        how_to=case.command("delete-provisioned-concurrency-config", f"--qualifier={quote(item.qualifier)}"),
+        how_to=context.command("delete-provisioned-concurrency-config", f"--qualifier={quote(item.qualifier)}"),
         as_code=as_code(
             "# remove ProvisionedConcurrencyConfig", "# remove provisioned_concurrent_executions", "AWS::Lambda::Alias"
         ),
-        risk="Cold starts come back for callers of this alias or version, and their init phase is billed.",
+        risk="Callers of this alias or version get cold starts again, whose init phase is billed.",
         validate=(
             "Compare the latency that callers see in the week before and after, and Init Duration in the REPORT lines;"
             " configure fewer executions if cold starts hurt."
         ),
-        savings=Interval(low, expected, high),
+        savings=SavingsRange(low, expected, high),
     )
 
 
 def _per_period(daily: Daily | None) -> float:
-    # Counted from the first datapoint, not over the window: PC that is younger than the window must not look idle.
+    # From the first datapoint, not over the window: PC younger than the window must not look idle.
     return daily.total / daily.days * PERIOD_DAYS if daily else 0.0
+
+
+FINDING = FindingKind(kind="provisioned-concurrency-unused", title="Provisioned concurrency unused", rule=find)

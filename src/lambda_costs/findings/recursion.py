@@ -1,32 +1,30 @@
-"""Recursion: a function that may invoke itself without end, or was stopped doing so. What that costs has no bound."""
+"""Recursion: a function that may invoke itself endlessly, or that Lambda stopped doing so. Its cost has no bound."""
 
-from collections.abc import Iterator
-
-from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.context import Case
-from lambda_costs.model.finding import Finding, Measure
-
-KIND = "recursion"
+from lambda_costs.model.context import FindingKind, FunctionContext, Results
+from lambda_costs.model.finding import Finding, Measurement
 
 
-def find(case: Case) -> Iterator[Finding | Gap]:
-    """Yield the finding if recursive loops are allowed, or Lambda dropped invocations of one."""
-    allowed, dropped = case.usage.recursion_allowed, case.usage.recursions_dropped
+def find(context: FunctionContext) -> Results:
+    """Yield the finding if recursive loops are allowed, or Lambda dropped invocations in a loop."""
+    allowed, dropped = context.usage.recursion_allowed, context.usage.recursions_dropped
     number = dropped.total if dropped else 0.0
     if allowed is None:
-        yield case.gap("recursion: its setting could not be read")
+        yield context.gap("recursion: its setting could not be read")
     if not allowed and not number:
         return
-    yield case.finding(
-        KIND,
+    yield Finding(
+        **context.identity(FINDING.kind),
         evidence={
-            "Recursive loops": Measure("not known" if allowed is None else "allowed" if allowed else "stopped"),
-            "Invocations dropped": Measure(round(number), "in the window"),
+            "Recursive loops": Measurement("not known" if allowed is None else "allowed" if allowed else "stopped"),
+            "Invocations dropped": Measurement(round(number), "in the window"),
         },
-        formula="A loop invokes as often as it can: what it costs is not bounded, and nothing is claimed.",
+        formula="A loop invokes as often as it can: its cost has no bound, and nothing is claimed.",
         change="Find the loop, and let Lambda stop it" if allowed else "Find the loop that Lambda stopped",
         proposed={"recursive_loop": "Terminate"} if allowed else {},
-        how_to=case.command("put-function-recursion-config", "--recursive-loop Terminate") if allowed else "",
-        risk="The loop may be meant.",
-        validate="Watch RecursiveInvocationsDropped.",
+        how_to=context.command("put-function-recursion-config", "--recursive-loop Terminate") if allowed else "",
+        risk="The loop may be intentional.",
+        validate="Check that RecursiveInvocationsDropped stays at zero.",
     )
+
+
+FINDING = FindingKind(kind="recursion", title="Recursion", rule=find, urgent=True, needs_prices=False)

@@ -17,7 +17,7 @@ from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory
 from lambda_costs.collect.usage import Usage
 from lambda_costs.formatting import first_that_fit, format_measurement
-from lambda_costs.model.finding import NOTHING, Finding
+from lambda_costs.model.finding import NO_SAVINGS, Finding
 from vigil.sdk import InvalidInput
 
 MAX_CHARACTERS = 6_000
@@ -177,7 +177,7 @@ def _counts(values: Iterable[str], most: int = MAX_COUNTS) -> dict[str, int]:
 
 
 def _reasons(gaps: Iterable[Gap]) -> dict[str, int]:
-    return _counts((gap.why for gap in gaps), MAX_REASONS)
+    return _counts((gap.reason for gap in gaps), MAX_REASONS)
 
 
 def _row(finding: Finding) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 
 def _sum(findings: Iterable[Finding]) -> list[float] | None:
-    amounts = [vars(finding.savings).values() for finding in findings if finding.savings != NOTHING]
+    amounts = [vars(finding.savings).values() for finding in findings if finding.savings != NO_SAVINGS]
     return _cents(map(fsum, zip(*amounts, strict=True))) if amounts else None
 
 

@@ -8,12 +8,35 @@ from math import fsum, sqrt
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.report_lines import Reports
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.duration import FULL_VCPU_MB, MIN_ERROR, SURE, Model, Point, Unmeasured, fitted, from_cpu_time
+from lambda_costs.model.duration import (
+    FULL_VCPU_MB,
+    MIN_ERROR,
+    Z_95,
+    DurationModel,
+    Point,
+    fit_cpu_share,
+    from_cpu_time,
+    unknown_cpu_share,
+)
 from lambda_costs.model.finding import PERIOD_DAYS
-from lambda_costs.thresholds import MIN_DAYS, MIN_INVOCATIONS, SAMPLE_FACTOR
 
 MB_PER_GB = 1024
 """As Lambda bills it."""
+
+MIN_DAYS = 14
+MIN_INVOCATIONS = 50
+"""Less data support no claim. AWS Compute Optimizer also asks for 50 invocations in 14 days (its User Guide,
+"Requirements")."""
+
+SAMPLE_FACTOR = 1.5
+"""Largest factor between the mean duration of the REPORT lines read and that of the metric; our own choice."""
+
+
+@dataclass(frozen=True)
+class NoClaim:
+    """The data support no claim."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -22,42 +45,73 @@ class Compute:
 
     invocations: float
     billed_seconds: float
-    """Mean of an invocation: how long all of them took, by the metric, and what the REPORT lines bill beside."""
+    """Mean of an invocation: the duration of the metric, and what the REPORT lines bill on top of it."""
     gb_seconds: float
     lines: int
     """REPORT lines read of days at today's memory size."""
     sampled: bool
-    """Whether there were more invocations than lines, so that the greatest of them may not have been seen."""
+    """Whether there were more invocations than lines, so that the largest values may be missing."""
     init_share: float
-    """Of the billed time."""
+    """Share of the billed time."""
     inits: float
     """Cold starts, per 30 days."""
-    model: Model
-    """How its duration moves with memory."""
+    model: DurationModel
 
 
 def sampling_error(share: float, lines: int) -> float:
-    """Return how far a share that was told from a sample of so many lines may be off, in 95 of 100 cases."""
-    return SURE * sqrt(share * (1 - share) / lines)
+    """Return the half-width of the 95 % confidence interval of a share in a sample of ``lines``."""
+    return Z_95 * sqrt(share * (1 - share) / lines)
 
 
-def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compute | str:
-    """Return what ``function`` uses per 30 days, or the reason why the data carry no claim.
+def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compute | NoClaim:
+    """Return what ``function`` uses per 30 days, or why the data do not show it.
 
-    Invocations are averaged over the whole window, also where a function is younger: that understates savings.
+    Invocations are averaged over the whole window even if the function is younger, which understates savings.
     """
+    if reason := _missing_data(function, usage, window_days):
+        return NoClaim(reason)
+    invocations, reports = usage.invocations, usage.reports
+    assert invocations is not None
+    assert reports is not None
+    days = reports.days_of_size.get(function.memory_mb, frozenset())
+    today = _point(function.memory_mb, days, usage)
+    lines = reports.where(days=days)
+    if today is None or lines.lines < MIN_INVOCATIONS:
+        return NoClaim(
+            f"fewer than {MIN_INVOCATIONS} invocations on days whose REPORT lines all show today's memory size"
+        )
+    sampled = reports.all.lines < invocations.total
+    mean = lines.duration_ms / lines.lines / 1000
+    if sampled and not today.seconds / SAMPLE_FACTOR <= mean <= today.seconds * SAMPLE_FACTOR:
+        return NoClaim("the REPORT lines read do not fit its Duration metric: there are too few, or some are forged")
+    # The metric has every invocation's duration; the lines show what is billed on top: rounding and init.
+    seconds = today.seconds + (lines.billed_ms - lines.duration_ms) / lines.lines / 1000
+    per_period = invocations.total / window_days * PERIOD_DAYS
+    return Compute(
+        invocations=per_period,
+        billed_seconds=seconds,
+        gb_seconds=per_period * seconds * function.memory_mb / MB_PER_GB,
+        lines=lines.lines,
+        sampled=sampled,
+        init_share=min(1.0, lines.init_ms / lines.lines / 1000 / seconds),
+        inits=per_period * lines.inits / lines.lines,
+        model=_model(function, today, usage, reports),
+    )
+
+
+def _missing_data(function: Function, usage: FunctionUsage, window_days: int) -> str | None:
     if function.capacity_provider:
         return "runs on a capacity provider, which is not billed by the GB-second"
     if window_days < MIN_DAYS:
         return f"the window asked for is shorter than {MIN_DAYS} days"
     if usage.unread:
         return usage.unread
-    seen, reports = usage.invocations, usage.reports
-    if seen is None:
+    invocations, reports = usage.invocations, usage.reports
+    if invocations is None:
         return "no Invocations datapoint in the window: unused, or its metrics are missing"
-    if seen.total < MIN_INVOCATIONS:
+    if invocations.total < MIN_INVOCATIONS:
         return f"fewer than {MIN_INVOCATIONS} invocations in the window"
-    if seen.days < MIN_DAYS:
+    if invocations.days < MIN_DAYS:
         return f"less than {MIN_DAYS} days of data"
     if usage.duration_ms is None:
         return "no Duration datapoint in the window"
@@ -66,45 +120,24 @@ def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compu
         return f"its log group keeps REPORT lines for {kept} day{'' if kept == 1 else 's'}: {MIN_DAYS} are needed"
     if reports is None:
         return "no REPORT lines could be read"
-    # A log group that keeps events for that long has all the events of one day less.
-    if (seen.end - reports.first_day).days < MIN_DAYS - 1:
+    # Events expire at the hour at which they were written: the first day is incomplete.
+    if (invocations.end - reports.first_day).days < MIN_DAYS - 1:
         return f"its REPORT lines cover less than {MIN_DAYS - 1} days: older ones have expired"
-    days = reports.days_of_size.get(function.memory_mb, frozenset())
-    today = _point(function.memory_mb, days, usage)
-    lines = reports.where(days=days)
-    if today is None or lines.lines < MIN_INVOCATIONS:
-        return f"fewer than {MIN_INVOCATIONS} invocations on days whose REPORT lines all tell today's memory size"
-    sampled = reports.all.lines < seen.total
-    told = lines.duration_ms / lines.lines / 1000
-    if sampled and not today.seconds / SAMPLE_FACTOR <= told <= today.seconds * SAMPLE_FACTOR:
-        return "the REPORT lines read do not fit its Duration metric: they tell too little of it, or some are forged"
-    # All that ran is in the metric; the lines tell what is billed beside an invocation's duration: rounding and init.
-    seconds = today.seconds + (lines.billed_ms - lines.duration_ms) / lines.lines / 1000
-    invocations = seen.total / window_days * PERIOD_DAYS
-    return Compute(
-        invocations=invocations,
-        billed_seconds=seconds,
-        gb_seconds=invocations * seconds * function.memory_mb / MB_PER_GB,
-        lines=lines.lines,
-        sampled=sampled,
-        init_share=min(1.0, lines.init_ms / lines.lines / 1000 / seconds),
-        inits=invocations * lines.inits / lines.lines,
-        model=_model(function, today, usage, reports),
-    )
+    return None
 
 
-def _model(function: Function, today: Point, usage: FunctionUsage, reports: Reports) -> Model:
+def _model(function: Function, today: Point, usage: FunctionUsage, reports: Reports) -> DurationModel:
     points = (_point(size, days, usage) for size, days in reports.days_of_size.items() if size != function.memory_mb)
-    model = fitted(today, [point for point in points if point and point.seconds])
+    model = fit_cpu_share(today, [point for point in points if point and point.seconds])
     if model is None and usage.cpu_ms and usage.invocations:
         common = usage.cpu_ms.by_day.keys() & usage.invocations.by_day.keys()
         calls = fsum(usage.invocations.by_day[day] for day in common)
         cpu = fsum(usage.cpu_ms.by_day[day] for day in sorted(common)) / calls / 1000 if calls else 0.0
-        # The function's machine measures itself: what cannot be is no measurement.
+        # The function's own machine reports its CPU time: ignore impossible values.
         vcpus = max(1.0, function.memory_mb / FULL_VCPU_MB)
         if calls >= MIN_INVOCATIONS and 0 < cpu <= today.seconds * vcpus:
             model = from_cpu_time(function.memory_mb, today.seconds, cpu)
-    return model or Unmeasured(function.memory_mb)
+    return model or unknown_cpu_share(function.memory_mb)
 
 
 def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point | None:
@@ -116,14 +149,14 @@ def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point
     mean = fsum(durations.values()) / total
     if len(calls) < 2:
         return Point(memory_mb, mean, MIN_ERROR * mean)
-    # How the days' means differ tells how far the mean of all may be off.
+    # The standard error of the mean follows from how the days' means differ.
     shares = {day: count / total for day, count in calls.items()}
     variance = fsum(shares[day] ** 2 * (durations[day] / calls[day] - mean) ** 2 for day in calls)
     return Point(memory_mb, mean, sqrt(variance * len(calls) / (len(calls) - 1)))
 
 
 def _on(days: frozenset[date], usage: FunctionUsage) -> tuple[Mapping[date, float], Mapping[date, float]]:
-    """Return the invocations and the seconds they took on those of ``days`` that tell both."""
+    """Return invocations and their seconds, by day, for those of ``days`` that have both."""
     assert usage.invocations is not None
     assert usage.duration_ms is not None
     calls = {day: count for day, count in usage.invocations.by_day.items() if day in days and count > 0}

@@ -1,55 +1,58 @@
-"""What a finding's rule looks at: one function, what it used, and what that costs."""
+"""What a rule sees of one function, and what it needs to build a finding."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import wraps
+from typing import Any
 
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
+from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.prices import Rates
+from lambda_costs.collect.report_lines import Reports
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.compute import MB_PER_GB, Compute
-from lambda_costs.model.finding import NOTHING, Finding, Interval, Measure, Scaling
+from lambda_costs.model.compute import MB_PER_GB, Compute, NoClaim
+from lambda_costs.model.finding import Finding, Measurement
 from vigil.sdk import quote
 
 
 @dataclass(frozen=True)
-class Case:
-    """One function as a rule sees it."""
+class FunctionContext:
+    """One function, what it used, and what that costs."""
 
     function: Function
     usage: FunctionUsage
-    compute: Compute | str
-    """What its invocations use, or why that is not known."""
+    compute: Compute | NoClaim
     known_rates: Rates | None
-    """What one more unit costs in its region; None if that is not known."""
+    """Prices in its region; None if they are not known."""
     label: str
     """The function's name, with its region where the request has several."""
     end: date
     """The day after the window's last."""
     free: bool = False
-    """Whether the free tier covers all the compute of the functions that were looked at."""
+    """Whether the free tier covers the compute of all functions of the request."""
 
-    def on_demand(self) -> Compute | str:
-        """Return ``compute`` if all of it is billed at the price of on-demand duration, else the reason."""
+    def on_demand(self) -> Compute | NoClaim:
+        """Return ``compute`` if all of it is billed at the on-demand price, else why not."""
         if self.usage.provisioned is None:
-            return "its provisioned concurrency could not be read, and with it the price of its duration"
+            return NoClaim("its provisioned concurrency could not be read, and with it the price of its duration")
         if self.usage.provisioned:
-            return "has provisioned concurrency, which changes the price of its duration: decide on that first"
+            return NoClaim("has provisioned concurrency, which changes the price of its duration: decide on that first")
         return self.compute
 
-    def billed(self) -> Compute | str:
-        """Return ``on_demand()`` if using less of it can save money, else the reason."""
+    def billed(self) -> Compute | NoClaim:
+        """Return ``on_demand()`` if using less of it can save money, else why not."""
         used = self.on_demand()
-        if not isinstance(used, str) and self.free:
-            return "the free tier covers all the compute of the functions looked at, so that less of it saves nothing"
+        if self.free and isinstance(used, Compute):
+            return NoClaim("the free tier covers the compute of all functions analysed, so using less saves nothing")
         return used
 
     def silent_days(self) -> int | None:
         """Return for how many days nothing has invoked it; None if that is not known.
 
-        CloudWatch has no datapoint where nothing was invoked: its silence proves something only if the metrics could be
-        read, and only for as long as the function is known to exist.
+        CloudWatch has no datapoints of a day without invocations. Missing datapoints prove silence only if the metrics
+        could be read, and only since the function is known to exist.
         """
         usage = self.usage
         if usage.unread:
@@ -64,9 +67,21 @@ class Case:
 
     @property
     def rates(self) -> Rates:
-        """What one more unit costs in its region; only for rules that are asked where that is known."""
+        """Prices in its region; only for rules that need prices, which run only where they are known."""
         assert self.known_rates is not None
         return self.known_rates
+
+    @property
+    def reports(self) -> Reports:
+        """Its REPORT lines; only for rules that need compute, as ``invocations``."""
+        assert self.usage.reports is not None
+        return self.usage.reports
+
+    @property
+    def invocations(self) -> Daily:
+        """Its invocations by day."""
+        assert self.usage.invocations is not None
+        return self.usage.invocations
 
     @property
     def price(self) -> float:
@@ -75,50 +90,25 @@ class Case:
 
     @property
     def memory_gb(self) -> float:
-        """Today's memory size."""
+        """Today's memory size in GB."""
         return self.function.memory_mb / MB_PER_GB
 
-    def gap(self, why: str) -> Gap:
+    def gap(self, reason: str) -> Gap:
         """Return a gap about this function."""
-        return Gap(self.label, why)
+        return Gap(self.label, reason)
 
-    def finding(
-        self,
-        kind: str,
-        *,
-        evidence: Mapping[str, Measure],
-        formula: str,
-        change: str,
-        risk: str,
-        validate: str,
-        proposed: Mapping[str, int | str] | None = None,
-        how_to: str = "",
-        as_code: str = "",
-        savings: Interval = NOTHING,
-        about: str = "",
-        scaling: Scaling | None = None,
-    ) -> Finding:
-        """Return a finding about this function; ``about`` tells several of one kind apart."""
-        return Finding(
-            id=":".join(filter(None, (kind, self.label, about))),
-            kind=kind,
-            function=self.function.name,
-            region=self.function.region,
-            arn=self.function.arn,
-            evidence=evidence,
-            formula=formula,
-            change=change,
-            proposed=proposed or {},
-            how_to=how_to,
-            as_code=as_code,
-            risk=risk,
-            validate=validate,
-            savings=savings,
-            scaling=scaling,
-        )
+    def identity(self, kind: str, about: str = "") -> dict[str, Any]:
+        """Return the fields of a Finding that identify it; ``about`` distinguishes several of one kind."""
+        return {
+            "id": ":".join(filter(None, (kind, self.label, about))),
+            "kind": kind,
+            "function": self.function.name,
+            "region": self.function.region,
+            "arn": self.function.arn,
+        }
 
     def command(self, operation: str, options: str) -> str:
-        """Return the command of the AWS CLI that does ``operation`` of Lambda to this function."""
+        """Return the AWS CLI command for Lambda's ``operation`` on this function."""
         return (
             f"aws lambda {operation} --region {self.function.region}"
             f" --function-name={quote(self.function.name)} {options}"
@@ -130,10 +120,47 @@ def as_code(cloudformation: str, cdk: str, resource: str = "AWS::Lambda::Functio
     return f"# CloudFormation, {resource}\n{cloudformation}\n# CDK, Python\n{cdk}"
 
 
-def compute_evidence(used: Compute) -> dict[str, Measure]:
-    """Return the evidence that every finding about compute shares."""
+def compute_evidence(used: Compute) -> dict[str, Measurement]:
+    """Return the evidence that all findings about compute show."""
     return {
-        "Invocations": Measure(round(used.invocations, 1), "per 30 days"),
-        "Mean billed duration": Measure(round(used.billed_seconds, 6), "s"),
-        "REPORT lines read": Measure(used.lines, "of a sample" if used.sampled else "of every invocation"),
+        "Invocations": Measurement(round(used.invocations, 1), "per 30 days"),
+        "Mean billed duration": Measurement(round(used.billed_seconds, 6), "s"),
+        "REPORT lines read": Measurement(used.lines, "of a sample" if used.sampled else "of every invocation"),
     }
+
+
+Results = Iterator[Finding | Gap]
+"""Findings about one function, and a Gap where the data support no claim."""
+Rule = Callable[[FunctionContext], Results]
+ComputeRule = Callable[[FunctionContext, Compute], Results]
+
+
+def needs_compute(
+    read: Callable[[FunctionContext], Compute | NoClaim] = lambda context: context.compute,
+) -> Callable[[ComputeRule], Rule]:
+    """Make a Rule that yields a Gap where ``read`` returns no Compute, else what the decorated rule yields."""
+
+    def decorate(rule: ComputeRule) -> Rule:
+        @wraps(rule)
+        def checked(context: FunctionContext) -> Results:
+            used = read(context)
+            return iter((context.gap(used.reason),)) if isinstance(used, NoClaim) else rule(context, used)
+
+        return checked
+
+    return decorate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingKind:
+    """A kind of finding: each module of ``lambda_costs.findings`` declares one and names it ``FINDING``."""
+
+    kind: str
+    """In ids and in findings.json."""
+    title: str
+    """In the report."""
+    rule: Rule
+    urgent: bool = False
+    """Whether the function fails or will fail, whatever that costs."""
+    needs_prices: bool = True
+    """If not, the rule also looks at functions in regions without known prices."""

@@ -1,8 +1,8 @@
-"""How a function's duration moves with its memory.
+"""How a function's duration changes with its memory.
 
 CPU is proportional to memory, one vCPU at 1,769 MB (AWS Lambda Developer Guide, "Configure Lambda function memory").
-Of single-threaded code a part waits and another computes: d(M) = a + b / min(M, 1769). Two memory sizes tell both
-parts, and so does the CPU time that Lambda Insights measures; of one size alone, only the extremes are known.
+Single-threaded code partly waits and partly computes: d(M) = a + b / min(M, 1769). Durations at two memory sizes give
+a and b, and so does the CPU time that Lambda Insights measures; one size alone gives only the extremes.
 """
 
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from math import fsum, sqrt
 
 FULL_VCPU_MB = 1769
 
-SURE = 1.96
-"""Standard errors to either side that hold the truth in 95 of 100 cases."""
+Z_95 = 1.96
+"""Half-width of a 95 % confidence interval, in standard errors."""
 MIN_ERROR = 0.02
-"""Share of a duration by which an estimate is taken to be off at least: days differ in more than chance."""
+"""Least relative error of a mean duration: days differ by more than chance."""
 CPU_ERROR = 0.1
-"""Share by which CPU time as measured may be off: the agents on the machine use some, too."""
+"""Relative error of measured CPU time: agents on the machine use some of it, too."""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A duration at some memory size over that of today: factors."""
+class DurationFactor:
+    """The duration at some memory size divided by today's duration."""
 
     low: float
     expected: float
     high: float
 
 
-def speed(memory_mb: int) -> float:
-    """Return what the CPU-bound part of a duration is divided by; memory above one vCPU does not speed it up."""
+def effective_cpu_mb(memory_mb: int) -> float:
+    """Return the memory size that counts for CPU-bound code: one thread gains nothing above one vCPU."""
     return min(memory_mb, FULL_VCPU_MB)
 
 
@@ -44,63 +44,50 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Unmeasured:
-    """One memory size: from I/O-bound, which keeps its duration, to one thread that computes all the time."""
-
-    today_mb: int
-    basis: str = "REPORT lines of one memory size, which do not tell the share of CPU time"
-    """What it rests on, for a person."""
-    measured: bool = False
-    """Whether anything tells the share of CPU time."""
-
-    def factor(self, memory_mb: int) -> Estimate:
-        """Return the extremes; expected is the middle."""
-        bound = speed(self.today_mb) / speed(memory_mb)
-        low, high = min(1.0, bound), max(1.0, bound)
-        return Estimate(low, (low + high) / 2, high)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """The CPU-bound share of today's duration, with its bounds."""
+class DurationModel:
+    """How a function's duration changes with its memory: by the CPU-bound share of today's duration."""
 
     today_mb: int
     low: float
     share: float
     high: float
     basis: str
+    """The data it rests on, for the report."""
     measured: bool = True
+    """Whether any data show the share."""
 
-    def factor(self, memory_mb: int) -> Estimate:
-        """Return what follows from the share and its bounds."""
-        stretch = speed(self.today_mb) / speed(memory_mb) - 1
-        ends = sorted(1 + share * stretch for share in (self.low, self.high))
-        return Estimate(ends[0], 1 + self.share * stretch, ends[1])
-
-
-Model = Unmeasured | Shared
-"""What is known about a function's duration at other memory sizes."""
+    def factor(self, memory_mb: int) -> DurationFactor:
+        """Return the factor for the share and for its bounds."""
+        stretch = effective_cpu_mb(self.today_mb) / effective_cpu_mb(memory_mb) - 1
+        low, high = sorted(1 + share * stretch for share in (self.low, self.high))
+        return DurationFactor(low, 1 + self.share * stretch, high)
 
 
-def from_cpu_time(today_mb: int, seconds: float, cpu_seconds: float) -> Shared:
+def unknown_cpu_share(today_mb: int) -> DurationModel:
+    """Return the model of a function seen at one memory size: it may always wait, or always compute on one thread."""
+    basis = "REPORT lines of one memory size, which do not show the share of CPU time"
+    return DurationModel(today_mb, 0.0, 0.5, 1.0, basis, measured=False)
+
+
+def from_cpu_time(today_mb: int, seconds: float, cpu_seconds: float) -> DurationModel:
     """Return the model of a function that uses ``cpu_seconds`` of CPU in a duration of ``seconds``."""
-    # Less than one vCPU needs longer than the CPU time, by just so much.
-    share = cpu_seconds * FULL_VCPU_MB / speed(today_mb) / seconds
+    # A fraction of a vCPU needs proportionally longer than the CPU time.
+    share = cpu_seconds * FULL_VCPU_MB / effective_cpu_mb(today_mb) / seconds
     low, expected, high = (_clamp(share * factor) for factor in (1 - CPU_ERROR, 1.0, 1 + CPU_ERROR))
-    return Shared(
+    return DurationModel(
         today_mb, low, expected, high,
         f"Lambda Insights: {cpu_seconds * 1000:,.1f} ms of CPU time an invocation, {expected:.0%} of the duration",
     )  # fmt: skip
 
 
-def fitted(today: Point, others: Sequence[Point]) -> Shared | None:
+def fit_cpu_share(today: Point, others: Sequence[Point]) -> DurationModel | None:
     """Return the model that fits the mean durations, all above zero, at today's and other sizes.
 
-    None if their CPUs are equally fast, or the durations are not at all what the model expects. Least squares of
-    d = a + b / min(M, 1769), weighted by the errors; the bounds are those of 95 %.
+    Least squares of d = a + b / min(M, 1769), weighted by the errors, with 95 % bounds. None if all sizes have the same
+    CPU, or the durations contradict the model.
     """
     points = [today, *others]
-    x = [1 / speed(point.memory_mb) for point in points]
+    x = [1 / effective_cpu_mb(point.memory_mb) for point in points]
     if len(set(x)) < 2:
         return None
     w = [1 / max(point.error, MIN_ERROR * point.seconds) ** 2 for point in points]
@@ -113,13 +100,13 @@ def fitted(today: Point, others: Sequence[Point]) -> Shared | None:
     if at_today <= 0:
         return None
     share = b * x[0] / at_today
-    # mean_d and b err independently; the share is off by what both do to it.
-    off = SURE * x[0] / at_today**2 * sqrt(mean_d**2 / spread + b**2 / total)
-    low, expected, high = (_clamp(it) for it in (share - off, share, share + off))
+    # The errors of mean_d and b are independent.
+    off = Z_95 * x[0] / at_today**2 * sqrt(mean_d**2 / spread + b**2 / total)
+    low, expected, high = map(_clamp, (share - off, share, share + off))
     sizes = " and ".join(f"{point.memory_mb:,} MB" for point in sorted(points, key=lambda point: point.memory_mb))
-    return Shared(
+    return DurationModel(
         today.memory_mb, low, expected, high,
-        f"fitted to the durations at {sizes}: {expected:.0%} of today's is CPU time",
+        f"a fit of the durations at {sizes}: {expected:.0%} of today's is CPU time",
     )  # fmt: skip
 
 

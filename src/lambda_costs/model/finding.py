@@ -1,14 +1,14 @@
 """What a finding is: something an account overpays for, with its evidence and what changing it saves."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PERIOD_DAYS = 30
 """Every amount of money is US dollars per this many days."""
 
 
 @dataclass(frozen=True)
-class Interval:
+class SavingsRange:
     """US dollars per 30 days: the least, the expected and the most that a change saves. May be negative."""
 
     low: float
@@ -16,21 +16,21 @@ class Interval:
     high: float
 
 
-NOTHING = Interval(0.0, 0.0, 0.0)
+NO_SAVINGS = SavingsRange(0.0, 0.0, 0.0)
 """The savings of a finding that claims no money."""
 
 
 @dataclass(frozen=True)
-class Measure:
-    """A number of the evidence with its unit; text for what is no number."""
+class Measurement:
+    """One value of the evidence: a number with its unit, or text."""
 
     value: float | int | str
     unit: str = ""
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """The on-demand compute that a finding's savings are a share of. Such findings on one function multiply."""
+class ComputeShare:
+    """The on-demand compute cost that a finding saves a share of. The shares of one function's findings multiply."""
 
     cost: float
     """US dollars per 30 days; above zero."""
@@ -40,9 +40,9 @@ class Scaling:
     """Price of a GB-second after the change over that before it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing to change. Every number in it was computed from the account's data."""
+    """One thing to change. Code computed every number in it from the account's data."""
 
     id: str
     """Stable from run to run: the kind and what it is about."""
@@ -50,27 +50,25 @@ class Finding:
     function: str
     region: str
     arn: str
-    evidence: Mapping[str, Measure]
+    evidence: Mapping[str, Measurement]
     formula: str
     change: str
-    proposed: Mapping[str, int | str]
-    """The change for a program, such as ``{"memory_mb": 256}``, in the names of ``Function`` where it has them; empty
-    where no setting is proposed."""
-    how_to: str
-    """Commands of the AWS CLI; a line that begins with # is a comment. Empty if there is nothing to run."""
-    as_code: str
-    """The same change for infrastructure as code: properties of CloudFormation and of the CDK, in YAML comments and
-    lines. Empty if there is none."""
+    proposed: Mapping[str, int | str] = field(default_factory=dict)
+    """Settings to change, such as ``{"memory_mb": 256}``, named as in ``Function`` where it has them."""
+    how_to: str = ""
+    """AWS CLI commands and # comments."""
+    as_code: str = ""
+    """The same change as properties of CloudFormation and the CDK."""
     risk: str
     validate: str
-    savings: Interval
-    scaling: Scaling | None = None
-    """None if the savings stand by themselves."""
+    savings: SavingsRange = NO_SAVINGS
+    scaling: ComputeShare | None = None
+    """None if the savings do not depend on other findings."""
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return ``findings`` by what they save at least, then by what they are expected to save, then by id."""
-    # In whole cents: what floats differ by below that is no reason to be first.
+    # In whole cents: a smaller difference between floats must not decide the order.
     return tuple(
         sorted(findings, key=lambda item: (-round(item.savings.low, 2), -round(item.savings.expected, 2), item.id))
     )

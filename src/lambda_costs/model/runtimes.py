@@ -1,68 +1,59 @@
-"""Lambda's runtimes as dated data: until when each is supported, which exist on arm64, which take SnapStart."""
+"""Lambda's runtimes as dated data: until when each is supported, which exist on arm64, which support SnapStart."""
 
-from collections.abc import Mapping
 from datetime import date
 
 DATE = "2026-02"
 SOURCE = "AWS Lambda Developer Guide, Lambda runtimes and Lambda SnapStart"
 
-DEPRECATED_ON: Mapping[str, date] = {
-    "nodejs10.x": date(2021, 7, 30),
-    "nodejs12.x": date(2023, 3, 31),
-    "nodejs14.x": date(2023, 12, 4),
-    "nodejs16.x": date(2024, 6, 12),
-    "nodejs18.x": date(2025, 9, 1),
-    "nodejs20.x": date(2026, 4, 30),
-    "nodejs22.x": date(2027, 4, 30),
-    "nodejs24.x": date(2028, 4, 30),
-    "python2.7": date(2021, 7, 15),
-    "python3.6": date(2022, 7, 18),
-    "python3.7": date(2023, 12, 4),
-    "python3.8": date(2024, 10, 14),
-    "python3.9": date(2025, 12, 15),
-    "python3.10": date(2026, 10, 31),
-    "python3.11": date(2027, 6, 30),
-    "python3.12": date(2028, 10, 31),
-    "python3.13": date(2029, 6, 30),
-    "python3.14": date(2029, 6, 30),
-    "java8": date(2024, 1, 8),
-    "java8.al2": date(2027, 6, 30),
-    "java11": date(2027, 6, 30),
-    "java17": date(2027, 6, 30),
-    "java21": date(2029, 6, 30),
-    "java25": date(2029, 6, 30),
-    "dotnetcore2.1": date(2022, 1, 5),
-    "dotnetcore3.1": date(2023, 4, 3),
-    "dotnet6": date(2024, 11, 12),
-    "dotnet8": date(2026, 11, 10),
-    "dotnet10": date(2028, 11, 14),
-    "ruby2.5": date(2021, 7, 30),
-    "ruby2.7": date(2023, 12, 7),
-    "ruby3.2": date(2026, 3, 31),
-    "ruby3.3": date(2027, 3, 31),
-    "ruby3.4": date(2028, 3, 31),
-    "go1.x": date(2024, 1, 8),
-    "provided": date(2024, 1, 8),
-    "provided.al2": date(2026, 7, 31),
-    "provided.al2023": date(2029, 6, 30),
-}
-"""Projected where it lies ahead: AWS moves dates, later more often than earlier."""
+_TABLE = """
+nodejs10.x       2021-07-30
+nodejs12.x       2023-03-31  arm64
+nodejs14.x       2023-12-04  arm64
+nodejs16.x       2024-06-12  arm64
+nodejs18.x       2025-09-01  arm64
+nodejs20.x       2026-04-30  arm64
+nodejs22.x       2027-04-30  arm64
+nodejs24.x       2028-04-30  arm64
+python2.7        2021-07-15
+python3.6        2022-07-18
+python3.7        2023-12-04
+python3.8        2024-10-14  arm64
+python3.9        2025-12-15  arm64
+python3.10       2026-10-31  arm64
+python3.11       2027-06-30  arm64
+python3.12       2028-10-31  arm64 snapstart
+python3.13       2029-06-30  arm64 snapstart
+python3.14       2029-06-30  arm64 snapstart
+java8            2024-01-08
+java8.al2        2027-06-30  arm64
+java11           2027-06-30  arm64 snapstart-free
+java17           2027-06-30  arm64 snapstart-free
+java21           2029-06-30  arm64 snapstart-free
+java25           2029-06-30  arm64 snapstart-free
+dotnetcore2.1    2022-01-05
+dotnetcore3.1    2023-04-03  arm64
+dotnet6          2024-11-12  arm64
+dotnet8          2026-11-10  arm64 snapstart
+dotnet10         2028-11-14  arm64 snapstart
+ruby2.5          2021-07-30
+ruby2.7          2023-12-07  arm64
+ruby3.2          2026-03-31  arm64
+ruby3.3          2027-03-31  arm64
+ruby3.4          2028-03-31  arm64
+go1.x            2024-01-08
+provided         2024-01-08
+provided.al2     2026-07-31  arm64
+provided.al2023  2029-06-30  arm64
+"""
 
-ARM64 = frozenset(
-    {
-        *("nodejs12.x", "nodejs14.x", "nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x"),
-        *("python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"),
-        *("java8.al2", "java11", "java17", "java21", "java25"),
-        *("dotnetcore3.1", "dotnet6", "dotnet8", "dotnet10"),
-        *("ruby2.7", "ruby3.2", "ruby3.3", "ruby3.4"),
-        *("provided.al2", "provided.al2023"),
-    }
-)
-X86_ONLY = frozenset({"go1.x", "java8", "provided", "python2.7", "python3.6", "python3.7", "nodejs10.x", "ruby2.5",
-                      "dotnetcore2.1"})  # fmt: skip
+_ROWS = [line.split() for line in _TABLE.strip().splitlines()]
 
-SNAPSTART = frozenset(
-    {"java11", "java17", "java21", "java25", "python3.12", "python3.13", "python3.14", "dotnet8", "dotnet10"}
-)
-SNAPSTART_FREE = frozenset({"java11", "java17", "java21", "java25"})
+DEPRECATED_ON = {name: date.fromisoformat(day) for name, day, *_ in _ROWS}
+"""Future dates are projected: AWS moves dates, later more often than earlier."""
+
+ARM64 = frozenset(name for name, _, *flags in _ROWS if "arm64" in flags)
+X86_ONLY = frozenset(DEPRECATED_ON) - ARM64
+
+SNAPSTART_FREE = frozenset(name for name, _, *flags in _ROWS if "snapstart-free" in flags)
 """Runtimes that pay neither for the cached snapshot nor for restoring it."""
+SNAPSTART = SNAPSTART_FREE | {name for name, _, *flags in _ROWS if "snapstart" in flags}

@@ -1,4 +1,4 @@
-"""What all findings save together: as they would when applied together, gross and net of the free tier."""
+"""What findings save when applied together, gross and net of the free tier, and which of them claim money."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,11 +7,14 @@ from math import fsum, prod
 from operator import attrgetter
 
 from lambda_costs.collect.prices import FREE_GB_SECONDS
-from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.model.finding import NO_SAVINGS, Finding, SavingsRange
+
+MIN_REPORTED_DOLLARS = 0.01
+"""US dollars per 30 days: the report only counts findings that save less."""
 
 
 @dataclass(frozen=True)
-class Use:
+class ComputeSpend:
     """On-demand compute of some functions in 30 days."""
 
     cost: float
@@ -21,7 +24,7 @@ class Use:
     @property
     def billed(self) -> float:
         """US dollars that are billed if nothing else in the account uses the free tier."""
-        # Which GB-seconds are free is not told; all are taken to be free in the same proportion.
+        # AWS does not say which GB-seconds are free: assume the same proportion everywhere.
         return self.cost * max(0.0, 1 - FREE_GB_SECONDS / self.gb_seconds) if self.gb_seconds else 0.0
 
 
@@ -29,36 +32,67 @@ class Use:
 class Totals:
     """US dollars per 30 days that all findings save together."""
 
-    gross: Interval
-    net: Interval
+    gross: SavingsRange
+    net: SavingsRange
     """After the free tier's GB-seconds, as if only the functions that were looked at used them."""
 
 
-def combine(findings: Iterable[Finding], use: Use) -> Totals:
-    """Return what ``findings`` save together in an account whose functions used ``use`` on demand.
+def combine(findings: Iterable[Finding], spend: ComputeSpend) -> Totals:
+    """Return what ``findings`` save together in an account whose on-demand compute is ``spend``.
 
-    Findings that scale the compute of one function apply together: their remaining shares multiply.
+    The shares that findings leave of one function's compute multiply.
     """
     findings, arn = list(findings), attrgetter("arn")
     scaling = [finding for finding in findings if finding.scaling]
     standing = [finding.savings for finding in findings if not finding.scaling]
     by_function = [list(group) for _, group in groupby(sorted(scaling, key=arn), key=arn)]
 
-    def saved(end: Callable[[Interval], float]) -> tuple[float, float]:
+    def saved(end: Callable[[SavingsRange], float]) -> tuple[float, float]:
         alone = fsum(map(end, standing))
         after = [_after(group, end) for group in by_function]
-        cost = use.cost - fsum(before.cost - then.cost for before, then in after)
-        gb_seconds = use.gb_seconds - fsum(before.gb_seconds - then.gb_seconds for before, then in after)
-        return alone + use.cost - cost, alone + use.billed - Use(cost, max(0.0, gb_seconds)).billed
+        cost = spend.cost - fsum(before.cost - then.cost for before, then in after)
+        gb_seconds = spend.gb_seconds - fsum(before.gb_seconds - then.gb_seconds for before, then in after)
+        return alone + spend.cost - cost, alone + spend.billed - ComputeSpend(cost, max(0.0, gb_seconds)).billed
 
     low, expected, high = (saved(end) for end in map(attrgetter, ("low", "expected", "high")))
-    return Totals(Interval(low[0], expected[0], high[0]), Interval(low[1], expected[1], high[1]))
+    return Totals(SavingsRange(low[0], expected[0], high[0]), SavingsRange(low[1], expected[1], high[1]))
 
 
-def _after(findings: list[Finding], end: Callable[[Interval], float]) -> tuple[Use, Use]:
+@dataclass(frozen=True)
+class FindingGroups:
+    """Findings by what a report does with them, each group in the given order."""
+
+    claims: tuple[Finding, ...]
+    """Claim at least MIN_REPORTED_DOLLARS."""
+    small: tuple[Finding, ...]
+    """Claim less."""
+    observations: tuple[Finding, ...]
+    """Claim no money: risks and exposures."""
+
+
+def group_by_claim(findings: Iterable[Finding]) -> FindingGroups:
+    """Group ``findings`` by whether they claim money."""
+    claims, small, observations = [], [], []
+    for finding in findings:
+        savings = finding.savings
+        if savings == NO_SAVINGS:
+            observations.append(finding)
+        elif max(abs(savings.low), abs(savings.expected), abs(savings.high)) < MIN_REPORTED_DOLLARS:
+            small.append(finding)
+        else:
+            claims.append(finding)
+    return FindingGroups(tuple(claims), tuple(small), tuple(observations))
+
+
+def combined_savings(findings: Iterable[Finding]) -> SavingsRange:
+    """Return what ``findings`` save when applied together, before the free tier."""
+    return combine(findings, ComputeSpend(0.0, 0.0)).gross
+
+
+def _after(findings: list[Finding], end: Callable[[SavingsRange], float]) -> tuple[ComputeSpend, ComputeSpend]:
     """Return the compute of one function before and after all of ``findings``."""
     scales = [(end(finding.savings), scaling) for finding in findings if (scaling := finding.scaling)]
-    before = Use(scales[0][1].cost, scales[0][1].gb_seconds)
+    before = ComputeSpend(scales[0][1].cost, scales[0][1].gb_seconds)
     remains = [1 - amount / scaling.cost for amount, scaling in scales]
     repriced = prod(scaling.repriced for _, scaling in scales)
-    return before, Use(before.cost * prod(remains), before.gb_seconds * prod(remains) / repriced)
+    return before, ComputeSpend(before.cost * prod(remains), before.gb_seconds * prod(remains) / repriced)

@@ -9,9 +9,9 @@ from typing import Any
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.inventory import Function
 from lambda_costs.formatting import first_that_fit
-from lambda_costs.model.catalogue import sort_out
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.finding import Finding
+from lambda_costs.model.totals import group_by_claim
 from lambda_costs.report import charts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised, compare
@@ -56,7 +56,7 @@ def render_artifacts(
     report = render_report(
         analysis, summary=summary, order=order, notes=notes, written_by=written_by, comparison=comparison
     )
-    claims = sort_out(analysis.findings).claims
+    claims = group_by_claim(analysis.findings).claims
     drawn = {BY_FINDING: charts.by_kind(claims), BY_FUNCTION: charts.by_function(claims)}
     svgs = {name: svg for name, svg in drawn.items() if svg}
     return {FINDINGS: findings_json(analysis, comparison), **svgs, PAGE: render_page(report, svgs), REPORT: report}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from lambda_costs.analysis import Analysis
-from lambda_costs.model.finding import Finding, Interval, money
+from lambda_costs.model.finding import Finding, SavingsRange, money
 from vigil.sdk import FINDINGS, code, escape, fence
 
 Note = Callable[[Finding, str], Iterator[str]]
@@ -19,7 +19,7 @@ def function_label(analysis: Analysis, finding: Finding) -> str:
     return escape(f"{finding.function} ({finding.region})" if several else finding.function)
 
 
-def money_range(savings: Interval) -> str:
+def money_range(savings: SavingsRange) -> str:
     """Return ``$1.00 to $3.00``."""
     return f"{money(savings.low)} to {money(savings.high)}"
 

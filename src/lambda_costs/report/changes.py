@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lambda_costs.analysis import Analysis
-from lambda_costs.model.finding import NOTHING, PERIOD_DAYS, money
+from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, money
 from lambda_costs.report.blocks import function_label, money_range, short_list
 from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised
 from vigil.sdk import escape
@@ -47,6 +47,6 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
 
 
 def _realised_savings(item: Realised) -> tuple[str, str]:
-    if all(finding.savings == NOTHING for finding in item.then):
+    if all(finding.savings == NO_SAVINGS for finding in item.then):
         return "", "no savings claimed"
     return money(item.dollars), "measured" if item.measured else "expected, not measured"

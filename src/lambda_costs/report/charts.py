@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import astuple
 
-from lambda_costs.model.catalogue import title, together
-from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
+from lambda_costs.findings import title
+from lambda_costs.model.finding import PERIOD_DAYS, Finding, SavingsRange, money
+from lambda_costs.model.totals import combined_savings
 from vigil.sdk import CHART_STYLE, html, one_line
 
 BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"
@@ -18,7 +19,7 @@ _LABEL = 36
 """Characters of a label; the bar's title has the whole text."""
 
 
-Bar = tuple[str, Interval]
+Bar = tuple[str, SavingsRange]
 """A label and its savings: bar from zero to the expected savings, whisker from low to high."""
 
 
@@ -36,7 +37,7 @@ def by_function(findings: Iterable[Finding]) -> str | None:
     if len(bars) > MAX_BARS:
         rest = bars[MAX_BARS:]
         sums = map(sum, zip(*(astuple(savings) for _, savings in rest), strict=True))
-        bars = [*bars[:MAX_BARS], (f"{len(rest):,} others", Interval(*sums))]
+        bars = [*bars[:MAX_BARS], (f"{len(rest):,} others", SavingsRange(*sums))]
     return _render_chart("savings-by-function", "Savings by function", bars)
 
 
@@ -44,7 +45,7 @@ def _bars(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[
     groups: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[label(finding)].append(finding)
-    bars = [(name, together(group)) for name, group in groups.items()]
+    bars = [(name, combined_savings(group)) for name, group in groups.items()]
     return sorted(bars, key=lambda bar: (-round(bar[1].expected, 2), bar[0]))
 
 
@@ -87,7 +88,7 @@ def _render_chart(name: str, heading: str, bars: list[Bar]) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _amount(savings: Interval) -> str:
+def _amount(savings: SavingsRange) -> str:
     return _text(f"{money(savings.expected)} ({money(savings.low)} to {money(savings.high)})")
 
 

@@ -11,11 +11,11 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import PRICES
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.catalogue import together
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.findings.arm64 import ARM64_FASTER
+from lambda_costs.model.compute import Compute, NoClaim
+from lambda_costs.model.finding import Finding, SavingsRange
+from lambda_costs.model.totals import combined_savings
 from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT, PreviousFindings, PreviousFunction, read_document
-from lambda_costs.thresholds import ARM64_FASTER
 
 MAX_TRIED = 10
 """Earlier analyses that are tried until one can be compared with."""
@@ -66,7 +66,7 @@ class Comparison:
 
     since: date
     """The end of its window."""
-    total_then: Interval
+    total_then: SavingsRange
     """What all of its findings would have saved together, before the free tier."""
     new: tuple[Finding, ...]
     changed: tuple[Changed, ...]
@@ -121,9 +121,9 @@ def _compare(document: PreviousFindings, analysis: Analysis) -> Comparison:
     )
 
 
-def _saved_together(findings: Iterable[Finding]) -> Interval:
+def _saved_together(findings: Iterable[Finding]) -> SavingsRange:
     """Return what ``findings`` save together. What untrusted findings cost is bounded."""
-    return Interval(*(max(-MAX_DOLLARS, amount) for amount in astuple(together(findings))))
+    return SavingsRange(*(max(-MAX_DOLLARS, amount) for amount in astuple(combined_savings(findings))))
 
 
 def _has_changed(then: Finding, now: Finding) -> bool:
@@ -197,7 +197,7 @@ def _measured_savings(
 def _why_gone(then: Finding, functions: Mapping[str, Function], analysis: Analysis) -> str:
     if then.arn in functions:
         compute = analysis.compute.get(then.arn)
-        return f"no longer known: {compute}" if isinstance(compute, str) else "no longer found"
-    if any(gap.what == f"functions in {then.region}" for gap in analysis.gaps):
+        return f"no longer known: {compute.reason}" if isinstance(compute, NoClaim) else "no longer found"
+    if any(gap.subject == f"functions in {then.region}" for gap in analysis.gaps):
         return "its region could not be listed"
     return "the function was deleted"

@@ -12,9 +12,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
-from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_MEMORY_MB, MIN_MEMORY_MB
-from lambda_costs.model.catalogue import TITLES, title
-from lambda_costs.model.finding import Finding, Interval, Scaling
+from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB
+from lambda_costs.findings import KINDS, title
+from lambda_costs.model.finding import ComputeShare, Finding, SavingsRange
 
 OLD_FORMAT = "the findings of the last analysis are damaged or from another version"
 
@@ -47,7 +47,7 @@ _Setting = Literal[
 _Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", "Terminate"]
 
 
-def _plausible(savings: Interval) -> Interval:
+def _plausible(savings: SavingsRange) -> SavingsRange:
     low, expected, high = astuple(savings)
     if not (low >= -MAX_DOLLARS and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
         raise ValueError("low, expected and high are out of range or not in order")
@@ -73,12 +73,12 @@ class PreviousFinding(_Previous):
     region: str
     arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]{1,40}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")]
     proposed: dict[_Setting, _Value] = Field(max_length=4)
-    savings: Annotated[Interval, AfterValidator(_plausible)]
+    savings: Annotated[SavingsRange, AfterValidator(_plausible)]
     scaling: _Scaling | None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.kind not in TITLES:
+        if self.kind not in KINDS:
             raise ValueError("unknown kind")
         if (self.region, self.function) != (self.arn.split(":")[3], self.arn.split(":")[6]):
             raise ValueError("the function does not match its ARN")
@@ -101,8 +101,8 @@ class PreviousFinding(_Previous):
             change=f"{title(self.kind)}: {settings}" if settings else title(self.kind),
             proposed={str(name): value for name, value in self.proposed.items()},
             **dict.fromkeys(("how_to", "as_code", "risk", "validate"), ""),
-            savings=Interval(*savings),
-            scaling=Scaling(self.scaling.cost, 0.0) if self.scaling else None,
+            savings=SavingsRange(*savings),
+            scaling=ComputeShare(self.scaling.cost, 0.0) if self.scaling else None,
         )
 
 
@@ -116,7 +116,7 @@ class PreviousFunction(_Previous):
 
     @model_validator(mode="after")
     def _can_cost_that(self) -> Self:
-        most = self.memory_mb / 1024 * MAX_DURATION_MS / 1000 * MAX_GB_SECOND_PRICE
+        most = self.memory_mb / 1024 * MAX_TIMEOUT_SECONDS * MAX_GB_SECOND_PRICE
         if self.cost is not None and self.invocations is not None and self.cost > self.invocations * most:
             raise ValueError("the cost is too high for the invocations")
         return self

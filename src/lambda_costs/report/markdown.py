@@ -7,9 +7,10 @@ from math import fsum
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.prices import FREE_GB_SECONDS
+from lambda_costs.findings import URGENT, title
 from lambda_costs.llm.prose_check import check_prose
-from lambda_costs.model.catalogue import URGENT, Sorted, sort_out, title
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, money
+from lambda_costs.model.totals import FindingGroups, group_by_claim
 from lambda_costs.report.blocks import count, function_label, money_range, some_of, why_no_savings
 from lambda_costs.report.changes import changes_section
 from lambda_costs.report.comparison import Comparison
@@ -56,8 +57,8 @@ def render_report(
         raise InvalidInput(f"unknown finding id: {', '.join(repr(name[:120]) for name in unknown)}")
     for text in (summary, *notes.values()):
         check_prose(text, analysis)
-    ordered = sort_out(by_id[name] for name in dict.fromkeys([*order, *by_id]))
-    ranked = sort_out(analysis.findings)
+    ordered = group_by_claim(by_id[name] for name in dict.fromkeys([*order, *by_id]))
+    ranked = group_by_claim(analysis.findings)
 
     def note(finding: Finding, label: str) -> Iterator[str]:
         if text := notes.get(finding.id):
@@ -86,7 +87,9 @@ def _head(analysis: Analysis, written_by: str) -> Iterator[str]:
     )
 
 
-def _summary(analysis: Analysis, findings: Sorted, summary: str, comparison: Comparison | str | None) -> Iterator[str]:
+def _summary(
+    analysis: Analysis, findings: FindingGroups, summary: str, comparison: Comparison | str | None
+) -> Iterator[str]:
     yield "## Summary"
     gross, net = analysis.totals.gross, analysis.totals.net
     if findings.claims:
@@ -112,7 +115,7 @@ def _summary(analysis: Analysis, findings: Sorted, summary: str, comparison: Com
     yield f"> {escape(summary)}"
 
 
-def _urgent(findings: Sorted) -> str:
+def _urgent(findings: FindingGroups) -> str:
     problems = []
     for kind in URGENT:
         names = {
@@ -139,7 +142,7 @@ def _changes(comparison: Comparison | str | None) -> str:
     return f"**Since {comparison.since}:** {counts}{unmeasured}{saved}"
 
 
-def _confidence(analysis: Analysis, findings: Sorted) -> str:
+def _confidence(analysis: Analysis, findings: FindingGroups) -> str:
     skipped = f"{count(len(analysis.gaps), 'item')} skipped" if analysis.gaps else "nothing was skipped"
     if not analysis.functions:
         return f"no function was found{f'; {skipped}' if analysis.gaps else ''}"
@@ -155,7 +158,7 @@ def _skipped(analysis: Analysis) -> Iterator[str]:
     yield "## Skipped items"
     by_reason: dict[str, list[str]] = defaultdict(list)
     for gap in analysis.gaps:
-        by_reason[gap.why].append(gap.what)
+        by_reason[gap.reason].append(gap.subject)
     if by_reason:
         reasons = sorted(by_reason.items())
         yield "\n".join(f"- {escape(reason)}: {some_of(names, MAX_GAP_NAMES)}" for reason, names in reasons)

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from lambda_costs.analysis import Analysis
+from lambda_costs.findings import URGENT, title
 from lambda_costs.formatting import format_measurement
-from lambda_costs.model.catalogue import SMALL, URGENT, Sorted, title
-from lambda_costs.model.finding import PERIOD_DAYS, Finding, Interval, money
+from lambda_costs.model.finding import PERIOD_DAYS, Finding, SavingsRange, money
+from lambda_costs.model.totals import MIN_REPORTED_DOLLARS, FindingGroups
 from lambda_costs.report.blocks import (
     Note,
     advice,
@@ -28,7 +29,7 @@ MAX_EVIDENCE = 4
 """Measurements in a row of the table of one kind."""
 
 
-def savings_section(analysis: Analysis, findings: Sorted) -> Iterator[str]:
+def savings_section(analysis: Analysis, findings: FindingGroups) -> Iterator[str]:
     """Yield the table of all savings, with the charts."""
     yield "## Savings"
     if findings.claims:
@@ -51,10 +52,11 @@ def savings_section(analysis: Analysis, findings: Sorted) -> Iterator[str]:
     else:
         yield f"{why_no_savings(analysis)} Skipped items are listed below."
     if findings.small:
-        yield f"Not listed: {count(len(findings.small), 'finding')} of less than {money(SMALL)} each, see `{FINDINGS}`."
+        small = count(len(findings.small), "finding")
+        yield f"Not listed: {small} of less than {money(MIN_REPORTED_DOLLARS)} each, see `{FINDINGS}`."
 
 
-def observations_section(analysis: Analysis, findings: Sorted, note: Note) -> Iterator[str]:
+def observations_section(analysis: Analysis, findings: FindingGroups, note: Note) -> Iterator[str]:
     """Yield the findings that claim no savings, by kind, the urgent ones first."""
     if not findings.observations:
         return
@@ -75,7 +77,7 @@ def observations_section(analysis: Analysis, findings: Sorted, note: Note) -> It
         yield from advice(first, label=f" (for {function_label(analysis, first)})" if len(of_kind) > 1 else "")
 
 
-def finding_sections(analysis: Analysis, findings: Sorted, note: Note) -> Iterator[str]:
+def finding_sections(analysis: Analysis, findings: FindingGroups, note: Note) -> Iterator[str]:
     """Yield a section for each of the first findings, and the notes about the rest."""
     for finding in findings.claims[:MAX_SECTIONS]:
         yield f"## {function_label(analysis, finding)}: {escape(finding.change)}"
@@ -119,5 +121,5 @@ def _evidence(finding: Finding) -> str:
     return escape("; ".join(f"{name}: {format_measurement(measurement)}" for name, measurement in first))
 
 
-def _amounts(savings: Interval) -> tuple[str, str, str]:
+def _amounts(savings: SavingsRange) -> tuple[str, str, str]:
     return money(savings.low), money(savings.expected), money(savings.high)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from lambda_costs.sample_account.drawing import draw
 from lambda_costs.sample_account.function import SampleFunction
-from lambda_costs.sample_account.recipes import ABSTAIN, PLANTED, TRAPS, Recipe
+from lambda_costs.sample_account.generator import generate
+from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS, Scenario
 
 FUNCTIONS = 48
 
@@ -34,36 +34,36 @@ class Planted:
 
 @dataclass(frozen=True)
 class SampleAccount:
-    """The functions, and the ground truth: everything that an analysis must find, and nothing else."""
+    """The functions and the ground truth: what an analysis must find, and nothing else."""
 
     seed: int
     functions: tuple[SampleFunction, ...]
     planted: frozenset[Planted]
     tolerated: frozenset[Planted] = frozenset()
-    """What may be found or not."""
+    """May be found or not."""
     abstain: frozenset[str] = frozenset()
-    """Functions whose data carry no claim: an analysis must say so, and claim no money."""
+    """Functions whose data support no claim: an analysis must say so and claim no money."""
 
 
 def build(seed: int = 7) -> SampleAccount:
-    """Return the account that the local stack is seeded with; the same seed gives the same account."""
-    recipes = [*PLANTED.values(), *TRAPS.values(), *ABSTAIN.values()]
-    return assemble(seed, recipes + [Recipe()] * (FUNCTIONS - len(recipes)))
+    """Return the account of the local stack; the same seed gives the same account."""
+    scenarios = [*PLANTED.values(), *TRAPS.values(), *ABSTAIN.values()]
+    return assemble(seed, scenarios + [Scenario()] * (FUNCTIONS - len(scenarios)))
 
 
-def assemble(seed: int, recipes: Sequence[Recipe]) -> SampleAccount:
-    """Return an account with a function of each of ``recipes``, under names drawn from ``seed``."""
+def assemble(seed: int, scenarios: Sequence[Scenario]) -> SampleAccount:
+    """Return an account with one function for each of ``scenarios``, named by ``seed``."""
     rng = random.Random(seed)
     # Few subjects in a small account, so that each has several functions.
-    subjects = _SUBJECTS[: max(9, ceil(len(recipes) / 30))]
+    subjects = _SUBJECTS[: max(9, ceil(len(scenarios) / 30))]
     names = [f"{subject}-{task}" for subject in subjects for task in _TASKS]
-    cooked = dict(zip(rng.sample(names, len(recipes)), recipes, strict=True))
-    # Each by a generator of its own, so that one function more leaves the others as they are.
-    functions = (draw(random.Random(f"{seed}/{name}"), name, recipe.choices) for name, recipe in cooked.items())
+    built = dict(zip(rng.sample(names, len(scenarios)), scenarios, strict=True))
+    # Each has its own random generator, so that another function does not change it.
+    functions = (generate(random.Random(f"{seed}/{name}"), name, scenario.choices) for name, scenario in built.items())
     return SampleAccount(
         seed,
         tuple(sorted(functions, key=lambda function: function.name)),
-        frozenset(Planted(name, kind) for name, recipe in cooked.items() for kind in recipe.kinds),
-        frozenset(Planted(name, kind) for name, recipe in cooked.items() for kind in recipe.tolerated),
-        frozenset(name for name, recipe in cooked.items() if recipe.abstain),
+        frozenset(Planted(name, kind) for name, scenario in built.items() for kind in scenario.kinds),
+        frozenset(Planted(name, kind) for name, scenario in built.items() for kind in scenario.tolerated),
+        frozenset(name for name, scenario in built.items() if scenario.abstain),
     )

@@ -1,4 +1,4 @@
-"""One function of a sample account: its configuration, which an analysis sees, and what drives it, which is hidden."""
+"""One function of a sample account: its visible configuration and its hidden parameters."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,12 +17,9 @@ Layer = Literal["LambdaInsightsExtension-Arm64", "native-x86"]
 class Mode:
     """A kind of payload."""
 
-    share: float
-    """Of the invocations."""
-    slowness: float
-    """Its mean duration over that of the plain payload."""
-    need_mb: float
-    """The most memory that one of them needs."""
+    share: float  # of the invocations
+    slowness: float  # its mean duration divided by that of the plain payload
+    need_mb: float  # the most memory that one of them needs
 
 
 @dataclass(frozen=True)
@@ -36,70 +33,60 @@ class SampleFunction:
     timeout_seconds: int
     retention_days: int | None
     json_logs: bool
-    tmp_mb: int
+    ephemeral_mb: int
     layer: Layer | None
-    recursive_loop: bool
-    """Whether recursive loops are allowed."""
-    provisioned: int
-    """Executions of provisioned concurrency on the alias ``live``."""
+    recursive_loop: bool  # whether recursive loops are allowed
+    provisioned_concurrency: int  # executions of provisioned concurrency on the alias ``live``
 
-    io_ms: float
-    """Mean duration that memory does not change."""
-    cpu_mb_ms: float
-    """Mean duration that CPU takes, times the memory that it is divided by: d(M) = io_ms + cpu_mb_ms / min(M, 1769)."""
-    spread: float
-    """Sigma of the lognormal duration."""
-    modes: tuple[Mode, ...]
-    """Shares add up to 1."""
-    arm64_ratio: float
-    """Duration on arm64 over that on x86_64."""
+    io_ms: float  # mean duration that memory does not change
+    cpu_mb_ms: float  # CPU part of the mean duration: d(M) = io_ms + cpu_mb_ms / min(M, 1769)
+    spread: float  # Sigma of the lognormal duration
+    modes: tuple[Mode, ...]  # shares add up to 1
+    arm64_ratio: float  # duration on arm64 over that on x86_64
     init_ms: float
-    restore_ms: float
-    """What is billed in place of the init phase under SnapStart."""
-    used_tmp_mb: float
-    """The most of /tmp that an invocation fills."""
+    restore_ms: float  # what is billed in place of the init phase under SnapStart
+    used_tmp_mb: float  # the most of /tmp that an invocation fills
     cold_share: float
-    daily_invocations: float
-    """Mean over the days that have any."""
+    daily_invocations: float  # mean over the days that have any
     traffic: Traffic
-    on_provisioned: float
-    """Share of the invocations that run on provisioned concurrency."""
+    on_provisioned: float  # share of the invocations that run on provisioned concurrency
     timeout_share: float
     out_of_memory_share: float
     error_share: float
-    failing_share: float
-    """Share of errors while it fails."""
+    failing_share: float  # share of errors while it fails
     failing_days: int
-    failing_ended_days: int
-    """Days before the window's end on which it stopped to fail."""
-    dropped_daily: int
-    """Recursive invocations that Lambda dropped."""
-    log_bytes: float
-    """Ingested by an invocation; of a log group without retention, what is written counts."""
-    old_log_bytes: int
-    """Log events older than the window."""
+    failing_ended_days: int  # days before the window's end when it stopped failing
+    dropped_daily: int  # recursive invocations that Lambda dropped
+    log_bytes: float  # ingested by an invocation; without retention, the bytes of the lines written count instead
+    old_log_bytes: int  # log events older than the window
     earlier_memory_mb: int
-    earlier_share: float
-    """Share of the window, from its start, with the earlier memory size."""
-    first_day: int
-    """Day of the window, from 0, with the first invocation."""
-    log_lines: int
-    """REPORT lines of a busy function; its metrics say more, as on AWS where logs are sampled or expire."""
-    log_days: float
-    """Days up to today with log events, if retention leaves them that long."""
-    last_used_days: int
-    """An idle function's last invocation, so many days ago; 0 if it has no past."""
-    metrics: bool
-    """Whether CloudWatch has its metrics."""
+    earlier_share: float  # share of the window, from its start, with the earlier memory size
+    first_day: int  # day of the window, from 0, with the first invocation
+    log_lines: int  # REPORT lines of a busy function: fewer than its invocations, like logs that are sampled or expire
+    log_days: float  # latest days with log events, if retention keeps them so long
+    last_used_days: int  # days since an idle function's last invocation; 0 if it never had one
+    metrics: bool  # whether CloudWatch has its metrics
+
+    def plain_ms(self, memory_mb: int) -> float:
+        """Return the mean duration of a plain payload at ``memory_mb`` on today's architecture, without init."""
+        return self.io_ms + self.cpu_mb_ms / min(memory_mb, FULL_VCPU_MB)
 
     def duration_ms(self, memory_mb: int) -> float:
-        """Return the mean duration at ``memory_mb`` on today's architecture, without the init phase."""
-        plain = self.io_ms + self.cpu_mb_ms / min(memory_mb, FULL_VCPU_MB)
-        return plain * sum(mode.share * mode.slowness for mode in self.modes)
+        """Return the mean duration of all payloads."""
+        return self.plain_ms(memory_mb) * self.mean_slowness
+
+    @property
+    def mean_slowness(self) -> float:
+        """The mean duration of all payloads divided by that of the plain one."""
+        return sum(mode.share * mode.slowness for mode in self.modes)
 
     def memory_on(self, day: float) -> int:
         """Return the memory size ``day`` days into the window."""
         return self.earlier_memory_mb if day < self.earlier_share * DAYS else self.memory_mb
+
+    def out_of_memory_share_at(self, memory_mb: int) -> float:
+        """Return the share of invocations that run out of memory at ``memory_mb``."""
+        return self.out_of_memory_share if memory_mb == self.memory_mb else 0.0
 
     def error_share_on(self, day: int) -> float:
         """Return the share of errors on day ``day`` of the window."""

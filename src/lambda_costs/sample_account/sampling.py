@@ -1,4 +1,4 @@
-"""What a function's days and invocations looked like: drawn from its hidden parameters, with noise."""
+"""A function's metrics and REPORT lines, sampled from its hidden parameters with noise."""
 
 import random
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from itertools import accumulate
 from math import ceil, exp, floor, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
+from uuid import UUID
 
 from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
 
@@ -14,17 +15,17 @@ ALL_LINES = 450
 """A function with fewer invocations in the window logs all of them."""
 
 _QUANTILES = (0.0, 0.25, 0.6, 0.9, 0.98, 1.0)
-"""Bounds of a day's durations as CloudWatch gets them; the last bin is what p99 is read from."""
+"""Bounds of the bins of a day's durations; p99 falls into the last bin."""
 _FEW = 40
-"""Up to so many durations a day are drawn one by one."""
-_AT_MOST = 0.98
-"""Of the timeout: slower invocations are the time-outs, whose number is a parameter."""
+"""Most durations a day that are drawn one by one."""
+_MAX_TIMEOUT_SHARE = 0.98
+"""Longest duration of an invocation that does not time out, as a share of the timeout."""
 _OFFICE = (8 / 24, 18 / 24)
 _NORMAL = NormalDist()
 
 
 class Line(NamedTuple):
-    """One invocation as its REPORT line tells it."""
+    """One invocation, as its REPORT line shows it."""
 
     day: float
     """Days after the beginning of the window."""
@@ -53,16 +54,16 @@ class Day:
 
 @dataclass(frozen=True)
 class Sample:
-    """What can be seen of a function."""
+    """What an analysis can see of a function."""
 
     days: list[Day]
     lines: list[Line]
     earlier: dict[int, int]
-    """Invocations before the window, by how many days before its end."""
+    """Invocations before the window, by days before its end."""
 
 
 def sample(function: SampleFunction, rng: random.Random) -> Sample:
-    """Draw what can be seen of ``function``; the same generator gives the same sample."""
+    """Return a sample of ``function``; the same state of ``rng`` gives the same sample."""
     weights = _weights(function, rng)
     pace = [rng.lognormvariate(0, 0.02) for _ in range(DAYS)]
     if function.daily_invocations * sum(weights) <= ALL_LINES:
@@ -82,7 +83,7 @@ def sample(function: SampleFunction, rng: random.Random) -> Sample:
 
 
 def _weights(function: SampleFunction, rng: random.Random) -> list[float]:
-    """Return each day's traffic over the mean of the days that have any."""
+    """Return each day's traffic divided by the mean of the days that have any."""
     days = range(DAYS)
     match function.traffic:
         case "weekly":
@@ -117,33 +118,23 @@ def _mode(function: SampleFunction, rng: random.Random) -> Mode:
 def _invoke(function: SampleFunction, day: float, pace: float, mode: Mode, rng: random.Random) -> Line:
     memory = function.memory_on(floor(day))
     limit = function.timeout_seconds * 1000.0
-    duration = _plain(function, memory) * mode.slowness * pace
+    duration = function.plain_ms(memory) * mode.slowness * pace
     duration *= rng.lognormvariate(-(function.spread**2) / 2, function.spread)
-    duration = round(min(duration, limit * _AT_MOST), 2)
+    duration = round(min(duration, limit * _MAX_TIMEOUT_SHARE), 2)
     used = min(memory, round(mode.need_mb * (1 - 0.3 * rng.random() ** 2)))
     init = None
     if rng.random() >= function.on_provisioned and rng.random() < function.cold_share:
         init = round(function.init_ms * rng.lognormvariate(0, 0.1), 2)
     status, error_type = "success", None
-    fate = rng.random()
-    if fate < function.timeout_share:
+    outcome = rng.random()
+    if outcome < function.timeout_share:
         duration, status = limit, "timeout"
-    elif fate < function.timeout_share + _out_of_memory_share(function, memory):
+    elif outcome < function.timeout_share + function.out_of_memory_share_at(memory):
         used, status, error_type = memory, "error", "Runtime.OutOfMemory"
     elif rng.random() < function.error_share_on(floor(day)):
         status, error_type = "error", "Runtime.ExitError"
     billed = ceil(duration + (init or 0.0))
-    request = f"{rng.getrandbits(128):032x}"
-    request = "-".join((request[:8], request[8:12], request[12:16], request[16:20], request[20:]))
-    return Line(day, request, duration, billed, memory, used, init, status, error_type)
-
-
-def _plain(function: SampleFunction, memory: int) -> float:
-    return function.io_ms + function.cpu_mb_ms / min(memory, FULL_VCPU_MB)
-
-
-def _out_of_memory_share(function: SampleFunction, memory: int) -> float:
-    return function.out_of_memory_share if memory == function.memory_mb else 0.0
+    return Line(day, str(UUID(int=rng.getrandbits(128))), duration, billed, memory, used, init, status, error_type)
 
 
 def _some_lines(
@@ -154,7 +145,7 @@ def _some_lines(
     if not kept:
         return
     count, running = function.log_lines, list(accumulate(weights[first:]))
-    # A rare payload stands for many invocations that the sample leaves out; one of them is in it.
+    # The sample has one invocation of each rare payload.
     rare = {rng.randrange(count): mode for mode in function.modes[1:]}
     for index in range(count):
         at = (index + rng.random()) / count * running[-1]
@@ -167,7 +158,7 @@ def _day(function: SampleFunction, index: int, weight: float, pace: float, rng: 
     memory = function.memory_on(index)
     count = _poisson(rng, function.daily_invocations * weight)
     late = _binomial(rng, count, function.timeout_share)
-    failed = _binomial(rng, count - late, _out_of_memory_share(function, memory) + function.error_share_on(index))
+    failed = _binomial(rng, count - late, function.out_of_memory_share_at(memory) + function.error_share_on(index))
     day = Day(
         index,
         count,
@@ -190,7 +181,7 @@ def _day(function: SampleFunction, index: int, weight: float, pace: float, rng: 
 def _add_durations(
     day: Day, function: SampleFunction, memory: int, mode: Mode, count: int, pace: float, rng: random.Random
 ) -> None:
-    mean, limit = _plain(function, memory) * mode.slowness * pace, function.timeout_seconds * 1000 * _AT_MOST
+    mean, limit = function.plain_ms(memory) * mode.slowness * pace, function.timeout_seconds * 1000 * _MAX_TIMEOUT_SHARE
     sigma = function.spread
     if count <= _FEW:
         drawn = [(rng.lognormvariate(-(sigma**2) / 2, sigma), 1) for _ in range(count)]
@@ -209,7 +200,7 @@ def _add_durations(
 
 def _bin_means(sigma: float) -> list[float]:
     """Return the mean of each bin of a lognormal whose mean is 1."""
-    # The part of the mean below a quantile z is the normal distribution's below z - sigma.
+    # A lognormal's partial mean below the quantile z is the normal distribution below z - sigma.
     below = [_NORMAL.cdf(_NORMAL.inv_cdf(q) - sigma) if 0 < q < 1 else q for q in _QUANTILES]
     return [
         (upper - lower) / (high - low)
@@ -230,8 +221,8 @@ def _add_up(function: SampleFunction, lines: list[Line], rng: random.Random) -> 
 
 
 def _cpu_ms(function: SampleFunction) -> float:
-    # A whole virtual CPU's milliseconds, whatever share of one the memory size gives.
-    return function.cpu_mb_ms / FULL_VCPU_MB * sum(mode.share * mode.slowness for mode in function.modes)
+    # In milliseconds of a whole vCPU, at any memory size.
+    return function.cpu_mb_ms / FULL_VCPU_MB * function.mean_slowness
 
 
 def _earlier(function: SampleFunction, days: list[Day], rng: random.Random) -> dict[int, int]:

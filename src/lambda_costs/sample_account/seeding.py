@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
+from itertools import chain
 from typing import Any
 
 from lambda_costs.sample_account.account import SampleAccount
@@ -19,28 +20,16 @@ METRICS_A_CALL = 1000
 OLD_EVENT_BYTES = 100_000
 LAYERS: Mapping[str, str] = {"LambdaInsightsExtension-Arm64": "arm64", "native-x86": "x86_64"}
 
-_TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
-    ],
-}
+_TRUSTED = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+_TRUST = json.dumps({"Version": "2012-10-17", "Statement": [_TRUSTED]})
 
 
-def seed_account(
-    account: SampleAccount,
-    client: Callable[[str], Any],
-    now: datetime,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Write ``account`` as of ``now`` into the embedded AWS; ``client`` makes a boto3 client of a service.
-
-    ``progress`` hears (functions written, functions in all).
-    """
+def seed_account(account: SampleAccount, client: Callable[[str], Any], now: datetime) -> None:
+    """Write ``account`` as of ``now`` into the embedded AWS; ``client`` makes a boto3 client of a service."""
     awslambda, logs, cloudwatch = client("lambda"), client("logs"), client("cloudwatch")
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
     code = _code()
-    role = client("iam").create_role(RoleName="sample-function", AssumeRolePolicyDocument=json.dumps(_TRUST))["Role"]
+    role = client("iam").create_role(RoleName="sample-function", AssumeRolePolicyDocument=_TRUST)["Role"]
     layers = {
         name: awslambda.publish_layer_version(
             LayerName=name, Content={"ZipFile": code}, CompatibleArchitectures=[architecture]
@@ -56,11 +45,8 @@ def seed_account(
 
     data: dict[str, list[dict[str, Any]]] = defaultdict(list)
     with ThreadPoolExecutor(THREADS) as pool:
-        for done, metrics in enumerate(pool.map(write, account.functions), start=1):
-            for namespace, metric in metrics:
-                data[namespace].append(metric)
-            if progress:
-                progress(done, len(account.functions))
+        for namespace, metric in chain.from_iterable(pool.map(write, account.functions)):
+            data[namespace].append(metric)
     for namespace, items in data.items():
         for first in range(0, len(items), METRICS_A_CALL):
             cloudwatch.put_metric_data(Namespace=namespace, MetricData=items[first : first + METRICS_A_CALL])
@@ -85,15 +71,17 @@ def _create_function(
         Architectures=[function.architecture],
         MemorySize=function.memory_mb,
         Timeout=function.timeout_seconds,
-        EphemeralStorage={"Size": function.tmp_mb},
+        EphemeralStorage={"Size": function.ephemeral_mb},
         Layers=[layers[function.layer]] if function.layer else [],
         LoggingConfig={"LogFormat": "JSON" if function.json_logs else "Text"},
-        Publish=bool(function.provisioned),
+        Publish=bool(function.provisioned_concurrency),
     )
-    if function.provisioned:
+    if function.provisioned_concurrency:
         awslambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
         awslambda.put_provisioned_concurrency_config(
-            FunctionName=function.name, Qualifier="live", ProvisionedConcurrentExecutions=function.provisioned
+            FunctionName=function.name,
+            Qualifier="live",
+            ProvisionedConcurrentExecutions=function.provisioned_concurrency,
         )
     if function.recursive_loop:
         awslambda.put_function_recursion_config(FunctionName=function.name, RecursiveLoop="Allow")
@@ -172,7 +160,7 @@ def _metrics(function: SampleFunction, seen: Sample, midnight: datetime) -> Iter
         if function.log_days and function.retention_days:
             yield "AWS/Logs", _datum("IncomingBytes", moment, {"LogGroupName": function.log_group}, Value=day.log_bytes)
     if function.retention_days is None:
-        # What was ingested is what is stored.
+        # Without retention, all that was ingested is still stored.
         for moment, message in _reports(function, seen, midnight):
             yield "AWS/Logs", _datum("IncomingBytes", moment, {"LogGroupName": function.log_group}, Value=len(message))
     for days, invocations in seen.earlier.items():

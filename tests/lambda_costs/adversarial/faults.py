@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from lambda_costs.analysis import Analysis, Analyst
+from lambda_costs.analysis import Analysis, CostAnalysis
 from lambda_costs.request import CostRequest
 
 ONE_RETRY = Config(retries={"mode": "standard", "total_max_attempts": 2})
@@ -46,7 +46,7 @@ class Clients:
     def analyse(self, functions: str | None, regions: tuple[str, ...] = ("us-east-1",), **request: Any) -> Analysis:
         """Return what is found in the functions of that name."""
         asked = CostRequest(regions=regions, functions=functions, **request)
-        return Analyst(asked, self, lambda: self.now).find_savings()
+        return CostAnalysis(asked, self, lambda: self.now).find_savings()
 
     @contextmanager
     def _handling(self, when: str, operation: str, region: str, handler: Any) -> Iterator[None]:

@@ -11,13 +11,12 @@ from lambda_costs import READ_ACTIONS
 from lambda_costs.analysis import Analysis
 from tests.lambda_costs.adversarial.conftest import NOW, TRUST
 from tests.lambda_costs.adversarial.faults import Clients, answer
+from tests.lambda_costs.findings.test_findings import that_need
 from vigil.errors import AwsUnavailable
 from vigil.local.stack import LocalStack
 
-ON_DEMAND = {
-    *("memory-too-high", "memory-too-low", "arm64", "init-cost", "time-outs", "provisioned-concurrency-unused"),
-}
-BY_COMPUTE = ON_DEMAND | {"ephemeral-storage", "errors", "log-ingestion-high", "timeout-high"}
+ON_DEMAND = {kind.kind for kind in that_need("on_demand", "billed")} | {"provisioned-concurrency-unused"}
+BY_COMPUTE = {kind.kind for kind in that_need("compute", "on_demand", "billed")}
 REST_ON = {
     "lambda:ListProvisionedConcurrencyConfigs": ON_DEMAND,
     "lambda:GetFunctionRecursionConfig": {"recursion"},
@@ -84,7 +83,7 @@ def test_with_all_actions_nothing_is_missing(reader: Clients, deny: Deny, honest
     for service in SERVICES:
         reader(service, "us-east-1").meta.events.unregister("before-call", note)
     assert found.findings == honest.findings
-    assert not any("denied" in gap.why for gap in found.gaps)
+    assert not any("denied" in gap.reason for gap in found.gaps)
     # The embedded AWS has no Compute Optimizer that recommends, and no query runs for so long that it is stopped.
     needed = {action.replace(":", ".").replace("logs.", "cloudwatch-logs.") for action in READ_ACTIONS}
     assert called == needed - {"compute-optimizer.GetLambdaFunctionRecommendations", "cloudwatch-logs.StopQuery"}
@@ -100,7 +99,7 @@ def test_denied_action_is_a_gap_and_no_finding_rests_on_it(
     recommends = action == "compute-optimizer:GetLambdaFunctionRecommendations"
     with reader.sending("compute-optimizer.GetEnrollmentStatus", enrolled) if recommends else nullcontext():
         found = reader.analyse("base-*")
-    assert any(f"{action.partition(':')[2]}: access denied" in gap.why for gap in found.gaps)
+    assert any(f"{action.partition(':')[2]}: access denied" in gap.reason for gap in found.gaps)
     assert kinds(honest) - kinds(found) == REST_ON.get(action, set())
     before = {finding.id: finding for finding in honest.findings}
     for finding in found.findings:

@@ -49,7 +49,7 @@ def analysed(aws: LocalStack, written: Account, hours: float, by_insights: bool)
         "expiring-30",
         "expiring-14",
     }
-    assert {gap.what: gap.why for gap in found.gaps if "keeps REPORT lines" in gap.why} == {
+    assert {gap.subject: gap.reason for gap in found.gaps if "keeps REPORT lines" in gap.reason} == {
         "expiring-7": "its log group keeps REPORT lines for 7 days: 14 are needed",
         "expiring-1": "its log group keeps REPORT lines for 1 day: 14 are needed",
     }

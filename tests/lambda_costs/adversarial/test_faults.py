@@ -9,7 +9,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 
 from lambda_costs import READ_ACTIONS
-from lambda_costs.analysis import Analysis, Analyst
+from lambda_costs.analysis import Analysis, CostAnalysis
 from lambda_costs.collect.scan import metrics_cost
 from lambda_costs.model.finding import Finding
 from lambda_costs.report.artifacts import findings_json
@@ -47,7 +47,7 @@ def of(analysis: Analysis, name: str) -> list[Finding]:
 
 
 def reasons(analysis: Analysis, subject: str) -> set[str]:
-    return {gap.why for gap in analysis.gaps if gap.what == subject}
+    return {gap.reason for gap in analysis.gaps if gap.subject == subject}
 
 
 def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, broken: dict[str, Broken]) -> None:
@@ -236,7 +236,7 @@ def test_limit_below_the_cost_of_metrics_is_refused_before_reading(
         asked.append(service)
         return clients(service, region)
 
-    analyst = Analyst(CostRequest(regions=(REGION,), functions=SOME, max_scan_dollars=limit), client)
+    analyst = CostAnalysis(CostRequest(regions=(REGION,), functions=SOME, max_scan_dollars=limit), client)
     with pytest.raises(InvalidDetail, match=r"^detail: max_scan_dollars is [^\n]+ 2 functions alone may cost [^\n]+$"):
         analyst.collect_usage()
     assert asked == ["lambda"]

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from lambda_costs.analysis import Analysis
-from lambda_costs.collect.region import DOUBTED
+from lambda_costs.collect.region import TOO_MANY_REPORT_LINES
 from lambda_costs.collect.report_lines import MAX_LINES, SLICES
-from lambda_costs.model.finding import Interval
+from lambda_costs.model.finding import SavingsRange
 from tests.lambda_costs.adversarial.account import Account, Planted, json_report, report
 from tests.lambda_costs.adversarial.faults import Clients
 from tests.lambda_costs.adversarial.insights import logs_insights
@@ -86,12 +86,12 @@ def found(clients: Clients, account: Account) -> dict[str, Analysis]:
         return {READ: read, QUERIED: clients.analyse("forged-*")}
 
 
-def savings(analysis: Analysis, name: str) -> dict[str, Interval]:
+def savings(analysis: Analysis, name: str) -> dict[str, SavingsRange]:
     return {item.kind: item.savings for item in analysis.findings if item.function == f"forged-{name}"}
 
 
 def gaps(analysis: Analysis, name: str) -> set[str]:
-    return {gap.why for gap in analysis.gaps if gap.what == f"forged-{name}"}
+    return {gap.reason for gap in analysis.gaps if gap.subject == f"forged-{name}"}
 
 
 def test_both_ways_of_reading_agree_on_honest_lines(found: dict[str, Analysis]) -> None:
@@ -115,7 +115,7 @@ def test_impossible_line_changes_nothing(found: dict[str, Analysis], way: str, h
 def test_day_with_more_lines_than_invocations_is_skipped_and_reported(
     found: dict[str, Analysis], way: str, forged: str
 ) -> None:
-    assert gaps(found[way], forged) == {DOUBTED}
+    assert gaps(found[way], forged) == {TOO_MANY_REPORT_LINES}
     # All days are alike, so the other days give the same result.
     assert savings(found[way], forged) == pytest.approx(savings(found[way], "honest"))
 
@@ -123,13 +123,13 @@ def test_day_with_more_lines_than_invocations_is_skipped_and_reported(
 @pytest.mark.parametrize("way", [READ, QUERIED])
 def test_too_many_lines_on_every_day_leave_no_finding(found: dict[str, Analysis], way: str) -> None:
     assert not savings(found[way], "every-day")
-    assert DOUBTED in gaps(found[way], "every-day")
+    assert TOO_MANY_REPORT_LINES in gaps(found[way], "every-day")
 
 
 def test_duplicate_event_counts_once_or_its_day_is_skipped(found: dict[str, Analysis]) -> None:
     assert not gaps(found[READ], "twice")
     assert savings(found[READ], "twice") == savings(found[READ], "honest")
-    assert gaps(found[QUERIED], "twice") == {DOUBTED}
+    assert gaps(found[QUERIED], "twice") == {TOO_MANY_REPORT_LINES}
     assert savings(found[QUERIED], "twice") == pytest.approx(savings(found[QUERIED], "honest"))
 
 
@@ -146,5 +146,5 @@ def test_flooded_sample_is_not_used(clients: Clients, account: Account) -> None:
     )
     found = clients.analyse("busy-*", days=days)
     assert [(item.function, item.kind) for item in found.findings] == [("busy-honest", "arm64")]
-    assert {gap.why for gap in found.gaps if gap.what == "busy-honest"} == set()
-    assert DOUBTED in {gap.why for gap in found.gaps if gap.what == "busy-flooded"}
+    assert {gap.reason for gap in found.gaps if gap.subject == "busy-honest"} == set()
+    assert TOO_MANY_REPORT_LINES in {gap.reason for gap in found.gaps if gap.subject == "busy-flooded"}

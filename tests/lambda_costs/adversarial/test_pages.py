@@ -137,7 +137,7 @@ def test_missing_pages_lead_to_no_conclusion(clients: Clients) -> None:
 
     with sending_all(clients, send, send, send):
         found = clients.analyse("many-*", (REGION, "eu-north-1"))
-    assert {gap.what: gap.why for gap in found.gaps if gap.what.endswith(f" in {REGION}")}.items() >= {
+    assert {gap.subject: gap.reason for gap in found.gaps if gap.subject.endswith(f" in {REGION}")}.items() >= {
         (f"functions in {REGION}", "ListFunctions: throttled"),
         (f"event source mappings in {REGION}", "ListEventSourceMappings: throttled"),
         (f"log groups in {REGION}", "DescribeLogGroups: throttled"),

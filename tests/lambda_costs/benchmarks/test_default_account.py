@@ -13,7 +13,7 @@ from lambda_costs.sample_account import build
 def test_the_analysis_of_the_sample_account_reaches_every_goal() -> None:
     scored = run("default", build())
     summary = Summary((scored.score,))
-    missed = {goal.name: goal.of(summary) for goal in GOALS if not goal.met(summary)}
+    missed = {goal.name: goal.measure(summary) for goal in GOALS if not goal.met(summary)}
     # And the next analysis can compare with it.
     assert read_document(json.dumps(scored.document), date.max)
     assert not missed, (sorted(scored.score.wrong), sorted(scored.score.missed), scored.score.abstained)

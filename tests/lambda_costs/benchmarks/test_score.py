@@ -22,14 +22,15 @@ def finding(
 def scored(*findings: dict[str, Any], gaps: tuple[str, ...] = (), account: SampleAccount = ACCOUNT) -> Score:
     expected = sum(item["savings"]["expected"] for item in findings)
     total = {end: {"expected": expected} for end in ("gross", "net")}
-    return score(account, {"findings": findings, "gaps": [{"what": name, "why": ""} for name in gaps], "total": total})
+    skipped = [{"subject": name, "reason": ""} for name in gaps]
+    return score(account, {"findings": findings, "gaps": skipped, "total": total})
 
 
 def planted(kind: str) -> Planted:
     return next(item for item in sorted(ACCOUNT.planted) if item.kind == kind)
 
 
-def test_what_is_planted_is_right_what_is_not_is_wrong_and_the_rest_is_missed() -> None:
+def test_findings_are_right_if_planted_else_wrong_or_missed() -> None:
     right, wrong = planted("errors"), Planted(planted("errors").function, "idle")
     result = scored(finding(right), finding(wrong))
     assert (result.right, result.wrong) == ({right}, {wrong})
@@ -39,19 +40,20 @@ def test_what_is_planted_is_right_what_is_not_is_wrong_and_the_rest_is_missed() 
     assert (summary.precision("idle"), summary.recall("errors")) == (0.0, 1.0)
 
 
-def test_what_is_tolerated_is_neither_right_nor_wrong() -> None:
+def test_tolerated_findings_are_neither_right_nor_wrong() -> None:
     result = scored(*map(finding, sorted(ACCOUNT.tolerated)))
     assert (result.right, result.wrong) == (frozenset(), frozenset())
 
 
-def test_a_claim_is_held_against_the_hidden_parameters() -> None:
+def test_a_claim_is_compared_with_the_hidden_parameters() -> None:
     what = planted("arm64")
-    truth = savings(BY_NAME[what.function], [finding(what)])
-    result = scored(finding(what, 0.0, truth * 1.1, truth * 1.2))
+    arm64 = {"architecture": "arm64"}
+    truth = savings(BY_NAME[what.function], [finding(what, **arm64)])
+    result = scored(finding(what, 0.0, truth * 1.1, truth * 1.2, **arm64))
     (claim,) = result.claims
     assert (claim.truth, claim.error, claim.covered) == (truth, pytest.approx(0.1), True)
     assert result.gross.error == pytest.approx(0.1)
-    assert not scored(finding(what, truth * 1.01, truth * 1.1, truth * 1.2)).claims[0].covered
+    assert not scored(finding(what, truth * 1.01, truth * 1.1, truth * 1.2, **arm64)).claims[0].covered
 
 
 def test_a_memory_size_below_the_need_does_not_fit() -> None:
@@ -60,7 +62,7 @@ def test_a_memory_size_below_the_need_does_not_fit() -> None:
     assert scored(finding(what, memory_mb=need), finding(what, memory_mb=need - 1)).fits == (True, False)
 
 
-def test_abstaining_is_to_name_the_function_and_to_claim_nothing() -> None:
+def test_an_analysis_abstains_if_it_names_the_gap_and_claims_nothing() -> None:
     name, other = sorted(ACCOUNT.abstain)[:2]
     claim = finding(Planted(other, "arm64"), 0.0, 1.0, 2.0)
     result = scored(claim, finding(Planted(name, "errors")), gaps=(name, other, f"{other}s"))
@@ -68,7 +70,7 @@ def test_abstaining_is_to_name_the_function_and_to_claim_nothing() -> None:
     assert not scored(gaps=(f"{name}-2",)).abstained[name]
 
 
-def test_the_goals_are_missed_by_an_analysis_that_says_nothing_and_by_one_that_says_too_much() -> None:
+def test_an_analysis_without_findings_or_with_too_many_misses_goals() -> None:
     silent = Summary((scored(),))
     assert {goal.name for goal in GOALS if not goal.met(silent)} == {"recall", "functions abstained from"}
     loud = Summary((scored(*(finding(Planted(name, "arm64"), 1, 2, 3) for name in BY_NAME)),))
@@ -76,7 +78,7 @@ def test_the_goals_are_missed_by_an_analysis_that_says_nothing_and_by_one_that_s
 
 
 @pytest.mark.parametrize("count", [100, 1000])
-def test_a_random_account_has_as_many_functions_as_asked_for_and_every_kind_of_truth(count: int) -> None:
+def test_a_random_account_has_the_requested_number_of_functions(count: int) -> None:
     account = random_account(1, count)
     assert len({function.name for function in account.functions}) == count
     assert account == random_account(1, count) != random_account(2, count)
@@ -84,7 +86,7 @@ def test_a_random_account_has_as_many_functions_as_asked_for_and_every_kind_of_t
     assert account.abstain
 
 
-def test_inside_the_free_tier_to_claim_is_wrong_in_the_net_total() -> None:
+def test_inside_the_free_tier_a_claim_makes_the_net_total_wrong() -> None:
     account = free_tier_account()
     named = finding(sorted(account.tolerated)[0], 0.0, 1.0, 2.0, memory_mb=256, architecture="arm64")
     result = scored(named, account=account)

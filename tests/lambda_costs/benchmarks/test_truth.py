@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.findings.truth import account_savings, savings
 from lambda_costs.sample_account import SampleFunction
-from lambda_costs.sample_account.drawing import draw
+from lambda_costs.sample_account.generator import generate
 
 # A million invocations of 1 s, half of it CPU at 1,024 MB; no cold starts.
 PLAIN: dict[str, Any] = {
@@ -18,7 +18,7 @@ PLAIN: dict[str, Any] = {
 
 
 def function(**hidden: Any) -> SampleFunction:
-    drawn = draw(random.Random(7), "orders-export", {"traffic": "constant", "error_share": 0.0})
+    drawn = generate(random.Random(7), "orders-export", {"traffic": "constant", "error_share": 0.0})
     return replace(drawn, **{**PLAIN, **hidden})
 
 
@@ -28,6 +28,7 @@ def finding(kind: str, **proposed: Any) -> dict[str, Any]:
 
 MEMORY = finding("memory-too-high", memory_mb=512)
 X86 = {"architecture": "x86_64"}
+NO_TMP = finding("ephemeral-storage", ephemeral_mb=512)
 GRAVITON = finding("arm64", architecture="arm64")
 
 
@@ -50,31 +51,39 @@ GRAVITON = finding("arm64", architecture="arm64")
         ({"memory_mb": 512, "io_ms": 1000.0}, [finding("memory-too-low", memory_mb=1024)], 6.667 * (2 - 2 * 1.5)),
         # Two kept warm for 2,592,000 s; nothing runs on them.
         (
-            {"provisioned": 2, "daily_invocations": 0},
-            [finding("provisioned-concurrency-unused")],
+            {"provisioned_concurrency": 2, "daily_invocations": 0},
+            [finding("provisioned-concurrency-unused", provisioned_concurrency=0)],
             2 * 2_592_000 * 0.0000033334,
         ),
-        # All runs on them: its duration gets dearer when they go.
+        # All runs on them: its duration gets more expensive without them.
         (
-            {"provisioned": 2, "on_provisioned": 1.0},
-            [finding("provisioned-concurrency-unused")],
+            {"provisioned_concurrency": 2, "on_provisioned": 1.0},
+            [finding("provisioned-concurrency-unused", provisioned_concurrency=0)],
             2 * 2_592_000 * 0.0000033334 - 13.33 + 7.7778,
         ),
         # A tenth runs for 10 s, and would run for 1 s.
-        ({"timeout_share": 0.1, "timeout_seconds": 10}, [finding("time-outs")], 13.33 * 0.1 * 9),
+        ({"timeout_share": 0.1, "timeout_seconds": 10}, [finding("timeouts")], 13.33 * 0.1 * 9),
         # 1.5 GB over 1,000,000 s; of it only 0.5 GB can go.
-        ({"tmp_mb": 2048, "used_tmp_mb": 100}, [finding("ephemeral-storage")], 1.5e6 * 0.0000000309),
-        ({"tmp_mb": 2048, "used_tmp_mb": 1536}, [finding("ephemeral-storage")], 0.5e6 * 0.0000000309),
+        (
+            {"ephemeral_mb": 2048, "used_tmp_mb": 100},
+            [NO_TMP],
+            1.5e6 * 0.0000000309,
+        ),
+        (
+            {"ephemeral_mb": 2048, "used_tmp_mb": 1536},
+            [NO_TMP],
+            0.5e6 * 0.0000000309,
+        ),
         # A tenth starts in 4 s, and would in 1 s.
         (
             {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0, "runtime": "java21"},
-            [finding("init-cost")],
+            [finding("init-cost", snapstart=True)],
             13.33 * 0.1 * 3,
         ),
         # Other runtimes pay for the snapshot and for each of 100,000 restores.
         (
             {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0, "runtime": "python3.13"},
-            [finding("init-cost")],
+            [finding("init-cost", snapstart=True)],
             13.33 * 0.1 * 3 - 2_592_000 * 0.0000015046 - 100_000 * 0.0001397998,
         ),
         (
@@ -91,12 +100,12 @@ def test_savings_are_the_bill_before_less_the_bill_after(
     assert savings(function(**hidden), findings) == pytest.approx(dollars, rel=0.002, abs=0.004)
 
 
-def test_a_duration_of_one_millisecond_is_billed_as_one_and_a_half_on_average() -> None:
+def test_rounding_up_adds_half_a_millisecond_on_average() -> None:
     short = function(io_ms=1.0, cpu_mb_ms=0.0)
     assert savings(short, [MEMORY]) == pytest.approx(13.3334 * 0.0015 * 0.5, rel=1e-6)
 
 
-def test_the_free_tier_takes_its_gb_seconds_from_before_and_after() -> None:
+def test_the_free_tier_reduces_the_bill_before_and_after() -> None:
     # 1,000,000 GB-s before and 750,000 after, of each 400,000 free.
     gross, net = account_savings([function()], [MEMORY])
     assert (gross, net) == (pytest.approx(13.33 * 0.25, rel=0.002), pytest.approx(13.33 * 0.25, rel=0.002))
@@ -106,6 +115,6 @@ def test_the_free_tier_takes_its_gb_seconds_from_before_and_after() -> None:
 
 
 def test_provisioned_concurrency_is_never_free() -> None:
-    idle = function(provisioned=2, daily_invocations=0)
-    gross, net = account_savings([idle], [finding("provisioned-concurrency-unused")])
+    idle = function(provisioned_concurrency=2, daily_invocations=0)
+    gross, net = account_savings([idle], [finding("provisioned-concurrency-unused", provisioned_concurrency=0)])
     assert gross == net > 0

@@ -2,7 +2,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
-from lambda_costs.collect.gaps import Gap, reading
+from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 
 
 def refusal(code: str, message: str = "no") -> ClientError:
@@ -10,7 +10,7 @@ def refusal(code: str, message: str = "no") -> ClientError:
 
 
 @pytest.mark.parametrize(
-    ("error", "why"),
+    ("error", "reason"),
     [
         (refusal("AccessDenied"), "GetThing: access denied"),
         (refusal("AccessDeniedException"), "GetThing: access denied"),
@@ -26,13 +26,13 @@ def refusal(code: str, message: str = "no") -> ClientError:
         (ResponseParserError("<html>"), "no answer (ResponseParserError)"),
     ],
 )
-def test_whatever_aws_answers_instead_is_a_gap(error: Exception, why: str) -> None:
+def test_every_failure_of_aws_is_a_gap(error: Exception, reason: str) -> None:
     gaps: list[Gap] = []
-    with reading("orders", gaps):
+    with record_gap_if_denied("orders", gaps):
         raise error
-    assert gaps == [Gap("orders", why)]
+    assert gaps == [Gap("orders", reason)]
 
 
 def test_a_bug_is_no_gap() -> None:
-    with pytest.raises(KeyError), reading("orders", []):
+    with pytest.raises(KeyError), record_gap_if_denied("orders", []):
         raise KeyError("bug")

@@ -1,8 +1,6 @@
-"""Queries of Logs Insights, evaluated here as the CloudWatch Logs User Guide says, since no embedded AWS does."""
+"""Queries of Logs Insights, which the embedded AWS does not evaluate."""
 
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -10,124 +8,16 @@ import pytest
 from botocore.stub import Stubber
 
 from lambda_costs.collect import insights
-from lambda_costs.collect.insights import JSON_QUERY, TEXT_QUERY, NoAnswer, query_reports
+from lambda_costs.collect.insights import JSON_QUERY, TEXT_QUERY, QueryFailed, query_reports
 from lambda_costs.collect.inventory import Function
-from lambda_costs.collect.report_lines import Key, Outcome, Tally, parse_report, tally
+from lambda_costs.collect.report_lines import Outcome, Tally, TallyKey, parse_report, tally
+from tests.lambda_costs.adversarial.insights import Event, run
 from tests.lambda_costs.cases import function
+from tests.lambda_costs.collect.test_report_lines import as_json, text
 from tests.lambda_costs.conftest import Stubbed
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 END = datetime(2026, 7, 1, tzinfo=UTC)
-Row = dict[str, Any]
-
-
-def discovered(message: str) -> Row:
-    """Return the fields that Logs Insights discovers in a line of Lambda's ("Supported logs and discovered fields")."""
-    if message.startswith("{"):
-        return dict(_flat(json.loads(message)))
-    fields: Row = {"@message": message, "@type": message.split()[0]}
-    for name, label, scale in [
-        ("duration", "Duration", 1),
-        ("billedDuration", "Billed Duration", 1),
-        ("initDuration", "Init Duration", 1),
-        ("memorySize", "Memory Size", 1e6),  # in bytes
-        ("maxMemoryUsed", "Max Memory Used", 1e6),
-    ]:
-        if match := re.search(rf"\s(?<!Billed )(?<!Init ){label}: ([\d.]+)", message):
-            fields[f"@{name}"] = float(match[1]) * scale
-    return fields
-
-
-def _flat(value: Any, prefix: str = "") -> Iterable[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield prefix, value
-        return
-    for name, inner in value.items():
-        yield from _flat(inner, f"{prefix}.{name}" if prefix else name)
-
-
-def evaluate(expression: str, row: Row) -> Any:
-    """Return the value of an expression; a missing field makes it null, and a condition false."""
-    parts = re.split(r'("[^"]*")', expression)
-    for index in range(0, len(parts), 2):
-        part = re.sub(r"(?<![<>=])=(?!=)", "==", parts[index])
-        parts[index] = re.sub(
-            r"(?<![\w.@])(?!and\b|coalesce\b)[@A-Za-z_][\w.@]*", lambda name: f"row.get({name[0]!r})", part
-        )
-    try:
-        return eval(
-            "".join(parts), {"row": row, "coalesce": lambda *of: next((it for it in of if it is not None), None)}
-        )
-    except TypeError:
-        return None
-
-
-def run(query: str, events: Sequence[tuple[Function, datetime, str]]) -> list[list[dict[str, str]]]:
-    """Return what Logs Insights answers to ``query`` over the lines in ``events``."""
-    rows = [
-        {**discovered(message), "@log": f"000000000000:{of.log_group}", "@day": f"{moment:%Y-%m-%d} 00:00:00.000"}
-        for of, moment, message in events
-    ]
-    limit = 1000
-    for stage in re.split(r"(?:^|\n)\| ", query):
-        command, _, rest = " ".join(stage.split()).partition(" ")
-        if command == "filter":
-            rows = [row for row in rows if evaluate(rest, row)]
-        elif command == "parse":
-            field, pattern = re.fullmatch(r"(\S+) /(.*)/", rest).groups()  # type: ignore[union-attr]
-            for row in rows:
-                if match := re.search(pattern.replace("(?<", "(?P<"), str(row[field])):
-                    row |= match.groupdict()
-        elif command == "fields":
-            for row in rows:
-                row |= {name: evaluate(value, row) for value, name in map(_named, _split(rest))}
-        elif command == "stats":
-            rows = _stats(rest, rows)
-        else:
-            assert command == "limit"
-            limit = int(rest)
-    return [[{"field": name, "value": f"{value}"} for name, value in row.items()] for row in rows[:limit]]
-
-
-def _split(text: str) -> list[str]:
-    return [item.strip() for item in re.split(r",(?![^(]*\))", text)]
-
-
-def _named(item: str) -> tuple[str, str]:
-    value, _, name = item.partition(" as ")
-    return value, name or value
-
-
-def _stats(text: str, rows: list[Row]) -> list[Row]:
-    sums, by = text.split(" by ")
-    keys = [("@day" if value == "bin(1d)" else value, name) for value, name in map(_named, _split(by))]
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row.get(value) for value, _ in keys), []).append(row)
-    functions: dict[str, Any] = {"sum": sum, "max": max, "count": len}
-    found = []
-    for group, members in groups.items():
-        result = {name: value for (_, name), value in zip(keys, group, strict=True) if value is not None}
-        for value, name in map(_named, _split(sums)):
-            how, of = re.fullmatch(r"(\w+)\((.*)\)", value).groups()  # type: ignore[union-attr]
-            values = [1 if of == "*" else row[of] for row in members if of == "*" or row.get(of) is not None]
-            if values or how != "max":
-                result[name] = functions[how](values)
-        found.append(result)
-    return found
-
-
-def text(memory: int = 512, duration: float = 102.25, billed: int = 103, used: int = 85, more: str = "") -> str:
-    return (
-        f"REPORT RequestId: 8f507cfc\tDuration: {duration} ms\tBilled Duration: {billed} ms\t"
-        f"Memory Size: {memory} MB\tMax Memory Used: {used} MB\t{more}"
-    )
-
-
-def as_json(status: str = "success", error: str | None = None, **changed: float) -> str:
-    metrics = {"durationMs": 102.25, "billedDurationMs": 103, "memorySizeMB": 512, "maxMemoryUsedMB": 85, **changed}
-    record = {"requestId": "8f507cfc", "metrics": metrics, "status": status} | ({"errorType": error} if error else {})
-    return json.dumps({"time": "2026-06-01T00:00:00Z", "type": "platform.report", "record": record})
 
 
 TEXT = [
@@ -139,7 +29,7 @@ TEXT = [
     text(duration=9, billed=9, more="Status: error\tError Type: Runtime.ExitError"),
     text(duration=8, billed=8, more="Status: error\tError Type: Runtime.UserCodeError"),  # as much an error
     text(duration=7, billed=7, used=512, more="Status: error\tError Type: Runtime.OutOfMemory"),
-    # What cannot be:
+    # Impossible values:
     text(billed=102),
     text(billed=99_999),
     text(duration=900_001, billed=900_001),
@@ -186,12 +76,12 @@ def no_sleep(seconds: float) -> None:
     raise AssertionError("slept")
 
 
-def queried(logs: Any, functions: Sequence[Function]) -> Mapping[Function, dict[Key, Tally]]:
+def queried(logs: Any, functions: Sequence[Function]) -> Mapping[Function, dict[TallyKey, Tally]]:
     return query_reports(logs, functions, START, END, no_sleep)
 
 
 @pytest.mark.parametrize(("query", "lines", "is_json"), [(TEXT_QUERY, TEXT, False), (JSON_QUERY, JSON, True)])
-def test_a_query_says_what_the_lines_say_one_by_one(
+def test_a_query_returns_the_same_tallies_as_lines_read_one_by_one(
     stubbed: Stubbed, query: str, lines: list[str], is_json: bool
 ) -> None:
     logs, answers = stubbed("logs")
@@ -199,7 +89,9 @@ def test_a_query_says_what_the_lines_say_one_by_one(
     moments = [START + timedelta(hours=5 * number) for number in range(len(lines))]  # on several days
     events = [(of, moment, line) for of in functions[:2] for moment, line in zip(moments, lines, strict=True)]
     events += [(functions[0], END - timedelta(seconds=1), lines[0])]
-    answer(answers, query, functions, run(query, events))
+    logged = (Event(of.log_group, int(moment.timestamp() * 1000), line) for of, moment, line in events)
+    rows = run(query, logged)
+    answer(answers, query, functions, [[{"field": name, "value": text} for name, text in row.items()] for row in rows])
     found = queried(logs, functions)
     assert list(found) == functions
     for of in functions:
@@ -231,7 +123,7 @@ def row(of: str = "orders", **changed: str) -> list[dict[str, str]]:
 def test_a_row_is_a_tally(stubbed: Stubbed, changed: dict[str, str], tallied: Tally) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], [row(**changed)])
-    assert queried(logs, [function()]) == {function(): {Key(date(2026, 6, 1), 512, Outcome.SUCCESS): tallied}}
+    assert queried(logs, [function()]) == {function(): {TallyKey(date(2026, 6, 1), 512, Outcome.SUCCESS): tallied}}
 
 
 def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
@@ -241,7 +133,7 @@ def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "why"),
+    ("rows", "reason"),
     [
         # The embedded AWS ignores stats: raw lines come back.
         ([[{"field": "@timestamp", "value": "2026-06-01 00:00:00.000"}, {"field": "@message", "value": text()}]],
@@ -253,20 +145,20 @@ def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
         ([row(**{"@log": "absent"})], "a log group that was not asked for"),
     ],
 )  # fmt: skip
-def test_an_answer_to_another_question_is_no_answer(
-    stubbed: Stubbed, rows: list[list[dict[str, str]]], why: str
+def test_an_answer_that_is_not_as_documented_is_refused(
+    stubbed: Stubbed, rows: list[list[dict[str, str]]], reason: str
 ) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], rows)
-    with pytest.raises(NoAnswer, match=why):
+    with pytest.raises(QueryFailed, match=reason):
         queried(logs, [function()])
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout", "Unknown"])
-def test_a_query_that_does_not_complete_is_no_answer(stubbed: Stubbed, status: str) -> None:
+def test_a_query_that_does_not_complete_has_failed(stubbed: Stubbed, status: str) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], [row()], status)
-    with pytest.raises(NoAnswer, match=f"ended as {status}"):
+    with pytest.raises(QueryFailed, match=f"ended as {status}"):
         queried(logs, [function()])
 
 
@@ -285,11 +177,13 @@ def test_a_query_that_takes_too_long_is_stopped(stubbed: Stubbed, monkeypatch: p
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], [], "Running")
     answers.add_response("stop_query", {"success": True}, {"queryId": "q"})
-    with pytest.raises(NoAnswer, match="took longer"):
+    with pytest.raises(QueryFailed, match="took longer"):
         queried(logs, [function()])
 
 
-def test_of_a_full_answer_fewer_functions_are_asked_at_once(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_full_answer_fewer_functions_are_queried_at_once(
+    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(insights, "MAX_ROWS", 3)
     logs, answers = stubbed("logs")
     functions = [function(name) for name in "abc"]
@@ -299,13 +193,11 @@ def test_of_a_full_answer_fewer_functions_are_asked_at_once(stubbed: Stubbed, mo
         results = [row(name, day=f"2026-06-0{number + 1} 00:00:00.000") for number, name in enumerate(rows)]
         answers.add_response("get_query_results", {"status": "Complete", "results": results}, {"queryId": batch})
     found = queried(logs, functions)
-    # Of b alone there is more than one answer holds: its lines are left to be read one by one.
+    # One answer does not hold all rows of b: its lines are read one by one.
     assert {of.name: len(tallies) for of, tallies in found.items()} == {"a": 1, "c": 2}
 
 
-def test_a_full_answer_is_not_asked_for_in_parts_if_there_is_no_money_for_it(
-    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_answer_is_not_split_beyond_the_budget(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insights, "MAX_ROWS", 2)
     logs, answers = stubbed("logs")
     functions = [function(name) for name in "ab"]

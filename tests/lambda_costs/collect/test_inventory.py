@@ -1,15 +1,13 @@
-from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import Stubber
 
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory, list_functions
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.cases import function
+from tests.lambda_costs.conftest import Stubbed
 from vigil.errors import AwsUnavailable
 
 SECRET = "hunter2-in-an-environment-variable"
@@ -17,12 +15,12 @@ REGIONS = ("us-east-1", "eu-west-1")
 
 
 class Account:
-    """Lambda clients that answer as told, one a region."""
+    """A Lambda client with prepared answers for each region."""
 
-    def __init__(self) -> None:
-        keys = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nothing"}
-        self.clients = {region: boto3.client("lambda", region_name=region, **keys) for region in REGIONS}
-        self.stubs = {region: Stubber(client) for region, client in self.clients.items()}
+    def __init__(self, stubbed: Stubbed) -> None:
+        stubs = {region: stubbed("lambda") for region in REGIONS}
+        self.clients = {region: client for region, (client, _) in stubs.items()}
+        self.stubs = {region: stub for region, (_, stub) in stubs.items()}
 
     def client(self, service: str, region: str) -> Any:
         assert service == "lambda"
@@ -42,13 +40,8 @@ class Account:
 
 
 @pytest.fixture
-def account() -> Iterator[Account]:
-    account = Account()
-    for stub in account.stubs.values():
-        stub.activate()
-    yield account
-    for stub in account.stubs.values():
-        stub.assert_no_pending_responses()
+def account(stubbed: Stubbed) -> Account:
+    return Account(stubbed)
 
 
 def listed(account: Account, functions: str | None = None, regions: tuple[str, ...] = REGIONS[:1]) -> Inventory:
@@ -59,8 +52,8 @@ def test_every_page_is_read_and_functions_are_sorted_by_region_and_name(account:
     names = [f"f{number:03}" for number in range(120)]
     account.has("us-east-1", names[70:], names[20:70], names[:20])
     account.has("eu-west-1", ["z"])
-    told = [(item.region, item.name) for item in listed(account, regions=REGIONS).functions]
-    assert told == [("eu-west-1", "z"), *(("us-east-1", name) for name in names)]
+    functions = [(item.region, item.name) for item in listed(account, regions=REGIONS).functions]
+    assert functions == [("eu-west-1", "z"), *(("us-east-1", name) for name in names)]
 
 
 @pytest.mark.parametrize(
@@ -122,16 +115,23 @@ def test_a_configuration_is_read(account: Account, configuration: dict[str, Any]
     assert listed(account).functions == (function(**{**base, **read}),)
 
 
-def test_a_function_that_stands_on_two_pages_is_one(account: Account) -> None:
+def test_a_function_on_two_pages_is_listed_once(account: Account) -> None:
     account.has("us-east-1", ["orders", "returns"], ["returns", "stock"])
     assert [item.name for item in listed(account).functions] == ["orders", "returns", "stock"]
 
 
-def test_a_region_that_refuses_is_a_gap(account: Account) -> None:
-    account.refuses("us-east-1", "AccessDeniedException")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("AccessDeniedException", "access denied"),
+        ("UnrecognizedClientException", "not enabled for this account"),
+    ],
+)
+def test_a_region_that_refuses_is_a_gap(account: Account, code: str, reason: str) -> None:
+    account.refuses("us-east-1", code)
     account.has("eu-west-1", ["orders"])
     inventory = listed(account, regions=REGIONS)
-    assert inventory.gaps == (Gap("functions in us-east-1", "ListFunctions: access denied"),)
+    assert inventory.gaps == (Gap("functions in us-east-1", f"ListFunctions: {reason}"),)
     assert len(inventory.functions) == 1
 
 
@@ -142,14 +142,7 @@ def test_if_every_region_refuses_there_is_nothing_to_analyse(account: Account) -
         listed(account, regions=REGIONS)
 
 
-def test_a_region_that_is_not_enabled_is_a_gap(account: Account) -> None:
-    account.refuses("us-east-1", "UnrecognizedClientException")
-    account.has("eu-west-1", ["orders"])
-    gap = Gap("functions in us-east-1", "ListFunctions: not enabled for this account")
-    assert listed(account, regions=REGIONS).gaps == (gap,)
-
-
-def test_a_failure_that_is_no_refusal_is_raised(account: Account) -> None:
+def test_a_failure_of_the_only_region_is_raised(account: Account) -> None:
     account.refuses("us-east-1", "InternalFailure")
     with pytest.raises(AwsUnavailable, match=r"functions in us-east-1: .*InternalFailure"):
         listed(account)

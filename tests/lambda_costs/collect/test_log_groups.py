@@ -6,7 +6,7 @@ from tests.lambda_costs.conftest import Stubbed
 from vigil.local.stack import LocalStack
 
 
-def test_log_groups_are_told_with_all_their_writers(embedded: LocalStack) -> None:
+def test_log_groups_are_read_with_all_their_writers(embedded: LocalStack) -> None:
     logs, unique = embedded.client("logs"), uuid.uuid4()
     own, shared, foreign = f"/aws/lambda/own-{unique}", f"/aws/lambda/shared-{unique}", f"/aws/lambda/foreign-{unique}"
     for name in (own, shared, foreign):
@@ -27,14 +27,14 @@ def test_log_groups_are_told_with_all_their_writers(embedded: LocalStack) -> Non
     }
 
 
-def test_log_groups_are_listed_by_what_their_names_have_in_common(stubbed: Stubbed) -> None:
+def test_log_groups_are_listed_by_their_common_prefix(stubbed: Stubbed) -> None:
     logs, answers = stubbed("logs")
     asked = {"logGroupNamePrefix": "/aws/lambda/order"}
     first = {"logGroups": [{"logGroupName": "/aws/lambda/orders", "storedBytes": 5}], "nextToken": "more"}
     answers.add_response("describe_log_groups", first, asked)
     answers.add_response("describe_log_groups", {"logGroups": [{"logGroupName": "/aws/lambda/order-api"}]},
                          {**asked, "nextToken": "more"})  # fmt: skip
-    # Groups of unlike names: no prefix, as an empty one is refused.
+    # Without a common prefix there is none in the request, since an empty one is refused.
     answers.add_response("describe_log_groups", {"logGroups": [{"logGroupName": "custom"}]}, {})
     assert describe_log_groups(logs, [function("orders"), function("order-api")]) == {
         "/aws/lambda/orders": LogGroup("/aws/lambda/orders", ("orders",), None, 5),

@@ -76,7 +76,7 @@ def test_more_metrics_than_one_call_takes_are_read_in_several(stubbed: Stubbed, 
     assert daily_values(cloudwatch, metrics, START, END, pool) == Answer(found, frozenset())
 
 
-def test_a_metric_comes_together_from_its_pages(stubbed: Stubbed, pool: Executor) -> None:
+def test_the_pages_of_a_metric_are_joined(stubbed: Stubbed, pool: Executor) -> None:
     cloudwatch, answers = stubbed("cloudwatch")
     metrics = [metric("orders")]
     first = page(("m0", {30: 1.0, 20: 2.0}, "PartialData"), NextToken="more")
@@ -92,7 +92,7 @@ def test_a_metric_comes_together_from_its_pages(stubbed: Stubbed, pool: Executor
 @pytest.mark.parametrize(
     "result", [("m0", {1: 1.0}, "PartialData"), ("m0", {1: 1.0}, "InternalError"), ("m0", {}, "Forbidden"), None]
 )
-def test_a_metric_that_is_not_all_there_is_partial(stubbed: Stubbed, pool: Executor, result: Any) -> None:
+def test_a_metric_with_incomplete_data_is_partial(stubbed: Stubbed, pool: Executor, result: Any) -> None:
     cloudwatch, answers = stubbed("cloudwatch")
     metrics = [metric("orders"), metric("returns")]
     results = [result] if result else []

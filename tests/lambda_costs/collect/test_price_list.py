@@ -27,37 +27,19 @@ Dimension = tuple[str, str, str]
 
 def product(usage_type: str, unit: str, *dimensions: Dimension, currency: str = "USD") -> dict[str, Any]:
     """Return a product as GetProducts describes it."""
-    sku = f"SKU{usage_type.upper()}"
-    offer = f"{sku}.JRTCKXETXF"
+    rates = {
+        f"SKU.JRTCKXETXF.{number}": {
+            "unit": unit,
+            "beginRange": begin,
+            "endRange": end,
+            "description": f"AWS Lambda - {usage_type}",
+            "pricePerUnit": {currency: price},
+        }
+        for number, (begin, end, price) in enumerate(dimensions)
+    }
     return {
-        "product": {
-            "productFamily": "Serverless",
-            "attributes": {"regionCode": "us-east-1", "usagetype": usage_type, "locationType": "AWS Region"},
-            "sku": sku,
-        },
-        "terms": {
-            "OnDemand": {
-                offer: {
-                    "priceDimensions": {
-                        f"{offer}.{number}": {
-                            "unit": unit,
-                            "beginRange": begin,
-                            "endRange": end,
-                            "description": f"AWS Lambda - {usage_type}",
-                            "appliesTo": [],
-                            "rateCode": f"{offer}.{number}",
-                            "pricePerUnit": {currency: price},
-                        }
-                        for number, (begin, end, price) in enumerate(dimensions)
-                    },
-                    "sku": sku,
-                    "effectiveDate": "2026-09-01T00:00:00Z",
-                    "offerTermCode": "JRTCKXETXF",
-                    "termAttributes": {},
-                }
-            }
-        },
-        "version": "20260922205502",
+        "product": {"attributes": {"regionCode": "us-east-1", "usagetype": usage_type}, "sku": "SKU"},
+        "terms": {"OnDemand": {"SKU.JRTCKXETXF": {"priceDimensions": rates, "offerTermCode": "JRTCKXETXF"}}},
         "publicationDate": PUBLISHED,
     }
 
@@ -268,33 +250,31 @@ def test_products_that_agree_are_one_price(api: PriceListApi) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "why"),
+    ("code", "reason"),
     [
         ("AccessDeniedException", "access denied"),
         ("ThrottlingException", "throttled"),
         ("UnrecognizedClientException", "not enabled for this account"),
     ],
 )
-def test_a_region_that_is_refused_has_the_tables_prices_or_none_and_keeps_no_other_from_its_own(
-    code: str, why: str
-) -> None:
+def test_a_refused_region_has_the_tables_prices_or_none(code: str, reason: str) -> None:
     api = PriceListApi()
     api.refusals = {"us-east-1": code, "eu-west-1": code}
     api.has("eu-central-2", awslambda("EUC2-"), logs("EUC2-"))
-    reason = f"the Price List API could not be read: {why}"
+    source = f"the Price List API could not be read: {reason}"
     assert read(api, "us-east-1", "eu-central-2", "eu-west-1") == (
         PriceList(
             {"us-east-1": PRICES["us-east-1"], "eu-central-2": PRICES["us-east-1"]},
             {
-                "us-east-1": f"{TABLE} ({reason})",
+                "us-east-1": f"{TABLE} ({source})",
                 "eu-central-2": "AWS Price List API, published 2026-09-22",
             },
         ),
-        [Gap("savings in eu-west-1", f"no price for this region in the table of 2025-10, and {reason}")],
+        [Gap("savings in eu-west-1", f"no price for this region in the table of 2025-10, and {source}")],
     )
 
 
-def test_where_nobody_answers_the_table_is_used(nowhere: Callable[[str, str], Any]) -> None:
+def test_an_unreachable_price_list_is_replaced_by_the_table(nowhere: Callable[[str, str], Any]) -> None:
     source = f"{TABLE} (the Price List API could not be read: cannot be reached)"
     assert read_prices(nowhere, ["us-east-1"], []) == PriceList(PRICES, {"us-east-1": source})
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from lambda_costs.collect import report_lines
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.report_lines import (
-    Key,
     Outcome,
     ReportLine,
     Reports,
     Tally,
+    TallyKey,
     parse_report,
     read_lines,
     reconcile,
@@ -30,7 +30,7 @@ HOUR = timedelta(hours=1)
 FIRST = START.date()
 
 
-def believed(lines: int, start: datetime, end: datetime) -> bool:
+def always_fits(lines: int, start: datetime, end: datetime) -> bool:
     return True
 
 
@@ -123,31 +123,31 @@ def test_a_report_is_read_as_text_and_as_json(message: str, line: ReportLine) ->
         '{"a":' * 100_000,
     ],
 )
-def test_what_is_no_report_is_none(message: str) -> None:
+def test_other_messages_are_no_reports(message: str) -> None:
     assert parse_report(message) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "is_possible"),
+    ("values", "is_possible"),
     [
-        ({"duration": 102.25, "billed": 102}, False),  # less than it took
+        ({"duration": 102.25, "billed": 102}, False),  # less than its duration
         ({"duration": 102.25, "billed": 104}, False),  # more than rounded up
         ({"duration": 102, "billed": 102}, True),
-        ({"duration": 102.25, "billed": 334, "init": 230}, False),  # more than it took and its start
+        ({"duration": 102.25, "billed": 334, "init": 230}, False),  # more than its duration and start
         ({"duration": 1, "billed": 10_001, "init": 10_000}, True),
         ({"duration": 1, "billed": 20_001, "init": 20_000}, False),  # Lambda gives a start 10 s
         ({"duration": 900_000, "billed": 900_000}, True),
-        ({"duration": 900_001, "billed": 900_001}, False),  # no time-out is longer
+        ({"duration": 900_001, "billed": 900_001}, False),  # no timeout is longer
         ({"memory": 127}, False),
         ({"memory": 10_241}, False),
-        ({"memory": 128, "used": 129}, True),  # what runs out shows a little more than there was
+        ({"memory": 128, "used": 129}, True),  # out of memory, a line may show slightly more than its size
         ({"memory": 128, "used": 140}, False),
     ],
 )
-def test_a_report_that_cannot_be_is_none(said: dict[str, Any], is_possible: bool) -> None:
+def test_a_report_with_impossible_values_is_none(values: dict[str, Any], is_possible: bool) -> None:
     names = {"duration": "durationMs", "billed": "billedDurationMs", "memory": "memorySizeMB",
              "used": "maxMemoryUsedMB", "init": "initDurationMs"}  # fmt: skip
-    for message in (text(**said), as_json(**{names[name]: value for name, value in said.items()})):
+    for message in (text(**values), as_json(**{names[name]: value for name, value in values.items()})):
         assert (parse_report(message) is not None) is is_possible
 
 
@@ -173,7 +173,7 @@ anything = st.recursive(
     | st.from_regex(r"REPORT RequestId: \S+ Duration: [\d.]+ ms Billed Duration: [\d.]+ ms Memory Size: \d+ MB.*")
     | st.builds(as_json, durationMs=anything, billedDurationMs=anything, memorySizeMB=anything, initDurationMs=anything)
 )
-def test_whatever_an_application_logs_is_no_error_and_claims_nothing_impossible(message: str) -> None:
+def test_no_message_raises_an_error_or_has_impossible_values(message: str) -> None:
     line = parse_report(message)
     if line:
         assert 0 <= line.duration_ms <= 900_000
@@ -195,10 +195,10 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
     ]
     tallies = tally(lines)
     assert tallies == {
-        Key(FIRST, 512, Outcome.SUCCESS): Tally(2, 150, 180, 30, 1, 90),
-        Key(FIRST, 512, Outcome.TIMEOUT): Tally(1, 3000, 3000, 0, 0, 70),
-        Key(FIRST, 1024, Outcome.SUCCESS): Tally(1, 9, 9, 0, 1, 70),
-        Key(NEXT, 1024, Outcome.SUCCESS): Tally(1, 7, 8, 0, 0, 300),
+        TallyKey(FIRST, 512, Outcome.SUCCESS): Tally(2, 150, 180, 30, 1, 90),
+        TallyKey(FIRST, 512, Outcome.TIMEOUT): Tally(1, 3000, 3000, 0, 0, 70),
+        TallyKey(FIRST, 1024, Outcome.SUCCESS): Tally(1, 9, 9, 0, 1, 70),
+        TallyKey(NEXT, 1024, Outcome.SUCCESS): Tally(1, 7, 8, 0, 0, 300),
     }
     reports = Reports(tallies, 0)
     assert reports.all == Tally(5, 3166, 3197, 30, 2, 300)
@@ -228,7 +228,8 @@ def test_days_with_more_lines_than_invocations_are_dropped(
     days = [FIRST, NEXT]
     seen = {day: float(number) for day, number in zip(days, invocations, strict=True) if number}
     tallies = {
-        Key(day, 512, Outcome.SUCCESS): Tally(number, 1, 1, 0, 0, 1) for day, number in zip(days, lines, strict=False)
+        TallyKey(day, 512, Outcome.SUCCESS): Tally(number, 1, 1, 0, 0, 1)
+        for day, number in zip(days, lines, strict=False)
     }
     reports = reconcile(tallies, Daily(seen, END.date()))
     assert [day for day in days if reports and any(key.day == day for key in reports.tallies)] == [
@@ -258,11 +259,11 @@ def write(
     return logs
 
 
-def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[Key, Tally]:
-    return {Key(day, memory, Outcome.SUCCESS): Tally(lines, 102.25 * lines, 103 * lines, 0, 0, used)}
+def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[TallyKey, Tally]:
+    return {TallyKey(day, memory, Outcome.SUCCESS): Tally(lines, 102.25 * lines, 103 * lines, 0, 0, used)}
 
 
-def test_reports_of_the_window_are_read_from_among_other_lines(embedded: LocalStack, name: str) -> None:
+def test_only_reports_of_the_window_are_read(embedded: LocalStack, name: str) -> None:
     logs = write(
         embedded,
         f"/aws/lambda/{name}",
@@ -272,7 +273,7 @@ def test_reports_of_the_window_are_read_from_among_other_lines(embedded: LocalSt
         (END - HOUR, text(used=100)),
         (END, text(used=400)),
     )
-    assert read_lines(logs, function(name), START, END, 2, believed) == {
+    assert read_lines(logs, function(name), START, END, 2, always_fits) == {
         **success(FIRST, 1, used=10),
         **success(END.date() - timedelta(days=1), 1, used=100),
     }
@@ -280,23 +281,21 @@ def test_reports_of_the_window_are_read_from_among_other_lines(embedded: LocalSt
 
 def test_json_reports_are_read(embedded: LocalStack, name: str) -> None:
     logs = write(embedded, f"/aws/lambda/{name}", (START, as_json()), (START, '{"message": "platform.report"}'))
-    assert read_lines(logs, function(name, json_logs=True), START, END, 1, believed) == success(FIRST, 1)
+    assert read_lines(logs, function(name, json_logs=True), START, END, 1, always_fits) == success(FIRST, 1)
 
 
-def test_a_shared_log_group_is_told_apart_by_its_streams(embedded: LocalStack, name: str) -> None:
+def test_functions_in_a_shared_log_group_differ_by_their_streams(embedded: LocalStack, name: str) -> None:
     group = f"/shared/{name}"
     write(embedded, group, (START, text(used=1)), stream=f"2026/06/01/{name}[$LATEST]a")
     logs = write(embedded, group, (START, text(used=2)), stream=f"2026/06/01/not-{name}[$LATEST]a")
-    assert read_lines(logs, function(name, log_group=group), START, END, 2, believed) == success(FIRST, 1, used=1)
+    assert read_lines(logs, function(name, log_group=group), START, END, 2, always_fits) == success(FIRST, 1, used=1)
 
 
-def test_others_that_have_chosen_a_functions_own_log_group_are_not_taken_for_it(
-    embedded: LocalStack, name: str
-) -> None:
+def test_other_functions_lines_in_a_default_log_group_are_ignored(embedded: LocalStack, name: str) -> None:
     group = f"/aws/lambda/{name}"
     write(embedded, group, (START, text(used=1)), stream="2026/06/01/[$LATEST]a")
     logs = write(embedded, group, (START, text(used=2)), stream="2026/06/01/guest[$LATEST]a")
-    assert read_lines(logs, function(name), START, END, 2, believed) == success(FIRST, 1, used=1)
+    assert read_lines(logs, function(name), START, END, 2, always_fits) == success(FIRST, 1, used=1)
 
 
 def test_a_sample_is_taken_from_every_part_of_the_window(
@@ -306,20 +305,16 @@ def test_a_sample_is_taken_from_every_part_of_the_window(
     # Four lines a day for eight days; a quarter of the window is two of them.
     events = [(START + timedelta(days=day, hours=6 * hour), text()) for day in range(8) for hour in range(4)]
     logs = write(embedded, f"/aws/lambda/{name}", *events)
-    sample = read_lines(logs, function(name), START, END, 32, believed)
+    sample = read_lines(logs, function(name), START, END, 32, always_fits)
     lines = [
         sum(item.lines for key, item in sample.items() if (key.day - FIRST).days // 2 == part) for part in range(4)
     ]
     assert lines == [4, 4, 4, 4]
-    assert (
-        sum(
-            item.lines for item in read_lines(logs, function(name), START, START + 4 * 24 * HOUR, 16, believed).values()
-        )
-        == 16
-    )
+    unsampled = read_lines(logs, function(name), START, START + 4 * 24 * HOUR, 16, always_fits)
+    assert sum(item.lines for item in unsampled.values()) == 16
 
 
-def test_a_full_part_of_a_sample_that_the_metric_does_not_confirm_is_left_out(
+def test_a_full_part_that_the_metric_contradicts_is_left_out(
     embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report_lines, "MAX_LINES", 16)
@@ -334,7 +329,7 @@ def test_a_full_part_of_a_sample_that_the_metric_does_not_confirm_is_left_out(
 
     sample = read_lines(logs, function(name), START, END, 32, fits)
     assert sample == {**success(FIRST + timedelta(days=2), 4), **success(FIRST + timedelta(days=4), 3)}
-    # From when the first one began; of a part that is not full, the end is told.
+    # From the start of the first invocation to the last line of each full part.
     began = timedelta(milliseconds=102.25)
     assert asked == [(4, first - began, first + 3 * HOUR) for first in (START, START + 48 * HOUR)]
 
@@ -352,4 +347,4 @@ def test_an_event_that_comes_twice_counts_once(stubbed: Stubbed) -> None:
     answers.add_response("filter_log_events", {"events": [], "nextToken": "b"}, {**asked, "nextToken": "a"})
     again = {"events": [event(START, 1), event(START, 2), event(START + HOUR, 1)]}
     answers.add_response("filter_log_events", again, {**asked, "nextToken": "b"})
-    assert read_lines(logs, function(), START, END, 3, believed) == success(FIRST, 3, used=2)
+    assert read_lines(logs, function(), START, END, 3, always_fits) == success(FIRST, 3, used=2)

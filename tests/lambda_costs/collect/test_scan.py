@@ -1,10 +1,10 @@
-"""At most eleven metrics a function at $0.01 a thousand; $0.005 for a GB that Logs Insights goes through."""
+"""At most eleven metrics a function at $0.01 a thousand; $0.005 for a GB that Logs Insights scans."""
 
 import pytest
 
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.scan import affordable, metrics_cost, scanned_bytes
+from lambda_costs.collect.scan import groups_within_budget, metrics_cost, scanned_bytes
 from tests.lambda_costs.cases import GIB, daily, log_group
 
 
@@ -16,15 +16,13 @@ def test_metrics_cost_by_the_function(functions: int, dollars: float) -> None:
 @pytest.mark.parametrize(
     ("group", "ingested", "size"),
     [
-        (log_group(9 * GIB), daily(2 * GIB), 2 * GIB),  # a query goes through the window, not through all that is kept
+        (log_group(9 * GIB), daily(2 * GIB), 2 * GIB),  # a query scans the window, not all that is kept
         (log_group(9 * GIB), None, 9 * GIB),
         (log_group(None), None, None),
         (None, None, None),
     ],
 )
-def test_a_query_goes_through_what_was_ingested(
-    group: LogGroup | None, ingested: Daily | None, size: int | None
-) -> None:
+def test_a_query_scans_what_was_ingested(group: LogGroup | None, ingested: Daily | None, size: int | None) -> None:
     assert scanned_bytes(group, ingested) == (None if size is None else pytest.approx(size, abs=1))
 
 
@@ -38,8 +36,8 @@ def test_a_query_goes_through_what_was_ingested(
         (1.0, ["empty", "a", "b", "huge"], 104),
     ],
 )
-def test_the_smallest_log_groups_are_queried_for_the_money_that_may_be_spent(
+def test_the_smallest_log_groups_are_queried_within_the_budget(
     dollars: float, chosen: list[str], gigabytes: int
 ) -> None:
     sizes = {"huge": 100 * GIB, "b": 3 * GIB, "a": GIB, "unknown": None, "empty": 0}
-    assert affordable(sizes, dollars, 0.005) == (chosen, gigabytes * GIB)
+    assert groups_within_budget(sizes, dollars, 0.005) == (chosen, gigabytes * GIB)

@@ -9,7 +9,7 @@ from tests.lambda_costs.conftest import Stubbed
 ORDERS = "arn:aws:lambda:us-east-1:000000000000:function:orders"
 
 
-def test_sources_of_all_pages_are_told_by_function_whatever_the_alias(stubbed: Stubbed) -> None:
+def test_sources_are_listed_by_function_whatever_the_alias(stubbed: Stubbed) -> None:
     awslambda, answers = stubbed("lambda")
     first = [{"FunctionArn": f"{ORDERS}:live", "EventSourceArn": "arn:queue"}, {"FunctionArn": ORDERS}]
     answers.add_response("list_event_source_mappings", {"EventSourceMappings": first, "NextMarker": "2"}, {})
@@ -28,7 +28,7 @@ def test_sources_of_all_pages_are_told_by_function_whatever_the_alias(stubbed: S
         ([{"Effect": "Deny", "Principal": {"Service": "s3.amazonaws.com"}}], []),
     ],
 )  # fmt: skip
-def test_principals_are_whom_the_policy_lets_in(
+def test_principals_are_those_that_the_policy_allows(
     stubbed: Stubbed, statements: list[dict[str, Any]], principals: list[str]
 ) -> None:
     awslambda, answers = stubbed("lambda")
@@ -36,7 +36,7 @@ def test_principals_are_whom_the_policy_lets_in(
     assert policy_principals(awslambda, "orders") == principals
 
 
-def test_without_a_policy_nobody_is_let_in(stubbed: Stubbed) -> None:
+def test_without_a_policy_there_are_no_principals(stubbed: Stubbed) -> None:
     awslambda, answers = stubbed("lambda")
     answers.add_client_error("get_policy", "ResourceNotFoundException", "no policy")
     assert policy_principals(awslambda, "orders") == []

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,26 +62,15 @@ class Block:
 def parse(document: str) -> list[Block]:
     """Return the fenced blocks of a Markdown text; a ``text`` block right after a ``sh`` block becomes a part of it."""
     blocks: list[Block] = []
-    end = -1
-    lines = document.splitlines()
-    number = 0
-    while number < len(lines):
-        opened = re.match(r"```(\w+)$", lines[number])
-        number += 1
-        if not opened:
-            continue
-        first = number
-        while lines[number] != "```":
-            number += 1
-        text = "\n".join(lines[first:number]) + "\n"
-        follows = blocks and not any(line.strip() for line in lines[end + 1 : first - 1])
-        if opened[1] == "text" and follows and blocks[-1].language == "sh" and blocks[-1].shown is None:
-            last = blocks.pop()
-            blocks.append(Block(last.language, last.line, last.text, first + 1, text))
+    end = 0
+    for match in re.finditer(r"^```(\w+)\n(.*?)^```$", document, re.MULTILINE | re.DOTALL):
+        line, text = document.count("\n", 0, match.start()) + 2, match[2]
+        follows = blocks and not document[end : match.start()].strip()
+        if match[1] == "text" and follows and blocks[-1].language == "sh" and blocks[-1].shown is None:
+            blocks[-1] = replace(blocks[-1], shown_line=line, shown=text)
         else:
-            blocks.append(Block(opened[1], first + 1, text))
-        end = number
-        number += 1
+            blocks.append(Block(match[1], line, text))
+        end = match.end()
     return blocks
 
 
@@ -296,7 +285,7 @@ def local_up_options() -> set[str]:
     return {name for option in up.params for name in (*option.opts, *option.secondary_opts)} - {"--help"}
 
 
-def test_the_document_tells_every_option_of_the_local_stack_and_every_make_target(text: str) -> None:
+def test_the_document_has_every_local_stack_option_and_make_target(text: str) -> None:
     told = text.partition("## The local stack")[2].partition("\n## ")[0]
     for option in local_up_options() - {"--sample-account"}:
         assert f"`{option}" in told, option
@@ -367,14 +356,14 @@ def test_every_folder_of_the_packages_is_in_the_tree(text: str) -> None:
         ("```sh\necho '1.0 s  phase  usage'\n```\n```text\n2.0 s  phase  report\n```\n", "line 5: not printed:"),
     ],
 )
-def test_a_block_that_is_wrong_is_told_with_its_line(tmp_path: Path, document: str, said: str) -> None:
+def test_a_wrong_block_is_reported_with_its_line(tmp_path: Path, document: str, said: str) -> None:
     (tmp_path / "checkout").mkdir()
     found = problems(parse(document), tmp_path / "checkout")
     assert len(found) == 1
     assert found[0].startswith(said)
 
 
-def test_a_block_sees_what_an_earlier_one_set_and_ids_times_and_ports_may_differ(tmp_path: Path) -> None:
+def test_blocks_share_a_shell_and_ids_times_and_ports_may_differ(tmp_path: Path) -> None:
     document = (
         "```sh\nx=3f2504e0-4f89-11d3-9a0c-0305e82c3301\n```\n\n```sh\n"
         "printf '%s\\n' $x a 'http://127.0.0.1:1/q' 'at 2026-01-02T03:04:05.678Z' 1.5\\ s\n```\n\n```text\n"

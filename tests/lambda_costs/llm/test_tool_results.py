@@ -14,6 +14,7 @@ import pytest
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Inventory
+from lambda_costs.findings import KINDS
 from lambda_costs.llm.tool_results import (
     MAX_CHARACTERS,
     MAX_TEXT,
@@ -25,8 +26,7 @@ from lambda_costs.llm.tool_results import (
     untrusted,
     usage_result,
 )
-from lambda_costs.model.catalogue import TITLES
-from lambda_costs.model.finding import NOTHING, Finding, Measure
+from lambda_costs.model.finding import NO_SAVINGS, Finding, Measurement
 from tests.lambda_costs.cases import analyse, daily, finding, function, provisioned, reports, usage
 from vigil.errors import InvalidInput
 
@@ -191,7 +191,7 @@ def test_text_of_the_account_stays_a_string_under_the_untrusted_key() -> None:
 
 def named(text: str) -> Finding:
     """A finding with ``text`` in every field that has text of the account."""
-    evidence = {f"{text}{number}": Measure(text, text) for number in range(20)}
+    evidence = {f"{text}{number}": Measurement(text, text) for number in range(20)}
     fields = dict.fromkeys(("change", "formula", "risk", "validate"), text)
     return finding(text, evidence=evidence, **fields, proposed={text: text})
 
@@ -199,13 +199,13 @@ def named(text: str) -> Finding:
 @pytest.mark.parametrize("character", ['"', "\\", "\x00", "💰", "a"])
 def test_no_text_makes_a_result_too_long(character: str) -> None:
     text = character * 2_000
-    findings = tuple(replace(named(text), id=f"{kind}:{text}", kind=kind) for kind in TITLES)
+    findings = tuple(replace(named(text), id=f"{kind}:{text}", kind=kind) for kind in KINDS)
     gaps = tuple(Gap(text, f"{number}{text}") for number in range(9))
     for result in results(replace(EMPTY, findings=findings, gaps=gaps)).values():
         assert len(result) <= MAX_CHARACTERS
 
 
 def test_finding_without_money_has_null_dollars() -> None:
-    analysis = replace(EMPTY, findings=(replace(finding(), savings=NOTHING),))
+    analysis = replace(EMPTY, findings=(replace(finding(), savings=NO_SAVINGS),))
     assert findings_page(analysis)["rows"][0]["dollars"] is None
     assert len(untrusted("x" * 1_000)["untrusted_account_data"]) == MAX_TEXT

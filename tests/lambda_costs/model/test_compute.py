@@ -1,4 +1,4 @@
-"""What a function's invocations use: a million invocations of half a second unless told otherwise, see cases.py."""
+"""What a function's invocations use: by default a million invocations of half a second, see cases.py."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.report_lines import Key, Outcome, Reports
-from lambda_costs.model.compute import Compute, compute
-from lambda_costs.model.duration import Shared, Unmeasured
+from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
+from lambda_costs.model.compute import Compute, NoClaim, compute
+from lambda_costs.model.duration import unknown_cpu_share
 from tests.lambda_costs.cases import DAYS, END, daily, function, reports, tally, together, usage
 
 
@@ -19,7 +19,7 @@ def computed(window_days: int = DAYS, memory_mb: int = 1024, **used: Any) -> Com
 
 
 def by_day(*parts: tuple[int, float]) -> Daily:
-    """Return a metric that has each value on so many days, up to the end."""
+    """Return a metric of parts (days, daily value), up to the end."""
     values = [value for days, value in parts for _ in range(days)]
     return Daily({END - timedelta(days=len(values) - day): value for day, value in enumerate(values)}, END)
 
@@ -31,7 +31,7 @@ def test_a_million_invocations_of_half_a_second_at_a_gigabyte() -> None:
     assert (used.lines, used.sampled, used.init_share, used.inits) == (300, True, 0, 0)
 
 
-def test_the_metric_tells_the_mean_and_the_lines_what_is_billed_beside() -> None:
+def test_lines_add_to_the_metrics_mean_what_else_is_billed() -> None:
     # A day's 10 lines bill 5 s: 4 s ran, 1 s was the init of 2 cold starts, 0.1 s a line: beside 0.5 s by the metric.
     used = computed(reports=reports(init_seconds=1.0, inits=2))
     assert (used.billed_seconds, used.gb_seconds) == pytest.approx((0.6, 600_000))
@@ -49,15 +49,15 @@ def test_the_metric_tells_the_mean_and_the_lines_what_is_billed_beside() -> None
         (9.0, 300, True),  # there are no other lines
     ],
 )
-def test_a_sample_has_to_fit_the_metric_within_half_again(seconds: float, invocations: int, fits: bool) -> None:
+def test_the_mean_of_a_sample_must_be_within_1_5_times_the_metric(seconds: float, invocations: int, fits: bool) -> None:
     given = {"invocations": daily(invocations), "duration_ms": daily(500 * invocations)}
     result = compute(function(), usage(reports=reports(seconds=seconds), **given), DAYS)
     if fits:
         assert isinstance(result, Compute)
         assert result.billed_seconds == pytest.approx(0.5)  # the metric's, whatever the lines tell
     else:
-        assert isinstance(result, str)
-        assert "do not fit its Duration metric" in result
+        assert isinstance(result, NoClaim)
+        assert "do not fit its Duration metric" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -98,24 +98,22 @@ CHANGED: dict[str, Any] = {
         (2048, 2, 100),
     ],
 )
-def test_after_a_change_only_the_days_of_todays_size_tell_the_duration(
-    memory_mb: int, seconds: float, lines: int
-) -> None:
+def test_after_a_change_only_days_of_todays_size_count(memory_mb: int, seconds: float, lines: int) -> None:
     used = computed(memory_mb=memory_mb, **CHANGED)
     assert (used.billed_seconds, used.lines) == pytest.approx((seconds, lines))
     # All 1,100,000 invocations go on at today's settings.
     assert used.gb_seconds == pytest.approx(1_100_000 * seconds * memory_mb / 1024)
 
 
-def test_days_with_two_sizes_tell_nothing_of_either() -> None:
-    mixed = Reports({Key(END - timedelta(days=30), 512, Outcome.SUCCESS): tally(10, seconds=90)}, 0)
+def test_days_with_two_sizes_do_not_count() -> None:
+    mixed = Reports({TallyKey(END - timedelta(days=30), 512, Outcome.SUCCESS): tally(10, seconds=90)}, 0)
     durations = by_day((1, 90_000 * 1e6 / 30), (29, 500 * 1e6 / 30))
     used = computed(reports=together(reports(), mixed), duration_ms=durations)
     assert (used.billed_seconds, used.lines) == pytest.approx((0.5, 290))
 
 
-def test_another_outcome_is_no_other_size() -> None:
-    failed = {Key(END - timedelta(days=day), 1024, Outcome.TIMEOUT): tally(10) for day in range(1, 31)}
+def test_days_with_several_outcomes_count() -> None:
+    failed = {TallyKey(END - timedelta(days=day), 1024, Outcome.TIMEOUT): tally(10) for day in range(1, 31)}
     assert computed(reports=together(reports(), Reports(failed, 0))).lines == 600
 
 
@@ -124,26 +122,26 @@ def test_fewer_lines_than_invocations_are_a_sample(invocations: int, sampled: bo
     assert computed(invocations=daily(invocations), duration_ms=daily(500 * invocations)).sampled is sampled
 
 
-def test_two_sizes_tell_the_share_of_cpu_time() -> None:
+def test_two_sizes_give_the_share_of_cpu_time() -> None:
     # 1.5 s at 512 MB, 1 s at 1,024 MB: half of the second is CPU time (see test_duration.py).
     model = computed(
         duration_ms=by_day((15, 1500 * 1e6 / 30), (15, 1000 * 1e6 / 30)),
         reports=together(reports(512, 15, 30), reports(1024, 15, seconds=1)),
     ).model
-    assert isinstance(model, Shared)
+    assert model.measured
     assert model.share == pytest.approx(0.5)
     # All days alike: each mean is off by the 2 % that it is taken to be off at least.
     assert (model.low, model.high) == pytest.approx((0.5 - 0.0831558, 0.5 + 0.0831558), abs=1e-6)
 
 
-def test_days_that_differ_make_the_share_less_sure() -> None:
+def test_different_days_widen_the_bounds_of_the_share() -> None:
     # Half of the days at 1,024 MB took 0.8 s, half 1.2 s: the mean of 14 is off by √(0.2²/13), 5.5 %; that of those at
     # 512 MB by 2 %. 1.5 × √(0.05547² + 0.02²) × 1.96 = 0.173358.
     model = computed(
         duration_ms=by_day((16, 1500 * 1e6 / 30), *[(1, 800 * 1e6 / 30), (1, 1200 * 1e6 / 30)] * 7),
         reports=together(reports(512, 16, 30), reports(1024, 14, seconds=1)),
     ).model
-    assert isinstance(model, Shared)
+    assert model.measured
     assert (model.low, model.high) == pytest.approx((0.5 - 0.173358, 0.5 + 0.173358), abs=1e-5)
 
 
@@ -166,17 +164,17 @@ def test_days_that_differ_make_the_share_less_sure() -> None:
         ),
     ],
 )
-def test_lambda_insights_tells_the_share_where_no_second_size_does(used: dict[str, Any], share: float | None) -> None:
+def test_lambda_insights_gives_the_share_without_a_second_size(used: dict[str, Any], share: float | None) -> None:
     model = computed(**used).model
     if share is None:
-        assert model == Unmeasured(1024)
+        assert model == unknown_cpu_share(1024)
     else:
-        assert isinstance(model, Shared)
+        assert model.measured
         assert model.share == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
-    ("given", "why"),
+    ("given", "reason"),
     [
         ({"unread": "its metrics could not be read: access denied"}, "its metrics could not be read: access denied"),
         ({"invocations": None}, "no Invocations datapoint"),
@@ -194,10 +192,10 @@ def test_lambda_insights_tells_the_share_where_no_second_size_does(used: dict[st
         ({"duration_ms": daily(0)}, "do not fit its Duration metric"),
     ],
 )  # fmt: skip
-def test_thin_data_carry_no_claim(given: dict[str, Any], why: str) -> None:
+def test_thin_data_support_no_claim(given: dict[str, Any], reason: str) -> None:
     result = compute(function(), usage(**given), DAYS)
-    assert isinstance(result, str)
-    assert why in result
+    assert isinstance(result, NoClaim)
+    assert reason in result.reason
 
 
 @pytest.mark.parametrize(
@@ -209,16 +207,16 @@ def test_thin_data_carry_no_claim(given: dict[str, Any], why: str) -> None:
         {"reports": reports(days=25, lines=2)},
     ],
 )
-def test_just_enough_data_carry_a_claim(given: dict[str, Any]) -> None:
+def test_just_enough_data_support_a_claim(given: dict[str, Any]) -> None:
     assert computed(**given).billed_seconds == pytest.approx(0.5)
 
 
-def test_a_short_window_and_a_capacity_provider_carry_no_claim() -> None:
-    assert compute(function(), usage(), 13) == "the window asked for is shorter than 14 days"
+def test_short_windows_and_capacity_providers_support_no_claim() -> None:
+    assert compute(function(), usage(), 13) == NoClaim("the window asked for is shorter than 14 days")
     assert isinstance(compute(function(), usage(), 14), Compute)
     on_own_instances = compute(function(capacity_provider=True), usage(), DAYS)
-    assert isinstance(on_own_instances, str)
-    assert "not billed by the GB-second" in on_own_instances
+    assert isinstance(on_own_instances, NoClaim)
+    assert "not billed by the GB-second" in on_own_instances.reason
 
 
 def test_a_day_without_a_duration_is_left_out_of_the_mean() -> None:

@@ -7,15 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_costs.model.duration import Estimate, Model, Point, Shared, Unmeasured, fitted, from_cpu_time
+from lambda_costs.model.duration import (
+    DurationFactor,
+    DurationModel,
+    Point,
+    fit_cpu_share,
+    from_cpu_time,
+    unknown_cpu_share,
+)
 
 
-def known(model: Shared | None) -> Shared:
+def known(model: DurationModel | None) -> DurationModel:
     assert model is not None
     return model
 
 
-def factors(estimate: Estimate) -> tuple[float, float, float]:
+def factors(estimate: DurationFactor) -> tuple[float, float, float]:
     return estimate.low, estimate.expected, estimate.high
 
 
@@ -29,8 +36,8 @@ def factors(estimate: Estimate) -> tuple[float, float, float]:
         (1024, 1024, 1, 1),
     ],
 )
-def test_of_one_size_only_the_extremes_are_known(today: int, new: int, low: float, high: float) -> None:
-    assert factors(Unmeasured(today).factor(new)) == pytest.approx((low, (low + high) / 2, high))
+def test_one_size_gives_only_the_extremes(today: int, new: int, low: float, high: float) -> None:
+    assert factors(unknown_cpu_share(today).factor(new)) == pytest.approx((low, (low + high) / 2, high))
 
 
 # a = 0.5 s and b = 512 s·MB: 1 s at 1,024 MB, half of it CPU time; 1.5 s at 512 MB; 0.5 + 512/1769 at 2,048 MB.
@@ -49,7 +56,7 @@ AT_1024, AT_512, AT_VCPU = (Point(1024, 1.0, 0), Point(512, 1.5, 0), Point(2048,
 def test_a_fit_to_two_or_three_sizes_recovers_the_share_of_cpu_time(
     today: Point, others: list[Point], share: float
 ) -> None:
-    model = known(fitted(today, others))
+    model = known(fit_cpu_share(today, others))
     assert model.share == pytest.approx(share)
     assert model.low < share < model.high
 
@@ -57,7 +64,7 @@ def test_a_fit_to_two_or_three_sizes_recovers_the_share_of_cpu_time(
 def test_a_fit_to_two_sizes_is_as_sure_as_the_two_durations() -> None:
     # share = (d1/d0 − 1) / (1024/512 − 1). Each duration is off by 2 % at least, so d1/d0 = 1.5 is off by
     # 1.5 × √(0.02² + 0.02²) = 0.0424264, and the share by as much; 1.96 times that is 0.0831558.
-    model = known(fitted(AT_1024, [AT_512]))
+    model = known(fit_cpu_share(AT_1024, [AT_512]))
     assert (model.low, model.high) == pytest.approx((0.5 - 0.0831558, 0.5 + 0.0831558), abs=1e-6)
     # At 256 MB a quarter of the CPU is left: 1 + share × 3.
     assert factors(model.factor(256)) == pytest.approx((2.2505326, 2.5, 2.7494674))
@@ -69,7 +76,7 @@ def test_the_bounds_hold_the_truth_in_95_of_100_cases() -> None:
     random, truth = Random(1), 1 / 1.1
     fits = [
         known(
-            fitted(
+            fit_cpu_share(
                 Point(1024, random.gauss(1.1, 0.05 * 1.1), 0.05 * 1.1),
                 [Point(256, random.gauss(4.1, 0.05 * 4.1), 0.05 * 4.1)],
             )
@@ -80,13 +87,13 @@ def test_the_bounds_hold_the_truth_in_95_of_100_cases() -> None:
 
 
 @pytest.mark.parametrize("others", [[], [Point(4096, 0.7, 0)], [Point(1769, 0.7, 0), Point(10_240, 0.6, 0)]])
-def test_sizes_with_equally_fast_cpus_tell_nothing(others: list[Point]) -> None:
-    assert fitted(Point(2048, 1.0, 0), others) is None
+def test_sizes_with_equal_cpu_give_no_fit(others: list[Point]) -> None:
+    assert fit_cpu_share(Point(2048, 1.0, 0), others) is None
 
 
-def test_durations_that_no_share_explains_tell_nothing() -> None:
+def test_durations_that_no_share_explains_give_no_fit() -> None:
     # Through 1 s at 512 MB and 10 s at 256 MB goes a line that is below zero at 1,024 MB.
-    assert fitted(Point(1024, 0.1, 10), [Point(512, 1.0, 0), Point(256, 10.0, 0)]) is None
+    assert fit_cpu_share(Point(1024, 0.1, 10), [Point(512, 1.0, 0), Point(256, 10.0, 0)]) is None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +104,7 @@ def test_durations_that_no_share_explains_tell_nothing() -> None:
     ],
 )
 def test_a_share_is_none_or_all_at_the_extremes(at_512: float, share: float) -> None:
-    model = known(fitted(AT_1024, [Point(512, at_512, 0)]))
+    model = known(fit_cpu_share(AT_1024, [Point(512, at_512, 0)]))
     assert (model.low, model.share, model.high) == (share, share, share)
 
 
@@ -112,7 +119,7 @@ def test_a_share_is_none_or_all_at_the_extremes(at_512: float, share: float) -> 
         (1024, 1.0, 0.0, 0.0, 0.0, 0.0),
     ],
 )
-def test_cpu_time_tells_the_share(
+def test_cpu_time_gives_the_share(
     today: int, seconds: float, cpu: float, low: float, share: float, high: float
 ) -> None:
     model = from_cpu_time(today, seconds, cpu)
@@ -124,20 +131,18 @@ positive = st.floats(0.001, 1000)
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Model:
+def models(draw: st.DrawFn) -> DurationModel:
     today, seconds = draw(sizes), draw(positive)
-    kind = draw(st.sampled_from(["unmeasured", "cpu time", "fitted"]))
+    kind = draw(st.sampled_from(["unmeasured", "cpu time", "fit"]))
     if kind == "cpu time":
         return from_cpu_time(today, seconds, draw(st.floats(0, 2000)))
     point = Point(today, seconds, draw(st.floats(0, 10)))
     other = Point(draw(sizes), draw(positive), draw(st.floats(0, 10)))
-    return (kind == "fitted" and fitted(point, [other])) or Unmeasured(today)
+    return (kind == "fit" and fit_cpu_share(point, [other])) or unknown_cpu_share(today)
 
 
 @given(models(), st.lists(sizes, min_size=1, max_size=8))
-def test_whatever_is_measured_more_memory_is_no_slower_and_never_faster_than_its_cpu(
-    model: Model, memory: list[int]
-) -> None:
+def test_more_memory_is_never_slower_nor_faster_than_its_cpu(model: DurationModel, memory: list[int]) -> None:
     assert factors(model.factor(model.today_mb)) == (1, 1, 1)
     for one in memory:
         estimate, cpu = model.factor(one), min(model.today_mb, 1769) / min(one, 1769)
@@ -156,7 +161,7 @@ def test_for_all_a_and_b_the_fit_gives_back_the_durations(a: float, b: float, me
     if duration(new) < 0.001:
         return
     points = [Point(memory, duration(memory), 0) for memory in measured]
-    model = fitted(points[0], points[1:])
+    model = fit_cpu_share(points[0], points[1:])
     if model is None:
         assert min(measured) >= 1769
         return

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lambda_costs.findings import arm64
-from lambda_costs.model.finding import Finding, Interval, Scaling
-from lambda_costs.model.totals import Totals, Use, combine
+from lambda_costs.model.finding import ComputeShare, Finding, SavingsRange
+from lambda_costs.model.totals import ComputeSpend, Totals, combine
 from tests.lambda_costs.cases import COST, amounts, analyse, claimed, finding, function, reports, usage
 
-USE = Use(COST, 500_000)
+USE = ComputeSpend(COST, 500_000)
 ARM64 = claimed(arm64.find)
 
 
 def scaled(name: str, *savings: float, cost: float = COST, gb_seconds: float = 500_000, **given: Any) -> Finding:
     low, expected, high = savings
-    return finding(name, (low, expected, high), scaling=Scaling(cost, gb_seconds, **given))
+    return finding(name, (low, expected, high), scaling=ComputeShare(cost, gb_seconds, **given))
 
 
 def test_memory_and_arm64_on_one_function_multiply_and_never_add() -> None:
@@ -47,20 +47,20 @@ def test_memory_and_arm64_on_one_function_multiply_and_never_add() -> None:
         # arm64 in the same time uses as many GB-s, and saves a fifth of the bill.
         ([ARM64], USE, (-0.000025, 1.66665, 2.99999), (1.66667 - 225_000 * 0.0000133334, 0.33333, 1.66667)),
         # Two functions of 500,000 GB-s each: 600,000 of a million are paid, $10.00002. Halved, both leave 100,000.
-        ([scaled(name, COST / 2, COST / 2, COST / 2) for name in ("a", "b")], Use(2 * COST, 1e6),
+        ([scaled(name, COST / 2, COST / 2, COST / 2) for name in ("a", "b")], ComputeSpend(2 * COST, 1e6),
          (COST,) * 3, (10.00002 - 1.66667,) * 3),
         # Logs and the like are not compute: the free tier of GB-seconds has no part in them.
         ([finding("a", (1, 2, 3)), finding("b", (0, 0, 5))], USE, (1, 2, 8), (1, 2, 8)),
         ([finding("a", (1, 2, 3)), scaled("a", COST, COST, COST)], USE,
          (1 + COST, 2 + COST, 3 + COST), (2.66667, 3.66667, 4.66667)),
         # Below the free tier nothing is paid and nothing is saved.
-        ([scaled("a", 1, 2, 3, cost=5, gb_seconds=300_000)], Use(5, 300_000), (1, 2, 3), (0, 0, 0)),
+        ([scaled("a", 1, 2, 3, cost=5, gb_seconds=300_000)], ComputeSpend(5, 300_000), (1, 2, 3), (0, 0, 0)),
         # Provisioned concurrency only: no on-demand compute at all.
-        ([finding("a", (1, 2, 3))], Use(0, 0), (1, 2, 3), (1, 2, 3)),
+        ([finding("a", (1, 2, 3))], ComputeSpend(0, 0), (1, 2, 3), (1, 2, 3)),
     ],
 )  # fmt: skip
 def test_totals_gross_and_net_by_hand(
-    findings: list[Finding], use: Use, gross: tuple[float, ...], net: tuple[float, ...]
+    findings: list[Finding], use: ComputeSpend, gross: tuple[float, ...], net: tuple[float, ...]
 ) -> None:
     totals = combine(findings, use)
     assert amounts(totals.gross) == pytest.approx(gross, abs=1e-6)
@@ -72,17 +72,17 @@ several = st.lists(st.tuples(st.sampled_from("abc"), shares, st.sampled_from([1.
 
 
 @given(several, st.floats(1, 1e6))
-def test_together_they_save_no_more_than_the_cost_or_than_their_sum(
+def test_combined_savings_exceed_neither_the_cost_nor_their_sum(
     several: list[tuple[str, float, float]], gb_seconds: float
 ) -> None:
     findings = [
         scaled(name, *(share,) * 3, cost=1, gb_seconds=gb_seconds, repriced=price) for name, share, price in several
     ]
     names = {name for name, _, _ in several}
-    totals = combine(findings, Use(3, 3 * gb_seconds))
+    totals = combine(findings, ComputeSpend(3, 3 * gb_seconds))
     most, alone = totals.gross.expected, [share for _, share, _ in several]
     assert max(alone, default=0) - 1e-9 <= most <= min(len(names), sum(alone)) + 1e-9
-    assert totals.net.expected <= Use(3, 3 * gb_seconds).billed + 1e-9
+    assert totals.net.expected <= ComputeSpend(3, 3 * gb_seconds).billed + 1e-9
 
 
 @given(several, st.randoms())
@@ -94,5 +94,5 @@ def test_the_order_of_findings_does_not_matter(several: list[tuple[str, float, f
     assert amounts(one.net) == pytest.approx(amounts(other.net))
 
 
-def test_no_function_is_no_saving() -> None:
-    assert combine([], Use(0, 0)) == Totals(Interval(0, 0, 0), Interval(0, 0, 0))
+def test_without_functions_there_are_no_savings() -> None:
+    assert combine([], ComputeSpend(0, 0)) == Totals(SavingsRange(0, 0, 0), SavingsRange(0, 0, 0))

@@ -7,7 +7,7 @@ import pytest
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Measure
+from lambda_costs.model.finding import Measurement
 from lambda_costs.report.artifacts import findings_json, history_key, render_artifacts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import compare
@@ -21,7 +21,7 @@ from vigil.names import FINDINGS, PAGE, REPORT
 ARN = function().arn
 ANALYSIS = analysis(
     [
-        finding(cost=10.0, proposed={"memory_mb": 256}, evidence={"Memory today": Measure(3008, "MB")}),
+        finding(cost=10.0, proposed={"memory_mb": 256}, evidence={"Memory today": Measurement(3008, "MB")}),
         finding("other", (0, 1, 2)),
         observation(),
     ],
@@ -58,7 +58,7 @@ def test_findings_json_has_everything_in_the_report() -> None:
     assert first["evidence"] == {"Memory today": {"value": 3008, "unit": "MB"}}
     assert first["proposed"] == {"memory_mb": 256}
     assert document["total"] == {"gross": vars(ANALYSIS.totals.gross), "net": vars(ANALYSIS.totals.net)}
-    assert document["gaps"] == [{"what": "rare", "why": "too few invocations"}]
+    assert document["gaps"] == [{"subject": "rare", "reason": "too few invocations"}]
     assert document["prices"] == {"us-east-1": "a table of 2025-10"}
     assert document["scan"] == {"metrics": 12, "queried_bytes": 2**30, "estimated": 0.01, "limit": 1.0}
     assert document["comparison"] is None

@@ -17,7 +17,8 @@ from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.finding import Finding, Interval
+from lambda_costs.model.compute import NoClaim
+from lambda_costs.model.finding import Finding, SavingsRange
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.report.comparison import MAX_TRIED, Comparison, compare
 from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT
@@ -66,7 +67,12 @@ def test_same_findings_have_not_changed() -> None:
 def test_finding_of_this_analysis_only_is_new() -> None:
     comparison = compared(before(MEMORY), now(MEMORY, ARM))
     (new,) = comparison.new
-    assert (new.id, new.function, new.change, new.savings) == ("arm64:orders", "orders", ARM.change, Interval(1, 2, 3))
+    assert (new.id, new.function, new.change, new.savings) == (
+        "arm64:orders",
+        "orders",
+        ARM.change,
+        SavingsRange(1, 2, 3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_savings_within_a_cent_of_the_whole_cost_are_the_cost() -> None:
     then = before(MEMORY, ARM, cost={ARN: 0.001}, compute={ARN: used(1)})
     for item in then["findings"]:
         item.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
-    assert compared(then, now(MEMORY)).total_then == Interval(0.0, 0.001, 0.001)
+    assert compared(then, now(MEMORY)).total_then == SavingsRange(0.0, 0.001, 0.001)
 
 
 def test_setting_that_lambda_has_not_changed_since_is_not_realised() -> None:
@@ -198,7 +204,10 @@ def test_followed_proposal_is_realised_despite_a_new_proposal() -> None:
     [
         (now(function=None), "the function was deleted"),
         (now(function=None, gaps=(Gap("functions in us-east-1", "denied"),)), "its region could not be listed"),
-        (now(compute={ARN: "no REPORT lines could be read"}), "no longer known: no REPORT lines could be read"),
+        (
+            now(compute={ARN: NoClaim("no REPORT lines could be read")}),
+            "no longer known: no REPORT lines could be read",
+        ),
     ],
 )
 def test_gone_finding_says_whether_it_is_deleted_or_unknown(today: Analysis, why: str) -> None:

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Finding, Interval, Measure
+from lambda_costs.model.finding import Finding, Measurement, SavingsRange
 from lambda_costs.report.blocks import MAX_KIND_ROWS
 from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised
 from lambda_costs.report.markdown import MAX_GAP_NAMES, render_report
@@ -28,7 +28,7 @@ MEMORY = finding("large", (10, 20, 30), "memory-too-high", cost=100.0, change="S
 ARM = finding("large", (0, 20, 40), "arm64", cost=100.0, change="Run it on arm64")
 WARM = finding("warm", (5, 6, 7), "provisioned-concurrency-unused", change="Remove it")
 LOGS = finding("orders", (0, 0.004, 0.009), "log-retention-unset")
-OLD = observation("orders", "runtime-deprecated", change="Move on", evidence={"Runtime": Measure("python3.7")})
+OLD = observation("orders", "runtime-deprecated", change="Move on", evidence={"Runtime": Measurement("python3.7")})
 IDLE = observation("warm", "idle", change="Remove it")
 ANALYSIS = analysis(
     [MEMORY, ARM, WARM, LOGS, OLD, IDLE],
@@ -36,7 +36,7 @@ ANALYSIS = analysis(
     cost={function("large").arn: 100.0},
     gaps=(Gap("rare", "fewer than 50 invocations"),),
 )
-NOTHING = analysis((), [function("fine")])
+NO_SAVINGS = analysis((), [function("fine")])
 MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
 
@@ -151,10 +151,10 @@ def test_change_that_costs_money_says_so() -> None:
 def test_section_has_evidence_change_commands_risk_and_validation() -> None:
     item = finding(
         evidence={
-            "Price": Measure(0.0000166667, "$"),
-            "Count": Measure(12345),
-            "Half": Measure(0.5, "s"),
-            "Name": Measure("a|b"),
+            "Price": Measurement(0.0000166667, "$"),
+            "Count": Measurement(12345),
+            "Half": Measurement(0.5, "s"),
+            "Name": Measurement("a|b"),
         }
     )
     text = section(render(analysis([item])), "orders: Change it")
@@ -190,19 +190,19 @@ def test_functions_have_their_region_if_there_are_several() -> None:
     report = render(replace(ANALYSIS, request=request))
     assert "1. large (us-east-1): Set memory" in report
     assert "## large (us-east-1): Set memory" in report
-    there = observation(kind="time-outs", id="time-outs:orders:eu-west-1", region="eu-west-1", arn="there")
-    both = analysis([observation(kind="time-outs"), there], request=request)
-    assert "time-outs occurring in 2 functions (orders, orders)" in render(both)
+    there = observation(kind="timeouts", id="timeouts:orders:eu-west-1", region="eu-west-1", arn="there")
+    both = analysis([observation(kind="timeouts"), there], request=request)
+    assert "timeouts occurring in 2 functions (orders, orders)" in render(both)
 
 
 def test_skipped_items_have_their_reason() -> None:
     assert "- fewer than 50 invocations: rare\n" in section(render(), "Skipped items")
-    assert "Nothing was skipped." in section(render(NOTHING), "Skipped items")
+    assert "Nothing was skipped." in section(render(NO_SAVINGS), "Skipped items")
 
 
 def test_reason_of_many_items_names_some_and_counts_the_rest() -> None:
     gaps = tuple(Gap(f"f{number:04}", "access denied") for number in range(1500))
-    skipped = section(render(replace(NOTHING, gaps=gaps)), "Skipped items")
+    skipped = section(render(replace(NO_SAVINGS, gaps=gaps)), "Skipped items")
     assert "f0019 and 1,480 more\n" in skipped
     assert skipped.count("f0") == MAX_GAP_NAMES
 
@@ -214,7 +214,7 @@ def test_prices_have_a_source_and_the_analysis_has_a_cost() -> None:
 
 
 def test_report_without_findings_says_so_and_has_no_chart() -> None:
-    report = render(NOTHING, summary="All is well.")
+    report = render(NO_SAVINGS, summary="All is well.")
     assert "No savings found." in section(report, "Summary")
     assert "**Urgent:** none." in report
     assert "> All is well." in report
@@ -256,7 +256,7 @@ def then(finding_id: str, *savings: float) -> Finding:
 
 COMPARISON = Comparison(
     since=ANALYSIS.start,
-    total_then=Interval(50, 60, 70),
+    total_then=SavingsRange(50, 60, 70),
     new=(then("arm64:large", 0, 20, 40),),
     changed=(Changed(then("memory-too-high:large", 1, 2, 3), then("memory-too-high:large", 10, 20, 30)),),
     realised=(
@@ -327,12 +327,12 @@ def texts(text: str) -> dict[str, str]:
 
 def named(name: str) -> str:
     """Return a report that has ``name`` in every place for text of the account."""
-    evidence = {name: Measure(name, name)}
+    evidence = {name: Measurement(name, name)}
     memory = finding(name, kind="memory-too-high", proposed={"memory_mb": 1}, evidence=evidence, **texts(name))
     odd = finding(name, kind="odd-kind", region=name, **texts(name))
     old = observation(name, "runtime-deprecated", evidence=evidence, **texts(name))
     lists = (odd,), (Changed(odd, odd),), (Realised((odd,), 1.0, True),), (Gone(odd, name),)
-    compared = Comparison(ANALYSIS.start, Interval(1, 2, 3), *lists)
+    compared = Comparison(ANALYSIS.start, SavingsRange(1, 2, 3), *lists)
     analysed = analysis(
         [memory, odd, old],
         [function(name)],

@@ -3,17 +3,18 @@ from math import ceil
 
 import pytest
 
+from lambda_costs.findings import KINDS
 from lambda_costs.sample_account import SampleFunction, build
-from lambda_costs.sample_account.drawing import Choices, draw
-from lambda_costs.sample_account.recipes import ABSTAIN, KINDS, PLANTED, TRAPS
+from lambda_costs.sample_account.generator import Choices, generate
 from lambda_costs.sample_account.sampling import ALL_LINES, Sample, sample
+from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS
 
 ACCOUNT = build()
 BUSY: Choices = {"daily_invocations": 20_000, "cpu": 0.5, "memory_mb": 1024}
 
 
 def seen(choices: Choices, seed: int = 7) -> tuple[SampleFunction, Sample]:
-    function = draw(random.Random(seed), "orders-export", choices)
+    function = generate(random.Random(seed), "orders-export", choices)
     return function, sample(function, random.Random(seed))
 
 
@@ -22,14 +23,14 @@ def test_the_same_seed_gives_the_same_account_and_another_seed_another() -> None
     assert build(8).functions != ACCOUNT.functions
 
 
-def test_every_kind_is_planted_and_every_trap_is_set_among_functions_that_are_well() -> None:
+def test_the_account_has_every_kind_of_finding_and_every_trap() -> None:
     assert {item.kind for item in ACCOUNT.planted} == set(KINDS)
     assert len({item.function for item in ACCOUNT.planted}) < len(ACCOUNT.functions) / 2
     assert len(ACCOUNT.functions) == 48 > len(PLANTED) + len(TRAPS) + len(ABSTAIN)
     assert len(ACCOUNT.abstain) >= len(ABSTAIN)
 
 
-def test_nothing_is_planted_where_the_data_carry_no_claim() -> None:
+def test_nothing_is_planted_where_the_data_support_no_claim() -> None:
     assert not ACCOUNT.abstain & {item.function for item in ACCOUNT.planted}
 
 
@@ -38,7 +39,7 @@ def test_the_same_generator_gives_the_same_sample() -> None:
 
 
 @pytest.mark.parametrize("traffic", ["constant", "weekly", "business-hours", "bursts", "growing"])
-def test_a_busy_functions_metrics_come_out_at_its_hidden_means(traffic: str) -> None:
+def test_a_busy_functions_metrics_have_its_hidden_means(traffic: str) -> None:
     function, sampled = seen({**BUSY, "traffic": traffic})
     invocations = sum(day.invocations for day in sampled.days)
     assert invocations == pytest.approx(30 * function.daily_invocations, rel=0.01)
@@ -84,7 +85,7 @@ def test_an_earlier_memory_size_shows_in_the_lines_and_in_the_days() -> None:
     assert first / last == pytest.approx(2, rel=0.15)
 
 
-def test_time_outs_are_errors_that_last_until_the_limit() -> None:
+def test_timeouts_are_errors_that_last_until_the_limit() -> None:
     _, sampled = seen({**BUSY, "timeout_seconds": 10, "timeout_share": 0.3})
     late = sum(day.durations.get(10_000.0, 0) for day in sampled.days)
     assert late / sum(day.invocations for day in sampled.days) == pytest.approx(0.3, rel=0.05)
@@ -100,4 +101,4 @@ def test_a_rare_payload_is_in_the_sample() -> None:
 
 def test_a_choice_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown choices: ned"):
-        draw(random.Random(7), "orders-export", {"ned": 0.2})
+        generate(random.Random(7), "orders-export", {"ned": 0.2})

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lambda_costs.sample_account import SampleAccount, seed_account
-from lambda_costs.sample_account.drawing import draw
+from lambda_costs.sample_account.generator import generate
 from vigil.local.stack import LocalStack
 
 NAME = "orders-api"
@@ -36,8 +36,8 @@ def plant(stack: LocalStack) -> None:
         **{"daily_invocations": 10, "retention_days": None, "old_log_bytes": 400_000},
     }
     functions = (
-        draw(random.Random(7), NAME, {**wasteful, "provisioned": 10}),
-        draw(random.Random(7), "orders-export", {**wasteful, "json_logs": True}),
+        generate(random.Random(7), NAME, {**wasteful, "provisioned_concurrency": 10}),
+        generate(random.Random(7), "orders-export", {**wasteful, "json_logs": True}),
     )
     seed_account(SampleAccount(7, functions, frozenset()), stack.client, datetime.now(UTC))
     awslambda, logs = stack.client("lambda"), stack.client("logs")

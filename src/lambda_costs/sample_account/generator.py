@@ -1,14 +1,15 @@
-"""Draws the functions: from ranges of what a person would say about one, to the parameters of its model."""
+"""Draws a function's hidden parameters from the choices that describe it."""
 
 import random
 from collections.abc import Mapping
+from dataclasses import fields
 from math import exp
 from typing import Any
 
 from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
 
 Choices = Mapping[str, Any]
-"""By name: a tuple is a range to draw from evenly, a list is one of these, everything else is the value itself."""
+"""By name: a tuple is a range to draw from, a list has the values to choose from, anything else is the value."""
 
 WELL_SIZED: Choices = {
     "runtime": ["python3.12", "python3.13", "provided.al2023", "java21", "provided.al2023"],
@@ -28,11 +29,11 @@ WELL_SIZED: Choices = {
     "ingestion": (0.02, 0.12),  # its cost over that of compute
     "retention_days": [30, 60, 90, 180],
     "json_logs": [False] * 5 + [True],
-    "tmp_mb": 512,
+    "ephemeral_mb": 512,
     "layer": None,
     "recursive_loop": False,
     "dropped_daily": 0,
-    "provisioned": 0,
+    "provisioned_concurrency": 0,
     "utilisation": 0.0,
     "timeout_share": 0.0,
     "out_of_memory_share": 0.0,
@@ -49,7 +50,7 @@ WELL_SIZED: Choices = {
     "last_used_days": 0,
     "metrics": True,
 }
-"""A function that nothing is to be said about."""
+"""A function without findings."""
 
 _GB_SECOND = 0.0000133334
 _INGESTED_BYTE = 0.50 / 2**30
@@ -57,11 +58,11 @@ _LEAST_LOG_BYTES = 300
 """START, END and REPORT of one invocation."""
 
 
-def draw(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
-    """Return a well-sized function but for ``choices``."""
+def generate(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
+    """Return a function that is well sized except for ``choices``."""
     if unknown := choices.keys() - WELL_SIZED.keys():
         raise ValueError(f"unknown choices: {', '.join(sorted(unknown))}")
-    # Drawn by name in one order, so that what one recipe fixes does not shift what the next one draws.
+    # Drawn in a fixed order, so that the choices of a scenario do not shift the other values.
     c = {key: _draw(rng, choices.get(key, value)) for key, value in WELL_SIZED.items()}
     memory = c["memory_mb"]
     earlier = round(memory * c["earlier"])
@@ -73,43 +74,29 @@ def draw(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
     duration = slowest / (1 - c["cpu"] + max(cpu_of.values()))
     mean = duration * sum(mode.share * mode.slowness for mode in modes)
     daily = c["daily_invocations"]
-    if c["provisioned"] and c["utilisation"]:
-        daily = c["utilisation"] * c["provisioned"] * 86_400_000 / mean
+    if c["provisioned_concurrency"] and c["utilisation"]:
+        daily = c["utilisation"] * c["provisioned_concurrency"] * 86_400_000 / mean
     compute = mean / 1000 * memory / 1024 * _GB_SECOND
     ratio = c["arm64_ratio"] or rng.lognormvariate(-0.0305, 0.06)  # around 0.97
-    return SampleFunction(
-        name=name,
-        **{key: c[key] for key in ("runtime", "architecture", "memory_mb", "timeout_seconds", "retention_days")},
-        **{key: c[key] for key in ("json_logs", "tmp_mb", "layer", "recursive_loop", "provisioned", "spread")},
-        **{key: c[key] for key in ("traffic", "timeout_share", "out_of_memory_share", "failing_share")},
-        **{
-            key: c[key]
-            for key in (
-                "failing_days",
-                "failing_ended_days",
-                "dropped_daily",
-                "old_log_bytes",
-                "last_used_days",
-                "metrics",
-            )
-        },
-        **{key: c[key] for key in ("first_day", "log_lines", "log_days", "init_ms")},
-        io_ms=duration * (1 - c["cpu"]),
-        cpu_mb_ms=duration * c["cpu"] * min(memory, FULL_VCPU_MB),
-        modes=modes,
-        # Code that waits runs as long on either.
-        arm64_ratio=ratio if c["cpu"] > 0.1 else 1.0,
-        restore_ms=c["init_ms"] * rng.uniform(0.03, 0.12),
-        used_tmp_mb=c["tmp_mb"] * rng.random(),
-        cold_share=min(1.0, c["init"] / (1 - c["init"]) * mean / c["init_ms"]),
-        daily_invocations=daily,
-        on_provisioned=0.97 if c["provisioned"] else 0.0,
-        # One error a day in a few invocations would be many.
-        error_share=c["error_share"] if daily >= 2_000 else 0.0,
-        log_bytes=max(_LEAST_LOG_BYTES, c["ingestion"] * compute / _INGESTED_BYTE),
-        earlier_memory_mb=earlier,
-        earlier_share=c["earlier_share"] if earlier != memory else 0.0,
-    )
+    computed = {
+        "name": name,
+        "io_ms": duration * (1 - c["cpu"]),
+        "cpu_mb_ms": duration * c["cpu"] * min(memory, FULL_VCPU_MB),
+        "modes": modes,
+        # Code that waits takes the same time on both architectures.
+        "arm64_ratio": ratio if c["cpu"] > 0.1 else 1.0,
+        "restore_ms": c["init_ms"] * rng.uniform(0.03, 0.12),
+        "used_tmp_mb": c["ephemeral_mb"] * rng.random(),
+        "cold_share": min(1.0, c["init"] / (1 - c["init"]) * mean / c["init_ms"]),
+        "daily_invocations": daily,
+        "on_provisioned": 0.97 if c["provisioned_concurrency"] else 0.0,
+        # With few invocations, one error a day would be a large share.
+        "error_share": c["error_share"] if daily >= 2_000 else 0.0,
+        "log_bytes": max(_LEAST_LOG_BYTES, c["ingestion"] * compute / _INGESTED_BYTE),
+        "earlier_memory_mb": earlier,
+        "earlier_share": c["earlier_share"] if earlier != memory else 0.0,
+    }
+    return SampleFunction(**{field.name: {**c, **computed}[field.name] for field in fields(SampleFunction)})
 
 
 def _draw(rng: random.Random, choice: Any) -> Any:

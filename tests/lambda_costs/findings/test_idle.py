@@ -1,0 +1,81 @@
+from datetime import date
+from typing import Any
+
+import pytest
+
+from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.findings.idle import find
+from lambda_costs.model.finding import NO_SAVINGS, Measurement
+from tests.lambda_costs.cases import (
+    GIB,
+    Example,
+    abstained,
+    ago,
+    claimed,
+    daily,
+    found,
+    function,
+    on_days,
+    provisioned,
+    usage,
+)
+
+EXAMPLE = Example({}, usage(invocations=None))
+
+
+@pytest.mark.parametrize(
+    ("last_modified", "used", "silent"),
+    [
+        (ago(30), {}, 30),
+        (ago(100), {"invocations": daily(0)}, 100),
+        (ago(400), {"last_invoked": ago(100)}, 100),
+        (ago(29), {"last_invoked": ago(30)}, 30),  # its configuration was changed since
+    ],
+)
+def test_a_function_is_idle_after_30_days_of_proven_silence(
+    last_modified: date, used: dict[str, Any], silent: int
+) -> None:
+    result = claimed(find, function(last_modified=last_modified), usage(**{"invocations": None, **used}))
+    assert (result.savings, result.proposed) == (NO_SAVINGS, {})
+    assert result.evidence["Silent for at least"] == Measurement(silent, "days")
+    assert "Yearly jobs and functions for disaster recovery" in result.risk
+
+
+@pytest.mark.parametrize(
+    ("last_modified", "used", "reason"),
+    [
+        (ago(29), {}, "may be younger than 30 days"),
+        (None, {}, "may be younger than 30 days"),
+        (ago(400), {"last_invoked": ago(29)}, "invoked within the last 30 days"),
+        (ago(400), {"ingested_bytes": daily(GIB)}, "its log group grew"),
+    ],
+)
+def test_silence_without_proof_is_not_idleness(last_modified: date | None, used: dict[str, Any], reason: str) -> None:
+    silent = usage(**{"invocations": None, **used})
+    assert reason in abstained(find, function(last_modified=last_modified), silent)
+
+
+@pytest.mark.parametrize(("days", "is_found"), [(29, False), (30, True)])
+def test_invocations_early_in_a_long_window_do_not_count(days: int, is_found: bool) -> None:
+    once = on_days({days: 1_000.0})
+    assert bool(found(find, used=usage(invocations=once, ingested_bytes=once))) is is_found
+
+
+@pytest.mark.parametrize("used", [usage(), usage(invocations=None, unread="its metrics could not be read: no")])
+def test_unread_metrics_are_not_idleness(used: FunctionUsage) -> None:
+    assert found(find, used=used) is None
+
+
+@pytest.mark.parametrize(
+    ("triggers", "shown"),
+    [
+        (None, "not known"),
+        ((), "nothing but a direct call"),
+        (("arn:aws:sqs:q", "events.amazonaws.com"), "arn:aws:sqs:q, events.amazonaws.com"),
+    ],
+)
+def test_the_evidence_shows_what_may_invoke_an_idle_function(triggers: tuple[str, ...] | None, shown: str) -> None:
+    evidence = claimed(find, used=usage(invocations=None, triggers=triggers, provisioned=provisioned(None))).evidence
+    assert evidence["May be invoked by"] == Measurement(shown)
+    assert evidence["Last invoked"] == Measurement("never in 455 days")
+    assert evidence["Provisioned concurrency"] == Measurement(1, "configurations")
