@@ -1,13 +1,6 @@
 """The end of a session: a failure is recorded, the agent is stopped, and the execution ends as the session did."""
 
-from infra.states.expressions import (
-    EXECUTION_ARN,
-    EXPIRY_SECONDS,
-    FAIL_CAUSE,
-    START_TIME,
-    STATE_ENTERED_TIME,
-    jsonata,
-)
+from infra.states.expressions import EXECUTION_ARN, EXPIRY_SECONDS, FAIL_CAUSE, START_TIME, STATE_ENTERED_TIME, jsonata
 from infra.states.tasks import (
     OWN_RECORD,
     RECORD_KEY,

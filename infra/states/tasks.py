@@ -44,12 +44,7 @@ LAMBDA_DEATHS = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "Sta
 """The function died or hung, and nobody knows how far it came."""
 TRANSIENT_AGENTCORE_ERRORS = [
     f"BedrockAgentCore.{error}"
-    for error in (
-        "ThrottlingException",
-        "InternalServerException",
-        "RetryableConflictException",
-        "SdkClientException",
-    )
+    for error in ("ThrottlingException", "InternalServerException", "RetryableConflictException", "SdkClientException")
 ]
 
 

@@ -202,8 +202,7 @@ def _judged(good: bool, what: str, remedy: str) -> Finding:
 
 def _versions() -> Findings:
     yield Finding(
-        Status.OK,
-        f"versions: Python {platform.python_version()}, vigil {version('vigil')}, boto3 {version('boto3')}",
+        Status.OK, f"versions: Python {platform.python_version()}, vigil {version('vigil')}, boto3 {version('boto3')}"
     )
     # The one that `make deploy` takes.
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))

@@ -169,8 +169,7 @@ def _client() -> "BedrockAgentCoreClient":
     # One attempt: the workflow repeats the call, with a longer breath than a Lambda function should have.
     # The Lambda function's timeout is 60 s, so an agent that never answers is an error with a name, not a timeout.
     return boto3.client(
-        "bedrock-agentcore",
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45),
+        "bedrock-agentcore", config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45)
     )
 
 

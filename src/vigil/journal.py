@@ -239,11 +239,7 @@ class Journal:
                 UpdateExpression="SET heartbeat_at = :now",
                 ConditionExpression=f"#status IN (:from0, :from1) AND {_OWNED}",
                 ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={
-                    ":now": iso(self._now()),
-                    ":owner": worker,
-                    **_from(Status.FAILED),
-                },
+                ExpressionAttributeValues={":now": iso(self._now()), ":owner": worker, **_from(Status.FAILED)},
             )
 
     def open_sessions(self) -> Iterator[Session]:

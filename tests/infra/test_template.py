@@ -7,15 +7,7 @@ import pytest
 
 from tests.infra.template import Template, references
 from vigil.doctor import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
-from vigil.names import (
-    EVENT_DETAIL_TYPE,
-    EVENT_SOURCE,
-    INDEX_BY_START,
-    INDEX_BY_STATUS,
-    Env,
-    Output,
-    Parameter,
-)
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, INDEX_BY_START, INDEX_BY_STATUS, Env, Output, Parameter
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS
 
 
@@ -236,9 +228,7 @@ def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) 
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(
-    template: Template,
-) -> None:
+def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(template: Template) -> None:
     assert set(template.of_type("AWS::Events::Rule")) == {"TriggerRule", "ReconcilerEnded", "ReconcilerSchedule"}
     ended, schedule = template.named("ReconcilerEnded"), template.named("ReconcilerSchedule")
     pattern = ended["EventPattern"]
@@ -252,9 +242,7 @@ def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(
         assert template.text(target["Arn"]) == "<ReconcilerQueue.Arn>"
 
 
-def test_reconciler_runs_in_two_instances_at_most(
-    template: Template,
-) -> None:
+def test_reconciler_runs_in_two_instances_at_most(template: Template) -> None:
     mapping = template.only("AWS::Lambda::EventSourceMapping")
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
     # AWS takes more than 10 messages only of those that wait for each other.

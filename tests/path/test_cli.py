@@ -286,10 +286,7 @@ def test_an_unknown_format_is_refused_with_those_that_are_known(stack: LocalStac
             ["run", "--local", "--agent", "missing:x"],
             "the agent missing:x cannot be used: VIGIL_AGENT=missing:x is not",
         ),
-        (
-            ["run", "--local", "--model", "foo/bar"],
-            "provider/model (providers: anthropic, ollama, openai), not 'foo",
-        ),
+        (["run", "--local", "--model", "foo/bar"], "provider/model (providers: anthropic, ollama, openai), not 'foo"),
         (
             ["run", "--local", "--model", "openai/\x1b[2J"],
             "(providers: anthropic, ollama, openai), not 'openai/\\x1b[2J'",
@@ -332,11 +329,7 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"),
-        ({"AWS_PROFILE": "nope"}, "nope"),
-    ],
+    ("environment", "said"), [({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"), ({"AWS_PROFILE": "nope"}, "nope")]
 )
 def test_an_environment_that_leads_nowhere_is_one_line(
     stack: LocalStack, environment: dict[str, str], said: str

@@ -32,12 +32,7 @@ ACTIONS = {
 ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 # Called only if the session's record is late, or its event lost.
-RARELY = {
-    "states:ListExecutions",
-    "states:DescribeExecution",
-    "sqs:ReceiveMessage",
-    "sqs:ChangeMessageVisibility",
-}
+RARELY = {"states:ListExecutions", "states:DescribeExecution", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"}
 
 
 class Elsewhere(LocalSession):
@@ -152,10 +147,7 @@ def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack:
         ({}, "no AWS region: set AWS_REGION"),
         ({"AWS_PROFILE": "nope", "AWS_REGION": "us-east-1"}, "nope"),
         ({"AWS_REGION": "not a region"}, "not a region"),
-        (
-            {"AWS_REGION": "mars-1"},
-            "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as",
-        ),
+        ({"AWS_REGION": "mars-1"}, "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as"),
         (
             {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"},
             "Set AWS_REGION, or --aws-region, to a region that exists",

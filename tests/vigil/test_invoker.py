@@ -94,10 +94,7 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
 def listening() -> Iterator[AgentCore]:
     """AgentCore on loopback, where the Lambda function's own client finds it."""
     answers = AgentCore()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server,
-    ):
+    with pytest.MonkeyPatch.context() as patch, ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         for name, value in {

@@ -196,10 +196,7 @@ def test_a_session_that_has_ended_is_not_closed(journal: Journal, new_session: N
 def test_the_open_sessions_are_those_that_have_not_ended(journal: Journal, new_session: NewSession) -> None:
     sessions = {status: new_session(status) for status in Status}
     found = {session.session_id for session in journal.open_sessions()}
-    assert {status for status, session_id in sessions.items() if session_id in found} == {
-        Status.INITIATED,
-        Status.BUSY,
-    }
+    assert {status for status, session_id in sessions.items() if session_id in found} == {Status.INITIATED, Status.BUSY}
 
 
 Write = Callable[[Journal, str], object]

@@ -148,12 +148,7 @@ def test_a_session_that_its_execution_did_not_even_record_is_closed(
     ],
 )
 def test_any_other_session_is_left_alone(
-    executions: dict[str, str],
-    journal: Journal,
-    new_session: NewSession,
-    status: Status,
-    begun_by: str,
-    told_of: str,
+    executions: dict[str, str], journal: Journal, new_session: NewSession, status: Status, begun_by: str, told_of: str
 ) -> None:
     session_id = new_session(status, execution_arn=executions[begun_by])
     before = journal.get(session_id)

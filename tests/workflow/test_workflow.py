@@ -650,10 +650,7 @@ def test_denied_or_invalid_call_is_not_retried(
     execution = workflow.ended(arn)
     assert (
         execution["error"]
-        == {
-            "role": "DynamoDB.AmazonDynamoDBException",
-            "table": "DynamoDB.AmazonDynamoDBException",
-        }[wrong]
+        == {"role": "DynamoDB.AmazonDynamoDBException", "table": "DynamoDB.AmazonDynamoDBException"}[wrong]
     )
     assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))

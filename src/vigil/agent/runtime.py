@@ -28,14 +28,7 @@ from starlette.responses import JSONResponse
 from vigil.agent.session import aws_session
 from vigil.agent.worker import DONE, draw_anew, work
 from vigil.agent_log import attribute
-from vigil.errors import (
-    AgentCrashed,
-    AgentLost,
-    AgentStopped,
-    InvalidInput,
-    SessionEnded,
-    VigilError,
-)
+from vigil.errors import AgentCrashed, AgentLost, AgentStopped, InvalidInput, SessionEnded, VigilError
 from vigil.journal import Journal
 from vigil.names import Env
 from vigil.session import Failure, check_detail

@@ -207,8 +207,7 @@ class Throttled(Scripted):
 
 
 @pytest.mark.parametrize(
-    ("progress_seconds", "expected"),
-    [("1", [0] * 5), ("20", [4, 8, 16, 18, 18]), ("900", [4, 8, 16, 32, 64])],
+    ("progress_seconds", "expected"), [("1", [0] * 5), ("20", [4, 8, 16, 18, 18]), ("900", [4, 8, 16, 32, 64])]
 )
 def test_a_throttled_agent_waits_without_seeming_to_hang(
     end_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, progress_seconds: str, expected: list[int]

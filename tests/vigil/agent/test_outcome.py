@@ -331,13 +331,7 @@ class Team(MultiAgentBase):
 
 @pytest.mark.parametrize(
     ("made", "name"),
-    [
-        (Remote(), "Remote"),
-        (Team(), "Team"),
-        (object(), "object"),
-        ("agent", "str"),
-        (None, "NoneType"),
-    ],
+    [(Remote(), "Remote"), (Team(), "Team"), (object(), "object"), ("agent", "str"), (None, "NoneType")],
 )
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_what_is_no_agent_is_refused_by_name_before_a_model_call(

@@ -104,12 +104,7 @@ def abandoned(start: Start, table: Any, s3: Any) -> tuple[str, int]:
 
 
 def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
-    table: Any,
-    environment: dict[str, str],
-    journal: Journal,
-    new_session: NewSession,
-    saved: Saved,
-    abandoned: Any,
+    table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved, abandoned: Any
 ) -> None:
     session_id = new_session()
     with runtime_process(environment, "-m", "vigil.agent") as runtime:

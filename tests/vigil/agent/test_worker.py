@@ -34,10 +34,7 @@ def test_the_supervisor_hears_of_every_call_of_the_model_and_of_a_tool(session: 
     assert session.journal.get(session.session_id).status == Status.COMPLETED
     model = ["calling the model", "the model has answered"]
     tools = ["journal_set_status", "storage_write", "journal_set_status"]
-    assert told == [
-        *(line for name in tools for line in (*model, f"tool {name}", f"tool {name} has answered")),
-        *model,
-    ]
+    assert told == [*(line for name in tools for line in (*model, f"tool {name}", f"tool {name} has answered")), *model]
 
 
 class Slow(Scripted):
