@@ -130,7 +130,7 @@ def _sources() -> list[Path]:
     client_side = {
         SOURCES / "vigil" / name
         for name in (
-            *("local", "__main__.py", "extras.py", "cli", "watch.py", "deployment.py", "doctor.py"),
+            *("local", "__main__.py", "extras.py", "cli", "watch.py", "deployment.py", "doctor"),
             *("download.py", "folder.py", "invoker.py", "reconciler.py"),
         )
     } | set(SOURCES.glob("*/sample_account"))

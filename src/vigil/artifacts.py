@@ -7,16 +7,14 @@ session that has ended shows.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from vigil.errors import AwsUnavailable, InvalidArtifact
+from vigil.errors import InvalidArtifact
 from vigil.journal import Journal
 from vigil.session import check_session_id
+from vigil.table import translate_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,7 +94,7 @@ class Artifacts:
             raise InvalidArtifact(f"artifact {name} is {len(body)} bytes; at most {MAX_ARTIFACT_BYTES} are allowed")
         key = f"{PREFIX}{self._session_id}/{sha256(body).hexdigest()[:16]}/{name}"
         content_type = _CONTENT_TYPES.get(name.rpartition(".")[2], "text/plain; charset=utf-8")
-        with _translated(f"s3://{self._bucket}/{key}"):
+        with translate_errors(about=f"s3://{self._bucket}/{key}"):
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
         return key
 
@@ -105,7 +103,7 @@ class Artifacts:
         if not key.startswith(PREFIX):
             # An agent's role may write any key into the table.
             raise InvalidArtifact(f"{address} is no artifact")
-        with _translated(address):
+        with translate_errors(about=address):
             try:
                 found = self._s3.get_object(Bucket=self._bucket, Key=key)
             except self._s3.exceptions.NoSuchKey as error:
@@ -123,11 +121,3 @@ def check_name(name: object) -> str:
         "artifact name must be 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-',"
         f" not {str(name)[:80]!r}"
     )
-
-
-@contextmanager
-def _translated(address: str) -> Iterator[None]:
-    try:
-        yield
-    except (ClientError, BotoCoreError) as error:
-        raise AwsUnavailable(f"{address}: {error}") from error

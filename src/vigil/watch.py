@@ -69,7 +69,7 @@ def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) ->
     pause, due = 0.0, 0.0
     while True:
         moments = record.read()
-        moved = told != (told := (record.status, record.waits))
+        moved = told != (told := (record.status, record.task_token))
         if moved:
             pause = ASK_SECONDS if record.is_open else poll_seconds
         if moved or time.monotonic() >= due:
@@ -180,7 +180,7 @@ class _Record:
         self._progress: str | None = None
         self._waiting_for: str | None = None
         self.status: str | None = None
-        self.waits: object = None
+        self.task_token: object = None
         self.session: Session | None = None
         self.is_open = False
 
@@ -188,7 +188,7 @@ class _Record:
         """Read them and return what has changed."""
         moments: list[Moment] = []
         found = self._deployment.journal.snapshot(self._session_id)
-        self.waits = found.waits
+        self.task_token = found.task_token
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
             self.session = session

@@ -19,7 +19,19 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings", "wakeup")
+    *(
+        "__init__",
+        "errors",
+        "invoker",
+        "journal",
+        "line",
+        "names",
+        "reconciler",
+        "session",
+        "settings",
+        "table",
+        "wakeup",
+    )
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 

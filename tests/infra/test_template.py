@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from tests.infra.template import Template, references
-from vigil.doctor import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
+from vigil.doctor.account import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, INDEX_BY_START, INDEX_BY_STATUS, Env, Output, Parameter
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS
 

@@ -189,17 +189,16 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check account, region, quotas, model and stack; fails if there is a problem, and says what to do."""
-    from vigil.doctor import Status as Checked
-    from vigil.doctor import examine
+    from vigil.doctor import Verdict, examine
 
-    colours = {Checked.OK: "green", Checked.PROBLEM: "bold red", Checked.NOT_CHECKED: "yellow"}
-    findings = []
-    for finding in examine(lambda: Deployment(), call_model=call_model):
-        findings.append(finding)
+    colours = {Verdict.OK: "green", Verdict.PROBLEM: "bold red", Verdict.NOT_CHECKED: "yellow"}
+    results = []
+    for result in examine(lambda: Deployment(), call_model=call_model):
+        results.append(result)
         if not as_json:
-            text = one_line(". ".join(filter(None, (finding.what, finding.remedy))))
-            console.print(f"[{colours[finding.status]}]{finding.status:<11}[/]  {escape(text)}")
+            text = one_line(". ".join(filter(None, (result.what, result.remedy))))
+            console.print(f"[{colours[result.status]}]{result.status:<11}[/]  {escape(text)}")
     if as_json:
-        console.write(to_json([dataclasses.asdict(finding) for finding in findings]) + "\n")
-    if any(finding.status == Checked.PROBLEM for finding in findings):
+        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+    if any(result.status == Verdict.PROBLEM for result in results):
         raise typer.Exit(1)
