@@ -189,7 +189,7 @@ class Usage:
     output_tokens: int
     dollars: Decimal
     price_assumed: bool = False
-    """Whether the price of a model is not known, and the dearest one was taken instead."""
+    """Whether the price of a model is unknown, and the highest known price was taken instead."""
 
     def __str__(self) -> str:
         """Return the usage on one line, for a person."""

@@ -289,7 +289,7 @@ def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
 
     monkeypatch.setattr(runtime_module, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(runtime_module, "connection", SimpleNamespace(wait=wait))
-    monkeypatch.setattr(runtime_module, "_beat", lambda session: True)
+    monkeypatch.setattr(runtime_module, "_heartbeat", lambda session: True)
     supervisor = runtime_module.Supervisor(RuntimeSettings(heartbeat_seconds=30, progress_seconds=300), worker)
     error = supervisor._await_end(cast(Any, "session"))
     assert (error and error.code) == lost
@@ -308,7 +308,7 @@ def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: 
     os.write(given.fileno(), b"one\ntwo\n")
     given.close()
     said: deque[str] = deque()
-    runtime_module._pass_on(output, str(uuid.uuid4()), said)
+    runtime_module.forward_output(output, str(uuid.uuid4()), said)
     os.close(full)
     assert list(said) == ["one", "two"]
 
@@ -332,7 +332,7 @@ def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_ou
         refusing.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{refusing.getsockname()[1]}/credentials"
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
-        assert runtime_module._beat(settings)
+        assert runtime_module._heartbeat(settings)
     assert f"session {session_id}: no heartbeat: Error when retrieving credentials" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Tools by which the agent journals its session: status and work phases."""
+"""Tools with which the agent journals its session: status and work phases."""
 
 from collections.abc import Callable
 from typing import Any, Literal
