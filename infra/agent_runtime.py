@@ -126,7 +126,7 @@ def _log_group(scope: Construct, runtime: agentcore.Runtime) -> logs.LogGroup:
 
 
 def _sources() -> list[Path]:
-    """Every package under src, an agent of one's own included, but not the command line nor the local stack."""
+    """Every package under src, also a custom agent, but neither the command line nor the local stack."""
     client_side = {
         SOURCES / "vigil" / name
         for name in (

@@ -187,8 +187,8 @@ IS_PAST_DEADLINE = f"({IS_OPEN}) and $millis() >= $deadline"
 LOST_CODE = "$status = '' ? 'RecordMissing' : 'AgentLost'"
 LOST_MESSAGE = (
     "$status = '' ? 'the session record was deleted' : $lastHeartbeat.value = ''"
-    " ? 'the agent was invoked but gave no sign of life'"
-    " : 'no sign of life from the agent since ' & $lastHeartbeat.value"
+    " ? 'the agent sent no heartbeat after it was invoked'"
+    " : 'no heartbeat from the agent since ' & $lastHeartbeat.value"
 )
 
 

@@ -223,7 +223,7 @@ class Session:
     error: Failure | None = None
     deadline_at: str | None = None
     heartbeat_at: str | None = None
-    """The agent's last sign of life, by the agent's clock."""
+    """The agent's last heartbeat, by the agent's clock."""
     execution_arn: str | None = None
     report_uri: str | None = None
     waiting_for: str | None = None

@@ -94,7 +94,7 @@ def hangs(call: str, **how: bool) -> Item:
 
 WORKS = {"agent": "works"}
 KILLED = failed("AgentCrashed", "signal SIGKILL")
-SILENT = failed("AgentLost", "the agent was invoked but gave no sign of life")
+SILENT = failed("AgentLost", "the agent sent no heartbeat after it was invoked")
 STEP = {
     "output": {
         "message": {
@@ -253,7 +253,7 @@ def start(run: Run) -> None:
 FAULTS = [
     # On a stack of its own, one after another.
     Fault(
-        "Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no sign of life"), LOST,
+        "Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat"), LOST,
         detail=WORKS, meet=kill_runtime(signal.SIGKILL), apart=True,
     ),
     Fault(

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from benchmarks.walk import evaluated
+from benchmarks.virtual_time import evaluated
 from vigil.errors import SessionEnded, SessionTaken
 from vigil.journal import Journal
 from vigil.local.stack import LocalSession, LocalStack
@@ -191,7 +191,7 @@ class Writers(RuleBasedStateMachine):
             "session_id": self.session_id,
             "deadline": 1_800_000_100_000,
             "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
-            "error": {"code": "AgentLost", "message": "no sign of life"},
+            "error": {"code": "AgentLost", "message": "no heartbeat"},
         }
         request = evaluated(states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
         write = self._client.put_item if "Item" in request else self._client.update_item

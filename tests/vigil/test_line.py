@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.walk import caught, chosen, evaluated
+from benchmarks.virtual_time import caught, chosen, evaluated
 from vigil.errors import AgentThrottled
 from vigil.invoker import await_turn
 from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER, Line, Place

@@ -243,14 +243,14 @@ def test_an_event_that_names_no_session_has_all_of_them_looked_at(
 def test_a_session_that_cannot_be_looked_at_does_not_keep_the_others(
     executions: dict[str, str], new_session: NewSession, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Reconciler._how_it_ended
+    ask = Reconciler._final_state
 
     def ask_or_fail(self: Reconciler, execution_arn: str) -> str | None:
         if execution_arn == "forbidden":
             raise AwsUnavailable("forbidden")
         return ask(self, execution_arn)
 
-    monkeypatch.setattr(Reconciler, "_how_it_ended", ask_or_fail)
+    monkeypatch.setattr(Reconciler, "_final_state", ask_or_fail)
     sessions = [new_session(Status.BUSY, execution_arn=arn) for arn in (executions["fails"], "forbidden") * 3]
     with pytest.raises(AwsUnavailable, match="forbidden"):
         handler(SCHEDULE, None)

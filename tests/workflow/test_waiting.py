@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.walk import Life, Walk, walk
+from benchmarks.virtual_time import Life, Walk, walk
 from tests.support import Workflow, until
 from vigil.agent.session import AgentSession
 from vigil.journal import Journal

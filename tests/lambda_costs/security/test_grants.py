@@ -319,7 +319,7 @@ def test_without_agent_journal_update_the_agent_does_nothing_and_is_given_up_as_
         execution, session = workflow.run(detail=HELLO)
     assert (execution["status"], execution["error"]) == ("FAILED", "AgentLost")
     assert session is not None
-    assert session.error == Failure("AgentLost", "the agent was invoked but gave no sign of life")
+    assert session.error == Failure("AgentLost", "the agent sent no heartbeat after it was invoked")
     assert "not authorized to perform: dynamodb:UpdateItem" in stack.agent_log.read_text()
     assert not Deployment(stack.session()).artifacts(session.session_id).exists("report.md")
 
