@@ -105,7 +105,7 @@ def not_checked(results: list[CheckResult]) -> set[str]:
     return {result.what.partition(":")[0] for result in results if result.status == Verdict.NOT_CHECKED}
 
 
-def test_after_a_deployment_there_is_no_problem_and_what_only_aws_has_is_not_checked(stack: LocalStack) -> None:
+def test_a_new_deployment_has_no_problem(stack: LocalStack) -> None:
     done = command(stack, "vigil", "doctor")
     assert (done.returncode, done.stderr) == (0, "")
     statuses = [re.fullmatch(r"(ok|not checked) +\S.*", line) for line in done.stdout.splitlines()]
@@ -159,9 +159,7 @@ def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack:
         ),
     ],
 )
-def test_an_environment_that_leads_nowhere_is_one_problem_and_the_rest_is_not_checked(
-    environment: dict[str, str], said: str
-) -> None:
+def test_without_credentials_there_is_one_problem_and_no_other_check(environment: dict[str, str], said: str) -> None:
     done = command(None, "vigil", "doctor", AWS_EC2_METADATA_DISABLED="true", **environment)
     assert (done.returncode, done.stderr) == (1, "")
     *_, problem, rest = done.stdout.splitlines()
@@ -172,7 +170,7 @@ def test_an_environment_that_leads_nowhere_is_one_problem_and_the_rest_is_not_ch
 
 
 @pytest.mark.parametrize("name", ["doctor", "sessions"])
-def test_something_that_answers_and_is_not_aws_is_told_in_one_line(name: str) -> None:
+def test_an_answer_that_is_not_from_aws_is_reported_in_one_line(name: str) -> None:
     with answering(200, "Please sign in") as address:
         done = command(None, "vigil", name, AWS_ENDPOINT_URL=address, AWS_REGION="us-east-1", **KEYS)
     assert done.returncode == 1
@@ -221,7 +219,7 @@ def guest(stack: LocalStack) -> Iterator[Guest]:
     iam.delete_user(UserName=name)
 
 
-def test_who_may_do_nothing_is_told_nothing_that_was_not_checked(guest: Guest) -> None:
+def test_a_user_without_permissions_gets_only_unchecked_results(guest: Guest) -> None:
     results = examined(guest())
     checked = {result.what.partition(":")[0] for result in results if result.status == Verdict.OK}
     assert checked == {"versions", "Node", "credentials"}
@@ -422,7 +420,7 @@ def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalSt
         (418, "SomethingElse", "tea", Verdict.NOT_CHECKED, ""),
     ],
 )
-def test_a_model_that_is_refused_is_a_problem_if_that_says_something_of_the_account(
+def test_a_refused_model_is_a_problem_if_the_account_lacks_access(
     stack: LocalStack, status: int, code: str, message: str, found: Verdict, said: str
 ) -> None:
     with answering(status, {"message": message}, code) as address:
@@ -439,7 +437,7 @@ def test_a_model_of_another_provider_is_not_called(stack: LocalStack) -> None:
     assert [f.status for f in account.model(Deployment(stack.session()), "openai/gpt-5")] == [Verdict.NOT_CHECKED]
 
 
-def test_a_quota_of_nothing_is_a_problem_and_one_that_is_not_listed_is_not_checked(stack: LocalStack) -> None:
+def test_a_quota_of_zero_is_a_problem_and_a_missing_one_is_not_checked(stack: LocalStack) -> None:
     none, some, absent = account.QUOTAS["bedrock-agentcore"]
     body = {"Quotas": [{"QuotaName": none, "Value": 0.0}, {"QuotaName": some, "Value": 5000.0}]}
     with answering(200, body) as address:

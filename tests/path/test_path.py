@@ -20,7 +20,7 @@ from vigil.session import Status
 @pytest.mark.criterion("7.3")
 @pytest.mark.criterion("7.4")
 @pytest.mark.criterion("7.5")
-def test_the_id_of_an_event_from_the_aws_cli_is_the_session_id_all_the_way_to_the_agent(
+def test_the_id_of_an_event_is_the_session_id_as_far_as_the_agent(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
     event_id = put_event(stack, {"agent": "tells_environment"})

@@ -220,7 +220,7 @@ REFUSED = 'Received error (400) from runtime: {"status": "refused", "error": "Re
         ("", AgentNotAccepted),
     ],
 )
-def test_a_runtime_that_did_not_come_up_is_worth_another_try_and_one_that_refused_is_not(
+def test_a_runtime_that_did_not_start_is_retried_and_a_refusal_is_not(
     agentcore: AgentCore, session_id: str, message: str, error: type[VigilError]
 ) -> None:
     agentcore.answers(status=424, **refusal("RuntimeClientError", message))
@@ -254,7 +254,7 @@ def test_a_runtime_that_did_not_come_up_is_worth_another_try_and_one_that_refuse
         *("list", "string", "null", "unhashable", "refused"),
     ],
 )
-def test_whatever_else_comes_is_an_error_of_one_line_after_one_request(
+def test_any_other_answer_is_an_error_of_one_line_after_one_request(
     agentcore: AgentCore, log: io.StringIO, session_id: str, how: dict[str, Any], error: type[VigilError], reason: str
 ) -> None:
     agentcore.answers(**how)
@@ -353,7 +353,7 @@ def test_a_deadline_is_for_the_workflow_and_not_for_the_agent(
     assert payload["detail"] == {"days": 7}
 
 
-def test_a_deadline_that_is_none_is_refused_by_its_name_and_bounds(agentcore: AgentCore) -> None:
+def test_an_invalid_deadline_is_refused_with_its_name_and_bounds(agentcore: AgentCore) -> None:
     with pytest.raises(InvalidDetail, match=r"^deadline_seconds must be a whole number from 1 to 3600, not '60'$"):
         invoker.handler({"session_id": GOOD, "detail": {"deadline_seconds": "60"}}, None)
 

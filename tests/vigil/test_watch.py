@@ -107,7 +107,7 @@ def test_it_asks_at_once_when_the_record_tells_that_the_workflow_has_moved(world
     assert asked == [0, 1, 2, 3]
 
 
-def test_an_execution_that_was_stopped_without_a_word_in_the_record_is_seen_soon(world: World) -> None:
+def test_a_stopped_execution_is_noticed_without_a_change_of_the_record(world: World) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
     world.plan = {1: world.stop}
     *_, outcome = watch(world.deployment, session_id, poll_seconds=1)
@@ -179,9 +179,7 @@ def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
     assert history.end["error"] == "Second"
 
 
-def test_the_end_of_a_workflow_that_outlives_its_session_is_asked_for_ever_more_rarely(
-    world: World, journal: Journal
-) -> None:
+def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
     journal.fail(session_id, Failure("Done", ""))
     world.plan = {20: world.stop}

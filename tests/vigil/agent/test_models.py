@@ -53,9 +53,7 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.shutdown()
 
 
-def test_any_bedrock_model_is_called_at_the_endpoint_and_with_the_key_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str | None, int]] = []
 
     class Bedrock(Silent):

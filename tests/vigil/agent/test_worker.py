@@ -120,13 +120,13 @@ def test_a_session_that_has_ended_is_not_begun(session: AgentSession, new_sessio
         run(replace(session, session_id=ended, agent=HELLO))
 
 
-def test_the_first_end_of_a_session_stands_whatever_its_agent_does_after_it(session: AgentSession) -> None:
+def test_the_first_end_of_a_session_stands(session: AgentSession) -> None:
     run(replace(session, agent="tests.agents:completes_and_raises"))
     record = session.journal.get(session.session_id)
     assert (record.status, record.error) == (Status.COMPLETED, None)
 
 
-def test_the_usage_of_the_model_is_recorded_until_the_agent_ends_its_session(session: AgentSession) -> None:
+def test_model_usage_is_recorded_until_the_agent_ends_its_session(session: AgentSession) -> None:
     run(replace(session, agent="tests.agents:reports_usage"))
     record = session.journal.get(session.session_id)
     assert record.status == Status.COMPLETED
