@@ -1,8 +1,8 @@
 """Artifacts: the only code that touches the bucket.
 
-Which object is an artifact of a session, its journal says: an object that a session saves is never written again, since
-its key holds the hash of its content, and becomes an artifact only while the session is BUSY. So nobody changes what a
-session that has ended shows.
+The journal names the objects that are a session's artifacts. An object is never overwritten, since its key holds the
+hash of its content, and it becomes an artifact only while the session is BUSY. So the artifacts of a session that has
+ended never change.
 """
 
 import re
@@ -55,7 +55,7 @@ class Artifacts:
         return f"s3://{self._bucket}/{key}"
 
     def read(self, name: str) -> str:
-        """Return the text of ``name``, bytes that are no text replaced; raises InvalidArtifact if there is none."""
+        """Return the text of ``name``, invalid bytes replaced; raises InvalidArtifact if there is none."""
         return self._get(self.uri(name))
 
     def exists(self, name: str) -> bool:
@@ -68,17 +68,17 @@ class Artifacts:
         return list(filter(_NAME.fullmatch, self._journal.artifact_names(self._session_id)))
 
     def keep(self, series: str, day: date, text: str) -> None:
-        """Save JSON ``text`` as what the sessions of ``series`` after ``day`` compare theirs with, if this completes.
+        """Save JSON ``text`` of ``day`` for later sessions of ``series``, which read it if this session completes.
 
-        A session keeps one a day: the same again replaces its own, and never that of another session. Raises as write.
+        A session keeps one text a day: a second one replaces its own, and never another session's. Raises as write.
         """
         key = self._put(f"history-{check_name(series)}.json"[-128:], text)
         self._journal.keep(self._session_id, series, day.isoformat(), key)
 
     def kept_before(self, series: str, day: date) -> Iterator[str]:
-        """Yield what completed sessions kept of ``series`` before ``day``, that of the last day first.
+        """Yield what completed sessions kept for ``series`` before ``day``, the last day first.
 
-        Not of ``day`` itself: an event more on a day does not take the last analysis of an earlier one away.
+        ``day`` itself is left out: a second session of a day also compares with the analysis of an earlier day.
         """
         for key in self._journal.kept_before(check_name(series), day.isoformat()):
             try:

@@ -254,7 +254,7 @@ def test_where_nothing_can_be_opened_the_path_is_said(stack: LocalStack, greeted
     words = ("report", greeted, "--format", "html", "--open", "--out", str(tmp_path))
     done = command(stack, "vigil", *words, PATH=str(tmp_path))
     path = tmp_path / f"{greeted}.html"
-    assert (done.returncode, done.stdout) == (0, f"no browser was found to open {path} with\n")
+    assert (done.returncode, done.stdout) == (0, f"could not open a browser; the report is in {path}\n")
     assert path.read_text().startswith("<!doctype html>")
 
 
