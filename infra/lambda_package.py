@@ -1,7 +1,6 @@
 """The package of the Lambda functions: a few modules of Vigil, and the AWS SDK in the version that was tested.
 
-Lambda's own SDK may be a year old and know no ``StopRuntimeSession``: that came with botocore 1.40.47, and nobody
-chooses when Lambda brings it.
+Lambda's own SDK may be a year old and lack ``StopRuntimeSession``, which came with botocore 1.40.47.
 """
 
 import importlib.metadata
