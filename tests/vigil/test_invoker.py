@@ -90,6 +90,12 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def forget_clients() -> None:
+    """Let the function make new clients, as in a new process."""
+    invoker._client.cache_clear()
+    invoker._line.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def listening() -> Iterator[AgentCore]:
     """AgentCore on loopback, where the Lambda function's own client finds it."""
@@ -112,11 +118,9 @@ def listening() -> Iterator[AgentCore]:
         }.items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
-        invoker._client.cache_clear()
-        invoker._line.cache_clear()
+        forget_clients()
         yield answers
-        invoker._client.cache_clear()
-        invoker._line.cache_clear()
+        forget_clients()
         server.shutdown()
         thread.join()
 
@@ -274,12 +278,10 @@ def test_an_agent_that_is_not_there_is_unavailable(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-        invoker._client.cache_clear()
-        invoker._line.cache_clear()
+        forget_clients()
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Could not connect"):
             invoker.handler({"session_id": session_id}, None)
-    invoker._client.cache_clear()
-    invoker._line.cache_clear()
+    forget_clients()
 
 
 def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
@@ -383,8 +385,7 @@ def test_a_success_is_one_line_with_the_session(agentcore: AgentCore, log: io.St
 
 
 def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
-    invoker._client.cache_clear()
-    invoker._line.cache_clear()
+    forget_clients()
     for _ in range(2):
         invoker.handler({"session_id": str(uuid.uuid4())}, None)
     assert invoker._client.cache_info().misses == 1

@@ -4,9 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import cache
 from math import ceil
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_time import caught, chosen, evaluated
+from tests.support import workflow_states
 from vigil.errors import AgentThrottled
 from vigil.invoker import await_turn
 from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER, Line, Place
@@ -23,15 +22,6 @@ from vigil.local.stack import LocalStack
 STEP = int(1000 / (LOAD * 5))
 FIRST = 1000 + AHEAD * STEP
 """How long after a line has begun its first has its turn."""
-
-
-@cache
-def states() -> dict[str, Any]:
-    # Not at the top: CDK starts Node, and every test process imports this module.
-    from infra.workflow import definition
-
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="5")
-    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 
 class Clock:
@@ -49,7 +39,7 @@ class Waiting:
 
     def __init__(self, client: Any, table: str, clock: Clock) -> None:
         self._client, self._table, self._clock = client, table, clock
-        self.line: dict[str, Any] = self._value(states()["InitializeSession"]["Assign"]["line"], {})
+        self.line: dict[str, Any] = self._value(workflow_states(5)["InitializeSession"]["Assign"]["line"], {})
 
     @property
     def turn(self) -> int:
@@ -57,7 +47,7 @@ class Waiting:
 
     def refused(self) -> "Waiting":
         """Be refused, and wait."""
-        refusal = caught(states()["InvokeAgent"], "AgentThrottled")
+        refusal = caught(workflow_states(5)["InvokeAgent"], "AgentThrottled")
         given = {"errorOutput": {"Error": "AgentThrottled", "Cause": '{"errorMessage": "not now"}'}}
         self.line = self._value(refusal["Assign"]["line"], given)
         assert self.go_on(refusal["Next"]) == "WaitForChange"
@@ -70,7 +60,7 @@ class Waiting:
     def go_on(self, name: str) -> str:
         """Walk from ``name`` until the session waits or is invoked."""
         while name not in ("WaitForChange", "InvokeAgent"):
-            state, given = states()[name], dict[str, Any]()
+            state, given = workflow_states(5)[name], dict[str, Any]()
             follow = state
             if state["Type"] == "Choice":
                 follow = chosen(state, lambda condition: self._value(condition, {}))
@@ -347,7 +337,7 @@ def test_a_session_that_began_though_it_was_refused_waits_in_line_no_more(queue:
     watched = {"status": "BUSY", "otherExecution": False, "deadline": 1_000, "lastHeartbeat": {"unchangedMs": 0}}
     variables = {"line": one.line, **watched}
     given = {"context": {"Execution": {"StartTime": began}}}
-    rule = chosen(states()["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
+    rule = chosen(workflow_states(5)["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
     assert rule["Next"] == "WaitForChange"
     told = evaluated(rule["Assign"], given, variables, clock)
     assert (told["line"]["turn"], told["line"]["refusals"]) == (0, 0)
