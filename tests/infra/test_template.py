@@ -187,8 +187,7 @@ def test_every_log_group_forgets(template: Template) -> None:
     }
 
 
-@pytest.mark.criterion("7.1")
-@pytest.mark.criterion("7.2")
+@pytest.mark.criterion("7.1", "7.2")
 def test_a_rule_starts_the_workflow_on_the_events_that_a_person_publishes(template: Template) -> None:
     rule = template.named("TriggerRule")
     assert rule["EventPattern"] == {"source": [EVENT_SOURCE], "detail-type": [EVENT_DETAIL_TYPE]}

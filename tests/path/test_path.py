@@ -13,13 +13,7 @@ from vigil.local.stack import LocalStack
 from vigil.session import Status
 
 
-@pytest.mark.criterion("1.2")
-@pytest.mark.criterion("1.3")
-@pytest.mark.criterion("2.1")
-@pytest.mark.criterion("2.2")
-@pytest.mark.criterion("7.3")
-@pytest.mark.criterion("7.4")
-@pytest.mark.criterion("7.5")
+@pytest.mark.criterion("1.2", "1.3", "2.1", "2.2", "7.3", "7.4", "7.5")
 def test_the_id_of_an_event_is_the_session_id_as_far_as_the_agent(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
