@@ -76,7 +76,7 @@ def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Wo
     assert [workflow.session(entry["EventId"]) for entry in answer["Entries"]] == [None, None]
 
 
-def test_an_agent_of_ones_own_of_fifteen_lines_runs_the_whole_path(
+def test_a_custom_agent_of_fifteen_lines_runs_the_whole_path(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
     event_id = put_event(stack, {"agent": "hello_agent"})

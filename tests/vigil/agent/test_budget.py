@@ -54,7 +54,7 @@ def test_a_model_without_a_price_has_that_of_no_other(model_id: str) -> None:
     assert price_of(Scripted(model_id, [])) is None
 
 
-def test_a_model_on_ones_own_machine_costs_nothing() -> None:
+def test_a_local_model_costs_nothing() -> None:
     assert price_of(make_model("ollama/llama3", "us-east-1")) == FREE
 
 
