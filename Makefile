@@ -91,6 +91,10 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell src infra tests docs examples benchmarks *.md
+	@# No function has more than 60 lines, and no module more than 400.
+	$(BIN)/lizard -l python -L 60 -C 999 -w src infra
+	@find src infra -name '*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > 400 {print $$2 ": " $$1 " lines"; long = 1} END {exit long}'
 	CDK_OUTDIR=build/check VIGIL_NAG=1 $(BIN)/python app.py
 	@# W3005: CDK writes out dependencies that a GetAtt implies.
 	$(BIN)/cfn-lint --ignore-checks W3005 -- build/check/Vigil.template.json

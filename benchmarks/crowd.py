@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from benchmarks.walk import START, caught, chosen, evaluated, iso
+from benchmarks.virtual_time import START, caught, chosen, evaluated, iso
 from vigil.errors import AgentError, AgentQuotaExceeded, AgentThrottled
 from vigil.invoker import admit
 from vigil.line import LINE, MOVE, Line, Place

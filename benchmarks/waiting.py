@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.report import Report, machine, percentile
-from benchmarks.walk import Life, Walk, walk
+from benchmarks.virtual_time import Life, Walk, walk
 from infra.workflow import definition
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack

@@ -126,11 +126,11 @@ def _log_group(scope: Construct, runtime: agentcore.Runtime) -> logs.LogGroup:
 
 
 def _sources() -> list[Path]:
-    """Every package under src, an agent of one's own included, but not the command line nor the local stack."""
+    """Every package under src, also a custom agent, but neither the command line nor the local stack."""
     client_side = {
         SOURCES / "vigil" / name
         for name in (
-            *("local", "__main__.py", "extras.py", "cli", "watch.py", "deployment.py", "doctor.py"),
+            *("local", "__main__.py", "extras.py", "cli", "watch.py", "deployment.py", "doctor"),
             *("download.py", "folder.py", "invoker.py", "reconciler.py"),
         )
     } | set(SOURCES.glob("*/sample_account"))

@@ -25,12 +25,7 @@ def agent_invoker(
     role = function_role(
         scope,
         "AgentInvoker",
-        {
-            "InvokerAgentInvoke": (
-                ["bedrock-agentcore:InvokeAgentRuntime"],
-                runtime_and_endpoints(agent_runtime_arn),
-            )
-        },
+        {"InvokerAgentInvoke": (["bedrock-agentcore:InvokeAgentRuntime"], runtime_and_endpoints(agent_runtime_arn))},
     )
     role.add_to_policy(
         iam.PolicyStatement(

@@ -1,7 +1,6 @@
 """The package of the Lambda functions: a few modules of Vigil, and the AWS SDK in the version that was tested.
 
-Lambda's own SDK may be a year old and know no ``StopRuntimeSession``: that came with botocore 1.40.47, and nobody
-chooses when Lambda brings it.
+Lambda's own SDK may be a year old and lack ``StopRuntimeSession``, which came with botocore 1.40.47.
 """
 
 import importlib.metadata
@@ -9,7 +8,19 @@ import shutil
 from pathlib import Path, PurePath
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
-MODULES = ("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings", "wakeup")
+MODULES = (
+    "__init__",
+    "errors",
+    "invoker",
+    "journal",
+    "line",
+    "names",
+    "reconciler",
+    "session",
+    "settings",
+    "table",
+    "wakeup",
+)
 SDK = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """boto3 and all that it requires, each of them pure Python."""
 SERVICES = ("bedrock-agentcore", "dynamodb", "stepfunctions")

@@ -1,4 +1,4 @@
-"""The stack's parameters: what may differ from deployment to deployment, each with its default and its bounds."""
+"""The stack's parameters, each with its default and its bounds."""
 
 import aws_cdk as cdk
 from constructs import Construct
@@ -17,42 +17,27 @@ from vigil.settings import (
 )
 
 
+def _number(scope: Construct, name: Parameter, default: int, least: float, most: float, description: str) -> str:
+    return cdk.CfnParameter(
+        scope, name, type="Number", default=default, min_value=least, max_value=most, description=description
+    ).value_as_string
+
+
 class Timing:
-    """How patient the stack is, in seconds; every field is a reference to a parameter."""
+    """The intervals and limits of the stack, in seconds; every field is a reference to a parameter."""
 
     def __init__(self, scope: Construct) -> None:
-        def seconds(name: Parameter, default: int, least: int, most: int, what: str) -> str:
-            parameter = cdk.CfnParameter(
-                scope, name, type="Number", default=default, min_value=least, max_value=most, description=what
-            )
-            return parameter.value_as_string
-
-        self.safety = seconds(
-            Parameter.SAFETY_SECONDS, 300, 1, 3600, "Longest wait between two looks at a session, if nothing wakes it"
-        )
-        self.heartbeat = seconds(
-            Parameter.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS, 1, 300, "Seconds between two heartbeats of an agent"
-        )
-        self.progress = seconds(
-            Parameter.PROGRESS_SECONDS, PROGRESS_SECONDS, 1, 28_800, "Longest time an agent may work without progress"
-        )
-        self.starts = cdk.CfnParameter(
-            scope,
-            Parameter.STARTS_PER_SECOND,
-            type="Number",
-            default=STARTS_PER_SECOND,
-            min_value=0.1,
-            max_value=1000,
-            description="New sessions that AgentCore starts in a second, by its quota",
-        ).value_as_string
-        # AgentCore ends a session after 8 hours whatever it does.
-        self.session = seconds(
-            Parameter.MAX_SESSION_SECONDS,
-            MAX_SESSION_SECONDS,
-            1,
-            28_500,
-            "Deadline of a session, and the latest that an event may ask for",
-        )
+        what = "Longest wait between two looks at a session, if nothing wakes it"
+        self.safety = _number(scope, Parameter.SAFETY_SECONDS, 300, 1, 3600, what)
+        what = "Seconds between two heartbeats of an agent"
+        self.heartbeat = _number(scope, Parameter.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS, 1, 300, what)
+        what = "Longest time an agent may work without progress"
+        self.progress = _number(scope, Parameter.PROGRESS_SECONDS, PROGRESS_SECONDS, 1, 28_800, what)
+        what = "New sessions that AgentCore starts in a second, by its quota"
+        self.starts = _number(scope, Parameter.STARTS_PER_SECOND, STARTS_PER_SECOND, 0.1, 1000, what)
+        # AgentCore ends every session after 8 hours.
+        what = "Deadline of a session, and the latest that an event may ask for"
+        self.session = _number(scope, Parameter.MAX_SESSION_SECONDS, MAX_SESSION_SECONDS, 1, 28_500, what)
 
 
 def model_id(scope: Construct) -> str:
@@ -68,22 +53,16 @@ def model_id(scope: Construct) -> str:
     ).value_as_string
 
 
-def _dollars(scope: Construct, name: Parameter, default: int, what: str) -> str:
-    return cdk.CfnParameter(
-        scope, name, type="Number", default=default, min_value=0.01, max_value=1000, description=what
-    ).value_as_string
-
-
 def budget_dollars(scope: Construct) -> str:
     """Return a reference to the parameter that says what a session's model calls may cost."""
     what = "What the model calls of a session may cost, in dollars"
-    return _dollars(scope, Parameter.BUDGET_DOLLARS, BUDGET_DOLLARS, what)
+    return _number(scope, Parameter.BUDGET_DOLLARS, BUDGET_DOLLARS, 0.01, 1000, what)
 
 
 def max_scan_dollars(scope: Construct) -> str:
     """Return a reference to the parameter that bounds what an event may let the reading of an analysis cost."""
     what = "What reading the data of an analysis may cost, in dollars, whatever its event asks for"
-    return _dollars(scope, Parameter.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS, what)
+    return _number(scope, Parameter.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS, 0.01, 1000, what)
 
 
 def agent_factory(scope: Construct) -> str:

@@ -73,10 +73,7 @@ class Reconciler(Construct):
             event_pattern=events.EventPattern(
                 source=["aws.states"],
                 detail_type=["Step Functions Execution Status Change"],
-                detail={
-                    "stateMachineArn": [workflow.state_machine_arn],
-                    "status": ["FAILED", "TIMED_OUT", "ABORTED"],
-                },
+                detail={"stateMachineArn": [workflow.state_machine_arn], "status": ["FAILED", "TIMED_OUT", "ABORTED"]},
             ),
             targets=[target],
         )
@@ -121,10 +118,7 @@ def _role(
         "ReconcilerExecutionsList": (["states:ListExecutions"], [workflow.state_machine_arn]),
         "ReconcilerExecutionRead": (["states:DescribeExecution"], [executions]),
         "ReconcilerQueueRead": (queue_actions, [queue.queue_arn]),
-        "ReconcilerAgentStop": (
-            ["bedrock-agentcore:StopRuntimeSession"],
-            runtime_and_endpoints(agent_runtime_arn),
-        ),
+        "ReconcilerAgentStop": (["bedrock-agentcore:StopRuntimeSession"], runtime_and_endpoints(agent_runtime_arn)),
     }
     role = function_role(scope, "Reconciler", grants)
     machine = workflow.stack.resolve(workflow.state_machine_name)["Fn::GetAtt"][0]

@@ -128,7 +128,7 @@ def _bucket(scope: Construct) -> s3.Bucket:
         bucket,
         {
             "AwsSolutions-S1": "The bucket is private and only the agent writes to it:"
-            " an access log costs more than it tells.",
+            " an access log costs more than it tells."
         },
     )
     return bucket

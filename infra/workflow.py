@@ -77,12 +77,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
 
 
 def agent_workflow(
-    scope: Construct,
-    *,
-    table: dynamodb.TableV2,
-    invoker: lambda_.IFunction,
-    agent_runtime_arn: str,
-    timing: Timing,
+    scope: Construct, *, table: dynamodb.TableV2, invoker: lambda_.IFunction, agent_runtime_arn: str, timing: Timing
 ) -> sfn.StateMachine:
     """Build the state machine with its log group, its tracing and a role that may do exactly what its states do."""
     stack = Stack.of(scope)

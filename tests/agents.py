@@ -216,8 +216,7 @@ def spends(session: AgentSession) -> Agent:
     """Calls its model for ever, at $1.20 a time, and saves how often it had to call its tool."""
     calls = count(1)
     return repeats(
-        Scripted(SONNET, AGAIN, outputTokens=80_000),
-        lambda: session.artifacts.write("calls", str(next(calls))),
+        Scripted(SONNET, AGAIN, outputTokens=80_000), lambda: session.artifacts.write("calls", str(next(calls)))
     )
 
 

@@ -7,6 +7,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -20,15 +21,15 @@ def proofs() -> dict[str, list[str]]:
     for path in sorted((PROJECT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                for identifier in filter(None, map(_criterion, node.decorator_list)):
+                for identifier in chain.from_iterable(map(_criteria_of, node.decorator_list)):
                     found[identifier].append(f"{path.relative_to(PROJECT)}::{node.name}")
     return found
 
 
-def _criterion(decorator: ast.expr) -> str | None:
+def _criteria_of(decorator: ast.expr) -> list[str]:
     if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.criterion":
-        return str(ast.literal_eval(decorator.args[0]))
-    return None
+        return [str(ast.literal_eval(argument)) for argument in decorator.args]
+    return []
 
 
 def criteria(document: str) -> dict[str, str]:

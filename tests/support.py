@@ -11,7 +11,9 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import httpx
@@ -57,6 +59,18 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
         # Whoever has waited long can wait a moment longer; looking takes time from what is awaited.
         pause = min(pause * 1.3, 0.3)
     return value
+
+
+@cache
+def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
+    """Return the states of the workflow, with the default parameters."""
+    # Not at the top: CDK starts Node, and every test process imports this module.
+    from infra.workflow import definition
+
+    timing: Any = SimpleNamespace(
+        safety="300", heartbeat="30", progress="900", session="27000", starts=str(starts_per_second)
+    )
+    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 
 def let_go(table: Any, session_id: str) -> None:

@@ -1,13 +1,6 @@
 """The end of a session: a failure is recorded, the agent is stopped, and the execution ends as the session did."""
 
-from infra.states.expressions import (
-    EXECUTION_ARN,
-    EXPIRY_SECONDS,
-    FAIL_CAUSE,
-    START_TIME,
-    STATE_ENTERED_TIME,
-    jsonata,
-)
+from infra.states.expressions import EXECUTION_ARN, EXPIRY_SECONDS, FAIL_CAUSE, START_TIME, STATE_ENTERED_TIME, jsonata
 from infra.states.tasks import (
     OWN_RECORD,
     RECORD_KEY,
@@ -20,6 +13,7 @@ from infra.states.tasks import (
     number,
 )
 from vigil.session import TERMINAL, Status
+from vigil.table import FAIL
 
 STOP_SECONDS = 15
 """AgentCore may take 11 s. The session has ended by then, so no retry follows a timeout: the agent's worker learns of
@@ -31,13 +25,7 @@ def mark_failed(table_name: str) -> State:
     arguments = {
         "TableName": table_name,
         "Key": RECORD_KEY,
-        # Creates the record if it is missing.
-        "UpdateExpression": (
-            "SET #status = :failed, #error = :error, ended_at = :now, updated_at = :now,"
-            " start_time = if_not_exists(start_time, :start), created_at = if_not_exists(created_at, :now),"
-            " execution_arn = if_not_exists(execution_arn, :execution),"
-            " expires_at = if_not_exists(expires_at, :expires)"
-        ),
+        "UpdateExpression": FAIL,
         "ConditionExpression": (
             f"(attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed))) AND {OWN_RECORD}"
         ),

@@ -109,7 +109,7 @@ MUST_RESCHEDULE = (
     "$line.refused and $line.ticket > 0 and $line.at <= $millis()"
     " and ($line.refusals > 2 or $line.refusals = 1 and $line.turn < $millis())"
 )
-"""Whether the session was refused twice at its turn, or has just taken the ticket of a line in which nobody waits."""
+"""Whether the session was refused twice at its turn, or has just taken the first ticket of an empty line."""
 REFUSED = (
     "{'ticket': $line.ticket, 'refusals': $line.refusals + 1, 'refused': true, 'at': 0,"
     f" 'turn': $millis() + 1000 + $floor(1000 * $random() * $min([{LONGEST_PAUSE // 1000},"
@@ -132,7 +132,7 @@ def waiting_until(turn: str) -> str:
 
 
 def shortest_step(timing: Timing) -> str:
-    """Milliseconds between two turns when AgentCore refuses nobody."""
+    """Milliseconds between two turns while AgentCore refuses no session."""
     return f"$floor(1000 / ({LOAD} * {timing.starts}))"
 
 
@@ -187,8 +187,8 @@ IS_PAST_DEADLINE = f"({IS_OPEN}) and $millis() >= $deadline"
 LOST_CODE = "$status = '' ? 'RecordMissing' : 'AgentLost'"
 LOST_MESSAGE = (
     "$status = '' ? 'the session record was deleted' : $lastHeartbeat.value = ''"
-    " ? 'the agent was invoked but gave no sign of life'"
-    " : 'no sign of life from the agent since ' & $lastHeartbeat.value"
+    " ? 'the agent sent no heartbeat after it was invoked'"
+    " : 'no heartbeat from the agent since ' & $lastHeartbeat.value"
 )
 
 
@@ -207,12 +207,12 @@ def shortest_wait(timing: Timing) -> str:
 
 
 def safety_wait(timing: Timing) -> str:
-    """Seconds until the next check of a session that nobody wakes."""
+    """Seconds until the next check, if nothing wakes the workflow."""
     return f"$max([{whole(timing.safety)}, {shortest_wait(timing)}])"
 
 
 def heartbeat_wait(timing: Timing) -> str:
-    """Seconds until the next check of a session that nobody can wake."""
+    """Seconds until the next check, if nothing can wake the workflow."""
     return f"$max([{whole(timing.heartbeat)}, {shortest_wait(timing)}])"
 
 

@@ -38,7 +38,7 @@ def check_line(table_name: str, timing: Timing) -> State:
 
 
 def route_by_turn(timing: Timing) -> State:
-    """Invoke the agent at its turn; reschedule the line if the turn was refused or nobody waits; else wait."""
+    """Invoke the agent at its turn; reschedule the line if the turn was refused or the line is empty; else wait."""
     return {
         "Type": "Choice",
         "Choices": [choice(HAS_TURN, then="InvokeAgent"), choice(MUST_RESCHEDULE, then="RescheduleLine")],
@@ -48,7 +48,7 @@ def route_by_turn(timing: Timing) -> State:
 
 
 def reschedule_line(table_name: str, timing: Timing) -> State:
-    """Move the session's turn, and all turns after it, to later; begin a new line if nobody waits in one."""
+    """Move the session's turn, and all turns after it, to later; begin a new line if there is none."""
     turn = rescheduled_turn(timing)
     update = {
         "UpdateExpression": MOVE,

@@ -32,10 +32,7 @@ from vigil.session import RECORD_SK, Status
 
 INVOKE_SECONDS = 75
 """The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
-INVALID_SESSION_ID = {
-    "code": "InvalidSessionId",
-    "message": "session_id must be 33 to 100 letters, digits or '-'",
-}
+INVALID_SESSION_ID = {"code": "InvalidSessionId", "message": "session_id must be 33 to 100 letters, digits or '-'"}
 UNREADABLE_DETAIL = {
     "code": "InvalidDetail",
     "message": "the event's detail is nested too deeply, or has a number too large, to be read",
@@ -58,10 +55,7 @@ def initialize_session(table_name: str, timing: Timing) -> State:
         # Before a redrive, the session may have ended: then its record stays as it is.
         "ConditionExpression": "attribute_not_exists(PK) OR (execution_arn = :own AND #status = :initiated)",
         "ExpressionAttributeNames": {"#status": "status"},
-        "ExpressionAttributeValues": {
-            ":own": {"S": jsonata(EXECUTION_ARN)},
-            ":initiated": {"S": Status.INITIATED},
-        },
+        "ExpressionAttributeValues": {":own": {"S": jsonata(EXECUTION_ARN)}, ":initiated": {"S": Status.INITIATED}},
     }
     unreadable_input = {
         "session_id": jsonata(PRINTABLE_SESSION_ID),

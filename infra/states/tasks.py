@@ -41,15 +41,10 @@ TRANSIENT_LAMBDA_ERRORS = [
     "AgentUnavailable",
 ]
 LAMBDA_DEATHS = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"]
-"""The function died or hung, and nobody knows how far it came."""
+"""The function died or hung, at an unknown point."""
 TRANSIENT_AGENTCORE_ERRORS = [
     f"BedrockAgentCore.{error}"
-    for error in (
-        "ThrottlingException",
-        "InternalServerException",
-        "RetryableConflictException",
-        "SdkClientException",
-    )
+    for error in ("ThrottlingException", "InternalServerException", "RetryableConflictException", "SdkClientException")
 ]
 
 

@@ -36,10 +36,7 @@ from infra.states.tasks import (
 )
 from vigil.session import ALLOWED_FROM, Status
 
-DUPLICATE = {
-    "code": "DuplicateSession",
-    "message": "the session exists already: this event was delivered before",
-}
+DUPLICATE = {"code": "DuplicateSession", "message": "the session exists already: this event was delivered before"}
 NOT_STARTED = {
     "code": "{% $line.code %}",
     "message": f"{{% 'not started in {SECONDS_IN_LINE // 3600} hours: ' & $line.message %}}",

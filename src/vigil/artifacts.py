@@ -1,22 +1,20 @@
 """Artifacts: the only code that touches the bucket.
 
-Which object is an artifact of a session, its journal says: an object that a session saves is never written again, since
-its key holds the hash of its content, and becomes an artifact only while the session is BUSY. So nobody changes what a
-session that has ended shows.
+The journal names the objects that are a session's artifacts. An object is never overwritten, since its key holds the
+hash of its content, and it becomes an artifact only while the session is BUSY. So the artifacts of a session that has
+ended never change.
 """
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from vigil.errors import AwsUnavailable, InvalidArtifact
+from vigil.errors import InvalidArtifact
 from vigil.journal import Journal
 from vigil.session import check_session_id
+from vigil.table import translate_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -57,7 +55,7 @@ class Artifacts:
         return f"s3://{self._bucket}/{key}"
 
     def read(self, name: str) -> str:
-        """Return the text of ``name``, bytes that are no text replaced; raises InvalidArtifact if there is none."""
+        """Return the text of ``name``, invalid bytes replaced; raises InvalidArtifact if there is none."""
         return self._get(self.uri(name))
 
     def exists(self, name: str) -> bool:
@@ -70,17 +68,17 @@ class Artifacts:
         return list(filter(_NAME.fullmatch, self._journal.artifact_names(self._session_id)))
 
     def keep(self, series: str, day: date, text: str) -> None:
-        """Save JSON ``text`` as what the sessions of ``series`` after ``day`` compare theirs with, if this completes.
+        """Save JSON ``text`` of ``day`` for later sessions of ``series``, which read it if this session completes.
 
-        A session keeps one a day: the same again replaces its own, and never that of another session. Raises as write.
+        A session keeps one text a day: a second one replaces its own, and never another session's. Raises as write.
         """
         key = self._put(f"history-{check_name(series)}.json"[-128:], text)
         self._journal.keep(self._session_id, series, day.isoformat(), key)
 
     def kept_before(self, series: str, day: date) -> Iterator[str]:
-        """Yield what completed sessions kept of ``series`` before ``day``, that of the last day first.
+        """Yield what completed sessions kept for ``series`` before ``day``, the last day first.
 
-        Not of ``day`` itself: an event more on a day does not take the last analysis of an earlier one away.
+        ``day`` itself is left out: a second session of a day also compares with the analysis of an earlier day.
         """
         for key in self._journal.kept_before(check_name(series), day.isoformat()):
             try:
@@ -96,7 +94,7 @@ class Artifacts:
             raise InvalidArtifact(f"artifact {name} is {len(body)} bytes; at most {MAX_ARTIFACT_BYTES} are allowed")
         key = f"{PREFIX}{self._session_id}/{sha256(body).hexdigest()[:16]}/{name}"
         content_type = _CONTENT_TYPES.get(name.rpartition(".")[2], "text/plain; charset=utf-8")
-        with _translated(f"s3://{self._bucket}/{key}"):
+        with translate_errors(about=f"s3://{self._bucket}/{key}"):
             self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType=content_type)
         return key
 
@@ -105,7 +103,7 @@ class Artifacts:
         if not key.startswith(PREFIX):
             # An agent's role may write any key into the table.
             raise InvalidArtifact(f"{address} is no artifact")
-        with _translated(address):
+        with translate_errors(about=address):
             try:
                 found = self._s3.get_object(Bucket=self._bucket, Key=key)
             except self._s3.exceptions.NoSuchKey as error:
@@ -123,11 +121,3 @@ def check_name(name: object) -> str:
         "artifact name must be 1 to 128 letters, digits, '.', '_' or '-', not beginning with '.' or '-',"
         f" not {str(name)[:80]!r}"
     )
-
-
-@contextmanager
-def _translated(address: str) -> Iterator[None]:
-    try:
-        yield
-    except (ClientError, BotoCoreError) as error:
-        raise AwsUnavailable(f"{address}: {error}") from error

@@ -1,4 +1,4 @@
-"""A deployed Vigil stack, as a client sees it: on AWS or local, whichever the standard AWS environment leads to."""
+"""A deployed Vigil stack, as a client sees it: on AWS or local, as the standard AWS environment says."""
 
 import json
 import logging
@@ -38,14 +38,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vigil.deployment")
 
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-
-
 _NAME = 80
-"""Characters of an execution's name, of which an event's id needs 36."""
+"""Characters of an execution's name at most; an event's id has 36."""
 _LISTING_SECONDS = 120
-"""How long a message of the dead-letter queue is hidden from others while it is looked at."""
-
-
+"""How long a message of the dead-letter queue is hidden from others while it is read."""
 NO_REASON = "no reason was given"
 _OF_ANOTHER_STACK = {
     "InvalidClientTokenId",
@@ -53,7 +49,7 @@ _OF_ANOTHER_STACK = {
     "InvalidAccessKeyId",
     "InvalidSignatureException",
 }
-"""Codes of the error that a key of another stack is unknown."""
+"""Error codes for a key that the stack does not know, because it is another stack's."""
 
 
 @dataclass(frozen=True)
@@ -67,31 +63,31 @@ class DeadLetter:
 
     @classmethod
     def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
-        """Build it from a message of the rule's dead-letter queue: the event, and why it lies there as attributes."""
-        # Anybody with the permission may put anything here.
+        """Build it from a message of the rule's dead-letter queue: the event, and the reason as attributes."""
+        # Any user with the permission may send other messages to the queue.
         try:
             event = json.loads(message["Body"])
         except (KeyError, TypeError, ValueError, RecursionError):
             event = None
         event_id, time = (_text_of(event, name) or "?" for name in ("id", "time"))
         attributes = message.get("MessageAttributes")
-        said = (
+        error = (
             _text_of(attributes.get(name) if isinstance(attributes, Mapping) else None, "StringValue")
             for name in ("ERROR_CODE", "ERROR_MESSAGE")
         )
-        reason = ": ".join(filter(None, said)) or "unknown"
+        reason = ": ".join(filter(None, error)) or "unknown"
         return cls(event_id, time, reason, _text_of(message, "MessageId"))
 
 
 @dataclass(frozen=True)
 class Resent:
-    """What became of an event that was sent again."""
+    """The result of sending an event again."""
 
     letter: DeadLetter
     started: bool
-    """Otherwise it was a session already, if it was not refused."""
+    """If False and not refused, the event was a session already."""
     refused: str | None = None
-    """Why it was not sent; its message stays."""
+    """Why it was not sent. Its message stays in the queue."""
 
 
 def rule_input(body: object) -> tuple[str, str]:
@@ -107,8 +103,8 @@ def rule_input(body: object) -> tuple[str, str]:
         ):
             raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
         session_id = check_session_id(event.get("id"))
-        given = {"session_id": session_id, "detail": event.get("detail"), "event_time": event.get("time")}
-        return session_id, json.dumps(given, allow_nan=False, ensure_ascii=False)
+        execution_input = {"session_id": session_id, "detail": event.get("detail"), "event_time": event.get("time")}
+        return session_id, json.dumps(execution_input, allow_nan=False, ensure_ascii=False)
     except (ValueError, RecursionError) as error:
         raise InvalidDetail(f"no event in JSON: {error}") from error
 
@@ -123,7 +119,7 @@ class Deployment:
 
     def __init__(self, session: boto3.Session | None = None, stack: str | None = None) -> None:
         with aws_errors():
-            # boto3 itself reads AWS_DEFAULT_REGION only; every other AWS SDK knows this one.
+            # boto3 itself reads only AWS_DEFAULT_REGION; other AWS SDKs read AWS_REGION.
             self._session = session or boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
             try:
                 if region := self._session.region_name:
@@ -210,31 +206,31 @@ class Deployment:
         return sum(int(answer["Attributes"][name]) for name in names)
 
     def dead_letters(self) -> list[DeadLetter]:
-        """Return all events that could not start a workflow; they stay where they are."""
+        """Return all events that could not start a workflow; they stay in the queue."""
         with self._dead_messages() as (messages, _):
             return [DeadLetter.from_message(message) for message in messages]
 
     def resend_dead_letters(self) -> Iterator[Resent]:
-        """Start the workflow for each event that could not start it, as the rule would have, and yield what came of it.
+        """Start the workflow for each event that could not start it, as the rule does, and yield the results.
 
-        The event's id stays the session's, and names the execution. So what is sent twice, by a crash between the two
-        calls or by somebody else, runs once: Step Functions refuses the name, or InitializeSession the session. A
-        message is deleted when its event is a session, or about to become one.
+        The event's id is the session's, and names the execution. So an event that is sent twice, after a crash between
+        the two calls or by another user, runs once: Step Functions refuses the name, or InitializeSession the session.
+        A message is deleted when its session exists or has been started.
         """
         with self._dead_messages() as (messages, delete):
             for message in messages:
                 letter = DeadLetter.from_message(message)
                 try:
-                    session_id, given = rule_input(message.get("Body"))
-                    started = self._start(session_id, given)
+                    session_id, execution_input = rule_input(message.get("Body"))
+                    started = self._start(session_id, execution_input)
                 except (InvalidInput, AwsUnavailable) as error:
                     yield Resent(letter, False, str(error))
                     continue
                 delete(message)
                 yield Resent(letter, started)
 
-    def _start(self, session_id: str, given: str) -> bool:
-        """Start the workflow of a session; False if there is one."""
+    def _start(self, session_id: str, execution_input: str) -> bool:
+        """Start the workflow of a session; return False if it has been started before."""
         try:
             self.journal.get(session_id)
             return False
@@ -243,7 +239,7 @@ class Deployment:
         try:
             with aws_errors():
                 self.stepfunctions.start_execution(
-                    stateMachineArn=self.state_machine_arn, name=session_id[:_NAME], input=given
+                    stateMachineArn=self.state_machine_arn, name=session_id[:_NAME], input=execution_input
                 )
         except AwsUnavailable as error:
             cause = error.__cause__
@@ -254,14 +250,14 @@ class Deployment:
 
     @contextmanager
     def _dead_messages(self) -> Iterator[tuple[Iterator[Any], Callable[[Any], None]]]:
-        """Provide all messages of the dead-letter queue, and what deletes one; the others are visible again after."""
+        """Provide all messages of the dead-letter queue, and a function that deletes one; others stay."""
         queue, sqs = self.output(Output.DEAD_LETTERS), self.client("sqs")
         kept: dict[str, str] = {}
 
         def receive() -> Iterator[Any]:
             while True:
                 with aws_errors():
-                    # A look that does not wait may find nothing where there is something.
+                    # A short poll may find no message although there are some.
                     answer = sqs.receive_message(
                         QueueUrl=queue,
                         MaxNumberOfMessages=10,
@@ -293,7 +289,7 @@ class Deployment:
                     sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
 
     def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
-        """Yield what the session's agent printed and logged; with ``follow`` also what it does, until it has ended."""
+        """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""
         session = self.journal.get(session_id)
         with aws_errors():
             log = AgentLog(self.client("logs"), self.output(Output.AGENT_RUNTIME), session_id)
@@ -308,7 +304,7 @@ class Deployment:
             yield from log.read(session.start_time, session.ended_at)
 
     def stop(self, session_id: str, reason: str) -> None:
-        """Fail the session as StoppedByOperator; its workflow, which wakes by it, stops the agent.
+        """Fail the session as StoppedByOperator, which wakes its workflow, which stops the agent.
 
         Raises SessionEnded if it has ended, SessionNotFound if there is none.
         """
@@ -319,19 +315,19 @@ class Deployment:
         self._stop_agent(session_id)
 
     def _stop_agent(self, session_id: str) -> None:
-        """Stop the agent ourselves too: the workflow may be gone."""
+        """Stop the agent directly too: the workflow may be gone."""
         try:
             self.client("bedrock-agentcore").stop_runtime_session(
                 agentRuntimeArn=self.output(Output.AGENT_RUNTIME), runtimeSessionId=session_id
             )
         except (BotoCoreError, ClientError) as error:
-            # It is gone already, or this user may not: then the next heartbeat ends the agent.
+            # The agent is gone, or ends at its next heartbeat because this user may not stop it.
             logger.info("session %s: its agent was not stopped: %s", session_id, error)
 
     def trigger(self, detail: object) -> str:
         """Publish the event that starts a session and return the session's id, which is the event's."""
         body = json.dumps(check_detail(detail), ensure_ascii=False)
-        # The event would vanish without a word if there were no stack whose rule takes it.
+        # Without a stack and its rule, EventBridge would drop the event silently.
         self.output(Output.RULE)
         with aws_errors():
             answer = self.client("events").put_events(
@@ -352,7 +348,7 @@ def is_local(endpoint: str) -> bool:
 
 
 def connection_advice(error: Exception) -> str:
-    """Return what to do about ``error`` if no AWS could be reached, or the local stack is not the one of this shell."""
+    """Return what to do if AWS cannot be reached, or if the local stack is not the one of this shell."""
     cause = error.__cause__
     if isinstance(cause, NoConnection | ConnectionClosedError):
         endpoint, what = str(cause.kwargs.get("endpoint_url")), "the local stack there is gone"

@@ -1,4 +1,4 @@
-"""A session's artifacts as files that are safe to open: nothing in them runs, or makes a viewer fetch something."""
+"""A session's artifacts as files that are safe to open: nothing in them runs or fetches anything."""
 
 import json
 
@@ -16,9 +16,8 @@ MAX_CHARTS = 20
 def safe_files(artifacts: Artifacts, report: str) -> tuple[dict[str, str], list[str]]:
     """Return ``report``, its page, its charts and its data by name, and a line for each artifact that is left out.
 
-    The report and its page come last. An agent, and perhaps its model,
-    chooses the names of artifacts. So no other kind is saved: in the folder of a project, a requirements.txt would be
-    more than a file to read.
+    The report and its page come last. No other kind of artifact is saved: an agent, or its model, chooses the names,
+    and a file such as requirements.txt could do harm in the folder of a project.
     """
     files: dict[str, str] = {}
     left_out: list[str] = []

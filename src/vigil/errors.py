@@ -1,7 +1,7 @@
 """Every error that Vigil raises on purpose.
 
     VigilError
-    ├── InvalidInput            what a caller gave is refused; nothing was written
+    ├── InvalidInput            the caller's input is refused; nothing was written
     │   ├── InvalidSessionId
     │   ├── InvalidDetail       the event's detail
     │   ├── InvalidArtifact     an artifact's name or size
@@ -13,20 +13,20 @@
     │   ├── SessionTaken        another worker already runs the session
     │   └── ReportMissing       COMPLETED without a saved report
     ├── AgentError
-    │   ├── AgentNotAccepted    AgentCore or the runtime refused the invocation; trying again is of no use
+    │   ├── AgentNotAccepted    AgentCore or the runtime refused the invocation; a retry does not help
     │   ├── AgentThrottled      AgentCore starts no more sessions at the moment
     │   ├── AgentQuotaExceeded  AgentCore runs no more sessions at once
     │   ├── AgentUnavailable    AgentCore failed or could not be reached
     │   ├── AgentIncomplete     the agent stopped without a result
     │   ├── AgentCutOff         something stopped the agent before its turn ended; its code says what
-    │   ├── AgentUnsupported    what the factory returned is no agent that can be followed
+    │   ├── AgentUnsupported    the factory returned an object whose model calls cannot be counted
     │   ├── AgentCrashed        the worker process died
-    │   ├── AgentLost           the agent gives no sign of life, or makes no progress
+    │   ├── AgentLost           the agent sends no heartbeat, or makes no progress
     │   ├── BudgetExceeded      the agent's model calls have cost what the session may spend
     │   └── AgentStopped        the agent's environment was shut down
     ├── WorkflowEnded           the workflow ended before the session did
-    ├── StoppedByOperator       somebody ran `vigil stop`
-    └── EnvironmentProblem      what is around us: AWS, credentials, the stack, ports, the disk
+    ├── StoppedByOperator       a user ran `vigil stop`
+    └── EnvironmentProblem      a problem of AWS, credentials, the stack, ports or the disk
         ├── StackNotDeployed
         ├── AwsUnavailable
         └── LocalStackError
@@ -50,7 +50,7 @@ class VigilError(Exception):
 
 
 class InvalidInput(VigilError):
-    """What a caller gave is refused; nothing was written."""
+    """The caller's input is refused; nothing was written."""
 
 
 class InvalidSessionId(InvalidInput):
@@ -136,7 +136,7 @@ class AgentCutOff(AgentError):
 
 
 class AgentUnsupported(AgentError):
-    """What the factory returned is no agent whose model calls can be counted."""
+    """The factory returned an object whose model calls cannot be counted."""
 
 
 class AgentCrashed(AgentError):
@@ -144,7 +144,7 @@ class AgentCrashed(AgentError):
 
 
 class AgentLost(AgentError):
-    """The agent gives no sign of life, or makes no progress."""
+    """The agent sends no heartbeat, or makes no progress."""
 
 
 class BudgetExceeded(AgentError):
@@ -161,8 +161,8 @@ class WorkflowEnded(VigilError):
     @classmethod
     def of(cls, execution: Mapping[str, Any]) -> "WorkflowEnded":
         """Return the error of a session whose execution ended, as Step Functions describes that."""
-        said = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
-        return cls.by(f"{execution['status']}{f', {said}' if said else ''}")
+        reason = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
+        return cls.by(f"{execution['status']}{f', {reason}' if reason else ''}")
 
     @classmethod
     def by(cls, how: str) -> "WorkflowEnded":
@@ -171,11 +171,11 @@ class WorkflowEnded(VigilError):
 
 
 class StoppedByOperator(VigilError):
-    """Somebody ran ``vigil stop``."""
+    """A user ran ``vigil stop``."""
 
 
 class EnvironmentProblem(VigilError):
-    """What is around us: AWS, credentials, the stack, ports, the disk."""
+    """A problem of AWS, credentials, the stack, ports or the disk."""
 
 
 class StackNotDeployed(EnvironmentProblem):

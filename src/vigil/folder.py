@@ -1,4 +1,4 @@
-"""A folder on this machine that a command saves files in: all of them or none, and one command at a time."""
+"""A folder in which a command saves files: all of them or none, and one command at a time."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from vigil.errors import EnvironmentProblem, InvalidInput
 
 LISTING = ".vigil-files"
-"""The file that names what the last command saved in a folder."""
+"""The file that lists what the last command saved in a folder."""
 Save = Callable[[Mapping[str, str]], None]
 """Saves texts by the names of their files."""
 
@@ -31,11 +31,10 @@ def prepare(folder: Path) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Save]:
-    """Hold ``folder``, made if it is not there, until this is left; yields what saves texts in it, by ``write``.
+    """Lock ``folder``, which is made if it is missing, and yield a function that saves texts in it.
 
-    What it saves replaces all files that the command before has saved there, also those that it does not write anew, so
-    that the folder never holds files of two commands. Raises InvalidInput if another command holds the folder, or if no
-    file can be made in it: before there is something to save.
+    The first save removes all files that the previous command saved there, so that the folder never holds files of two
+    commands. Raises InvalidInput if another command has locked the folder, or if no file can be made in it.
     """
     prepare(folder)
     saved: set[str] = set()
@@ -58,15 +57,14 @@ def claimed(folder: Path) -> Iterator[Save]:
 
 
 def write(folder: Path, texts: Mapping[str, str], instead_of: Collection[str] = ()) -> None:
-    """Save each text under its name, and remove the files ``instead_of`` which they are; only once all are written.
+    """Save each text under its name, and remove the files ``instead_of``, once all texts are written.
 
-    The umask decides who may read them. Raises EnvironmentProblem, with all that was there as it was, if there is no
-    room for them.
+    The umask decides who may read them. If the disk is full, raises EnvironmentProblem and changes nothing.
     """
     written: dict[str, Path] = {}
     try:
         for name, text in texts.items():
-            # A new file of a name that nobody can foresee, in place of the one that stands there, even if it is a link.
+            # A new file with a random name, which then replaces the old one, even if that is a link.
             written[name] = _temporary(folder)
             with written[name].open("x", encoding="utf-8", newline="\n") as file:
                 file.write(text)
@@ -92,7 +90,7 @@ def _listed(folder: Path) -> set[str]:
         names = (folder / LISTING).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return set()
-    # Only files of this folder, whatever the listing names.
+    # Only files of this folder: the listing may name others.
     return {name for name in names if name == Path(name).name and (folder / name).is_file()}
 
 

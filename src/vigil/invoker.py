@@ -1,6 +1,6 @@
 """The Lambda function that hands a session to the agent: parse, call AgentCore once, check the answer.
 
-A session that AgentCore does not start at once waits in line, and comes again when it is its turn.
+A session that AgentCore does not start at once waits in line, and is invoked again at its turn.
 """
 
 import json
@@ -47,24 +47,24 @@ logger.addHandler(logging.StreamHandler(sys.stderr))
 logger.handlers[0].setFormatter(_JsonLines())
 
 ACCEPTED = frozenset({"accepted", "already running", "already ended"})
-"""Answers of the runtime that mean: the session has its one worker. The last two come after a repeated invocation."""
+"""Answers which mean that the session has its one worker. The last two answer a repeated invocation."""
 THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException"})
 QUOTA_EXCEEDED = "ServiceQuotaExceededException"
 CONFLICT = "RetryableConflictException"
-PASSING = re.compile(r"Received error \(50[234]\)|Runtime initialization time exceeded")
-"""How AgentCore's message begins, with HTTP 424, when the runtime did not come up. Its own refusal is a 400."""
+RUNTIME_NOT_STARTED = re.compile(r"Received error \(50[234]\)|Runtime initialization time exceeded")
+"""AgentCore's message, with HTTP 424, when the runtime did not start. A refusal by the runtime itself is a 400."""
 
 
 def handler(event: object, context: object) -> dict[str, str]:
-    """Invoke the agent for ``event["session_id"]`` and return what the runtime answered.
+    """Invoke the agent for ``event["session_id"]`` and return the runtime's answer.
 
     ``event``: {"session_id": str, "detail": object, optional, "line": {"ticket": int, "turn": int}, optional}. Returns
     {"session_id": str, "answer": str}. Raises InvalidInput before anything is called; AgentNotAccepted when the agent
     refused the session; AgentThrottled and AgentQuotaExceeded when the session must wait in line; AgentUnavailable when
-    it is worth trying again. The workflow does so, and records what remains as the session's error.
+    a retry may help. The workflow retries, and records any other error in the session.
     """
-    given = event.get("session_id") if isinstance(event, dict) else None
-    about = {"session_id": None if given is None else str(given)[:200]}
+    unchecked_id = event.get("session_id") if isinstance(event, dict) else None
+    log_fields = {"session_id": None if unchecked_id is None else str(unchecked_id)[:200]}
     try:
         settings = InvokerSettings.from_env()
         session_id, detail = parse(event, settings.max_session_seconds)
@@ -72,28 +72,28 @@ def handler(event: object, context: object) -> dict[str, str]:
         answer = invoke(_client(), settings, session_id, detail)
     except VigilError as error:
         waits = isinstance(error, AgentThrottled | AgentQuotaExceeded)
-        logger.log(logging.INFO if waits else logging.ERROR, "%s: %s", error.code, error, extra=about)
+        logger.log(logging.INFO if waits else logging.ERROR, "%s: %s", error.code, error, extra=log_fields)
         raise
-    logger.info("the agent answered: %s", answer, extra=about)
+    logger.info("the agent answered: %s", answer, extra=log_fields)
     return {"session_id": session_id, "answer": answer}
 
 
 def await_turn(line: Line, place: Place, session_id: str) -> None:
     """Wait for the last second before the session's turn.
 
-    Raises AgentThrottled for a session that comes first while others wait. A line that cannot be read holds nobody up.
+    Raises AgentThrottled for a new session while others wait. A line that cannot be read delays no session.
     """
     try:
         admit(line, place, session_id)
-    # The last three: its item is damaged.
+    # The last three mean a damaged item.
     except (BotoCoreError, ClientError, ArithmeticError, TypeError, ValueError) as error:
         logger.warning("the line cannot be read: %s", _one_line(error))
-    # A waiting execution counts whole seconds. The turns are spread over each.
+    # A workflow waits whole seconds; the turns lie within them.
     time.sleep(min(1.0, max(0.0, (place.turn - place.now) / 1000)))
 
 
 def admit(line: Line, place: Place, session_id: str) -> None:
-    """Keep the line's pace with a session whose turn it is; raise AgentThrottled for one before which others wait."""
+    """Update the line's pace if it is the session's turn; raise AgentThrottled if it is new and others wait."""
     if place.ticket:
         line.keep_pace(place.ticket, place.now)
     elif not line.is_empty(place.now):
@@ -107,9 +107,9 @@ def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]
     session_id = check_session_id(event.get("session_id"))
     detail = event.get("detail")
     detail = check_detail({} if detail is None else detail)
-    # The deadline is the workflow's, which takes its own for one that is none; here is where that is said.
+    # The workflow falls back to its default for an invalid deadline; reject it here so that the caller is told.
     deadline = detail.get(DEADLINE_KEY, max_session_seconds)
-    # JSON knows no difference between 5 and 5.0.
+    # JSON does not distinguish 5 from 5.0.
     whole = type(deadline) in (int, float) and deadline % 1 == 0
     if not whole or not 1 <= deadline <= max_session_seconds:
         shown = repr(deadline)[:80]
@@ -119,7 +119,7 @@ def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]
 
 def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_id: str, detail: dict[str, Any]) -> str:
     """Call InvokeAgentRuntime and return the runtime's answer, one of ACCEPTED; else raise an AgentError."""
-    # AgentCore has no environment per invocation: the runtime sets these on the worker process it starts.
+    # AgentCore sets no environment per invocation: the runtime passes these variables to its worker process.
     environment = {Env.SESSION_ID: session_id, Env.BUCKET: settings.bucket, Env.TABLE: settings.table}
     payload = json.dumps({"environment": environment, "detail": detail})
     try:
@@ -132,9 +132,9 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
         )
         body = response["response"].read()
     except ClientError as error:
-        raise _kind(error)(f"session {session_id}: {_one_line(error)}") from error
+        raise _error_class(error)(f"session {session_id}: {_one_line(error)}") from error
     except (BotoCoreError, OSError, AttributeError, ValueError) as error:
-        # No connection, none that held, no answer in time, or one that is no error of AWS's, on which botocore trips.
+        # Connection refused, dropped or timed out, or a malformed error body that botocore cannot parse.
         raise AgentUnavailable(f"session {session_id}: {_one_line(error)}") from error
     try:
         answer = json.loads(body)
@@ -147,30 +147,29 @@ def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_
     return status
 
 
-def _kind(error: ClientError) -> type[AgentError]:
-    """Return whether, and when, the call is worth repeating."""
+def _error_class(error: ClientError) -> type[AgentError]:
+    """Return the error that says whether, and when, to repeat the call."""
     code = error.response["Error"].get("Code", "")
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in THROTTLED or status == 429:
         return AgentThrottled
     if code == QUOTA_EXCEEDED or status == 402:
         return AgentQuotaExceeded
-    not_up = status == 424 and PASSING.match(str(error.response["Error"].get("Message")))
-    return AgentUnavailable if code == CONFLICT or status >= 500 or not_up else AgentNotAccepted
+    not_started = status == 424 and RUNTIME_NOT_STARTED.match(str(error.response["Error"].get("Message")))
+    return AgentUnavailable if code == CONFLICT or status >= 500 or not_started else AgentNotAccepted
 
 
 def _one_line(reason: object) -> str:
-    """Return ``reason``, which others wrote, as one line of a length that a person reads."""
+    """Return ``reason``, text from outside, as one line of bounded length."""
     return " ".join(str(reason).split())[:500]
 
 
 @cache
 def _client() -> "BedrockAgentCoreClient":
-    # One attempt: the workflow repeats the call, with a longer breath than a Lambda function should have.
-    # The Lambda function's timeout is 60 s, so an agent that never answers is an error with a name, not a timeout.
+    # One attempt: the workflow repeats the call, and can wait longer than a Lambda function.
+    # The read timeout ends before the Lambda function's 60 s, so that a silent agent is an error with a name.
     return boto3.client(
-        "bedrock-agentcore",
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45),
+        "bedrock-agentcore", config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45)
     )
 
 

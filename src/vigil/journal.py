@@ -1,21 +1,18 @@
-"""The journal: the only code that touches the table.
+"""The journal: session records, their work phases and their artifacts' names.
 
-Transitions are condition expressions, so that two writers cannot both win; nothing is decided by reading first.
+Transitions are condition expressions, so that two writers cannot both win; no decision is made by reading first.
 """
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Key
-from boto3.dynamodb.types import DYNAMODB_CONTEXT, TypeDeserializer
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
@@ -34,6 +31,7 @@ from vigil.session import (
     check_session_id,
     iso,
 )
+from vigil.table import FAIL, item_key, open_table, query, storable, task_key, translate_errors
 from vigil.wakeup import waker
 
 if TYPE_CHECKING:
@@ -41,15 +39,11 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_stepfunctions import SFNClient
 
-# An agent may write a number of more digits than boto3 takes: read it rounded, and do not raise.
-DYNAMODB_CONTEXT.clear_traps()
-
-MAX_MESSAGE = 1000
 MAX_PHASE_NAME = 60
 PAGE = 10
-"""Items of history that are read at once: most analyses compare with the first."""
+"""Items of history that one request reads: most analyses compare with the first."""
 MOST_KEPT = 100
-"""Items of history that are looked at: sessions that fail keep something too, and each costs a read."""
+"""Items of history that are read at most: sessions that fail write some too, and each costs a read."""
 _OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
 
 
@@ -61,14 +55,14 @@ class Snapshot:
     """None if it has no record."""
     tasks: list[Task]
     """Its work phases in the order they began; one that ran when the session ended has ended with it."""
-    waits: object
-    """Another value whenever its workflow begins to wait anew."""
+    task_token: object
+    """The task token, which changes whenever the workflow begins to wait again."""
 
 
 class Journal:
-    """Session records and their work phases in one table.
+    """The items of all sessions in one table.
 
-    ``wake`` hears the task token with which a workflow waits for the session that was just ended.
+    ``wake`` is called with the task token of the workflow that waits for a session, when the session has ended.
     """
 
     def __init__(
@@ -83,10 +77,10 @@ class Journal:
 
     @classmethod
     def open(cls, aws: "AwsSession", table: str, attempts: int = 12) -> "Journal":
-        """Connect to ``table``; throttling and transient errors are tried again, ``attempts`` times in all.
+        """Connect to ``table``. A request that meets throttling or a transient error is sent ``attempts`` times.
 
         botocore's standard mode waits up to 1, 2, 4, 8, 16 and then 20 seconds, with full jitter: 12 attempts
-        outlive an outage of half a minute. Raises AwsUnavailable if there are no credentials.
+        outlast an outage of half a minute. Raises AwsUnavailable if there are no credentials.
         """
         config = Config(
             connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": attempts}
@@ -96,37 +90,33 @@ class Journal:
         def workflows() -> "SFNClient":
             return aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5})))
 
-        with _translated():
-            opened = aws.resource("dynamodb", config=config).Table(table)
-        retry: Callable[..., Any] = partial(_retry_conflict, attempts)
-        opened.meta.client.meta.events.register("needs-retry.dynamodb", retry)
-        # A client costs time, and most who open a journal end no session that a workflow waits for.
-        return cls(opened, waker(workflows))
+        # The client of Step Functions is made when it is needed: most journals end no session.
+        return cls(open_table(aws, table, config, attempts), waker(workflows))
 
     def get(self, session_id: str) -> Session:
         """Return the session as it is now (a consistent read), or raise SessionNotFound."""
         check_session_id(session_id)
-        with _translated(session_id):
-            answer = self._table.get_item(Key=_key(session_id), ConsistentRead=True)
+        with translate_errors(session_id):
+            answer = self._table.get_item(Key=item_key(session_id), ConsistentRead=True)
         if "Item" not in answer:
             raise SessionNotFound(f"no session {session_id}")
         return Session.from_item(answer["Item"])
 
     def recent(self, limit: int = 20, status: Status | None = None) -> list[Session]:
         """Return the newest sessions first, all or those in ``status``, by an index and not by a scan."""
-        index, key = (
-            (INDEX_BY_START, Key("SK").eq(RECORD_SK)) if status is None else (INDEX_BY_STATUS, Key("status").eq(status))
-        )
-        with _translated():
-            items = self._query(IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
+        index, key = INDEX_BY_START, Key("SK").eq(RECORD_SK)
+        if status is not None:
+            index, key = INDEX_BY_STATUS, Key("status").eq(status)
+        with translate_errors():
+            items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
             return [Session.from_item(item) for item in islice(items, limit)]
 
     def snapshot(self, session_id: str) -> Snapshot:
         """Return the session's record and its work phases as they are now, by one consistent read."""
         # The phases follow the record, and the artifacts stand before it.
         condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").gte(RECORD_SK)
-        with _translated(session_id):
-            items = list(self._query(KeyConditionExpression=condition, ConsistentRead=True))
+        with translate_errors(session_id):
+            items = list(query(self._table, KeyConditionExpression=condition, ConsistentRead=True))
         record = next((item for item in items if item["SK"] == RECORD_SK), None)
         session = Session.from_item(record) if record is not None else None
         tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
@@ -140,42 +130,42 @@ class Journal:
 
     def artifact(self, session_id: str, name: str) -> str | None:
         """Return the key of the object that is the session's artifact ``name``, or None."""
-        with _translated(session_id):
-            key = _key(check_session_id(session_id), ARTIFACT_SK_PREFIX + name)
+        with translate_errors(session_id):
+            key = item_key(check_session_id(session_id), ARTIFACT_SK_PREFIX + name)
             found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}).get("key")
         return found if isinstance(found, str) else None
 
     def artifact_names(self, session_id: str) -> list[str]:
         """Return the names of the session's artifacts, sorted."""
         condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").begins_with(ARTIFACT_SK_PREFIX)
-        with _translated(session_id):
-            items = list(self._query(KeyConditionExpression=condition, ConsistentRead=True))
+        with translate_errors(session_id):
+            items = list(query(self._table, KeyConditionExpression=condition, ConsistentRead=True))
         return sorted(str(item["SK"]).removeprefix(ARTIFACT_SK_PREFIX) for item in items)
 
     def save_artifact(self, session_id: str, name: str, key: str) -> None:
         """Make the object ``key`` the session's artifact ``name``; raises SessionEnded unless the session is BUSY."""
-        self._while_busy(session_id, put={**_key(session_id, ARTIFACT_SK_PREFIX + name), "key": key})
+        self._while_busy(session_id, put={**item_key(session_id, ARTIFACT_SK_PREFIX + name), "key": key})
 
     def keep(self, session_id: str, series: str, day: str, key: str) -> None:
-        """Make the object ``key`` what this session kept of ``series`` on ``day``; raises as save_artifact."""
-        self._while_busy(session_id, put={**_key(HISTORY_PK_PREFIX + series, f"{day}#{session_id}"), "key": key})
+        """Record the object ``key`` as what this session kept for ``series`` on ``day``; raises as save_artifact."""
+        self._while_busy(session_id, put={**item_key(HISTORY_PK_PREFIX + series, f"{day}#{session_id}"), "key": key})
 
     def kept_before(self, series: str, day: str) -> Iterator[str]:
-        """Yield the keys of what sessions that are COMPLETED kept of ``series`` before ``day``, the last day first.
+        """Yield the keys of what COMPLETED sessions kept for ``series`` before ``day``, the last day first.
 
-        Looks at the last MOST_KEPT that sessions kept, whatever became of them.
+        It reads the last MOST_KEPT items, which sessions that failed may have written too.
         """
         condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
-        with _translated():
-            kept = self._query(KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
+        with translate_errors():
+            kept = query(self._table, KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
             for item in islice(kept, MOST_KEPT):
                 session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
-                record = self._table.get_item(Key=_key(session_id)).get("Item", {}) if session_id else {}
+                record = self._table.get_item(Key=item_key(session_id)).get("Item", {}) if session_id else {}
                 if record.get("status") == Status.COMPLETED and isinstance(key, str):
                     yield key
 
     def mark_busy(self, session_id: str, worker: str = "") -> bool:
-        """Set BUSY for ``worker``. Returns False if it had done so already.
+        """Set BUSY for ``worker``. Returns False if this worker had set it before.
 
         Raises SessionTaken if another worker has the session, SessionEnded if it has ended.
         """
@@ -199,82 +189,61 @@ class Journal:
         self._transition(session_id, Status.FAILED, {"error": _error(failure)}, worker)
 
     def fail_orphaned(self, session_id: str, execution_arn: str, failure: Failure) -> bool:
-        """Set FAILED for a workflow that ended, even if it left no record. False if the session needs no end from us.
+        """Set FAILED for a workflow that ended, even if it left no record. Returns False if nothing had to be done.
 
-        It needs none if it has ended, or belongs to another execution: then this one was of a duplicate event.
+        Nothing has to be done if the session has ended, or if it belongs to another execution: then the event of this
+        execution was a duplicate.
         """
         check_session_id(session_id)
         now = self._now()
-        names = {"#status": "status", "#error": "error"}
-        values: dict[str, Any] = {
-            ":failed": Status.FAILED,
-            ":error": _error(failure),
-            ":now": iso(now),
-            ":execution": execution_arn,
-            ":expires": int(now.timestamp()) + TTL_DAYS * 86400,
-            **_from(Status.FAILED),
-        }
-        own = ("start_time", "created_at", "execution_arn", "expires_at")
-        defaults = zip(own, (":now", ":now", ":execution", ":expires"), strict=True)
+        values = {":failed": Status.FAILED, ":error": _error(failure), ":now": iso(now), ":start": iso(now)}
         try:
-            with _translated(session_id):
-                self._table.update_item(
-                    Key=_key(session_id),
-                    UpdateExpression="SET #status = :failed, #error = :error, ended_at = :now, updated_at = :now, "
-                    + ", ".join(f"{name} = if_not_exists({name}, {value})" for name, value in defaults),
-                    ConditionExpression="(attribute_not_exists(PK) OR execution_arn = :execution)"
-                    " AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues=values,
-                )
+            self._update(
+                session_id,
+                FAIL,
+                {**values, ":execution": execution_arn, ":expires": _expiry(now), **_from(Status.FAILED)},
+                "(attribute_not_exists(PK) OR execution_arn = :execution)"
+                " AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
+                names={"#error": "error"},
+            )
         except SessionEnded:
             return False
         return True
 
     def heartbeat(self, session_id: str, worker: str) -> None:
-        """Say that ``worker`` lives. Raises SessionEnded if the session has ended, is gone, or is another worker's."""
-        with _translated(session_id, "the session has ended, or another worker runs it"):
-            self._table.update_item(
-                Key=_key(session_id),
-                UpdateExpression="SET heartbeat_at = :now",
-                ConditionExpression=f"#status IN (:from0, :from1) AND {_OWNED}",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={
-                    ":now": iso(self._now()),
-                    ":owner": worker,
-                    **_from(Status.FAILED),
-                },
-            )
+        """Record that ``worker`` is alive; raises SessionEnded if the session has ended or has another worker."""
+        self._update(
+            session_id,
+            "SET heartbeat_at = :now",
+            {":now": iso(self._now()), ":owner": worker, **_from(Status.FAILED)},
+            f"#status IN (:from0, :from1) AND {_OWNED}",
+            refused="the session has ended, or another worker runs it",
+        )
 
     def open_sessions(self) -> Iterator[Session]:
         """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
         for status in ALLOWED_FROM[Status.FAILED]:
-            with _translated():
-                for item in self._query(IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status)):
-                    yield Session.from_item(item)
+            key = Key("status").eq(status)
+            with translate_errors():
+                yield from map(
+                    Session.from_item, query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=key)
+                )
 
     def start_task(self, session_id: str, name: str) -> Task:
-        """Begin a work phase; only a BUSY session has phases."""
+        """Begin a work phase; raises SessionEnded unless the session is BUSY."""
         check_phase_name(name)
         now = iso(self._now())
-        with _translated(session_id):
-            # The counter on the record gives phases that begin at once distinct numbers.
-            answer = self._table.update_item(
-                Key=_key(session_id),
-                UpdateExpression="ADD task_count :one SET updated_at = :now REMOVE progress",
-                ConditionExpression="#status = :busy",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":one": 1, ":now": now, ":busy": Status.BUSY},
-                ReturnValues="UPDATED_NEW",
-            )
-        number = int(str(answer["Attributes"]["task_count"]))
-        item = {**_task_key(session_id, number, name), "state": "RUNNING", "started_at": now}
+        # The counter on the record gives phases that begin at the same time distinct numbers.
+        update = "ADD task_count :one SET updated_at = :now REMOVE progress"
+        answer = self._update(session_id, update, {":one": 1, ":now": now}, ReturnValues="UPDATED_NEW")
+        key = task_key(session_id, int(str(answer["Attributes"]["task_count"])), name)
+        item = {**key, "state": "RUNNING", "started_at": now}
         self._while_busy(session_id, put=item)
         return Task.from_item(item)
 
     def record_progress(self, session_id: str, progress: str) -> None:
-        """Say how far the running phase is; raises SessionEnded unless the session is BUSY."""
-        self._set(session_id, "progress", _storable(progress))
+        """Record how far the running phase is; raises SessionEnded unless the session is BUSY."""
+        self._set(session_id, "progress", storable(progress))
 
     def record_usage(self, session_id: str, usage: Usage) -> None:
         """Record what the model calls have used so far; raises SessionEnded unless the session is BUSY."""
@@ -285,12 +254,12 @@ class Journal:
         values = {":state": "FAILED" if failed else "COMPLETED", ":now": iso(self._now()), ":running": "RUNNING"}
         update = "SET #state = :state, ended_at = :now"
         if message:
-            values[":message"] = _storable(message)
+            values[":message"] = storable(message)
             update += ", message = :message"
         self._while_busy(
             session_id,
             f"work phase {task.name!r} is not running",
-            Key=_task_key(session_id, task.number, task.name),
+            Key=task_key(session_id, task.number, task.name),
             UpdateExpression=update,
             ConditionExpression="#state = :running",
             ExpressionAttributeNames={"#state": "state"},
@@ -300,111 +269,93 @@ class Journal:
     def _while_busy(
         self, session_id: str, refused: str = "", *, put: dict[str, Any] | None = None, **update: Any
     ) -> None:
-        """Put an item beside a BUSY session's record, or update one, in one transaction with a look at the record.
+        """Put or update an item of a session, in one transaction with the check that its record is BUSY.
 
         Raises SessionEnded if the session is not BUSY, or, for the reason ``refused``, if the update's condition fails.
         """
-        table = self._table.name
-        busy: dict[str, Any] = {
-            "TableName": table,
-            "Key": _key(session_id),
-            "ConditionExpression": "#status = :busy",
+        table: Any = {"TableName": self._table.name}
+        check = {"Key": item_key(session_id), "ConditionExpression": "#status = :busy"}
+        check |= {
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":busy": Status.BUSY},
         }
-        write: dict[str, Any]
         if put is None:
-            write = {"Update": {"TableName": table, **update}}
+            write = {"Update": {**table, **update}}
         else:
-            expires = int(self._now().timestamp()) + TTL_DAYS * 86400
-            write = {"Put": {"TableName": table, "Item": {**put, "expires_at": expires}}}
-        items: Any = [{"ConditionCheck": busy}, write]
+            write = {"Put": {**table, "Item": {**put, "expires_at": _expiry(self._now())}}}
+        items: Any = [{"ConditionCheck": {**table, **check}}, write]
         try:
-            with _translated(session_id):
+            with translate_errors(session_id):
                 self._table.meta.client.transact_write_items(TransactItems=items)
         except AwsUnavailable as error:
             cause = error.__cause__
             reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
             failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
             if any(failed):
-                about = "the session is not BUSY" if failed[0] else refused
-                raise SessionEnded(f"session {session_id}: {about}") from error
+                why = "the session is not BUSY" if failed[0] else refused
+                raise SessionEnded(f"session {session_id}: {why}") from error
             raise
+
+    def _update(
+        self,
+        session_id: str,
+        update: str,
+        values: dict[str, Any],
+        condition: str = "",
+        *,
+        names: Mapping[str, str] | None = None,
+        refused: str = "the session is not BUSY",
+        **more: Any,
+    ) -> Any:
+        """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY."""
+        with translate_errors(session_id, refused):
+            return self._table.update_item(
+                Key=item_key(session_id),
+                UpdateExpression=update,
+                ConditionExpression=condition or "#status = :busy",
+                ExpressionAttributeNames={"#status": "status", **(names or {})},
+                ExpressionAttributeValues=values if condition else {**values, ":busy": Status.BUSY},
+                **more,
+            )
 
     def _set(self, session_id: str, name: str, value: str | dict[str, Any]) -> None:
         """Set an attribute of a BUSY session's record."""
-        with _translated(session_id):
-            self._table.update_item(
-                Key=_key(session_id),
-                UpdateExpression="SET #name = :value, updated_at = :now",
-                ConditionExpression="#status = :busy",
-                ExpressionAttributeNames={"#status": "status", "#name": name},
-                ExpressionAttributeValues={":value": value, ":now": iso(self._now()), ":busy": Status.BUSY},
-            )
-
-    def _query(self, **request: Any) -> Iterator[dict[str, Any]]:
-        """Yield the items of every page."""
-        while True:
-            answer = self._table.query(**request)
-            yield from answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        values = {":value": value, ":now": iso(self._now())}
+        self._update(session_id, "SET #name = :value, updated_at = :now", values, names={"#name": name})
 
     def _transition(self, session_id: str, status: Status, fields: dict[str, Any], worker: str | None = None) -> None:
         now = iso(self._now())
-        # Who sets BUSY lives, which is as good as a heartbeat.
-        moment = "ended_at" if status.terminal else "heartbeat_at"
-        fields = {"status": status, "updated_at": now, moment: now, **fields}
-        if status is Status.BUSY:
-            # Of its own, since heartbeat and update go on.
-            fields["busy_at"] = now
+        # The write that sets BUSY is also the first heartbeat. ``busy_at`` stays, heartbeat and update change.
+        moments = ("ended_at",) if status.terminal else ("heartbeat_at", "busy_at")
+        fields = {"status": status, "updated_at": now, **dict.fromkeys(moments, now), **fields}
         allowed = _from(status)
-        condition, owner = f"#status IN ({', '.join(allowed)})", {}
+        values = {**{f":{name}": value for name, value in fields.items()}, **allowed}
+        condition = f"#status IN ({', '.join(allowed)})"
         if worker is not None:
             condition += f" AND {_OWNED}"
-            owner = {":owner": worker}
+            values[":owner"] = worker
+        # Drop the progress on success; keep it on failure, for debugging.
+        update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
+        update += " REMOVE progress" if status is Status.COMPLETED else ""
         try:
-            with _translated(session_id, f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}"):
-                answer = self._table.update_item(
-                    Key=_key(session_id),
-                    # What a session that is complete was doing last, nobody needs; of one that failed it is a trace.
-                    UpdateExpression="SET "
-                    + ", ".join(f"#{name} = :{name}" for name in fields)
-                    + (" REMOVE progress" if status is Status.COMPLETED else ""),
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={f"#{name}": name for name in fields},
-                    ExpressionAttributeValues={
-                        **{f":{name}": value for name, value in fields.items()},
-                        **allowed,
-                        **owner,
-                    },
-                    ReturnValues="ALL_NEW",
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            item: dict[str, Any] = answer["Attributes"]
+            item: dict[str, Any] = self._update(
+                session_id,
+                update,
+                values,
+                condition,
+                names={f"#{name}": name for name in fields},
+                refused=f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )["Attributes"]
         except SessionEnded as error:
-            # The call is repeated if its answer was lost: then what stands there is what we wrote.
+            # botocore repeats a call whose answer was lost: then the record already holds what we wrote.
             if any(error.item.get(name) != value for name, value in fields.items()):
                 raise
             item = dict(error.item)
-        # By the same write, so that no token can be stored between the two: the workflow stores none once it ended.
+        # The same write returns the token: the workflow stores no token once the session has ended.
         if status.terminal and "task_token" in item:
             self._wake(item["task_token"])
-
-
-def _retry_conflict(
-    most: int, attempts: int, response: tuple[Any, dict[str, Any]] | None = None, **_: Any
-) -> float | None:
-    """Return the seconds until a write is tried again that met a transaction on the same item; botocore tries none."""
-    answer = response[1] if response else {}
-    reasons = answer.get("CancellationReasons", ())
-    if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
-        return None
-    codes = {answer.get("Error", {}).get("Code"), *(reason.get("Code") for reason in reasons)}
-    if attempts >= most or codes.isdisjoint({"TransactionConflict", "TransactionConflictException"}):
-        return None
-    return random.uniform(0, min(2.0, 0.05 * 2**attempts))
 
 
 def check_phase_name(name: object) -> str:
@@ -419,34 +370,9 @@ def _from(status: Status) -> dict[str, str]:
     return {f":from{i}": value for i, value in enumerate(ALLOWED_FROM[status])}
 
 
+def _expiry(now: datetime) -> int:
+    return int(now.timestamp()) + TTL_DAYS * 86400
+
+
 def _error(failure: Failure) -> dict[str, str]:
-    return {"code": _storable(failure.code), "message": _storable(failure.message)}
-
-
-def _storable(text: str) -> str:
-    """Return ``text`` as DynamoDB takes it: bounded, and without surrogates, as in file names that are not UTF-8."""
-    return text.encode(errors="backslashreplace").decode()[:MAX_MESSAGE]
-
-
-def _key(partition: str, sort: str = RECORD_SK) -> dict[str, str]:
-    return {"PK": partition, "SK": sort}
-
-
-def _task_key(session_id: str, number: int, name: str) -> dict[str, str]:
-    # Three digits keep the order of the sort key the order of the phases.
-    return _key(session_id, f"{TASK_SK_PREFIX}{number:03}#{name}")
-
-
-@contextmanager
-def _translated(session_id: str = "", refused: str = "the session is not BUSY") -> Iterator[None]:
-    about = f"session {session_id}: " if session_id else ""
-    try:
-        yield
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            found = error.response.get("Item", {})
-            item = {name: TypeDeserializer().deserialize(value) for name, value in found.items()}  # type: ignore[attr-defined]
-            raise SessionEnded(f"{about}{refused}", item) from error
-        raise AwsUnavailable(f"{about}{error}") from error
-    except BotoCoreError as error:
-        raise AwsUnavailable(f"{about}{error}") from error
+    return {"code": storable(failure.code), "message": storable(failure.message)}

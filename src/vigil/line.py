@@ -1,8 +1,8 @@
 """The line in which sessions wait that AWS does not start at once: one item of the table, and a ticket each.
 
-Tickets are numbered. The item says when which number has its turn, and how long after it each next one. The workflow
-hands out tickets, and moves the line when a session is refused. The invoker sends who comes first to the end of a line
-in which others wait, and lets a line that was slowed down go faster again.
+Tickets are numbered. The item holds one number with the time of its turn, and the time between two turns. The workflow
+hands out tickets, and moves the line when a session is refused. The invoker sends a new session to the end of the line
+if others wait, and speeds up a line that was slowed down.
 """
 
 import time
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 LINE = "LINE"
-"""Key of the item. No session id is as short."""
+"""Key of the item. Every session id is longer."""
 MOVE = "SET #at = :at, #number = :number, #step = :step"
 UNMOVED = "attribute_not_exists(#at) OR #at = :seen OR #at > :latest OR NOT attribute_type(#at, :n)"
 MOVED = {"#at": "at", "#number": "number", "#step": "step"}
-"""How the line is moved, unless it has moved since it was seen."""
+"""The update that moves the line, unless it has moved since it was read."""
 LATEST = 600_000
-"""The line is never moved so many milliseconds ahead. An item that says so is damaged."""
+"""Milliseconds. The line is never moved that far ahead; an item that is further ahead is damaged."""
 LOAD = 0.95
-"""Share of the starts that AgentCore allows which the line makes use of."""
+"""Share of the starts allowed by AgentCore that the line uses."""
 SLOWER, FASTER = 1.25, 0.8
-"""What a refusal makes of the time between two turns; and what AFTER turns, or RECOVERY, without a refusal do."""
+"""Factors of the time between two turns: after a refusal, and after AFTER turns or RECOVERY ms without a refusal."""
 AFTER, RECOVERY = 25, 10_000
 LATE = 2000
-"""So many milliseconds after its turn a session is late: those behind it would come all at once with it."""
+"""Milliseconds after its turn from which a session is late: all behind it would come at the same time."""
 AHEAD = 25
-"""Tickets before that of the session that begins a line."""
+"""Turns that are kept free before the session that begins a line."""
 LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
 LONGEST_LINE = 100_000 * LONGEST_STEP
-"""The last turn is never so many milliseconds ahead. An item that says so is damaged."""
+"""Milliseconds. The last turn is never that far ahead; an item that is further ahead is damaged."""
 SELDOM = 90_000
-"""Sessions in a line that was slowed down look no more often, if their turn is later."""
+"""Milliseconds between two looks of a session in a line that was slowed down, if its turn is later."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ class Place:
     ticket: int
     turn: int
     now: int
-    """By the clock of the workflow, by which the turns are: Lambda's may be another."""
+    """By the clock of the workflow, as the turns are: Lambda's clock may differ."""
 
     @classmethod
     def from_event(cls, event: object) -> "Place":
-        """Read the place from the workflow's event. What is none is the place of a session that comes first."""
+        """Read the place from the workflow's event. A malformed place is that of a new session."""
         try:
-            given = event["line"]  # type: ignore[index]
-            # JSON knows no difference between 5 and 5.0.
-            return cls(int(given["ticket"]), int(given["turn"]), int(given["now"]))
+            place = event["line"]  # type: ignore[index]
+            # JSON does not distinguish 5 from 5.0.
+            return cls(int(place["ticket"]), int(place["turn"]), int(place["now"]))
         except (KeyError, TypeError, ValueError, OverflowError):
             return cls(0, 0, int(1000 * time.time()))
 
@@ -65,7 +65,7 @@ class _Item:
     issued: int = 0
     """The last ticket."""
     number: int = 0
-    """A ticket, and when it has its turn; 0 if nobody has waited yet."""
+    """A ticket, and the time of its turn; 0 if no session has waited yet."""
     at: int = 0
     step: int = 0
     """Milliseconds between two turns."""
@@ -90,15 +90,15 @@ class Line:
         self._shortest = int(1000 / (LOAD * float(starts_per_second)))
 
     def is_empty(self, now: float) -> bool:
-        """Whether nobody waits whose turn is still to come."""
+        """Whether no session waits for a turn in the future."""
         item = self._read(now)
         if item.step and now - item.at >= RECOVERY:
-            # Perhaps nobody comes any more whose turn it is: they were stopped.
+            # The sessions whose turn it was may have been stopped.
             self._recover(item, item.number + int((now - item.at) // item.step), now)
         return item.turn(item.issued) <= now
 
     def keep_pace(self, ticket: int, now: float) -> None:
-        """Keep the line's pace right, now that it is the turn of ``ticket``."""
+        """Adjust the line's pace at the turn of ``ticket``."""
         item = self._read(now)
         if item.turn(ticket) < now - LATE and ticket > item.number:
             self._move(item, ticket, now, item.step)
@@ -114,7 +114,7 @@ class Line:
         return _Item.of(read.get("Item", {}), now)
 
     def _move(self, seen: _Item, ticket: int, at: float, step: int) -> None:
-        """Give ``ticket`` its turn ``at`` that time, unless the line has moved since it was ``seen``."""
+        """Give ``ticket`` its turn ``at`` that time, unless the line has moved since ``seen`` was read."""
         try:
             self._table.update_item(
                 Key={"PK": LINE, "SK": LINE},

@@ -1,7 +1,7 @@
 """The Lambda function that closes sessions whose workflow ended without them.
 
-A workflow that is aborted, or fails on what it cannot catch, ends without another look at its session. Step Functions
-says so in an event, most of the time; the schedule finds what it did not say. Both wait in a queue, from which the
+A workflow that is aborted, or fails with an error that it cannot catch, leaves its session open. Step Functions sends
+an event then, most of the time; the schedule finds the sessions of lost events. Both write to a queue, from which the
 function takes many messages at once.
 """
 
@@ -32,27 +32,27 @@ logger = logging.getLogger("vigil.reconciler")
 TIMEOUT_SECONDS = 300
 """Of the function."""
 CLOSING_SECONDS = 180
-"""Sessions that it has not closed so long after it began are left to the next sweep."""
+"""Sessions that are not closed this long after the function began are left to the next sweep."""
 STOPPING_SECONDS = 250
-"""Agents that it has not begun to stop by then end by themselves, at their next heartbeat."""
+"""Agents that are not stopped by then end at their next heartbeat."""
 STOPS_AT_ONCE = 32
 """Agents that are stopped at the same time: AgentCore takes seconds for each."""
 YOUNG = timedelta(minutes=1)
-"""A session that began less than this ago is left to the next sweep. Its execution may not be in the list yet, and even
-the question for it may be answered with "does not exist" (DescribeExecution, Step Functions API Reference)."""
+"""A younger session is left to the next sweep. Its execution may not be in the list yet, and even DescribeExecution may
+say that it does not exist (Step Functions API Reference)."""
 
 
 def handler(event: object, context: object) -> dict[str, list[str]]:
-    """Close the sessions of the executions whose end the queue's messages in ``event`` tell.
+    """Close the sessions of the executions that the queue's messages in ``event`` name.
 
-    If one of them tells of none, as that of the schedule, close those of all executions that have ended.
+    If a message names no execution, as that of the schedule, close the sessions of all executions that have ended.
 
     Returns {"closed": [session id, ...]}.
     """
     reconciler = _reconciler()
-    told = [_told(message) for message in _messages(event)]
-    executions = [execution for found in told for execution in found or ()]
-    return {"closed": reconciler.close(executions, sweep=None in told)}
+    named = [_executions_in(message) for message in _messages(event)]
+    executions = [execution for found in named for execution in found or ()]
+    return {"closed": reconciler.close(executions, sweep=None in named)}
 
 
 class Reconciler:
@@ -79,29 +79,29 @@ class Reconciler:
     def close(self, executions: Iterable[tuple[str, str]], *, sweep: bool = False) -> list[str]:
         """Fail each session of (session id, execution ARN) whose execution has ended, stop its agent, return the ids.
 
-        With ``sweep`` also every other open session. What fails for one session is raised when all have been looked at.
+        With ``sweep`` also every other open session. The first error is raised after all sessions have been checked.
         """
-        begun = self._clock()
+        start = self._clock()
         closed: list[str] = []
-        first = self._close_all(executions, closed, begun + CLOSING_SECONDS)
+        first_error = self._close_all(executions, closed, start + CLOSING_SECONDS)
         if sweep:
             try:
-                first = self._close_all(self._not_running(), closed, begun + CLOSING_SECONDS) or first
+                first_error = self._close_all(self._not_running(), closed, start + CLOSING_SECONDS) or first_error
             except (BotoCoreError, ClientError, VigilError) as error:
-                first = error
+                first_error = error
         with ThreadPoolExecutor(STOPS_AT_ONCE) as pool:
-            list(pool.map(partial(self._stop_agent, until=begun + STOPPING_SECONDS), closed))
-        if first is not None:
-            raise first
+            list(pool.map(partial(self._stop_agent, until=start + STOPPING_SECONDS), closed))
+        if first_error is not None:
+            raise first_error
         return closed
 
     def _not_running(self) -> Sequence[tuple[str, str]]:
         """Return (session id, execution ARN) of the open sessions whose execution is not listed as running.
 
-        Two lists, and either may be late: what is in this one must still be asked for.
+        Both lists may be stale, so the execution of each of these sessions must still be checked.
         """
         now = datetime.now(UTC)
-        # Whatever stands there: an agent's role may write it.
+        # Both bounds: an agent's role may write any start time.
         young = (iso(now - YOUNG), iso(now + YOUNG))
         found = [
             (session.session_id, session.execution_arn)
@@ -110,7 +110,7 @@ class Reconciler:
         ]
         if not found:
             return found
-        # After the sessions: whatever has begun since is in neither.
+        # Read after the sessions: an execution that starts in between is in neither list.
         pages = self._workflows.get_paginator("list_executions").paginate(
             stateMachineArn=self._state_machine_arn, statusFilter="RUNNING"
         )
@@ -121,7 +121,7 @@ class Reconciler:
         self, executions: Iterable[tuple[str, str]], closed: list[str], until: float
     ) -> BotoCoreError | ClientError | VigilError | None:
         """Add the ids of the sessions that it closes to ``closed``; return the first error."""
-        first: BotoCoreError | ClientError | VigilError | None = None
+        first_error: BotoCoreError | ClientError | VigilError | None = None
         for session_id, execution_arn in executions:
             if self._clock() > until:
                 logger.warning("out of time: the rest is left to the next sweep")
@@ -130,27 +130,27 @@ class Reconciler:
                 if self._close(session_id, execution_arn):
                     closed.append(session_id)
             except InvalidSessionId as error:
-                # Not a record that a workflow wrote. No other look will find more.
+                # No workflow wrote this record, and another try would not help.
                 logger.warning("a record that is no session's is left as it is: %s", error)
             except (BotoCoreError, ClientError, VigilError) as error:
-                # The others must not wait for this one.
+                # One error must not keep the other sessions open.
                 logger.exception("session %s could not be compared with its execution", session_id)
-                first = first or error
-        return first
+                first_error = first_error or error
+        return first_error
 
     def _close(self, session_id: str, execution_arn: str) -> bool:
-        # The table can be asked as often as one likes, Step Functions 15 times a second in a whole account. Most
-        # executions that fail have marked their session themselves.
+        # First the table: Step Functions answers 15 questions a second for a whole account, and most executions that
+        # fail have marked their session themselves.
         try:
             session = self._journal.get(session_id)
         except SessionNotFound:
-            # Its execution could not even record it.
+            # Its execution could not create the record.
             pass
         else:
             if session.terminal or session.execution_arn != execution_arn:
                 return False
-        # Asked now: an event may be late, and the execution redriven meanwhile.
-        error = self._how_it_ended(execution_arn)
+        # Do not trust the event: it may be late, and the execution redriven in the meantime.
+        error = self._final_state(execution_arn)
         if error is None:
             return False
         if not self._journal.fail_orphaned(session_id, execution_arn, Failure(error.code, str(error))):
@@ -158,10 +158,10 @@ class Reconciler:
         logger.warning("session %s: %s", session_id, error)
         return True
 
-    def _how_it_ended(self, execution_arn: str) -> WorkflowEnded | None:
-        """Return how the execution ended, or None if it runs."""
+    def _final_state(self, execution_arn: str) -> WorkflowEnded | None:
+        """Return the error of an execution that has ended, or None if it runs."""
         if not execution_arn.startswith(self._executions):
-            # An agent may write anything into its record. To ask for it would be denied.
+            # An agent may write any ARN into its record; describing another machine's execution is denied.
             return WorkflowEnded.by("its record names no execution of it")
         try:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
@@ -177,12 +177,12 @@ class Reconciler:
         try:
             self._agents.stop_runtime_session(agentRuntimeArn=self._agent_runtime_arn, runtimeSessionId=session_id)
         except (BotoCoreError, ClientError) as error:
-            # It may be gone; and if it lives, its next heartbeat finds that the session has ended.
+            # The agent may be gone; otherwise it ends at its next heartbeat.
             logger.info("session %s: its agent was not stopped: %s", session_id, error)
 
 
 def _messages(event: object) -> list[object]:
-    """Return what the queue's messages hold; an event that is not from the queue is a message of its own."""
+    """Return the queue's messages; an event that is not from the queue is one message."""
     records = event.get("Records") if isinstance(event, dict) else None
     return [_json(record["body"]) for record in records] if records else [event]
 
@@ -191,21 +191,24 @@ def _json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        # No event, so nothing that we could read would be lost with it.
+        # It is no event, so the sweep that follows loses nothing.
         return None
 
 
-def _told(message: object) -> list[tuple[str, str]] | None:
-    """Return (session id, execution ARN) of the execution that ended, if it has a session; None if no one is told."""
+def _executions_in(message: object) -> list[tuple[str, str]] | None:
+    """Return (session id, execution ARN) of the execution that ended, if it has a session.
+
+    None if the event names no execution.
+    """
     detail = message.get("detail") if isinstance(message, dict) else None
-    arn, given = (detail.get("executionArn"), detail.get("input")) if isinstance(detail, dict) else (None, None)
-    if not (isinstance(arn, str) and arn and isinstance(given, str) and given):
-        # The schedule's; or one whose input was too large for the event.
+    arn, text = (detail.get("executionArn"), detail.get("input")) if isinstance(detail, dict) else (None, None)
+    if not (isinstance(arn, str) and arn and isinstance(text, str) and text):
+        # From the schedule, or the execution's input was too large for the event.
         return None
     try:
-        return [(check_session_id(json.loads(given)["session_id"]), arn)]
+        return [(check_session_id(json.loads(text)["session_id"]), arn)]
     except RecursionError:
-        # It may have a session, whose id we cannot read.
+        # The input is nested too deeply; it may hold a session id.
         return None
     except (ValueError, TypeError, KeyError, InvalidSessionId):
         return []
@@ -218,7 +221,7 @@ def _reconciler() -> Reconciler:
     return Reconciler(
         Journal.open(boto3.Session(), settings.table, attempts=5),
         boto3.client("stepfunctions", config=config),
-        # Short: it must end in time, and an agent that is not stopped ends by itself.
+        # Short timeouts: an agent that is not stopped ends by itself.
         boto3.client(
             "bedrock-agentcore",
             config=Config(

@@ -4,14 +4,7 @@ from vigil.agent.models import STAND_IN, make_model, retry_strategy
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import storage_tools
-from vigil.errors import (
-    AwsUnavailable,
-    EnvironmentProblem,
-    InvalidDetail,
-    InvalidInput,
-    InvalidStatus,
-    VigilError,
-)
+from vigil.errors import AwsUnavailable, EnvironmentProblem, InvalidDetail, InvalidInput, InvalidStatus, VigilError
 from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.page import render_page
 from vigil.svg import CHART_STYLE

@@ -1,4 +1,4 @@
-"""What a session is: its id, its status and the transitions that are legal. Pure; touches nothing."""
+"""What a session is: its id, its status, the legal transitions and its record. Pure; calls nothing."""
 
 import json
 import re
@@ -19,7 +19,7 @@ HISTORY_PK_PREFIX = "HISTORY#"
 """Items beside a session's record, under its key, and what sessions keep for those after them, under a series."""
 TTL_DAYS = 90
 
-# AgentCore wants at least 33 characters in a runtimeSessionId; '/' and '#' would leave the session's keys.
+# AgentCore requires 33 characters in a runtimeSessionId; '/' and '#' would break the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
 
 
@@ -29,6 +29,10 @@ MAX_DETAIL_BYTES = 64 * 1024
 MAX_DETAIL_DEPTH = 200
 
 _MAX_NUMBER = 10**15
+_OPTIONAL_TEXTS = (
+    *("busy_at", "updated_at", "ended_at", "deadline_at", "heartbeat_at"),
+    *("execution_arn", "report_uri", "progress", "detail"),
+)
 
 
 class Status(StrEnum):
@@ -52,7 +56,7 @@ ALLOWED_FROM: dict[Status, tuple[Status, ...]] = {
     Status.COMPLETED: (Status.BUSY,),
     Status.FAILED: (Status.INITIATED, Status.BUSY),
 }
-"""For each status that somebody may set, the statuses it may follow."""
+"""For each status that can be set, the statuses it may follow."""
 
 
 def check_session_id(value: object) -> str:
@@ -70,7 +74,7 @@ def check_detail(value: object) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise InvalidDetail(f"detail must be a JSON object, not {type(value).__name__}")
-    # Level by level: a walk that calls itself could not tell how deep it is.
+    # Level by level: recursion would fail on deep input.
     level: list[Any] = [value]
     for _ in range(MAX_DETAIL_DEPTH):
         level = [
@@ -137,7 +141,7 @@ class Failure:
 
     @classmethod
     def from_item(cls, item: object) -> "Failure":
-        """Build the failure from its attribute of the session record; what is none becomes its message."""
+        """Build the failure from its attribute of the session record; any other value becomes its message."""
         if isinstance(item, Mapping):
             return cls(_text(item.get("code")), _text(item.get("message")))
         return cls("", _text(item))
@@ -156,7 +160,7 @@ class Task:
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Task":
-        """Build a Task from its table item, whatever stands there; without a number in its key, its number is 0."""
+        """Build a Task from its table item, which may be malformed; without a number in its key, its number is 0."""
         number, _, name = _text(item.get("SK")).removeprefix(TASK_SK_PREFIX).partition("#")
         return cls(
             number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0,
@@ -169,7 +173,7 @@ class Task:
 
     @property
     def outcome(self) -> str:
-        """Its state, and what its message says of it, for a person."""
+        """Its state and message, for a person."""
         return self.state.lower() + (f": {self.message}" if self.message else "")
 
     def ended_with(self, session: "Session") -> "Task":
@@ -189,7 +193,7 @@ class Usage:
     output_tokens: int
     dollars: Decimal
     price_assumed: bool = False
-    """Whether the price of a model is not known, and the dearest one was taken instead."""
+    """Whether the price of a model is unknown, and the highest known price was taken instead."""
 
     def __str__(self) -> str:
         """Return the usage on one line, for a person."""
@@ -214,7 +218,7 @@ class Session:
 
     session_id: str
     status: str
-    """A Status; or, in a record that somebody edited by hand, whatever stands there."""
+    """A Status, or any text in a record that was edited by hand."""
     start_time: str
     created_at: str
     busy_at: str | None = None
@@ -223,7 +227,7 @@ class Session:
     error: Failure | None = None
     deadline_at: str | None = None
     heartbeat_at: str | None = None
-    """The agent's last sign of life, by the agent's clock."""
+    """The agent's last heartbeat, by the agent's clock."""
     execution_arn: str | None = None
     report_uri: str | None = None
     waiting_for: str | None = None
@@ -238,26 +242,17 @@ class Session:
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
-        """Build a Session from its table item, whatever stands there: an agent's role may write to it."""
+        """Build a Session from its table item, which may be malformed: an agent's role may write to it."""
         error = item.get("error")
+        texts: dict[str, Any] = {name: _text(item.get(name)) for name in ("status", "start_time", "created_at")}
+        texts |= {name: _text_or_none(item.get(name)) for name in _OPTIONAL_TEXTS}
         return cls(
+            **texts,
             session_id=_text(item.get("PK")),
-            status=_text(item.get("status")),
-            start_time=_text(item.get("start_time")),
-            created_at=_text(item.get("created_at")),
-            busy_at=_text_or_none(item.get("busy_at")),
-            updated_at=_text_or_none(item.get("updated_at")),
-            ended_at=_text_or_none(item.get("ended_at")),
             error=Failure.from_item(error) if error else None,
-            deadline_at=_text_or_none(item.get("deadline_at")),
-            heartbeat_at=_text_or_none(item.get("heartbeat_at")),
-            execution_arn=_text_or_none(item.get("execution_arn")),
-            report_uri=_text_or_none(item.get("report_uri")),
             waiting_for=_text(item.get("waiting_for")) or None if item.get("status") == Status.INITIATED else None,
-            progress=_text_or_none(item.get("progress")),
             expires_at=_whole(item.get("expires_at")),
             usage=Usage.from_item(item.get("usage")),
-            detail=_text_or_none(item.get("detail")),
         )
 
     def input(self) -> dict[str, Any]:
@@ -274,12 +269,12 @@ class Session:
 
     @property
     def status_since(self) -> str:
-        """When the session came to be in its status."""
+        """When the session got its status."""
         since: dict[str, str | None] = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
         return since.get(self.status, self.ended_at) or self.updated_at or self.start_time
 
     @property
     def statuses(self) -> dict[str, str]:
-        """Each status that the session has had, in their order, and when it came to be in it."""
+        """Each status that the session has had, in order, with the time when it got it."""
         before = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
         return {**{status: since for status, since in before.items() if since}, self.status: self.status_since}

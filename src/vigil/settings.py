@@ -1,4 +1,4 @@
-"""The typed environment of each part; read once, at the edge, and every default stands here once."""
+"""The typed environment of each part, read once at its start, and all defaults."""
 
 import os
 import re
@@ -20,11 +20,11 @@ MAX_SCAN_DOLLARS = 5
 
 HEARTBEAT_SECONDS = 30
 PROGRESS_SECONDS = 900
-"""Longer than any one model call takes with its retries; a tool that works longer says how far it is."""
+"""Longer than a model call with its retries. A tool that works longer must report its progress."""
 STARTS_PER_SECOND = 25
 """New sessions that AgentCore starts in a second, by its default quota."""
 MAX_SESSION_SECONDS = 27_000
-"""Seven and a half hours: AgentCore ends a session after eight, without a word."""
+"""Seven and a half hours: AgentCore ends a session after eight, without a message."""
 
 
 def require(environ: Mapping[str, str], name: str) -> str:
@@ -119,7 +119,7 @@ class WorkerSettings:
     max_scan_dollars: Decimal
     """The most that the session's event may let the reading of an analysis cost."""
     worker: str
-    """Who sets BUSY: a name that no other worker has, from the runtime that started this one."""
+    """The unique name of this worker, which its runtime chose; the record holds it from BUSY on."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "WorkerSettings":

@@ -1,4 +1,4 @@
-"""Text that an account, an event, an agent or a model wrote, made fit for each medium, where it is text and no more.
+"""Text from an account, an event, an agent or a model, escaped for each medium.
 
 One function for each medium: ``visible`` and ``one_line`` for the terminal, ``escape``, ``code`` and ``fence`` for
 Markdown, ``html`` for HTML and XML, ``quote`` for a shell, ``to_json`` for programs.
@@ -15,13 +15,13 @@ __all__ = ["code", "escape", "fence", "html", "one_line", "quote", "to_json", "v
 _KEPT = "\n\t"
 _PLAIN = re.compile(r"[\n\t -~]*")
 _MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")
-"""What Markdown may read as markup; an underscore within a word is none."""
+"""Characters that Markdown may read as markup; an underscore within a word is not markup."""
 _ITEM = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
-"""What begins an item of a numbered list."""
+"""The beginning of an item of a numbered list."""
 
 
 def visible(text: str) -> str:
-    """Return ``text`` with a code such as <U+202E> for each character that is not drawn or changes how others are.
+    """Return ``text`` with a code such as <U+202E> for each invisible character and each that changes the display.
 
     These are Unicode's "other" characters: control, format (some turn the direction of writing), surrogates, private
     and unassigned ones; and its separators of lines and paragraphs. Tabs and line breaks stay.
@@ -44,20 +44,20 @@ def one_line(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return ``text`` as one line in which Markdown and HTML mean nothing, fit for a table's cell."""
+    """Return ``text`` as one line with Markdown and HTML escaped, also for a table's cell."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _ITEM.sub(r"\1\\\2", _MARK.sub(r"\\\g<0>", text))
 
 
 def code(text: str) -> str:
     """Return ``text`` as a code span, for use outside of tables."""
-    # Backslashes and entities mean nothing inside a code span; only a backtick ends it.
+    # Inside a code span, only a backtick has a meaning.
     inside = one_line(text).replace("`", "'")
     return f"`{inside}`"
 
 
 def fence(text: str, language: str) -> list[str]:
-    """Return the lines of a fenced block that holds ``text``, whatever backticks are in it."""
+    """Return the lines of a fenced block that holds ``text``, which may hold backticks."""
     ticks = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
     return [f"{ticks}{language}", *visible(text).split("\n"), ticks]
 
@@ -68,8 +68,8 @@ def html(text: str) -> str:
 
 
 def to_json(data: object, indent: int | None = None) -> str:
-    """Return ``data`` as JSON in ASCII, in which every other character is an escape; money becomes a number.
+    """Return ``data`` as JSON in ASCII; a Decimal becomes a number.
 
-    Raises ValueError for a number that JSON does not know, such as NaN.
+    Raises ValueError for a number that JSON cannot hold, such as NaN.
     """
     return json.dumps(data, default=float, indent=indent, allow_nan=False)

@@ -15,12 +15,12 @@ from vigil.session import Session, Status, Usage, check_session_id
 APPEAR_SECONDS = 30.0
 """How long an event may take to become a session before we look for what went wrong."""
 FIND_SECONDS = 2.0
-"""How long its record may take before we look for it among the executions."""
+"""How long the session's record may take before we look for it among the executions."""
 END_SECONDS = 30.0
 ASK_SECONDS = 15.0
-"""How long after the record has told that the workflow moved we ask Step Functions again, if it tells no more."""
-MOST_ASK_SECONDS = 60.0
-"""What that grows to."""
+"""How long we wait for the record to change before we ask Step Functions again."""
+MAX_ASK_SECONDS = 60.0
+"""The longest of these waits, which grow."""
 _RECENT_EXECUTIONS = 25
 _ENDS = {
     "ExecutionSucceeded": "executionSucceededEventDetails",
@@ -28,11 +28,11 @@ _ENDS = {
     "ExecutionAborted": "executionAbortedEventDetails",
     "ExecutionTimedOut": "executionTimedOutEventDetails",
 }
-"""The events with which an execution ends, and where each tells why."""
+"""The events with which an execution ends, and the field of each that holds the cause."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class SessionEvent:
     """Something that happened: ``kind`` is workflow, session, phase or progress; ``text`` is for a person."""
 
     at: datetime
@@ -41,7 +41,7 @@ class Moment:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SessionOutcome:
     """How a session ended."""
 
     session_id: str
@@ -53,45 +53,47 @@ class Outcome:
     usage: Usage | None = None
 
 
-def watch(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> Iterator[Moment | Outcome]:
-    """Yield what happens in the session until its workflow has ended; an Outcome comes last.
+def watch(
+    deployment: Deployment, session_id: str, poll_seconds: float = 0.3
+) -> Iterator[SessionEvent | SessionOutcome]:
+    """Yield what happens in the session until its workflow has ended; an SessionOutcome comes last.
 
-    It follows the table. It asks Step Functions, which answers few questions a second for a whole account, when the
-    record tells that the workflow has moved: by another status, or because the workflow waits anew. Otherwise it asks
-    now and then, since a workflow can be stopped without a word in the record.
+    It follows the table. Step Functions answers few requests a second for a whole account, so it is asked when the
+    record shows that the workflow has moved: another status, or another task token. Otherwise it is asked now and then,
+    since a workflow can be stopped without a change of the record.
 
     Raises SessionNotFound if the event became no session within APPEAR_SECONDS.
     """
     check_session_id(session_id)
     history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
     record = _Record(deployment, session_id)
-    told: object = ()
+    seen: object = ()
     pause, due = 0.0, 0.0
     while True:
         moments = record.read()
-        moved = told != (told := (record.status, record.waits))
+        moved = seen != (seen := (record.status, record.task_token))
         if moved:
             pause = ASK_SECONDS if record.is_open else poll_seconds
         if moved or time.monotonic() >= due:
             moments += history.read()
             due = time.monotonic() + pause
-            pause = min(1.5 * pause, MOST_ASK_SECONDS if record.is_open else ASK_SECONDS)
+            pause = min(1.5 * pause, MAX_ASK_SECONDS if record.is_open else ASK_SECONDS)
         if history.ended:
-            # What the session did before its workflow ended is now all there to read.
+            # Now the record holds everything that the session did before its workflow ended.
             moments += record.read()
         yield from sorted(moments, key=lambda moment: moment.at)
         if history.ended:
-            end = how_it_ended(history.end, record.session)
+            end = final_outcome(history.end, record.session)
             usage = record.session.usage if record.session else None
-            yield Outcome(session_id, *end, history.execution_arn, history.seconds, usage)
+            yield SessionOutcome(session_id, *end, history.execution_arn, history.seconds, usage)
             return
         time.sleep(poll_seconds)
 
 
-def how_it_ended(execution: Mapping[str, Any], session: Session | None) -> tuple[bool, str | None, str | None]:
+def final_outcome(execution: Mapping[str, Any], session: Session | None) -> tuple[bool, str | None, str | None]:
     """Return (completed, code, message) of a session whose execution has ended."""
     if session is not None and session.status == Status.COMPLETED:
-        # Whatever happened to its execution after that.
+        # It counts as completed, also if its execution failed after that.
         return True, None, None
     if execution["status"] in ("FAILED", "SUCCEEDED"):
         return execution["status"] == "SUCCEEDED", execution.get("error"), execution.get("cause")
@@ -118,7 +120,7 @@ def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3
 
 def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> str:
     """Return the ARN of the session's execution."""
-    begun = time.monotonic()
+    start = time.monotonic()
     others: set[str] = set()
     due = FIND_SECONDS
     while True:
@@ -130,16 +132,20 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         arn = session.execution_arn if session else None
         if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
             return arn
-        passed = time.monotonic() - begun
+        passed = time.monotonic() - start
         if session or passed >= due:
-            # Its record names something else, or could not be written.
+            # The record names another execution, or could not be written.
             if arn := _find_execution(deployment, session_id, others):
                 return arn
             due *= 2
         if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
-            why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else "is there such an event?"
-            raise SessionNotFound(f"no workflow took up session {session_id} within {APPEAR_SECONDS:.0f} s; {why}")
+            why = (
+                f"the event lies in the dead-letter queue: {lost[0]}"
+                if lost
+                else "check the event's source and detail type"
+            )
+            raise SessionNotFound(f"session {session_id} did not start within {APPEAR_SECONDS:.0f} s: {why}")
         time.sleep(poll_seconds)
 
 
@@ -160,10 +166,10 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
     return None
 
 
-def _session_of(given: str) -> object:
-    """Return the session id in an execution's input, which anybody with the permission may have written."""
+def _session_of(execution_input: str) -> object:
+    """Return the session id in an execution's input, which need not come from the rule."""
     try:
-        data = json.loads(given)
+        data = json.loads(execution_input)
     except (ValueError, RecursionError):
         return None
     return data.get("session_id") if isinstance(data, dict) else None
@@ -180,45 +186,45 @@ class _Record:
         self._progress: str | None = None
         self._waiting_for: str | None = None
         self.status: str | None = None
-        self.waits: object = None
+        self.task_token: object = None
         self.session: Session | None = None
         self.is_open = False
 
-    def read(self) -> list[Moment]:
+    def read(self) -> list[SessionEvent]:
         """Read them and return what has changed."""
-        moments: list[Moment] = []
+        moments: list[SessionEvent] = []
         found = self._deployment.journal.snapshot(self._session_id)
-        self.waits = found.waits
+        self.task_token = found.task_token
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
             self.session = session
             self.status = session.status
             for status, since in session.statuses.items():
-                # All that it has had: it may have been in two since the last look, and before the first.
+                # All statuses so far: it may have had two since the last read, or before the first.
                 if status not in self._statuses:
                     self._statuses.add(status)
-                    moments.append(Moment(_moment(since), "session", status))
+                    moments.append(SessionEvent(_moment(since), "session", status))
             if session.waiting_for and session.waiting_for != self._waiting_for:
                 self._waiting_for = session.waiting_for
-                moments.append(Moment(datetime.now(UTC), "session", f"waits: {session.waiting_for}"))
+                moments.append(SessionEvent(datetime.now(UTC), "session", f"waits: {session.waiting_for}"))
             if session.progress and session.progress != self._progress:
                 self._progress = session.progress
                 at = _moment(session.updated_at or session.start_time)
-                moments.append(Moment(at, "progress", session.progress))
+                moments.append(SessionEvent(at, "progress", session.progress))
         for task in found.tasks:
             key = (task.number, task.name)
             if self._tasks.get(key) != task.state:
                 if key not in self._tasks:
-                    moments.append(Moment(_moment(task.started_at), "phase", f"{task.name} …"))
+                    moments.append(SessionEvent(_moment(task.started_at), "phase", f"{task.name} …"))
                 if task.state != "RUNNING":
                     at = _moment(task.ended_at or task.started_at)
-                    moments.append(Moment(at, "phase", f"{task.name} {task.outcome}"))
+                    moments.append(SessionEvent(at, "phase", f"{task.name} {task.outcome}"))
                 self._tasks[key] = task.state
         return moments
 
 
 class _History:
-    """The events of an execution, read from the newest backwards as far as they are not known."""
+    """The events of an execution, read backwards from the newest to the last known one."""
 
     def __init__(self, deployment: Deployment, execution_arn: str) -> None:
         self._deployment = deployment
@@ -227,10 +233,10 @@ class _History:
         self._first: Any = None
         self._end: Any = None
 
-    def read(self) -> list[Moment]:
+    def read(self) -> list[SessionEvent]:
         """Read what is new; return the states that were entered, oldest first."""
         with aws_errors():
-            # A session of hours has thousands of events, and we have seen almost all.
+            # A session of hours has thousands of events, almost all of them known.
             pages = self._deployment.stepfunctions.get_paginator("get_execution_history").paginate(
                 executionArn=self.execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
             )
@@ -239,12 +245,12 @@ class _History:
         for event in new:
             self._last, self._first = event["id"], self._first or event
             if event["type"] in _ENDS:
-                # The embedded AWS writes of a state that it leaves after its execution was aborted.
+                # Not simply the last event: the embedded AWS adds one after an execution was aborted.
                 self._end = event
             elif event["type"] == "ExecutionRedriven":
                 self._end = None
         entered = (event for event in new if "stateEnteredEventDetails" in event)
-        return [Moment(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
+        return [SessionEvent(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
 
     @property
     def ended(self) -> bool:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 
 from tests.chaos.faults import FAULTS, HURRY
-from tests.chaos.matrix import HEARTBEAT, MARGIN, PROGRESS, SAFETY, Fault, Outcome
+from tests.chaos.matrix import HEARTBEAT, MARGIN, PROGRESS, SAFETY, Fault, FaultOutcome
 from vigil.local.deploy import PROJECT, synthesize
 from vigil.local.stack import STATE
 from vigil.names import STACK, Parameter
@@ -59,7 +59,7 @@ _WHAT = {
 }
 
 
-def render(ends: Iterable[tuple[Fault, Outcome | None]]) -> str:
+def render(ends: Iterable[tuple[Fault, FaultOutcome | None]]) -> str:
     """Return the document, with the outcomes that there are."""
     assembly = synthesize(PROJECT / STATE / "synth")
     parameters = json.loads((assembly / f"{STACK}.template.json").read_text())["Parameters"]
@@ -84,7 +84,7 @@ def render(ends: Iterable[tuple[Fault, Outcome | None]]) -> str:
     return text + "".join(_row(fault, outcome) for fault, outcome in ends)
 
 
-def _row(fault: Fault, outcome: Outcome | None) -> str:
+def _row(fault: Fault, outcome: FaultOutcome | None) -> str:
     within = fault.within.formula
     if re.search("[SHP]", within):
         within += f" = {fault.within.seconds:.0f} s"

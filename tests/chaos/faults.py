@@ -10,15 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.chaos.agents import SKEW
-from tests.chaos.matrix import (
-    LAMBDA_TIMEOUT,
-    OUTAGE,
-    Bound,
-    End,
-    Fault,
-    Item,
-    Run,
-)
+from tests.chaos.matrix import LAMBDA_TIMEOUT, OUTAGE, Bound, End, Fault, Item, Run
 from tests.support import is_alive, parent_of
 from vigil.errors import SessionEnded
 from vigil.names import Output
@@ -75,10 +67,7 @@ BUSY_TABLE = "The level of configured provisioned throughput for the table was e
 DENIED = "is not authorized to perform this on the resource"
 TASK_THROTTLED = {"error": "DynamoDB.ProvisionedThroughputExceededException", "message": BUSY_TABLE}
 TASK_DENIED = {"error": "DynamoDB.AmazonDynamoDBException", "message": f"User: workflow {DENIED}"}
-THROTTLED = {
-    "error": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
-    "message": BUSY_TABLE,
-}
+THROTTLED = {"error": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": BUSY_TABLE}
 REFUSED = {"error": "com.amazon.coral.service#AccessDeniedException", "message": f"User: agent {DENIED}"}
 
 PUT = ":dynamodb:putItem$"
@@ -105,14 +94,12 @@ def hangs(call: str, **how: bool) -> Item:
 
 WORKS = {"agent": "works"}
 KILLED = failed("AgentCrashed", "signal SIGKILL")
-SILENT = failed("AgentLost", "the agent was invoked but gave no sign of life")
+SILENT = failed("AgentLost", "the agent sent no heartbeat after it was invoked")
 STEP = {
     "output": {
         "message": {
             "role": "assistant",
-            "content": [
-                {"toolUse": {"toolUseId": "again", "name": "journal_set_status", "input": {"status": "BUSY"}}},
-            ],
+            "content": [{"toolUse": {"toolUseId": "again", "name": "journal_set_status", "input": {"status": "BUSY"}}}],
         }
     },
     "stopReason": "tool_use",
@@ -266,7 +253,7 @@ def start(run: Run) -> None:
 FAULTS = [
     # On a stack of its own, one after another.
     Fault(
-        "Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no sign of life"), LOST,
+        "Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat"), LOST,
         detail=WORKS, meet=kill_runtime(signal.SIGKILL), apart=True,
     ),
     Fault(

@@ -83,7 +83,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FaultOutcome:
     """What became of a fault's session."""
 
     fault: Fault
@@ -223,7 +223,7 @@ class Run:
         except AssertionError as error:
             self.problems.append(str(error))
 
-    def judge(self) -> Outcome:
+    def judge(self) -> FaultOutcome:
         """Wait for the session's end and judge it."""
         try:
             self.until(lambda: self.ended)
@@ -234,9 +234,9 @@ class Run:
         error = record.get("error", {})
         end = End(record.get("status", "no record"), error.get("code", ""), error.get("message", ""))
         self.problems += self._broken_promises(end, seconds)
-        return Outcome(self.fault, end, seconds, self.problems)
+        return FaultOutcome(self.fault, end, seconds, self.problems)
 
-    def perform(self) -> Outcome:
+    def perform(self) -> FaultOutcome:
         """Do both."""
         self.place()
         return self.judge()
@@ -303,7 +303,7 @@ def stages() -> Iterator[tuple[Stage, Stage]]:
                 stage.result().stack.stop()
 
 
-def run(faults: Sequence[Fault]) -> tuple[list[Outcome], list[str]]:
+def run(faults: Sequence[Fault]) -> tuple[list[FaultOutcome], list[str]]:
     """Let a session meet each fault, all at once; return how each ended, and what was left behind."""
     with stages() as both:
         together, apart = both

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from jsonata import jsonata
 
-from benchmarks.walk import START, evaluated
+from benchmarks.virtual_time import START, evaluated
 from tests.infra.template import Template
 from tests.support import command
 from vigil.local.deploy import PROJECT

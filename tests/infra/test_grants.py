@@ -93,12 +93,7 @@ GRANTS = {
             ["*"],
         ),
         "xray": Grant(
-            [
-                "xray:PutTraceSegments",
-                "xray:PutTelemetryRecords",
-                "xray:GetSamplingRules",
-                "xray:GetSamplingTargets",
-            ],
+            ["xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"],
             ["*"],
         ),
     },
@@ -159,9 +154,7 @@ def test_grants_stand_nowhere_else(template: Template) -> None:
     kinds = {
         kind for kind in (r["Type"] for r in template.resources.values()) if "Polic" in kind or "Permission" in kind
     }
-    assert kinds == {
-        *("AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"),
-    }
+    assert kinds == {*("AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")}
     roles = template.of_type("AWS::IAM::Role")
     assert {name: set(role["Properties"]) for name, role in roles.items()} == {
         name: {"AssumeRolePolicyDocument"} for name in GRANTS

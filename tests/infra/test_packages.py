@@ -19,7 +19,19 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings", "wakeup"),
+    *(
+        "__init__",
+        "errors",
+        "invoker",
+        "journal",
+        "line",
+        "names",
+        "reconciler",
+        "session",
+        "settings",
+        "table",
+        "wakeup",
+    )
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 
@@ -98,7 +110,7 @@ def test_the_lambda_package_is_a_few_modules_and_the_sdk(function: Path) -> None
     # Nothing that is compiled, for this machine or this Python; nor the models of services that nobody calls.
     assert {path.suffix for path in files} <= {".py", ".json", ".gz", ".pem", ".typed", ".js"}
     assert {path.parts[2] for path in files if path.match("botocore/data/*/*/*")} == {
-        *("bedrock-agentcore", "dynamodb", "stepfunctions"),
+        *("bedrock-agentcore", "dynamodb", "stepfunctions")
     }
     assert len(_zipped(function)) < 1_500_000
 

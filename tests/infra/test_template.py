@@ -6,16 +6,8 @@ import boto3
 import pytest
 
 from tests.infra.template import Template, references
-from vigil.doctor import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
-from vigil.names import (
-    EVENT_DETAIL_TYPE,
-    EVENT_SOURCE,
-    INDEX_BY_START,
-    INDEX_BY_STATUS,
-    Env,
-    Output,
-    Parameter,
-)
+from vigil.doctor.account import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, INDEX_BY_START, INDEX_BY_STATUS, Env, Output, Parameter
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS
 
 
@@ -195,8 +187,7 @@ def test_every_log_group_forgets(template: Template) -> None:
     }
 
 
-@pytest.mark.criterion("7.1")
-@pytest.mark.criterion("7.2")
+@pytest.mark.criterion("7.1", "7.2")
 def test_a_rule_starts_the_workflow_on_the_events_that_a_person_publishes(template: Template) -> None:
     rule = template.named("TriggerRule")
     assert rule["EventPattern"] == {"source": [EVENT_SOURCE], "detail-type": [EVENT_DETAIL_TYPE]}
@@ -236,9 +227,7 @@ def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) 
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(
-    template: Template,
-) -> None:
+def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(template: Template) -> None:
     assert set(template.of_type("AWS::Events::Rule")) == {"TriggerRule", "ReconcilerEnded", "ReconcilerSchedule"}
     ended, schedule = template.named("ReconcilerEnded"), template.named("ReconcilerSchedule")
     pattern = ended["EventPattern"]
@@ -252,9 +241,7 @@ def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(
         assert template.text(target["Arn"]) == "<ReconcilerQueue.Arn>"
 
 
-def test_reconciler_runs_in_two_instances_at_most(
-    template: Template,
-) -> None:
+def test_reconciler_runs_in_two_instances_at_most(template: Template) -> None:
     mapping = template.only("AWS::Lambda::EventSourceMapping")
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
     # AWS takes more than 10 messages only of those that wait for each other.

@@ -39,7 +39,7 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_session_that_fails_is_red_and_one_line_on_the_screen_and_an_exit_status(stack: LocalStack) -> None:
+def test_a_failed_session_is_one_red_line_and_an_exit_status(stack: LocalStack) -> None:
     done = command(stack, "vigil", "run", "--detail", FAILING)
     assert done.returncode == 1
     session_id = done.stdout.split()[1]
@@ -50,9 +50,7 @@ def test_a_session_that_fails_is_red_and_one_line_on_the_screen_and_an_exit_stat
     assert (again.returncode, again.stderr.partition("s  ")[2]) == (1, done.stderr.partition("s  ")[2])
 
 
-def test_a_session_that_has_spent_its_budget_fails_before_the_next_call_of_its_model(
-    stack: LocalStack, deployment: Deployment
-) -> None:
+def test_a_session_over_budget_fails_before_its_next_model_call(stack: LocalStack, deployment: Deployment) -> None:
     done = command(stack, "vigil", "run", "--detail", '{"agent": "spends"}')
     assert done.returncode == 1
     session_id = done.stdout.split()[1]
@@ -166,9 +164,7 @@ def test_a_full_disk_under_the_output_is_one_line_and_an_exit_status(stack: Loca
         assert printing(stack, full.fileno(), *words) == (1, f"{FULL}\n")
 
 
-def test_a_session_that_nobody_reads_of_is_followed_to_its_end_and_its_report_saved(
-    stack: LocalStack, unread: int, tmp_path: Path
-) -> None:
+def test_a_run_without_a_reader_still_saves_the_report(stack: LocalStack, unread: int, tmp_path: Path) -> None:
     assert printing(stack, unread, "run", "--detail", HELLO, "--out", str(tmp_path / "unread")) == (0, "")
     assert (tmp_path / "unread" / REPORT).read_text() == "# Hello"
     status, said = printing(stack, unread, "run", "--detail", FAILING)
@@ -258,7 +254,7 @@ def test_where_nothing_can_be_opened_the_path_is_said(stack: LocalStack, greeted
     words = ("report", greeted, "--format", "html", "--open", "--out", str(tmp_path))
     done = command(stack, "vigil", *words, PATH=str(tmp_path))
     path = tmp_path / f"{greeted}.html"
-    assert (done.returncode, done.stdout) == (0, f"no browser was found to open {path} with\n")
+    assert (done.returncode, done.stdout) == (0, f"could not open a browser; the report is in {path}\n")
     assert path.read_text().startswith("<!doctype html>")
 
 
@@ -286,10 +282,7 @@ def test_an_unknown_format_is_refused_with_those_that_are_known(stack: LocalStac
             ["run", "--local", "--agent", "missing:x"],
             "the agent missing:x cannot be used: VIGIL_AGENT=missing:x is not",
         ),
-        (
-            ["run", "--local", "--model", "foo/bar"],
-            "provider/model (providers: anthropic, ollama, openai), not 'foo",
-        ),
+        (["run", "--local", "--model", "foo/bar"], "provider/model (providers: anthropic, ollama, openai), not 'foo"),
         (
             ["run", "--local", "--model", "openai/\x1b[2J"],
             "(providers: anthropic, ollama, openai), not 'openai/\\x1b[2J'",
@@ -332,11 +325,7 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"),
-    [
-        ({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"),
-        ({"AWS_PROFILE": "nope"}, "nope"),
-    ],
+    ("environment", "said"), [({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"), ({"AWS_PROFILE": "nope"}, "nope")]
 )
 def test_an_environment_that_leads_nowhere_is_one_line(
     stack: LocalStack, environment: dict[str, str], said: str
@@ -379,9 +368,7 @@ def test_no_artifact_replaces_a_users_file_or_is_more_than_a_report(stack: Local
     assert lines[3].endswith("is a file that vigil did not save")
 
 
-def test_a_report_that_cannot_be_saved_is_summed_up_all_the_same_and_can_be_got_again(
-    stack: LocalStack, tmp_path: Path
-) -> None:
+def test_a_report_that_cannot_be_saved_is_summarised_and_can_be_printed(stack: LocalStack, tmp_path: Path) -> None:
     # No file may get longer than this: a write fails as one to a full disk does.
     run = f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}"
     done = command(stack, "/bin/sh", "-c", run)
@@ -413,9 +400,7 @@ def test_an_aws_that_cannot_be_reached_is_one_line() -> None:
     assert "http://127.0.0.1:9" in line
 
 
-def test_a_session_whose_workflow_was_stopped_is_watched_to_the_end_that_is_recorded(
-    stack: LocalStack, workflow: Workflow
-) -> None:
+def test_a_stopped_workflow_is_watched_to_the_recorded_end(stack: LocalStack, workflow: Workflow) -> None:
     session_id, arn = workflow.start(detail={"agent": "waits"})
     until(lambda: (session := workflow.session(session_id)) and session.status == Status.BUSY)
     workflow.sfn.stop_execution(executionArn=arn)

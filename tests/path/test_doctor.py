@@ -13,14 +13,15 @@ import pytest
 
 from tests.hostile import CONTROL
 from tests.support import Workflow, command, let_go, until
-from vigil import doctor
 from vigil.deployment import Deployment
-from vigil.doctor import COMMANDS, Finding, Status, examine
+from vigil.doctor import CheckResult, Verdict, account, examine, permissions
+from vigil.doctor.permissions import COMMANDS
+from vigil.doctor.result import guard
 from vigil.local.deploy import PROJECT
 from vigil.local.operations import RENAMED
 from vigil.local.stack import LocalSession, LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, REPORT, Output
-from vigil.session import Status as Ended
+from vigil.session import Status
 from vigil.watch import await_end, watch
 
 ACTIONS = {
@@ -32,12 +33,7 @@ ACTIONS = {
 ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 # Called only if the session's record is late, or its event lost.
-RARELY = {
-    "states:ListExecutions",
-    "states:DescribeExecution",
-    "sqs:ReceiveMessage",
-    "sqs:ChangeMessageVisibility",
-}
+RARELY = {"states:ListExecutions", "states:DescribeExecution", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"}
 
 
 class Elsewhere(LocalSession):
@@ -87,62 +83,62 @@ def answering(status: int, body: object, error: str = "") -> Iterator[str]:
             thread.join()
 
 
-def examined(session: LocalSession, stack: str | None = None, **described: object) -> list[Finding]:
-    """Return the findings, those of a stack that CloudFormation describes otherwise if ``described`` says so."""
+def examined(session: LocalSession, stack: str | None = None, **described: object) -> list[CheckResult]:
+    """Return the results, those of a stack that CloudFormation describes otherwise if ``described`` says so."""
     deployment = Deployment(session, stack)
     if described:
         vars(deployment)["description"] = {**Deployment(session).description, **described}
     return list(examine(lambda: deployment))
 
 
-def about(findings: list[Finding], subject: str) -> Finding:
-    (found,) = [finding for finding in findings if finding.what.startswith(subject)]
+def about(results: list[CheckResult], subject: str) -> CheckResult:
+    (found,) = [result for result in results if result.what.startswith(subject)]
     return found
 
 
-def problems(findings: list[Finding]) -> list[str]:
-    assert all(finding.remedy for finding in findings if finding.status == Status.PROBLEM), findings
-    return [finding.what for finding in findings if finding.status == Status.PROBLEM]
+def problems(results: list[CheckResult]) -> list[str]:
+    assert all(result.remedy for result in results if result.status == Verdict.PROBLEM), results
+    return [result.what for result in results if result.status == Verdict.PROBLEM]
 
 
-def not_checked(findings: list[Finding]) -> set[str]:
-    return {finding.what.partition(":")[0] for finding in findings if finding.status == Status.NOT_CHECKED}
+def not_checked(results: list[CheckResult]) -> set[str]:
+    return {result.what.partition(":")[0] for result in results if result.status == Verdict.NOT_CHECKED}
 
 
-def test_after_a_deployment_there_is_no_problem_and_what_only_aws_has_is_not_checked(stack: LocalStack) -> None:
+def test_a_new_deployment_has_no_problem(stack: LocalStack) -> None:
     done = command(stack, "vigil", "doctor")
     assert (done.returncode, done.stderr) == (0, "")
     statuses = [re.fullmatch(r"(ok|not checked) +\S.*", line) for line in done.stdout.splitlines()]
     assert all(statuses), done.stdout
-    findings = [Finding(**found) for found in json.loads(command(stack, "vigil", "doctor", "--json").stdout)]
-    assert [finding.status for finding in findings] == [status[1] for status in statuses if status]
-    assert not_checked(findings) == {
+    results = [CheckResult(**found) for found in json.loads(command(stack, "vigil", "doctor", "--json").stdout)]
+    assert [result.status for result in results] == [status[1] for status in statuses if status]
+    assert not_checked(results) == {
         *ONLY_ON_AWS,
         "permissions of " + ", ".join(f"`vigil {name}`" for name in COMMANDS if name not in ("sessions", "show")),
     }
-    assert about(findings, "runtime").what.endswith(": READY")
-    assert about(findings, "model").what.startswith("model vigil.stand-in: it answered")
+    assert about(results, "runtime").what.endswith(": READY")
+    assert about(results, "model").what.startswith("model vigil.stand-in: it answered")
 
 
 def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
     session = Elsewhere(stack)
-    findings = list(examine(lambda: Deployment(session), call_model=False))
-    assert about(findings, "model") == Finding(Status.NOT_CHECKED, "model vigil.stand-in: left out by --no-model")
+    results = list(examine(lambda: Deployment(session), call_model=False))
+    assert about(results, "model") == CheckResult(Verdict.NOT_CHECKED, "model vigil.stand-in: left out by --no-model")
     assert "bedrock:InvokeModel" not in session.called
 
 
 def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack: LocalStack) -> None:
     said = {"message": {"role": "assistant", "content": [{"text": "OK"}]}}
     with answering(200, {"usage": {"inputTokens": 9, "outputTokens": 4}, "output": said}) as address:
-        findings = examined(Elsewhere(stack, {"bedrock-runtime": address}), "Elsewhere")
-    (problem,) = problems(findings)
+        results = examined(Elsewhere(stack, {"bedrock-runtime": address}), "Elsewhere")
+    (problem,) = problems(results)
     assert problem.startswith("stack: no stack Elsewhere in ")
     assert "deploy it with `make deploy`" in problem
-    assert about(findings, "CDK bootstrap").status == Status.OK
-    assert about(findings, "model").what == (
+    assert about(results, "CDK bootstrap").status == Verdict.OK
+    assert about(results, "model").what == (
         "model global.anthropic.claude-sonnet-4-6: it answered (9 tokens in, 4 out: a fraction of a cent)"
     )
-    assert not_checked(findings) == {*ONLY_ON_AWS, "resources and permissions"}
+    assert not_checked(results) == {*ONLY_ON_AWS, "resources and permissions"}
 
 
 @pytest.mark.parametrize(
@@ -152,10 +148,7 @@ def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack:
         ({}, "no AWS region: set AWS_REGION"),
         ({"AWS_PROFILE": "nope", "AWS_REGION": "us-east-1"}, "nope"),
         ({"AWS_REGION": "not a region"}, "not a region"),
-        (
-            {"AWS_REGION": "mars-1"},
-            "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as",
-        ),
+        ({"AWS_REGION": "mars-1"}, "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as"),
         (
             {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"},
             "Set AWS_REGION, or --aws-region, to a region that exists",
@@ -166,9 +159,7 @@ def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack:
         ),
     ],
 )
-def test_an_environment_that_leads_nowhere_is_one_problem_and_the_rest_is_not_checked(
-    environment: dict[str, str], said: str
-) -> None:
+def test_without_credentials_there_is_one_problem_and_no_other_check(environment: dict[str, str], said: str) -> None:
     done = command(None, "vigil", "doctor", AWS_EC2_METADATA_DISABLED="true", **environment)
     assert (done.returncode, done.stderr) == (1, "")
     *_, problem, rest = done.stdout.splitlines()
@@ -179,7 +170,7 @@ def test_an_environment_that_leads_nowhere_is_one_problem_and_the_rest_is_not_ch
 
 
 @pytest.mark.parametrize("name", ["doctor", "sessions"])
-def test_something_that_answers_and_is_not_aws_is_told_in_one_line(name: str) -> None:
+def test_an_answer_that_is_not_from_aws_is_reported_in_one_line(name: str) -> None:
     with answering(200, "Please sign in") as address:
         done = command(None, "vigil", name, AWS_ENDPOINT_URL=address, AWS_REGION="us-east-1", **KEYS)
     assert done.returncode == 1
@@ -189,18 +180,18 @@ def test_something_that_answers_and_is_not_aws_is_told_in_one_line(name: str) ->
 
 
 def test_in_a_region_without_the_stack_bootstrap_and_stack_are_problems(stack: LocalStack) -> None:
-    findings = examined(Elsewhere(stack, AWS_REGION="eu-west-3"))
-    found = {what.partition(":")[0] for what in problems(findings)}
+    results = examined(Elsewhere(stack, AWS_REGION="eu-west-3"))
+    found = {what.partition(":")[0] for what in problems(results)}
     # The embedded AWS has no other model than its stand-in.
     assert found == {"CDK bootstrap", "stack", "model global.anthropic.claude-sonnet-4-6"}
-    assert about(findings, "CDK bootstrap").remedy == "Run `make bootstrap`"
+    assert about(results, "CDK bootstrap").remedy == "Run `make bootstrap`"
 
 
 def test_a_region_without_agentcore_is_a_problem(stack: LocalStack) -> None:
-    findings = examined(Elsewhere(stack, {"bedrock-agentcore-control": "http://127.0.0.1:9"}))
-    (problem,) = problems(findings)
+    results = examined(Elsewhere(stack, {"bedrock-agentcore-control": "http://127.0.0.1:9"}))
+    (problem,) = problems(results)
     assert problem.startswith("AgentCore in us-east-1: Could not connect")
-    assert "AgentRuntime" in " ".join(not_checked(findings))
+    assert "AgentRuntime" in " ".join(not_checked(results))
 
 
 Guest = Callable[..., Elsewhere]
@@ -228,37 +219,37 @@ def guest(stack: LocalStack) -> Iterator[Guest]:
     iam.delete_user(UserName=name)
 
 
-def test_who_may_do_nothing_is_told_nothing_that_was_not_checked(guest: Guest) -> None:
-    findings = examined(guest())
-    checked = {finding.what.partition(":")[0] for finding in findings if finding.status == Status.OK}
+def test_a_user_without_permissions_gets_only_unchecked_results(guest: Guest) -> None:
+    results = examined(guest())
+    checked = {result.what.partition(":")[0] for result in results if result.status == Verdict.OK}
     assert checked == {"versions", "Node", "credentials"}
-    assert problems(findings) == []
-    assert all("not authorized" in f.what for f in findings if f.what.startswith(("AgentCore", "stack", "model")))
+    assert problems(results) == []
+    assert all("not authorized" in f.what for f in results if f.what.startswith(("AgentCore", "stack", "model")))
 
 
 def test_where_iam_cannot_be_asked_a_denied_read_is_a_problem(guest: Guest) -> None:
-    findings = examined(guest(("cloudformation:DescribeStacks", "*"), ("dynamodb:GetItem", "*")))
-    denied = [what for what in problems(findings) if "dynamodb:Query" in what]
-    assert problems(findings) == denied
+    results = examined(guest(("cloudformation:DescribeStacks", "*"), ("dynamodb:GetItem", "*")))
+    denied = [what for what in problems(results) if "dynamodb:Query" in what]
+    assert problems(results) == denied
     assert {what.partition(":")[0] for what in denied} == {
         "permissions of `vigil sessions`",
         "permissions of `vigil show`",
     }
     assert (
         "not authorized to perform: iam:SimulatePrincipalPolicy"
-        in about(findings, "permissions of `vigil trigger`, ").what
+        in about(results, "permissions of `vigil trigger`, ").what
     )
 
 
 def test_a_permission_that_a_command_lacks_is_named(guest: Guest) -> None:
     grants = {action for grants in COMMANDS.values() for action, _ in grants} - {"events:PutEvents"}
-    findings = examined(guest(("iam:SimulatePrincipalPolicy", "*"), *((action, "*") for action in grants)))
-    assert problems(findings) == [
+    results = examined(guest(("iam:SimulatePrincipalPolicy", "*"), *((action, "*") for action in grants)))
+    assert problems(results) == [
         f"permissions of `vigil {name}`: denied events:PutEvents on the default event bus"
         for name in ("trigger", "retry")
     ]
     for name in COMMANDS.keys() - {"trigger", "retry"}:
-        assert about(findings, f"permissions of `vigil {name}`").what.endswith(": allowed")
+        assert about(results, f"permissions of `vigil {name}`").what.endswith(": allowed")
 
 
 ROWS = re.findall(
@@ -277,8 +268,8 @@ def test_the_page_of_permissions_says_what_each_command_needs() -> None:
 def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
     stack: LocalStack, workflow: Workflow, deployment: Deployment, guest: Guest
 ) -> None:
-    arns = doctor._arns(deployment, "aws", "000000000000")
-    arns[doctor.STACK] = arns[doctor.STACK].rpartition("/")[0] + "/"
+    arns = permissions.arns(deployment, "aws", "000000000000")
+    arns[permissions.STACK] = arns[permissions.STACK].rpartition("/")[0] + "/"
     # The embedded AWS asks IAM about any resource where most of the doctor's rows name one.
     of_commands = (
         (action, arns[on].removesuffix("any").removesuffix(":*") + "*") for name, action, on in ROWS if name != "doctor"
@@ -301,7 +292,7 @@ def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
             "watch": calls(lambda aws: list(watch(aws, started[0]))),
             "show": calls(lambda aws: (aws.journal.get(started[0]), aws.journal.tasks(started[0]))),
             "sessions": calls(
-                lambda aws: (aws.journal.recent(1), aws.journal.recent(1, Ended.FAILED), aws.count_dead_letters())
+                lambda aws: (aws.journal.recent(1), aws.journal.recent(1, Status.FAILED), aws.count_dead_letters())
             ),
             "logs": calls(lambda aws: list(aws.agent_log(started[0]))),
             "retry": calls(lambda aws: started.append(aws.trigger(aws.journal.get(started[0]).input()))),
@@ -312,14 +303,14 @@ def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
         }
         stack.client("sqs").purge_queue(QueueUrl=stack.outputs[Output.DEAD_LETTERS])
         session.called.clear()
-        findings = list(examine(lambda: Deployment(session)))
+        results = list(examine(lambda: Deployment(session)))
     finally:
         let_go(workflow.table, waiting)
     for name, grants in COMMANDS.items():
         rare = set() if name.startswith("lost") else {action for action, _ in grants} & RARELY
         assert made[name] | rare == {action for action, _ in grants}, name
-    assert problems(findings) == []
-    assert not_checked(findings) == {"quotas of bedrock-agentcore", "quotas of states"}
+    assert problems(results) == []
+    assert not_checked(results) == {"quotas of bedrock-agentcore", "quotas of states"}
     # It looks a role up, and a user is none.
     assert session.called | {"iam:GetRole"} == {action for name, action, _ in ROWS if name == "doctor"}
 
@@ -352,15 +343,15 @@ def test_a_rule_that_is_disabled_and_a_dead_letter_are_problems(stack: LocalStac
 
 
 @pytest.mark.parametrize(
-    ("value", "status"), [("5", Status.PROBLEM), ("soon", Status.PROBLEM), ("6", Status.OK), ("30", Status.OK)]
+    ("value", "status"), [("5", Verdict.PROBLEM), ("soon", Verdict.PROBLEM), ("6", Verdict.OK), ("30", Verdict.OK)]
 )
-def test_a_bootstrap_that_is_too_old_is_a_problem(stack: LocalStack, value: str, status: Status) -> None:
+def test_a_bootstrap_that_is_too_old_is_a_problem(stack: LocalStack, value: str, status: Verdict) -> None:
     def put(version: str) -> None:
-        stack.client("ssm").put_parameter(Name=doctor.BOOTSTRAP_PARAMETER, Value=version, Overwrite=True)
+        stack.client("ssm").put_parameter(Name=account.BOOTSTRAP_PARAMETER, Value=version, Overwrite=True)
 
     put(value)
     try:
-        (found,) = doctor._bootstrap(Deployment(stack.session()))
+        (found,) = account._bootstrap(Deployment(stack.session()))
     finally:
         put("30")
     assert found.status == status
@@ -375,9 +366,9 @@ def test_a_stack_that_is_not_whole_is_a_problem(stack: LocalStack, state: str) -
 
 
 def test_a_stack_that_is_not_vigils_is_one_problem(stack: LocalStack) -> None:
-    findings = examined(stack.session(), Outputs=[], Parameters=[{"ParameterKey": "ModelId", "ParameterValue": "x"}])
-    assert problems(findings)[0].startswith("stack: stack Vigil has no output TableName")
-    assert "resources and permissions" in not_checked(findings)
+    results = examined(stack.session(), Outputs=[], Parameters=[{"ParameterKey": "ModelId", "ParameterValue": "x"}])
+    assert problems(results)[0].startswith("stack: stack Vigil has no output TableName")
+    assert "resources and permissions" in not_checked(results)
 
 
 def test_resources_that_were_deleted_are_problems(stack: LocalStack) -> None:
@@ -392,8 +383,8 @@ def test_resources_that_were_deleted_are_problems(stack: LocalStack) -> None:
 def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalStack, state: str) -> None:
     answer = {"status": state, "failureReason": "no arm64", "platformVersion": "V1"}
     with answering(200, answer) as address:
-        findings = examined(Elsewhere(stack, {"bedrock-agentcore-control": address}))
-    (problem,) = problems(findings)
+        results = examined(Elsewhere(stack, {"bedrock-agentcore-control": address}))
+    (problem,) = problems(results)
     assert problem == f"runtime {stack.outputs[Output.AGENT_RUNTIME]}: {state}; V1; no arm64"
 
 
@@ -405,84 +396,84 @@ def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalSt
             "AccessDeniedException",
             "Model access is denied due to IAM user or service role is not authorized to perform the required AWS"
             " Marketplace actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe)",
-            Status.PROBLEM,
-            "AWS Marketplace",
+            Verdict.PROBLEM,
+            "aws-marketplace:Subscribe",
         ),
         (
             404,
             "ResourceNotFoundException",
             "Model use case details have not been submitted for this account. Fill out the Anthropic use case details"
             " form before using the model.",
-            Status.PROBLEM,
-            "Anthropic's form",
+            Verdict.PROBLEM,
+            "Anthropic's use case form",
         ),
-        (403, "AccessDeniedException", "with an explicit deny in a service control policy", Status.PROBLEM, "ModelId"),
-        (400, "ValidationException", "The provided model identifier is invalid.", Status.PROBLEM, "ModelId"),
+        (403, "AccessDeniedException", "with an explicit deny in a service control policy", Verdict.PROBLEM, "access"),
+        (400, "ValidationException", "The provided model identifier is invalid.", Verdict.PROBLEM, "ModelId"),
         (
             403,
             "AccessDeniedException",
             "User: x is not authorized to perform: bedrock:InvokeModel on resource: y because no identity-based policy"
             " allows the bedrock:InvokeModel action",
-            Status.NOT_CHECKED,
+            Verdict.NOT_CHECKED,
             "",
         ),
-        (418, "SomethingElse", "tea", Status.NOT_CHECKED, ""),
+        (418, "SomethingElse", "tea", Verdict.NOT_CHECKED, ""),
     ],
 )
-def test_a_model_that_is_refused_is_a_problem_if_that_says_something_of_the_account(
-    stack: LocalStack, status: int, code: str, message: str, found: Status, said: str
+def test_a_refused_model_is_a_problem_if_the_account_lacks_access(
+    stack: LocalStack, status: int, code: str, message: str, found: Verdict, said: str
 ) -> None:
     with answering(status, {"message": message}, code) as address:
-        (finding,) = doctor._guarded(
-            "model x", lambda: doctor._model(Deployment(Elsewhere(stack, {"bedrock-runtime": address})), "x")
+        (result,) = guard(
+            "model x", lambda: account.model(Deployment(Elsewhere(stack, {"bedrock-runtime": address})), "x")
         )
-    assert finding.status == found
-    assert message in finding.what
-    assert said in finding.remedy
-    assert bool(finding.remedy) == bool(said)
+    assert result.status == found
+    assert message in result.what
+    assert said in result.remedy
+    assert bool(result.remedy) == bool(said)
 
 
 def test_a_model_of_another_provider_is_not_called(stack: LocalStack) -> None:
-    assert [f.status for f in doctor._model(Deployment(stack.session()), "openai/gpt-5")] == [Status.NOT_CHECKED]
+    assert [f.status for f in account.model(Deployment(stack.session()), "openai/gpt-5")] == [Verdict.NOT_CHECKED]
 
 
-def test_a_quota_of_nothing_is_a_problem_and_one_that_is_not_listed_is_not_checked(stack: LocalStack) -> None:
-    none, some, absent = doctor.QUOTAS["bedrock-agentcore"]
+def test_a_quota_of_zero_is_a_problem_and_a_missing_one_is_not_checked(stack: LocalStack) -> None:
+    none, some, absent = account.QUOTAS["bedrock-agentcore"]
     body = {"Quotas": [{"QuotaName": none, "Value": 0.0}, {"QuotaName": some, "Value": 5000.0}]}
     with answering(200, body) as address:
         deployment = Deployment(Elsewhere(stack, {"service-quotas": address}))
-        found = list(doctor._quotas(deployment, "bedrock-agentcore", (none, some, absent)))
-    assert [finding.status for finding in found] == [Status.PROBLEM, Status.OK, Status.NOT_CHECKED]
+        found = list(account._quotas(deployment, "bedrock-agentcore", (none, some, absent)))
+    assert [result.status for result in found] == [Verdict.PROBLEM, Verdict.OK, Verdict.NOT_CHECKED]
     assert found[1].what.endswith(f"{some}: 5000")
 
 
-@pytest.mark.parametrize(("left", "status"), [(9, Status.PROBLEM), (10, Status.OK)])
+@pytest.mark.parametrize(("left", "status"), [(9, Verdict.PROBLEM), (10, Verdict.OK)])
 def test_fewer_concurrent_executions_than_a_new_account_has_are_a_problem(
-    stack: LocalStack, left: int, status: Status
+    stack: LocalStack, left: int, status: Verdict
 ) -> None:
     with answering(200, {"AccountLimit": {"UnreservedConcurrentExecutions": left}}) as address:
-        (found,) = doctor._concurrency(Deployment(Elsewhere(stack, {"lambda": address})))
+        (found,) = account._concurrency(Deployment(Elsewhere(stack, {"lambda": address})))
     assert found.status == status
 
 
 @pytest.mark.parametrize(
-    ("document", "status"), [("{}", Status.PROBLEM), ('{"Service": "delivery.logs.amazonaws.com"}', Status.OK)]
+    ("document", "status"), [("{}", Verdict.PROBLEM), ('{"Service": "delivery.logs.amazonaws.com"}', Verdict.OK)]
 )
 def test_log_policies_without_a_place_for_step_functions_are_a_problem(
-    stack: LocalStack, document: str, status: Status
+    stack: LocalStack, document: str, status: Verdict
 ) -> None:
     with answering(200, {"resourcePolicies": [{"policyDocument": document}] * 10}) as address:
-        (found,) = doctor._log_policies(Deployment(Elsewhere(stack, {"logs": address})))
+        (found,) = account._log_policies(Deployment(Elsewhere(stack, {"logs": address})))
     assert found.status == status
 
 
 def test_an_answer_that_cannot_be_read_is_not_checked(stack: LocalStack) -> None:
     services = ("lambda", "service-quotas", "ssm", "logs", "dynamodb", "events", "bedrock-runtime", "sqs")
     with answering(200, {}) as address:
-        findings = examined(Elsewhere(stack, dict.fromkeys(services, address)))
-    unread = [finding for finding in findings if "cannot be read" in finding.what]
+        results = examined(Elsewhere(stack, dict.fromkeys(services, address)))
+    unread = [result for result in results if "cannot be read" in result.what]
     assert len(unread) >= 5
-    assert {finding.status for finding in unread} == {Status.NOT_CHECKED}
+    assert {result.status for result in unread} == {Verdict.NOT_CHECKED}
 
 
 def test_text_of_aws_is_one_line_and_no_more(stack: LocalStack) -> None:

@@ -116,7 +116,7 @@ def test_no_event_that_lies_in_the_dead_letter_queue_is_more_than_a_line(stack: 
         sqs.purge_queue(QueueUrl=queue)
 
 
-def test_no_record_phase_or_dead_letter_reaches_a_terminal_as_more_than_text(
+def test_records_and_dead_letters_reach_a_terminal_as_plain_text(
     stack: LocalStack, workflow: Workflow, vigil: Vigil, ended: tuple[str, str]
 ) -> None:
     session_id, arn = ended

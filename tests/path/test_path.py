@@ -13,14 +13,8 @@ from vigil.local.stack import LocalStack
 from vigil.session import Status
 
 
-@pytest.mark.criterion("1.2")
-@pytest.mark.criterion("1.3")
-@pytest.mark.criterion("2.1")
-@pytest.mark.criterion("2.2")
-@pytest.mark.criterion("7.3")
-@pytest.mark.criterion("7.4")
-@pytest.mark.criterion("7.5")
-def test_the_id_of_an_event_from_the_aws_cli_is_the_session_id_all_the_way_to_the_agent(
+@pytest.mark.criterion("1.2", "1.3", "2.1", "2.2", "7.3", "7.4", "7.5")
+def test_the_id_of_an_event_is_the_session_id_as_far_as_the_agent(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
     event_id = put_event(stack, {"agent": "tells_environment"})
@@ -82,7 +76,7 @@ def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Wo
     assert [workflow.session(entry["EventId"]) for entry in answer["Entries"]] == [None, None]
 
 
-def test_an_agent_of_ones_own_of_fifteen_lines_runs_the_whole_path(
+def test_a_custom_agent_of_fifteen_lines_runs_the_whole_path(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
     event_id = put_event(stack, {"agent": "hello_agent"})

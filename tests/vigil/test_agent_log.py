@@ -48,7 +48,7 @@ def event(number: int, message: str) -> dict[str, Any]:
     return {"eventId": str(number), "timestamp": 1_767_225_600_000 + number, "message": message}
 
 
-def test_a_session_reads_its_own_lines_once_and_none_that_others_printed_with_its_id() -> None:
+def test_a_log_yields_each_line_of_its_own_session_once() -> None:
     first = [event(1, line(ONE, "first")), event(2, line(OTHER, f"says {ONE}")), event(3, f'{{"sessionId": "{ONE}"}}')]
     later = [event(1, line(ONE, "first")), event(4, line(ONE, "second"))]
     client = answered({"events": first, "nextToken": "1"}, {"events": []}, {"events": later})

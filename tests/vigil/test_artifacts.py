@@ -12,14 +12,14 @@ from vigil.journal import PAGE, Journal
 from vigil.session import Failure, Status
 
 
-def test_what_was_written_is_read(artifacts: Artifacts) -> None:
+def test_a_written_artifact_can_be_read(artifacts: Artifacts) -> None:
     address = artifacts.write("report.md", "# Übersicht\n")
     assert address.endswith("/report.md")
     assert artifacts.exists("report.md")
     assert artifacts.read("report.md") == "# Übersicht\n"
 
 
-def test_what_was_not_written_is_not_there(artifacts: Artifacts) -> None:
+def test_an_unwritten_artifact_does_not_exist(artifacts: Artifacts) -> None:
     assert not artifacts.exists("report.md")
     with pytest.raises(InvalidArtifact, match=r"no artifact report\.md in this session"):
         artifacts.read("report.md")
@@ -144,7 +144,7 @@ def test_a_session_finds_what_completed_ones_kept_of_days_before(artifacts: Arti
     assert found == [[], ["June"], ["July", "June"]]
 
 
-def test_another_session_of_the_same_day_does_not_take_the_one_of_an_earlier_day_away(
+def test_sessions_of_the_same_day_do_not_hide_that_of_an_earlier_day(
     artifacts: Artifacts, kept: Kept, series: str
 ) -> None:
     kept(JUNE, "June")
@@ -164,7 +164,7 @@ def test_what_a_session_keeps_again_replaces_its_own(
     assert list(artifacts_of(session_id).kept_before(series, AUGUST)) == ["two"]
 
 
-def test_what_is_gone_or_too_large_or_damaged_is_passed_over(
+def test_missing_large_and_damaged_history_is_skipped(
     artifacts: Artifacts, kept: Kept, s3: Any, table: Any, series: str
 ) -> None:
     with pytest.raises(InvalidArtifact, match="at most"):
@@ -186,7 +186,7 @@ def test_a_series_is_a_name(artifacts: Artifacts, series: str) -> None:
             use()
 
 
-def test_it_looks_at_a_bounded_number_of_what_failing_sessions_kept(
+def test_history_reads_a_bounded_number_of_items(
     artifacts: Artifacts, kept: Kept, series: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vigil.journal.MOST_KEPT", 3)

@@ -83,10 +83,7 @@ def test_a_listing_removes_nothing_outside_of_its_folder(tmp_path: Path) -> None
 def test_one_command_at_a_time_saves_its_files_in_a_folder(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "out"
     with claimed(folder):
-        with (
-            pytest.raises(InvalidInput, match="another command saves its files in"),
-            claimed(folder),
-        ):
+        with pytest.raises(InvalidInput, match="another command saves its files in"), claimed(folder):
             pass
         done = command(None, "vigil", "run", "--out", str(folder))
         assert (done.returncode, done.stdout) == (1, "")

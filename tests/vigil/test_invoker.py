@@ -90,14 +90,17 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def forget_clients() -> None:
+    """Let the function make new clients, as in a new process."""
+    invoker._client.cache_clear()
+    invoker._line.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def listening() -> Iterator[AgentCore]:
     """AgentCore on loopback, where the Lambda function's own client finds it."""
     answers = AgentCore()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server,
-    ):
+    with pytest.MonkeyPatch.context() as patch, ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         for name, value in {
@@ -115,11 +118,9 @@ def listening() -> Iterator[AgentCore]:
         }.items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
-        invoker._client.cache_clear()
-        invoker._line.cache_clear()
+        forget_clients()
         yield answers
-        invoker._client.cache_clear()
-        invoker._line.cache_clear()
+        forget_clients()
         server.shutdown()
         thread.join()
 
@@ -223,7 +224,7 @@ REFUSED = 'Received error (400) from runtime: {"status": "refused", "error": "Re
         ("", AgentNotAccepted),
     ],
 )
-def test_a_runtime_that_did_not_come_up_is_worth_another_try_and_one_that_refused_is_not(
+def test_a_runtime_that_did_not_start_is_retried_and_a_refusal_is_not(
     agentcore: AgentCore, session_id: str, message: str, error: type[VigilError]
 ) -> None:
     agentcore.answers(status=424, **refusal("RuntimeClientError", message))
@@ -257,7 +258,7 @@ def test_a_runtime_that_did_not_come_up_is_worth_another_try_and_one_that_refuse
         *("list", "string", "null", "unhashable", "refused"),
     ],
 )
-def test_whatever_else_comes_is_an_error_of_one_line_after_one_request(
+def test_any_other_answer_is_an_error_of_one_line_after_one_request(
     agentcore: AgentCore, log: io.StringIO, session_id: str, how: dict[str, Any], error: type[VigilError], reason: str
 ) -> None:
     agentcore.answers(**how)
@@ -277,12 +278,10 @@ def test_an_agent_that_is_not_there_is_unavailable(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
-        invoker._client.cache_clear()
-        invoker._line.cache_clear()
+        forget_clients()
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Could not connect"):
             invoker.handler({"session_id": session_id}, None)
-    invoker._client.cache_clear()
-    invoker._line.cache_clear()
+    forget_clients()
 
 
 def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
@@ -356,7 +355,7 @@ def test_a_deadline_is_for_the_workflow_and_not_for_the_agent(
     assert payload["detail"] == {"days": 7}
 
 
-def test_a_deadline_that_is_none_is_refused_by_its_name_and_bounds(agentcore: AgentCore) -> None:
+def test_an_invalid_deadline_is_refused_with_its_name_and_bounds(agentcore: AgentCore) -> None:
     with pytest.raises(InvalidDetail, match=r"^deadline_seconds must be a whole number from 1 to 3600, not '60'$"):
         invoker.handler({"session_id": GOOD, "detail": {"deadline_seconds": "60"}}, None)
 
@@ -386,8 +385,7 @@ def test_a_success_is_one_line_with_the_session(agentcore: AgentCore, log: io.St
 
 
 def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
-    invoker._client.cache_clear()
-    invoker._line.cache_clear()
+    forget_clients()
     for _ in range(2):
         invoker.handler({"session_id": str(uuid.uuid4())}, None)
     assert invoker._client.cache_info().misses == 1

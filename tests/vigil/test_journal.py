@@ -69,7 +69,7 @@ def test_a_session_fails_with_its_cause(journal: Journal, new_session: NewSessio
     assert session.error == Failure("Broken", "x" * 1000)
 
 
-def test_a_worker_can_fail_its_own_session_or_one_that_nobody_began_and_no_other(
+def test_a_worker_can_fail_only_its_own_session_or_one_without_a_worker(
     journal: Journal, new_session: NewSession
 ) -> None:
     session_id = new_session()
@@ -138,7 +138,7 @@ def test_a_heartbeat_changes_itself_alone(journal: Journal, new_session: NewSess
     assert first.heartbeat_at < second
 
 
-def test_a_worker_learns_by_its_heartbeat_that_the_session_is_not_its_own_or_gone(
+def test_a_heartbeat_fails_if_the_session_is_gone_or_another_worker_s(
     journal: Journal, table: Any, new_session: NewSession
 ) -> None:
     session_id, gone = new_session(Status.BUSY, worker="another"), str(uuid.uuid4())
@@ -196,10 +196,7 @@ def test_a_session_that_has_ended_is_not_closed(journal: Journal, new_session: N
 def test_the_open_sessions_are_those_that_have_not_ended(journal: Journal, new_session: NewSession) -> None:
     sessions = {status: new_session(status) for status in Status}
     found = {session.session_id for session in journal.open_sessions()}
-    assert {status for status, session_id in sessions.items() if session_id in found} == {
-        Status.INITIATED,
-        Status.BUSY,
-    }
+    assert {status for status, session_id in sessions.items() if session_id in found} == {Status.INITIATED, Status.BUSY}
 
 
 Write = Callable[[Journal, str], object]
@@ -210,9 +207,7 @@ ENDS: dict[str, Write] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_whoever_ends_a_session_wakes_the_workflow_that_waits_for_it(
-    table: Any, new_session: NewSession, end: str
-) -> None:
+def test_the_write_that_ends_a_session_wakes_its_workflow(table: Any, new_session: NewSession, end: str) -> None:
     woken: list[str] = []
     journal = Journal(table, woken.append)
     not_waited_for, waited_for = new_session(Status.BUSY), new_session(Status.BUSY, task_token="token")
@@ -255,7 +250,7 @@ def answer_lost(table: Any) -> Iterator[list[str]]:
     ],
     ids=["busy", *ENDS],
 )
-def test_a_write_that_is_repeated_because_its_answer_was_lost_is_done(
+def test_a_write_repeated_after_a_lost_answer_succeeds(
     table: Any, new_session: NewSession, status: Status, write: Write
 ) -> None:
     woken: list[str] = []
@@ -267,9 +262,7 @@ def test_a_write_that_is_repeated_because_its_answer_was_lost_is_done(
     assert woken == (["token"] if ended else [])
 
 
-def test_a_close_that_is_repeated_because_its_answer_was_lost_changes_nothing_more(
-    table: Any, new_session: NewSession
-) -> None:
+def test_a_close_repeated_after_a_lost_answer_changes_nothing_more(table: Any, new_session: NewSession) -> None:
     session_id = new_session(Status.BUSY, execution_arn=OWN)
     with answer_lost(table) as sent:
         Journal(table).fail_orphaned(session_id, OWN, CLOSED)

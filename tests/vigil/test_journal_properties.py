@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from benchmarks.walk import evaluated
+from benchmarks.virtual_time import evaluated
+from tests.support import workflow_states
 from vigil.errors import SessionEnded, SessionTaken
 from vigil.journal import Journal
 from vigil.local.stack import LocalSession, LocalStack
@@ -51,16 +52,6 @@ ENDING = [
 ]
 ACTION = st.sampled_from([*LIVING * 8, *ENDING])
 """Most orders are to hold some life before the session ends."""
-
-
-@cache
-def states() -> dict[str, Any]:
-    """Return the workflow's states."""
-    # Not at the top: CDK starts Node, and every test process imports this module.
-    from infra.workflow import definition
-
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="25")
-    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 
 class Writers(RuleBasedStateMachine):
@@ -191,9 +182,9 @@ class Writers(RuleBasedStateMachine):
             "session_id": self.session_id,
             "deadline": 1_800_000_100_000,
             "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
-            "error": {"code": "AgentLost", "message": "no sign of life"},
+            "error": {"code": "AgentLost", "message": "no heartbeat"},
         }
-        request = evaluated(states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
+        request = evaluated(workflow_states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
         write = self._client.put_item if "Item" in request else self._client.update_item
         with suppress(*self._refusals):
             self._write(partial(write, **request))

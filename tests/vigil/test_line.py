@@ -4,9 +4,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import cache
 from math import ceil
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +12,8 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.walk import caught, chosen, evaluated
+from benchmarks.virtual_time import caught, chosen, evaluated
+from tests.support import workflow_states
 from vigil.errors import AgentThrottled
 from vigil.invoker import await_turn
 from vigil.line import AFTER, AHEAD, LATE, LINE, LOAD, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER, Line, Place
@@ -23,15 +22,6 @@ from vigil.local.stack import LocalStack
 STEP = int(1000 / (LOAD * 5))
 FIRST = 1000 + AHEAD * STEP
 """How long after a line has begun its first has its turn."""
-
-
-@cache
-def states() -> dict[str, Any]:
-    # Not at the top: CDK starts Node, and every test process imports this module.
-    from infra.workflow import definition
-
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="5")
-    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
 
 
 class Clock:
@@ -49,7 +39,7 @@ class Waiting:
 
     def __init__(self, client: Any, table: str, clock: Clock) -> None:
         self._client, self._table, self._clock = client, table, clock
-        self.line: dict[str, Any] = self._value(states()["InitializeSession"]["Assign"]["line"], {})
+        self.line: dict[str, Any] = self._value(workflow_states(5)["InitializeSession"]["Assign"]["line"], {})
 
     @property
     def turn(self) -> int:
@@ -57,7 +47,7 @@ class Waiting:
 
     def refused(self) -> "Waiting":
         """Be refused, and wait."""
-        refusal = caught(states()["InvokeAgent"], "AgentThrottled")
+        refusal = caught(workflow_states(5)["InvokeAgent"], "AgentThrottled")
         given = {"errorOutput": {"Error": "AgentThrottled", "Cause": '{"errorMessage": "not now"}'}}
         self.line = self._value(refusal["Assign"]["line"], given)
         assert self.go_on(refusal["Next"]) == "WaitForChange"
@@ -70,7 +60,7 @@ class Waiting:
     def go_on(self, name: str) -> str:
         """Walk from ``name`` until the session waits or is invoked."""
         while name not in ("WaitForChange", "InvokeAgent"):
-            state, given = states()[name], dict[str, Any]()
+            state, given = workflow_states(5)[name], dict[str, Any]()
             follow = state
             if state["Type"] == "Choice":
                 follow = chosen(state, lambda condition: self._value(condition, {}))
@@ -115,7 +105,7 @@ def queue(embedded: LocalStack, table: Any, line: Line, clock: Clock) -> Queue:
     return Queue(embedded.client("dynamodb"), table.name, clock)
 
 
-def test_who_comes_to_an_empty_line_need_not_wait(line: Line, clock: Clock) -> None:
+def test_a_new_session_does_not_wait_in_an_empty_line(line: Line, clock: Clock) -> None:
     assert line.is_empty(clock.now)
     await_turn(line, Place(0, 0, clock.now), "session")
 
@@ -132,7 +122,7 @@ def test_those_that_are_refused_get_turns_at_a_steady_pace_in_their_order(queue:
         assert one.looks() == "InvokeAgent"
 
 
-def test_who_comes_while_others_wait_goes_to_the_end(line: Line, queue: Queue, clock: Clock) -> None:
+def test_a_new_session_goes_to_the_end_of_the_line(line: Line, queue: Queue, clock: Clock) -> None:
     last = queue.joined(3)[-1]
     with pytest.raises(AgentThrottled, match="session s: other sessions wait in line before it"):
         await_turn(line, Place(0, 0, clock.now), "s")
@@ -146,7 +136,7 @@ def test_the_line_begins_anew_when_nobody_has_waited_for_a_while(line: Line, que
     assert [one.turn - clock.now for one in queue.joined(3)] == [FIRST, FIRST + STEP, FIRST + 2 * STEP]
 
 
-def test_who_took_a_ticket_just_before_the_line_began_has_its_turn_before_its_first(table: Any, queue: Queue) -> None:
+def test_a_ticket_from_before_the_line_has_its_turn_before_the_first(table: Any, queue: Queue) -> None:
     key = {"PK": LINE, "SK": LINE}
     table.update_item(Key=key, UpdateExpression="ADD issued :one", ExpressionAttributeValues={":one": 1})
     later, early = queue.joined(4), queue.new()
@@ -155,9 +145,7 @@ def test_who_took_a_ticket_just_before_the_line_began_has_its_turn_before_its_fi
     assert early.turn == later[0].turn - STEP
 
 
-def test_a_session_that_is_refused_once_at_its_turn_comes_again_and_the_line_goes_on(
-    queue: Queue, clock: Clock
-) -> None:
+def test_a_session_refused_once_at_its_turn_does_not_delay_the_line(queue: Queue, clock: Clock) -> None:
     first, second = queue.joined(2)
     clock.now = first.turn
     assert 1000 <= first.refused().turn - clock.now <= 2000
@@ -166,9 +154,7 @@ def test_a_session_that_is_refused_once_at_its_turn_comes_again_and_the_line_goe
     assert second.turn == turn
 
 
-def test_when_it_is_refused_again_all_wait_with_it_in_the_same_order_and_more_slowly(
-    queue: Queue, clock: Clock
-) -> None:
+def test_a_second_refusal_delays_and_slows_the_whole_line_in_its_order(queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(5)
     for _ in range(2):
         clock.now = waiting[0].turn
@@ -179,7 +165,7 @@ def test_when_it_is_refused_again_all_wait_with_it_in_the_same_order_and_more_sl
     assert [one.turn - waiting[0].turn for one in waiting] == [i * ceil(STEP * SLOWER) for i in range(5)]
 
 
-def test_of_those_that_are_refused_at_the_same_time_one_moves_the_line(queue: Queue, clock: Clock) -> None:
+def test_of_sessions_refused_at_the_same_time_one_moves_the_line(queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(8)
     clock.now = waiting[-1].turn
     for one in waiting:
@@ -221,7 +207,7 @@ def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, queue:
     assert steps.count(steps[0]) <= AFTER + 1
 
 
-def test_who_comes_late_does_not_let_all_behind_it_in_at_once(line: Line, queue: Queue, clock: Clock) -> None:
+def test_a_late_session_does_not_release_all_behind_it_at_once(line: Line, queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(30)
     clock.now = waiting[20].turn + LATE + 500
     line.keep_pace(int(waiting[20].line["ticket"]), clock.now)
@@ -259,7 +245,7 @@ def test_no_two_sessions_have_the_same_ticket_and_none_waits_for_ever(
     table.delete_item(Key={"PK": LINE, "SK": LINE})
 
 
-def test_a_line_that_cannot_be_reached_holds_nobody_up_for_longer_than_by_itself(table: Any, clock: Clock) -> None:
+def test_a_line_that_cannot_be_read_delays_no_session(table: Any, clock: Clock) -> None:
     class Broken:
         def __getattr__(self, name: str) -> Any:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
@@ -274,7 +260,7 @@ def test_a_line_that_cannot_be_reached_holds_nobody_up_for_longer_than_by_itself
 
 
 @pytest.mark.parametrize("given", [None, [], "line", {"line": 3}, {"line": {"ticket": 1}}, {"line": None}])
-def test_what_is_no_place_is_the_place_of_one_that_comes_first(given: object) -> None:
+def test_a_malformed_place_counts_as_a_new_session(given: object) -> None:
     place = Place.from_event(given)
     assert (place.ticket, place.turn) == (0, 0)
     assert abs(place.now / 1000 - time.time()) < 60
@@ -293,7 +279,7 @@ def test_what_is_no_place_is_the_place_of_one_that_comes_first(given: object) ->
         {"issued": 10**9},
     ],
 )
-def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
+def test_a_damaged_line_traps_no_session(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
 ) -> None:
     waiting = queue.joined(2)
@@ -320,7 +306,7 @@ def test_a_damaged_line_is_passed_by_and_nobody_goes_round_in_it(
 @pytest.mark.parametrize(
     "damage", [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
 )
-def test_a_line_that_would_never_be_empty_again_is_damaged_and_sends_nobody_to_its_end(
+def test_a_line_that_would_never_end_is_damaged_and_delays_no_session(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
 ) -> None:
     queue.joined(2)
@@ -328,9 +314,7 @@ def test_a_line_that_would_never_be_empty_again_is_damaged_and_sends_nobody_to_i
     await_turn(line, Place(0, 0, clock.now), "session")
 
 
-def test_a_session_in_a_slow_line_looks_twice_as_often_as_it_would_need_but_not_more_than_every_90_s(
-    table: Any, queue: Queue, clock: Clock
-) -> None:
+def test_a_session_in_a_slow_line_looks_halfway_but_at_most_every_90_s(table: Any, queue: Queue, clock: Clock) -> None:
     table.put_item(Item={"PK": LINE, "SK": LINE, "issued": 500, "number": 0, "at": clock.now, "step": 1000})
     for ticket, ahead in ((400, 200_000), (100, SELDOM), (50, 50_000)):
         one = queue.new()
@@ -353,7 +337,7 @@ def test_a_session_that_began_though_it_was_refused_waits_in_line_no_more(queue:
     watched = {"status": "BUSY", "otherExecution": False, "deadline": 1_000, "lastHeartbeat": {"unchangedMs": 0}}
     variables = {"line": one.line, **watched}
     given = {"context": {"Execution": {"StartTime": began}}}
-    rule = chosen(states()["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
+    rule = chosen(workflow_states(5)["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
     assert rule["Next"] == "WaitForChange"
     told = evaluated(rule["Assign"], given, variables, clock)
     assert (told["line"]["turn"], told["line"]["refusals"]) == (0, 0)

@@ -148,12 +148,7 @@ def test_a_session_that_its_execution_did_not_even_record_is_closed(
     ],
 )
 def test_any_other_session_is_left_alone(
-    executions: dict[str, str],
-    journal: Journal,
-    new_session: NewSession,
-    status: Status,
-    begun_by: str,
-    told_of: str,
+    executions: dict[str, str], journal: Journal, new_session: NewSession, status: Status, begun_by: str, told_of: str
 ) -> None:
     session_id = new_session(status, execution_arn=executions[begun_by])
     before = journal.get(session_id)
@@ -161,9 +156,7 @@ def test_any_other_session_is_left_alone(
     assert journal.get(session_id) == before
 
 
-def test_what_has_ended_by_itself_or_is_of_a_duplicate_event_is_not_asked_for(
-    executions: dict[str, str], new_session: NewSession
-) -> None:
+def test_ended_sessions_and_duplicate_events_need_no_call(executions: dict[str, str], new_session: NewSession) -> None:
     told = [
         *(ended(new_session(Status.FAILED, execution_arn=executions["fails"]), executions["fails"]) for _ in range(20)),
         ended(new_session(Status.COMPLETED, execution_arn=executions["aborts"]), executions["aborts"]),
@@ -174,7 +167,7 @@ def test_what_has_ended_by_itself_or_is_of_a_duplicate_event_is_not_asked_for(
     assert calls == []
 
 
-def test_many_ends_are_told_at_once_and_what_is_no_event_keeps_none_of_them(
+def test_one_call_closes_many_sessions_and_skips_bad_messages(
     executions: dict[str, str], new_session: NewSession
 ) -> None:
     sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(3)]
@@ -201,7 +194,7 @@ def test_a_sweep_asks_for_no_session_whose_execution_runs(
         journal.fail(session_id, Failure("Done", ""))
 
 
-def test_a_sweep_closes_no_session_whose_execution_is_missing_in_the_list_but_runs(
+def test_a_sweep_spares_a_running_execution_that_the_list_lacks(
     executions: dict[str, str], new_session: NewSession, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler(SCHEDULE, None)
@@ -217,7 +210,7 @@ def test_a_sweep_closes_no_session_whose_execution_is_missing_in_the_list_but_ru
     journal.fail(session_id, Failure("Done", ""))
 
 
-def test_a_session_that_has_just_begun_is_left_to_the_next_sweep_but_not_to_an_event(
+def test_a_sweep_skips_a_young_session_and_an_event_does_not(
     executions: dict[str, str], new_session: NewSession
 ) -> None:
     handler(SCHEDULE, None)
@@ -229,7 +222,7 @@ def test_a_session_that_has_just_begun_is_left_to_the_next_sweep_but_not_to_an_e
 
 
 @pytest.mark.parametrize("swept_by", [SCHEDULE, TOO_LARGE], ids=["schedule", "input-too-large"])
-def test_an_event_that_names_no_session_has_all_of_them_looked_at(
+def test_an_event_without_a_session_starts_a_sweep(
     executions: dict[str, str], new_session: NewSession, swept_by: dict[str, Any]
 ) -> None:
     handler(SCHEDULE, None)
@@ -245,17 +238,17 @@ def test_an_event_that_names_no_session_has_all_of_them_looked_at(
     assert handler(SCHEDULE, None) == {"closed": []}
 
 
-def test_a_session_that_cannot_be_looked_at_does_not_keep_the_others(
+def test_an_error_of_one_session_does_not_keep_the_others_open(
     executions: dict[str, str], new_session: NewSession, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = Reconciler._how_it_ended
+    ask = Reconciler._final_state
 
     def ask_or_fail(self: Reconciler, execution_arn: str) -> str | None:
         if execution_arn == "forbidden":
             raise AwsUnavailable("forbidden")
         return ask(self, execution_arn)
 
-    monkeypatch.setattr(Reconciler, "_how_it_ended", ask_or_fail)
+    monkeypatch.setattr(Reconciler, "_final_state", ask_or_fail)
     sessions = [new_session(Status.BUSY, execution_arn=arn) for arn in (executions["fails"], "forbidden") * 3]
     with pytest.raises(AwsUnavailable, match="forbidden"):
         handler(SCHEDULE, None)
@@ -308,7 +301,7 @@ def test_agents_are_stopped_together_when_all_records_are_closed(
     assert set(found) == {Status.FAILED}
 
 
-def test_what_there_is_no_time_for_is_left_to_the_next_sweep_and_agents_to_their_heartbeat(
+def test_a_sweep_that_runs_out_of_time_leaves_the_rest_to_the_next(
     executions: dict[str, str], new_session: NewSession, journal: Journal
 ) -> None:
     sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(4)]
@@ -359,9 +352,7 @@ def test_malformed_records_are_closed_where_they_can_be_and_keep_no_other(
         table.delete_item(Key={"PK": key, "SK": "SESSION"})
 
 
-def test_an_event_that_is_nested_too_deeply_has_all_sessions_looked_at(
-    executions: dict[str, str], new_session: NewSession
-) -> None:
+def test_an_event_that_is_nested_too_deeply_starts_a_sweep(executions: dict[str, str], new_session: NewSession) -> None:
     session_id = new_session(Status.BUSY, execution_arn=executions["fails"])
     given = f'{{"session_id": "{session_id}", "detail": {"[" * 100_000}'
     # Others that no workflow runs may be left from elsewhere.

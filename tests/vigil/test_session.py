@@ -31,7 +31,7 @@ def test_a_session_id_is_taken(good: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["a" * 32, "a" * 101, "a" * 40 + "/", "a" * 40 + "#", "a" * 40 + "\n", "", None, 7, {}])
-def test_anything_else_is_refused_with_what_is_allowed(bad: object) -> None:
+def test_any_other_session_id_is_refused_with_the_rule(bad: object) -> None:
     with pytest.raises(InvalidSessionId, match="33 to 100 letters, digits or '-'") as refused:
         check_session_id(bad)
     assert "\n" not in str(refused.value)
@@ -69,7 +69,7 @@ def test_a_detail_is_an_object_of_json(good: dict[str, Any]) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_any_other_detail_is_refused_with_what_is_allowed(bad: object, said: str) -> None:
+def test_any_other_detail_is_refused_with_the_rule(bad: object, said: str) -> None:
     with pytest.raises(InvalidDetail, match=f"^detail [^\n]*{said}"):
         check_detail(bad)
 
@@ -122,7 +122,7 @@ def test_any_item_of_the_table_is_a_record_of_plain_types(item: dict[str, Any]) 
         str(getattr(record, "usage", None))
 
 
-def test_what_stands_in_place_of_a_cause_is_shown() -> None:
+def test_a_malformed_cause_is_shown() -> None:
     assert Session.from_item({"error": "boom"}).error == Failure("", "boom")
     assert Session.from_item({"error": {"code": 5}}).error == Failure("5", "")
     assert Session.from_item({"error": 10**5000, "expires_at": 10**5000}).error == Failure("", "(int)")

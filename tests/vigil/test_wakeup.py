@@ -52,9 +52,7 @@ def test_a_workflow_that_waits_wakes_by_the_write_that_ends_its_session(
     assert "TaskDoesNotExist" in caplog.text
 
 
-def test_a_workflow_that_cannot_be_reached_is_not_woken_and_nothing_is_raised(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_wake_up_that_fails_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as refusing:
         refusing.bind(("127.0.0.1", 0))
         client = boto3.client(

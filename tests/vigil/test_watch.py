@@ -15,7 +15,7 @@ from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Output
 from vigil.session import Failure, Session, Status, iso
-from vigil.watch import ASK_SECONDS, MOST_ASK_SECONDS, Moment, Outcome, await_end, how_it_ended, watch
+from vigil.watch import ASK_SECONDS, MAX_ASK_SECONDS, SessionEvent, SessionOutcome, await_end, final_outcome, watch
 
 NewSession = Callable[..., str]
 STATES = {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}
@@ -83,9 +83,14 @@ def test_a_watcher_asks_step_functions_a_few_times_in_a_session_of_hours(world: 
     *moments, outcome = watch(world.deployment, session_id, poll_seconds=15)
     assert set(world.calls) == {"GetExecutionHistory"}
     # One every minute, and a few more after each look of the workflow.
-    assert looks < len(world.calls) <= hours / MOST_ASK_SECONDS + 5 * looks
-    assert [moment.text for moment in moments if isinstance(moment, Moment)] == ["INITIATED", "BUSY", "Wait", "FAILED"]
-    assert isinstance(outcome, Outcome)
+    assert looks < len(world.calls) <= hours / MAX_ASK_SECONDS + 5 * looks
+    assert [moment.text for moment in moments if isinstance(moment, SessionEvent)] == [
+        "INITIATED",
+        "BUSY",
+        "Wait",
+        "FAILED",
+    ]
+    assert isinstance(outcome, SessionOutcome)
     assert (outcome.completed, outcome.code, outcome.message) == (False, "Done", "")
 
 
@@ -102,11 +107,11 @@ def test_it_asks_at_once_when_the_record_tells_that_the_workflow_has_moved(world
     assert asked == [0, 1, 2, 3]
 
 
-def test_an_execution_that_was_stopped_without_a_word_in_the_record_is_seen_soon(world: World) -> None:
+def test_a_stopped_execution_is_noticed_without_a_change_of_the_record(world: World) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
     world.plan = {1: world.stop}
     *_, outcome = watch(world.deployment, session_id, poll_seconds=1)
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, SessionOutcome)
     assert (outcome.code, outcome.message) == (
         "WorkflowEnded",
         "its workflow ended without it: ABORTED, Costly: enough",
@@ -124,13 +129,13 @@ def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: Wor
 
     world.deployment.stepfunctions.meta.events.register_first("before-call.sfn", end)
     *moments, outcome = watch(world.deployment, session_id)
-    assert [moment.text for moment in moments if isinstance(moment, Moment)] == [
+    assert [moment.text for moment in moments if isinstance(moment, SessionEvent)] == [
         "INITIATED",
         "BUSY",
         "COMPLETED",
         "Wait",
     ]
-    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome, SessionOutcome)
 
 
 def test_every_status_that_a_session_has_had_is_shown_when_it_began(world: World, journal: Journal) -> None:
@@ -141,7 +146,7 @@ def test_every_status_that_a_session_has_had_is_shown_when_it_began(world: World
     *moments, _ = watch(world.deployment, session_id)
     session = journal.get(session_id)
     begun = {"INITIATED": session.start_time, "BUSY": session.busy_at, "COMPLETED": session.ended_at}
-    shown = {moment.text: iso(moment.at) for moment in moments if isinstance(moment, Moment)}
+    shown = {moment.text: iso(moment.at) for moment in moments if isinstance(moment, SessionEvent)}
     assert {name: at for name, at in shown.items() if name in begun} == begun
 
 
@@ -174,9 +179,7 @@ def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
     assert history.end["error"] == "Second"
 
 
-def test_the_end_of_a_workflow_that_outlives_its_session_is_asked_for_ever_more_rarely(
-    world: World, journal: Journal
-) -> None:
+def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
     journal.fail(session_id, Failure("Done", ""))
     world.plan = {20: world.stop}
@@ -203,4 +206,4 @@ def test_the_end_of_a_workflow_that_outlives_its_session_is_asked_for_ever_more_
 def test_a_session_ended_as_its_record_says_or_will_say(
     execution: dict[str, str], record: dict[str, object] | None, end: tuple[object, ...]
 ) -> None:
-    assert how_it_ended(execution, Session.from_item(record) if record else None) == end
+    assert final_outcome(execution, Session.from_item(record) if record else None) == end

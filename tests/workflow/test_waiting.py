@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.walk import Life, Walk, walk
+from benchmarks.virtual_time import Life, Walk, walk
 from tests.support import Workflow, until
 from vigil.agent.session import AgentSession
 from vigil.journal import Journal
@@ -159,11 +159,7 @@ def test_an_agent_that_lives_is_not_missed_because_its_machine_slept(
     # Long enough for a few looks before and after.
     ends = 3 * max(safety, 4 * heartbeat)
     life = Life(
-        first_beat=first_beat * 2 * heartbeat,
-        beat=heartbeat,
-        ends=ends,
-        sleeps=sleeps * ends,
-        asleep=beats * heartbeat,
+        first_beat=first_beat * 2 * heartbeat, beat=heartbeat, ends=ends, sleeps=sleeps * ends, asleep=beats * heartbeat
     )
     assert lived(life, safety, heartbeat).states[-1] == "SessionCompleted"
 

@@ -83,14 +83,7 @@ def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple
             workflow.sfn.stop_execution(executionArn=arn)
 
 
-@pytest.mark.criterion("3.1")
-@pytest.mark.criterion("3.2")
-@pytest.mark.criterion("3.3")
-@pytest.mark.criterion("3.4")
-@pytest.mark.criterion("3.5")
-@pytest.mark.criterion("4.1")
-@pytest.mark.criterion("4.3")
-@pytest.mark.criterion("4.5")
+@pytest.mark.criterion("3.1", "3.2", "3.3", "3.4", "3.5", "4.1", "4.3", "4.5")
 def test_session_is_recorded_before_its_agent_is_invoked_and_then_watched(
     workflow: Workflow, stack: LocalStack, long: dict[str, tuple[str, str]]
 ) -> None:
@@ -139,8 +132,7 @@ def test_the_agent_wakes_the_workflow_when_it_ends_the_session(workflow: Workflo
     assert any(was_woken() for _ in range(3))
 
 
-@pytest.mark.criterion("5.4")
-@pytest.mark.criterion("4.4")
+@pytest.mark.criterion("5.4", "4.4")
 @pytest.mark.parametrize(
     ("agent", "code", "said"),
     [
@@ -650,10 +642,7 @@ def test_denied_or_invalid_call_is_not_retried(
     execution = workflow.ended(arn)
     assert (
         execution["error"]
-        == {
-            "role": "DynamoDB.AmazonDynamoDBException",
-            "table": "DynamoDB.AmazonDynamoDBException",
-        }[wrong]
+        == {"role": "DynamoDB.AmazonDynamoDBException", "table": "DynamoDB.AmazonDynamoDBException"}[wrong]
     )
     assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
@@ -663,9 +652,7 @@ def test_denied_or_invalid_call_is_not_retried(
 # The sessions that took their time.
 
 
-@pytest.mark.criterion("5.1")
-@pytest.mark.criterion("5.2")
-@pytest.mark.criterion("5.3")
+@pytest.mark.criterion("5.1", "5.2", "5.3")
 def test_busy_session_is_checked_again_until_it_is_completed(
     workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
 ) -> None:

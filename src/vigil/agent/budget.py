@@ -1,8 +1,8 @@
-"""What the calls of a language model cost, and the end of a session that has used up its budget.
+"""What model calls cost, and the end of a session that has used up its budget.
 
-Prices are dollars per million tokens, from Anthropic's "Pricing" (Claude Docs); those of the cached tokens of the 5.5
-models are from publications that cite it. Bedrock is taken to charge the same, and what that page says of its regional
-endpoints: AWS's own list was not at hand, nor a bill.
+Prices are dollars per million tokens, from Anthropic's "Pricing" (Claude Docs); those of the 5.5 models' cached tokens
+are from publications that cite it. Assumed, and not checked against AWS's list or a bill: Bedrock charges the same, and
+for its regional endpoints what that page says.
 """
 
 import re
@@ -28,16 +28,12 @@ class Price(NamedTuple):
     output: Decimal
     cache_read: Decimal
     cache_write: Decimal
-    """Of the cache that lasts five minutes, the default; that of an hour costs 1.6 times as much."""
+    """Of the cache for five minutes, the default; that for an hour costs 1.6 times as much."""
 
     def of(self, tokens: Tokens) -> Decimal:
-        """Return what ``tokens`` cost in dollars; where a provider counts cached tokens twice, too much."""
-        counts = (
-            tokens["inputTokens"],
-            tokens["outputTokens"],
-            tokens.get("cacheReadInputTokens", 0),
-            tokens.get("cacheWriteInputTokens", 0),
-        )
+        """Return what ``tokens`` cost in dollars; too much if the provider counts cached tokens as input too."""
+        cached = (tokens.get("cacheReadInputTokens", 0), tokens.get("cacheWriteInputTokens", 0))
+        counts = (tokens["inputTokens"], tokens["outputTokens"], *cached)
         return sum((count * price for count, price in zip(counts, self, strict=True)), Decimal(0)) / 1_000_000
 
 
@@ -65,16 +61,16 @@ PRICES = {
         """.strip().splitlines()
     )
 }
-"""By the model's name in its id. Haiku 5.5 costs this for prompts above 100,000 tokens, and a fifth below. What
-Sonnet 4 or 4.5 costs more for prompts above 200,000, which takes a beta header, is left out."""
+"""By the model's name in its id. Haiku 5.5 costs this for prompts above 100,000 tokens, and a fifth below. The higher
+price of Sonnet 4 and 4.5 for prompts above 200,000 tokens is left out: they need a beta header."""
 
 FREE = Price(*[Decimal(0)] * 4)
-DEAREST = Price(*map(max, zip(*PRICES.values(), strict=True)))
-"""Assumed for a model without a price: so that a budget ends its session too early rather than too late."""
+HIGHEST_PRICE = Price(*map(max, zip(*PRICES.values(), strict=True)))
+"""Assumed for a model without a known price: its budget ends the session too early rather than too late."""
 
-REGIONAL = Decimal("1.1")
-"""What Bedrock's endpoints cost that keep to a region or a geography, to the global ones. Models before Claude 4.5 cost
-the same on both; for them it is too much."""
+REGIONAL_MULTIPLIER = Decimal("1.1")
+"""The price of Bedrock's endpoints of a region or a geography, relative to the global endpoint. Too high for models
+before Claude 4.5, which cost the same on both."""
 
 _NAME = re.compile(r"(claude-[a-z0-9-]+?)(-\d{8})?(-v\d+(:\d+)?)?$")
 
@@ -86,24 +82,23 @@ def model_id(model: Model) -> str:
 
 
 def price_of(model: Model) -> Price | None:
-    """Return the price of a model at Bedrock or Anthropic, nothing for a local one, or None if it is not known."""
+    """Return the price of a model at Bedrock or Anthropic, FREE for a local model, or None if it is not known."""
     spec = model_id(model)
-    # By its module's name: Ollama's package need not be installed.
+    # By the name of its module, since Ollama's package may not be installed.
     if spec == STAND_IN or type(model).__module__ == "strands.models.ollama":
         return FREE
     name = _NAME.search(spec)
     price = PRICES.get(name[1]) if name else None
     if price and "anthropic." in spec and "global.anthropic." not in spec:
-        return Price(*(dollars * REGIONAL for dollars in price))
+        return Price(*(dollars * REGIONAL_MULTIPLIER for dollars in price))
     return price
 
 
 class Budget(HookProvider):
     """Counts what an agent's model calls cost and raises BudgetExceeded before the next one when it is spent.
 
-    It sees the model calls in the loops of the agents that it is added to: not those of a conversation manager that
-    summarises. Of a model that reports no usage it sees nothing.
-    ``record`` hears the usage of the session so far after every call.
+    It counts the calls in the loops of the agents that it is added to, and not those of a conversation manager that
+    summarises, nor calls whose model reports no usage. ``record`` gets the usage so far after every call.
     """
 
     def __init__(self, dollars: Decimal, record: Callable[[Usage], None]) -> None:
@@ -113,7 +108,7 @@ class Budget(HookProvider):
         self._usage: Usage | None = None
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
-        """Follow the model calls of the agent whose registry it is."""
+        """Count the model calls of the agent that owns ``registry``."""
         registry.add_callback(BeforeModelCallEvent, self._before)
         registry.add_callback(AfterModelCallEvent, self._after)
 
@@ -122,7 +117,7 @@ class Budget(HookProvider):
         if usage is None or usage.dollars < self._budget:
             return
         source = (
-            f"at the dearest prices known, because that of {usage.model} is not"
+            f"at the highest prices known, because that of {usage.model} is not"
             if usage.price_assumed
             else f"at the prices of {PRICES_DATE} for {usage.model}"
         )
@@ -132,7 +127,7 @@ class Budget(HookProvider):
         )
 
     def _after(self, event: AfterModelCallEvent) -> None:
-        # Of a call that failed or that a hook refused there is none. The agent's own sum does not hold this call yet.
+        # A call that failed, or that a hook refused, has no usage. The agent's own sum does not hold this call yet.
         tokens = event.stop_response and event.stop_response.message.get("metadata", {}).get("usage")
         if not tokens or not (tokens["inputTokens"] or tokens["outputTokens"]):
             return
@@ -141,11 +136,11 @@ class Budget(HookProvider):
         self._calls += 1
         self._usage = Usage(
             model=model,
-            # In the total are cached tokens, which some providers keep out of the input.
+            # The total holds cached tokens, which some providers do not count as input.
             input_tokens=before.input_tokens
             + max(tokens["inputTokens"], tokens["totalTokens"] - tokens["outputTokens"]),
             output_tokens=before.output_tokens + tokens["outputTokens"],
-            dollars=before.dollars + (price or DEAREST).of(tokens),
+            dollars=before.dollars + (price or HIGHEST_PRICE).of(tokens),
             price_assumed=before.price_assumed or price is None,
         )
         self._record(self._usage)

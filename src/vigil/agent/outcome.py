@@ -1,4 +1,4 @@
-"""How a run of an agent ended: only the end of its turn is one; whatever else stopped it is why the session failed."""
+"""How a run of an agent ended: the session fails unless the agent reached the end of its turn."""
 
 import asyncio
 import inspect
@@ -14,10 +14,10 @@ from vigil.errors import AgentCutOff, AgentIncomplete, AgentUnsupported
 
 STOPPED = {
     "cancelled": ("AgentCancelled", "it was cancelled"),
-    "checkpoint": ("AgentPaused", "it paused at a checkpoint, and nobody resumes it within a session"),
+    "checkpoint": ("AgentPaused", "it paused at a checkpoint, and a session cannot resume it"),
     "content_filtered": ("ContentFiltered", "the provider's filter stopped the model"),
     "guardrail_intervened": ("GuardrailIntervened", "a guardrail stopped the model"),
-    "interrupt": ("AgentInterrupted", "it waits for a person, and nobody answers within a session"),
+    "interrupt": ("AgentInterrupted", "it waits for a person, and no person answers in a session"),
     "limit_output_tokens": ("LimitReached", "it reached a limit that it was given"),
     "limit_total_tokens": ("LimitReached", "it reached a limit that it was given"),
     "limit_turns": ("LimitReached", "it reached a limit that it was given"),
@@ -27,7 +27,7 @@ STOPPED = {
     "stop_sequence": ("StopSequence", "the model wrote a text at which it was told to stop"),
     "tool_use": ("StoppedByTool", "a tool ended it, or the answer was structured output"),
 }
-"""Error code and meaning of each stop reason but ``end_turn``; any other becomes a code of its own words."""
+"""Error code and meaning of each stop reason but ``end_turn``. The words of any other reason become its code."""
 
 RAISED: dict[type[BaseException], str] = {
     asyncio.CancelledError: "cancelled",
@@ -38,9 +38,9 @@ RAISED: dict[type[BaseException], str] = {
 
 
 def check_finished(result: object) -> None:
-    """Raise AgentCutOff, or what stopped a part of the agent, unless ``result`` is that of a finished run.
+    """Raise AgentCutOff, or the error of a part of the agent, unless ``result`` is that of a finished run.
 
-    A function that is an agent may return anything else.
+    Any result that is not Strands' own is accepted: a function as an agent may return anything.
     """
     if isinstance(result, AgentResult):
         if result.stop_reason != "end_turn":
@@ -54,7 +54,7 @@ def check_finished(result: object) -> None:
             raise cut_off("interrupt")
         if isinstance(result, GraphResult):
             nodes = {*result.entry_points, *(node for edge in result.edges for node in edge)}
-            # Strands takes a graph for completed although a node of it was cancelled, which then has no result.
+            # Strands calls a graph completed although one of its nodes was cancelled, which then has no result.
             if any(node.execution_status is Status.EXECUTING for node in nodes):
                 raise cut_off("cancelled")
         if result.status is not Status.COMPLETED:
@@ -68,11 +68,11 @@ def check_finished(result: object) -> None:
     elif isinstance(result, Future | AgentBase | MultiAgentBase) or any(
         is_one(result) for is_one in (inspect.isawaitable, inspect.isgenerator, inspect.isasyncgen)
     ):
-        raise AgentUnsupported(f"the agent returned a {type(result).__name__}, which nobody runs to its end")
+        raise AgentUnsupported(f"the agent returned a {type(result).__name__}, which is not run to its end")
 
 
 def cut_off(reason: str) -> AgentCutOff:
-    """Return the error for a stop reason, which the model's provider may have worded."""
+    """Return the error for a stop reason, whose text may come from the model's provider."""
     words = re.findall("[A-Za-z0-9]+", reason)[:6]
     own = "".join(word[:20].capitalize() for word in words) or AgentIncomplete.__name__
     code, meaning = STOPPED.get(reason, (own, "nothing more is known"))

@@ -1,6 +1,6 @@
-"""What the package of an agent may offer to Vigil beside its factory: functions and constants of its top level.
+"""What the package of an agent may offer to Vigil beside its factory: functions and constants at its top level.
 
-- ``READ_ACTIONS``: IAM actions that the agent's role gets on all resources; infra/ reads them of each package in src/.
+- ``READ_ACTIONS``: IAM actions that the agent's role gets on all resources. infra/ reads those of each package in src/.
 - ``check_detail(detail, max_scan_dollars)``: raises InvalidDetail for input that the agent would refuse.
 - ``seed_sample_account(client, now)``: fills the embedded AWS with an account to work on.
 """

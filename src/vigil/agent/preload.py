@@ -27,8 +27,8 @@ _aws.resource("dynamodb").Table("none")
 for _service in ("bedrock-runtime", "s3", "stepfunctions"):
     _aws.client(_service)
 del _aws
-# This loads what uvicorn imports once it knows how it will serve.
+# uvicorn imports its protocols only when it loads its configuration.
 uvicorn.Config(vigil.agent.runtime.build).load()
 gc.collect()
-# A worker's garbage collector must not touch, and so copy, the memory that is shared with this process.
+# A worker's garbage collector must not touch the memory that it shares with this process: that would copy it.
 gc.freeze()

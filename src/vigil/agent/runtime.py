@@ -1,6 +1,6 @@
-"""The AgentCore contract: take an invocation at once, run the session in a worker process, answer pings.
+"""The AgentCore contract: answer an invocation at once, run the session in a worker process, answer pings.
 
-Start with ``python -m vigil.agent``. There is one such process a session, on AWS and on the local stack.
+``python -m vigil.agent`` starts it. One runtime process serves one session, on AWS and on the local stack.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
@@ -26,16 +26,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from vigil.agent.session import aws_session
-from vigil.agent.worker import DONE, draw_anew, work
+from vigil.agent.worker import DONE, reseed, work
 from vigil.agent_log import attribute
-from vigil.errors import (
-    AgentCrashed,
-    AgentLost,
-    AgentStopped,
-    InvalidInput,
-    SessionEnded,
-    VigilError,
-)
+from vigil.errors import AgentCrashed, AgentLost, AgentStopped, InvalidInput, SessionEnded, VigilError
 from vigil.journal import Journal
 from vigil.names import Env
 from vigil.session import Failure, check_detail
@@ -49,14 +42,14 @@ STDERR_SECONDS = 2.0
 MAX_LINE = 10_000
 LOG_FORMAT = "%(levelname)s %(name)s %(message)s"
 CHATTY = ("botocore", "httpx")
-"""Libraries that log each call of theirs, or where they found credentials."""
-BEAT_ATTEMPTS = 3
-"""Few: the next beat is near, and meanwhile nobody watches the worker."""
+"""Libraries that log each of their calls, or where they found credentials."""
+HEARTBEAT_ATTEMPTS = 3
+"""Few: the next heartbeat is near, and nothing watches the worker during the attempts."""
 END_ATTEMPTS = 12
 GRACE_SECONDS = 10.0
 """How long a worker may live on after its session has ended."""
 
-# Forked while this process has one thread, with all that it has imported: a session waits for no import.
+# The worker is forked from this process while it has one thread, with all imports: no session waits for an import.
 _processes = multiprocessing.get_context("fork")
 
 
@@ -64,38 +57,37 @@ class Worker:
     """The process that will run the session, and the pipes between it and its runtime."""
 
     def __init__(self, *inherited: int) -> None:
-        """Fork it, to wait for its session; call this while there is one thread. It closes what it ``inherited``."""
+        """Fork the worker, which waits for its session; this process must have one thread. It closes ``inherited``."""
         orders, self._orders = _processes.Pipe()
-        output, given_output = _processes.Pipe(duplex=False)
-        self.progress, given_progress = _processes.Pipe(duplex=False)
-        ours = (self._orders.fileno(), output.fileno(), self.progress.fileno())
-        self.process = _processes.Process(target=work, args=(orders, given_output, given_progress, (*ours, *inherited)))
+        self._output, output = _processes.Pipe(duplex=False)
+        self.progress, progress = _processes.Pipe(duplex=False)
+        ours = (self._orders.fileno(), self._output.fileno(), self.progress.fileno())
+        self.process = _processes.Process(target=work, args=(orders, output, progress, (*ours, *inherited)))
         self.process.start()
-        for given in (orders, given_output, given_progress):
-            given.close()
-        # Not the process's own sentinel: children of the process hold it too, and the process may close it.
+        for end in (orders, output, progress):
+            end.close()
+        # Not the process's own sentinel: the worker's children hold it too, and the worker may close it.
         self.gone, self._gone = _processes.Pipe(duplex=False)
         self._waiter = threading.Thread(target=self._wait, daemon=True)
-        self._output = output
-        self._said: deque[str] = deque(maxlen=STDERR_LINES)
+        self._stderr_tail: deque[str] = deque(maxlen=STDERR_LINES)
 
     def run(self, environment: dict[str, str], detail: dict[str, Any]) -> None:
-        """Have it run the session."""
-        told = (self._output, environment[Env.SESSION_ID], self._said)
-        self._reader = threading.Thread(target=_pass_on, args=told, daemon=True)
+        """Let the worker run the session."""
+        arguments = (self._output, environment[Env.SESSION_ID], self._stderr_tail)
+        self._reader = threading.Thread(target=forward_output, args=arguments, daemon=True)
         self._reader.start()
         self._waiter.start()
+        # If the worker was killed in the meantime, ``gone`` tells.
         with suppress(OSError):
-            # It may have been killed meanwhile, which who waits for it will see.
             self._orders.send((environment, detail))
 
     def kill(self) -> None:
-        """End it and whatever it has started."""
+        """Kill the worker and its process group."""
         assert self.process.pid is not None
-        # It may have ended with all that it started; or it has not come to be the leader of its group yet.
+        # The group may have ended, or the worker may not lead a group yet.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        # Also if there is such a group: it may have left it.
+        # In either case: the worker may have left its group.
         self.process.kill()
 
     def _wait(self) -> None:
@@ -104,45 +96,45 @@ class Worker:
 
     @property
     def done(self) -> bool:
-        """Whether it said that its session has its end on record."""
+        """Whether the worker has reported that the end of its session is on record."""
         with suppress(OSError, EOFError):
             return self._orders.poll() and self._orders.recv_bytes(MAX_LINE) == DONE
         return False
 
-    def how_it_ended(self) -> str:
-        """Return its exit code or signal, and what it said last."""
+    def describe_end(self) -> str:
+        """Return the exit code or signal of the worker, and its last output."""
         self._waiter.join()
         self._reader.join(STDERR_SECONDS)
-        said = " ".join(list(self._said)).strip()[-600:]
-        return f"{_how(self.process.exitcode)} and no result" + (f": {said}" if said else "")
+        tail = " ".join(list(self._stderr_tail)).strip()[-600:]
+        return f"{describe_exit(self.process.exitcode)} and no result" + (f": {tail}" if tail else "")
 
 
 class Supervisor:
-    """Has a worker run the one session of this runtime, says that it lives, and sees how it ends."""
+    """Lets a worker run the one session of this runtime, sends its heartbeats and records how it ended."""
 
     def __init__(self, settings: RuntimeSettings, worker: Worker) -> None:
         self._settings = settings
-        self._worker = worker
+        self.worker = worker
         self._lock = threading.Lock()
         self._session: WorkerSettings | None = None
         self._stopped = False
         self.ended = threading.Event()
-        """Set once the session has ended."""
+        """Set when the session has ended."""
 
     @property
     def session_id(self) -> str | None:
-        """The session, once there is one."""
+        """The id of the session, or None before its invocation."""
         return self._session.session_id if self._session else None
 
     @property
     def busy(self) -> bool:
-        """Whether there is a session that has not ended."""
+        """Whether a session has started and not ended."""
         return self._session is not None and not self.ended.is_set()
 
     def start(self, payload: object) -> str:
         """Start the session unless it was started before; return "accepted" or why nothing was started.
 
-        Raises InvalidInput, also for another session than the first: AgentCore gives each a machine of its own.
+        Raises InvalidInput for a bad payload, and for a second session: AgentCore gives each session its own machine.
         """
         environment, detail = _parse(payload)
         settings = WorkerSettings.from_env({**os.environ, **environment})
@@ -152,72 +144,72 @@ class Supervisor:
                     raise InvalidInput(f"this runtime is that of session {self._session.session_id}")
                 return "already ended" if self.ended.is_set() else "already running"
             self._session = settings
-        draw_anew()
+        reseed()
         environment[Env.WORKER] = settings.worker
         threading.Thread(target=self._run, args=(settings, environment, detail), daemon=True).start()
         return "accepted"
 
     def stop(self) -> None:
-        """End the worker, and fail the session as AgentStopped unless it has ended."""
-        # Ended first: recording it may take long, and the caller may not wait for either.
+        """Kill the worker, and fail the session as AgentStopped unless it has ended."""
+        # First kill: recording the end may take long, and the caller may not wait for it.
         self._stopped = True
-        self._worker.kill()
+        self.worker.kill()
         if self._session is not None and not self.ended.is_set():
             _fail(self._session, AgentStopped("the agent's environment was shut down before the session ended"))
             self.ended.set()
 
     def _run(self, session: WorkerSettings, environment: dict[str, str], detail: dict[str, Any]) -> None:
         try:
-            self._worker.run(environment, detail)
+            self.worker.run(environment, detail)
             self._supervise(session)
         except Exception as error:
             logger.exception("session %s could not be supervised", session.session_id)
             _fail(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
         finally:
-            self._worker.kill()
+            self.worker.kill()
             if not self._stopped:
                 self.ended.set()
 
     def _supervise(self, session: WorkerSettings) -> None:
-        """See the session's worker to its end, and see to it that the session has one."""
+        """Wait for the end of the worker, and fail the session if the worker has not ended it."""
         error = self._await_end(session)
-        # First, so that it has no word in what follows; and what it left behind holds the pipe open.
-        self._worker.kill()
-        how = self._worker.how_it_ended()
-        if not self._stopped and not self._worker.done:
-            _fail(session, error or AgentCrashed(f"the agent's process ended with {how}"))
+        # Kill first: the worker must not write any more, and processes that it left hold the pipe open.
+        self.worker.kill()
+        end = self.worker.describe_end()
+        if not self._stopped and not self.worker.done:
+            _fail(session, error or AgentCrashed(f"the agent's process ended with {end}"))
 
     def _await_end(self, session: WorkerSettings) -> VigilError | None:
-        """Beat while the worker lives and makes progress; return why it must end, or None when it has ended."""
-        gone, progress = self._worker.gone, self._worker.progress
-        last, doing = time.monotonic(), "starting"
-        beat_at = last + self._settings.heartbeat_seconds
+        """Send heartbeats while the worker makes progress; return why it must end, or None when it has ended."""
+        gone, progress = self.worker.gone, self.worker.progress
+        last_progress, doing = time.monotonic(), "starting"
+        next_heartbeat = last_progress + self._settings.heartbeat_seconds
         listening: list[Any] = [gone, progress]
         while True:
-            if time.monotonic() >= beat_at:
-                if not _beat(session):
-                    # Whoever ended the session, there is nothing left to do for its worker.
+            if time.monotonic() >= next_heartbeat:
+                if not _heartbeat(session):
+                    # The session has ended, so the worker has nothing left to do.
                     connection.wait([gone], GRACE_SECONDS)
-                    self._worker.kill()
-                beat_at = time.monotonic() + self._settings.heartbeat_seconds
-            looked, wait = time.monotonic(), max(0.0, beat_at - time.monotonic())
+                    self.worker.kill()
+                next_heartbeat = time.monotonic() + self._settings.heartbeat_seconds
+            before, wait = time.monotonic(), max(0.0, next_heartbeat - time.monotonic())
             ready = connection.wait(listening, timeout=wait)
-            # Longer than asked: we were frozen, and the worker perhaps as well. That is no idleness.
-            last += max(0.0, time.monotonic() - looked - wait)
+            # A wait longer than its timeout means that the machine was frozen: that time is not idle time.
+            last_progress += max(0.0, time.monotonic() - before - wait)
             if gone in ready:
                 return None
             if progress in ready:
-                told = os.read(progress.fileno(), 65_536)
-                if told:
-                    last, doing = time.monotonic(), told.decode(errors="replace").splitlines()[-1]
+                if lines := os.read(progress.fileno(), 65_536):
+                    last_progress, doing = time.monotonic(), lines.decode(errors="replace").splitlines()[-1]
                 else:
                     listening.remove(progress)
-            idle = time.monotonic() - last
+            idle = time.monotonic() - last_progress
             if idle >= self._settings.progress_seconds:
                 return AgentLost(f"the agent made no progress for {idle:.0f} s; it was last seen at: {doing}")
 
 
-def _how(code: int | None) -> str:
+def describe_exit(code: int | None) -> str:
+    """Return a process's exit code, or the name of the signal that killed it."""
     if code is None or code >= 0:
         return f"exit code {code}"
     try:
@@ -226,19 +218,20 @@ def _how(code: int | None) -> str:
         return f"signal {-code}"
 
 
-def _pass_on(output: "connection.Connection[Any, Any]", session_id: str, said: deque[str]) -> None:
+def forward_output(output: "connection.Connection[Any, Any]", session_id: str, tail: deque[str]) -> None:
+    """Write what the worker prints to standard error, with the session's id; ``tail`` keeps the last lines."""
     with open(output.fileno(), errors="replace", closefd=False) as lines, output:
-        # In pieces, since a line may be as long as the memory is.
+        # In pieces: one line may fill the memory.
         for line in iter(partial(lines.readline, MAX_LINE), ""):
-            # The disk may be full, which must not keep the worker from what it does: nobody else reads its pipe.
+            # A full disk must not block the worker: this is the only reader of its pipe.
             with suppress(OSError):
-                # At once: others write to the same file, and no line may begin within another.
+                # One write a line: other processes write to the same file.
                 os.write(sys.stderr.fileno(), attribute(session_id, line).encode(errors="backslashreplace"))
-            said.append(" ".join(visible(line).split()))
+            tail.append(" ".join(visible(line).split()))
 
 
-class _Attributed(logging.Formatter):
-    """Begins each line with the session of this runtime, once there is one."""
+class _AttributingFormatter(logging.Formatter):
+    """Begins each line with the id of this runtime's session, once it is known."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         super().__init__(LOG_FORMAT)
@@ -254,10 +247,10 @@ def _journal(region: str, table: str, attempts: int) -> Journal:
     return Journal.open(aws_session(region), table, attempts)
 
 
-def _beat(settings: WorkerSettings) -> bool:
-    """Say that the session's worker lives; False if the session has ended or is another worker's."""
+def _heartbeat(settings: WorkerSettings) -> bool:
+    """Record a heartbeat; return False if the session has ended or is another worker's."""
     try:
-        _journal(settings.region, settings.table, BEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
+        _journal(settings.region, settings.table, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
     except SessionEnded:
         return False
     except VigilError as error:
@@ -266,7 +259,7 @@ def _beat(settings: WorkerSettings) -> bool:
 
 
 def _fail(settings: WorkerSettings, error: VigilError) -> None:
-    """Fail the session unless it has ended; only if it is this worker's, since another host may have been first."""
+    """Fail the session if it is this worker's and has not ended: the worker of another machine may run it."""
     try:
         _journal(settings.region, settings.table, END_ATTEMPTS).fail(
             settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
@@ -284,7 +277,7 @@ def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
     allowed = {Env.SESSION_ID, Env.BUCKET, Env.TABLE}
     environment = payload["environment"]
     if set(environment) != allowed or not all(isinstance(value, str) for value in environment.values()):
-        # Nothing else may be set from outside: PYTHONPATH or AWS_ENDPOINT_URL would take the worker over.
+        # Other variables could hijack the worker: PYTHONPATH or AWS_ENDPOINT_URL.
         raise InvalidInput(f"environment must hold exactly {', '.join(sorted(allowed))}, all strings")
     return environment, check_detail(payload.get("detail", {}))
 
@@ -295,14 +288,14 @@ def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
     @asynccontextmanager
     async def lifespan(app: BedrockAgentCoreApp) -> AsyncIterator[None]:
         yield
-        # On SIGTERM, among others.
+        # The application shuts down, for example on SIGTERM.
         await asyncio.to_thread(supervisor.stop)
 
     app = BedrockAgentCoreApp(lifespan=lifespan)
 
     @app.entrypoint
     def invoke(payload: Any) -> Any:
-        """Start the session of an invocation and answer at once."""
+        """Start the session and answer at once."""
         try:
             return {"status": supervisor.start(payload)}
         except InvalidInput as error:
@@ -315,43 +308,35 @@ def build(supervisor: Supervisor) -> BedrockAgentCoreApp:
 
     @app.ping
     def ping() -> PingStatus:
-        """Tell AgentCore to keep this environment while a session runs."""
+        """Tell AgentCore to keep this environment while the session runs."""
         return PingStatus.HEALTHY_BUSY if supervisor.busy else PingStatus.HEALTHY
 
     return app
 
 
-def serve(ended: Callable[[], None] = lambda: None, **where: Any) -> None:
-    """Be a runtime, on a socket as uvicorn is told of one; call ``ended`` in a thread once its session has ended."""
+def prepare(*inherited: int) -> Supervisor:
+    """Fork the worker, which closes the ``inherited`` descriptors, and return its supervisor."""
     handler = logging.StreamHandler(sys.stderr)
     logging.basicConfig(format=LOG_FORMAT, handlers=[handler], level=logging.INFO)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It has a handler of its own, whose lines are JSON and name the session too.
+    # It has its own handler, whose lines are JSON and name the session too.
     logging.getLogger("bedrock_agentcore.app").propagate = False
-    settings = RuntimeSettings.from_env()
-    worker = Worker(*filter(None, [where.get("fd")]))
-    supervisor = Supervisor(settings, worker)
-    # Not in the worker, which was forked before: what it prints passes through here.
-    handler.setFormatter(_Attributed(supervisor))
-
-    def await_end() -> None:
-        supervisor.ended.wait()
-        ended()
-
-    threading.Thread(target=await_end, daemon=True).start()
-    try:
-        build(supervisor).run(**where)
-    finally:
-        worker.kill()
+    supervisor = Supervisor(RuntimeSettings.from_env(), Worker(*inherited))
+    # After the fork: the worker's lines get the id in forward_output.
+    handler.setFormatter(_AttributingFormatter(supervisor))
+    return supervisor
 
 
 def main() -> None:
-    """Serve on the address that AgentCore expects, or on the one given."""
+    """Serve on the address that AgentCore calls, or on that of the options."""
     parser = argparse.ArgumentParser(prog="python -m vigil.agent")
-    # AgentCore calls the container from outside it, on port 8080.
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args()
     import_module("vigil.agent.preload")
-    serve(host=arguments.host, port=arguments.port)
+    supervisor = prepare()
+    try:
+        build(supervisor).run(host=arguments.host, port=arguments.port)
+    finally:
+        supervisor.worker.kill()

@@ -1,4 +1,4 @@
-"""The session as an agent gets it. It gives access to this session alone."""
+"""The session as an agent gets it: access to this session alone."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +24,7 @@ _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 6})
 # Optional services fail fast where the network does not reach them.
 _OPTIONAL_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
 _OPTIONAL_SERVICES = frozenset({"pricing", "compute-optimizer"})
-# Lambda's API accepts 15 calls a second of an account, that of logs fewer. Adaptive mode slows down to what the
-# service accepts.
+# An account may call Lambda's API 15 times a second, that of logs less often. Adaptive mode slows down accordingly.
 _ADAPTIVE = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
 BOTOCORE_DATA = create_loader()
 """One loader for all clients of a process and its forks: most of a client's cost is reading the services' models."""
@@ -33,7 +32,7 @@ BOTOCORE_DATA = create_loader()
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
 PROGRESS_INTERVAL_SECONDS = 15.0
-"""The shortest time between two writes of the progress to the record."""
+"""The shortest time between two writes of the progress."""
 
 
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:
@@ -45,7 +44,7 @@ def aws_session(region: str, key: str | None = None, secret: str | None = None) 
 
 @dataclass
 class _Progress:
-    """The last progress while it is not written, and the time of the last write."""
+    """The last progress if it is not written yet, and the time of the last write."""
 
     pending: str | None = None
     at: float = float("-inf")
@@ -57,7 +56,7 @@ class AgentSession:
 
     session_id: str
     detail: dict[str, Any]
-    """The event's detail: the agent's input, to be validated by the agent that knows its shape."""
+    """The event's detail: the agent's input, which the agent must validate."""
     region: str
     agent: str
     model: str | None
@@ -71,7 +70,7 @@ class AgentSession:
     client: Callable[[str, str], Any]
     """Makes a boto3 client of (service, region)."""
     keep_alive: Callable[[str], None] = lambda doing: None
-    """Tells the supervisor that the work goes on. Model calls and tool calls do so by themselves."""
+    """Tells the supervisor that the work goes on. Model calls and tool calls do this automatically."""
     clock: Callable[[], float] = time.monotonic
     _progress: _Progress = field(default_factory=_Progress, init=False, repr=False)
 
@@ -82,15 +81,11 @@ class AgentSession:
         """Connect the session that ``settings`` name to the table and the bucket."""
         aws = aws_session(settings.region)
         journal = Journal.open(aws, settings.table)
+        # The names of table and bucket are not for the agent.
+        fields = {name: value for name, value in vars(settings).items() if name not in ("table", "bucket")}
         return cls(
-            session_id=settings.session_id,
+            **fields,
             detail=detail,
-            region=settings.region,
-            agent=settings.agent,
-            model=settings.model,
-            budget_dollars=settings.budget_dollars,
-            max_scan_dollars=settings.max_scan_dollars,
-            worker=settings.worker,
             journal=journal,
             artifacts=Artifacts(aws.client("s3", config=_RETRIES), settings.bucket, journal, settings.session_id),
             client=lambda service, region: aws.client(  # type: ignore[call-overload]
@@ -100,14 +95,14 @@ class AgentSession:
         )
 
     def report_progress(self, progress: str) -> None:
-        """Record how far the running work phase is, for people who watch the session; also keeps the session alive."""
+        """Record how far the running work phase is, for people who watch the session; also counts as progress."""
         self.keep_alive(progress)
         self._progress.pending = progress
         if self.clock() - self._progress.at >= PROGRESS_INTERVAL_SECONDS:
             self.save_progress()
 
     def save_progress(self) -> None:
-        """Write the last progress if it is not written yet, so that a failure shows where it happened."""
+        """Write the last progress if it is not written yet, so that the record of a failure shows it."""
         if (progress := self._progress.pending) is not None:
             self._progress.pending, self._progress.at = None, self.clock()
             self.journal.record_progress(self.session_id, progress)
@@ -127,6 +122,6 @@ class AgentSession:
     def fail(self, code: str, message: str) -> None:
         """Set FAILED with its cause."""
         with suppress(VigilError):
-            # It is only a trace. The session must fail without it, too.
+            # The progress only helps debugging. The session must fail without it too.
             self.save_progress()
         self.journal.fail(self.session_id, Failure(code, message))

@@ -1,7 +1,7 @@
 """One session in its own process, forked by the runtime.
 
-The environment names the session (SESSION_ID, S3_BUCKET_NAME, DDB_TABLE_NAME). Whatever the agent does or leaves
-undone, the session is BUSY before it starts and COMPLETED or FAILED after it.
+The environment names the session (SESSION_ID, S3_BUCKET_NAME, DDB_TABLE_NAME). Whatever the agent does, the session
+is BUSY before the agent starts, and COMPLETED or FAILED after it.
 """
 
 import asyncio
@@ -62,9 +62,9 @@ from vigil.settings import WorkerSettings
 logger = logging.getLogger("vigil.worker")
 
 ANSWER_SECONDS = 0.5
-"""How often an answer that is streamed counts as progress."""
+"""How often a streamed answer counts as progress."""
 DONE = b"done"
-"""What the worker tells its runtime once its session has its end on record."""
+"""The worker sends this to its runtime when the end of its session is on record."""
 
 
 def work(
@@ -73,11 +73,11 @@ def work(
     progress: "connection.Connection[Any, Any]",
     inherited: Iterable[int],
 ) -> None:
-    """Be the worker process: take (environment, detail) of a session, and run it.
+    """Be the worker process: receive (environment, detail) of a session, and run it.
 
-    It prints to ``output`` and tells ``progress`` what is being done. ``inherited`` are descriptors of its parent.
+    It prints to ``output`` and writes to ``progress`` what it does. It closes ``inherited``, descriptors of its parent.
     """
-    # A group of its own: whoever ends us ends what we started.
+    # The worker leads a process group: one signal ends it with what it started.
     os.setpgid(0, 0)
     for descriptor in inherited:
         os.close(descriptor)
@@ -85,44 +85,44 @@ def work(
         stream.flush()
         os.dup2(output.fileno(), stream.fileno())
     output.close()
-    # What is printed is seen even if we are killed.
+    # What was printed is seen even if the worker is killed.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     threading.Thread(target=_end_with_runtime, daemon=True).start()
     try:
         environment, detail = orders.recv()
     except EOFError:
         return
-    draw_anew()
+    reseed()
     os.environ.update(environment)
-    # The agent may close or replace what is logged to, which must not come before the cause that is to be recorded.
+    # The agent may close the log's stream; an error of logging must not hide the cause of the failure.
     logging.raiseExceptions = False
     os.set_blocking(progress.fileno(), False)
 
-    def alive(doing: str) -> None:
-        # It may be full because nobody has listened for a while, or closed: then another line is not what is missing.
+    def keep_alive(doing: str) -> None:
+        # The pipe is full or closed; progress lines may be dropped.
         with suppress(OSError):
             os.write(progress.fileno(), doing.encode(errors="backslashreplace")[:500] + b"\n")
 
     try:
-        run(AgentSession.open(WorkerSettings.from_env(), detail, alive))
+        run(AgentSession.open(WorkerSettings.from_env(), detail, keep_alive))
     except VigilError as error:
         logger.error("%s: %s", error.code, error)
         sys.exit(1)
     orders.send_bytes(DONE)
 
 
-def draw_anew() -> None:
-    """Make what this process draws at random its own; call this when its session is known.
+def reseed() -> None:
+    """Seed the random generators of this process; called when its session is known.
 
-    Its machine may have been restored from a snapshot that was taken at the first ping, as those of all other sessions
-    ("Optimize your agent for Amazon Bedrock AgentCore Runtime V2"). What draws from the kernel needs nothing.
+    The machines of all sessions may be restored from one snapshot, taken at the first ping ("Optimize your agent for
+    Amazon Bedrock AgentCore Runtime V2"). Generators that read the kernel's randomness need no seed.
     """
     random.seed()
     ssl.RAND_add(os.urandom(64), 64)
 
 
 def _end_with_runtime() -> None:
-    """End with the runtime, which can be killed: nobody else watches us."""
+    """Kill this process group when the runtime has ended: nothing else watches the worker."""
     runtime = parent_process()
     assert runtime is not None
     connection.wait([runtime.sentinel])
@@ -130,7 +130,7 @@ def _end_with_runtime() -> None:
 
 
 def run(session: AgentSession) -> None:
-    """Run the session to its end. Raises SessionTaken or SessionEnded, having done nothing, if it is not ours."""
+    """Run the session to its end. Raises SessionTaken or SessionEnded, and does nothing, if it is not this worker's."""
     session.mark_busy()
     budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
     followed = WeakSet[Agent]()
@@ -138,15 +138,15 @@ def run(session: AgentSession) -> None:
     def follow(agent: Agent) -> None:
         if agent not in followed:
             followed.add(agent)
-            _tell_progress(agent, session.keep_alive)
-            _end_as_delegate(agent)
+            _report_calls(agent, session.keep_alive)
+            _fail_with_delegates(agent)
             agent.hooks.add_hook(budget)
 
     try:
         with _each_new_agent(follow):
             agent = load_agent(session.agent)(session)
             for part in agents_of(agent):
-                # It may have been made before, when its module was imported.
+                # The agent may have been made when its module was imported, before this patch.
                 follow(part)
             result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
             if inspect.isawaitable(result):
@@ -154,33 +154,33 @@ def run(session: AgentSession) -> None:
         _conclude(session, result)
     except SessionEnded:
         logger.info("session %s had ended already", session.session_id)
-    # Whatever it is, such as a cancellation or an exit: the session must end with it.
+    # Any error ends the session, also a cancellation or an exit.
     except BaseException as error:
-        # The agent may have added a handler or a filter that raises, and what is to be recorded is not that.
+        # A log handler or filter of the agent may raise; record the agent's error, not that one.
         with suppress(Exception):
             logger.exception("session %s failed", session.session_id)
         try:
             session.fail(*_failure(error))
         except SessionEnded:
-            # The agent had ended the session before this happened; the first end stands.
+            # The agent had ended the session before; the first end stands.
             logger.info("session %s had ended already", session.session_id)
 
 
 @contextmanager
 def _each_new_agent(follow: Callable[[Agent], None]) -> Iterator[None]:
-    """Have ``follow`` hear of every agent that is made meanwhile, also by a function, a tool or a plugin."""
-    made = Agent.__init__
+    """Call ``follow`` with every agent that is made meanwhile, also by a function, a tool or a plugin."""
+    original = Agent.__init__
 
-    @wraps(made)
+    @wraps(original)
     def init(self: Agent, *args: Any, **kwargs: Any) -> None:
-        made(self, *args, **kwargs)
+        original(self, *args, **kwargs)
         follow(self)
 
     Agent.__init__ = init  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Agent.__init__ = made  # type: ignore[method-assign]
+        Agent.__init__ = original  # type: ignore[method-assign]
 
 
 def load_agent(path: str) -> Callable[[AgentSession], Agent]:
@@ -198,9 +198,9 @@ def load_agent(path: str) -> Callable[[AgentSession], Agent]:
 
 
 def agents_of(agent: object) -> list[Agent]:
-    """Return the Strands agents that ``agent`` consists of, those that are tools included; none if it is a function.
+    """Return the Strands agents in ``agent``, also those that are tools; none if it is a function.
 
-    Raises AgentUnsupported for anything else, and for a part that runs elsewhere: nobody could count its model calls.
+    Raises AgentUnsupported for anything else, and for a part that runs elsewhere, whose model calls cannot be counted.
     """
     found: list[Agent] = []
 
@@ -229,7 +229,7 @@ async def _awaited(result: Awaitable[object]) -> object:
 
 
 def _conclude(session: AgentSession, result: object) -> None:
-    """Give the session the terminal status that the agent was asked to set and did not."""
+    """Set the terminal status if the agent has not set it."""
     if session.journal.get(session.session_id).terminal:
         return
     check_finished(result)
@@ -240,7 +240,7 @@ def _conclude(session: AgentSession, result: object) -> None:
 
 
 def _failure(error: BaseException) -> tuple[str, str]:
-    """Return (code, message) of the root cause of ``error``; what it was wrapped in is told behind it."""
+    """Return (code, message) of the root cause of ``error``; the message ends with the error that wraps it."""
     root = _root(error)
     for raised, reason in RAISED.items():
         if isinstance(root, raised):
@@ -249,30 +249,26 @@ def _failure(error: BaseException) -> tuple[str, str]:
         root = AgentIncomplete(f"the agent called exit({'' if root.code is None else _one_line(root)})")
     line = _one_line(root)
     if advice := remedy(root):
-        # Before what AWS says, which may be cut.
+        # Before AWS's message, whose end may be cut.
         line = f"{advice}: {line}"
     if isinstance(root, VigilError):
         return root.code, line
-    # An error that was being handled is told, but it is no cause, because nobody named it one with "from": it may be
-    # as harmless as a miss in a cache.
+    # An error that was being handled is only mentioned: without "from" it is not the cause, and may be harmless.
     handled = None if root.__suppress_context__ or root.__context__ is None else _root(root.__context__)
-    beside, how = (handled, "while handling") if root is error else (error, "in")
-    if beside is None or (outer := _one_line(beside)) in line:
+    other, relation = (handled, "while handling") if root is error else (error, "in")
+    if other is None or (text := _one_line(other)) in line:
         return _code(root), line
-    return _code(root), f"{line} ({how} {type(beside).__name__}: {outer})"
+    return _code(root), f"{line} ({relation} {type(other).__name__}: {text})"
 
 
 def _root(error: BaseException) -> BaseException:
-    """Return what ``error`` was raised for, as far as it says so: its cause, or the first of a group.
-
-    An error that has a code of ours is not looked into.
-    """
+    """Follow the causes of ``error``, and the first error of a group, to the root or to an error with a Vigil code."""
     seen: set[int] = set()
     while id(error) not in seen and not isinstance(error, (VigilError, *RAISED)):
         seen.add(id(error))
         if isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        # asyncio cancels what takes too long, and raises TimeoutError from that: the time is the cause.
+        # asyncio raises TimeoutError from the cancellation that enforces it: the timeout is the cause.
         elif error.__cause__ is not None and not isinstance(error.__cause__, asyncio.CancelledError):
             error = error.__cause__
     return error
@@ -292,13 +288,13 @@ def _one_line(error: BaseException) -> str:
         return "the agent ran out of memory"
     try:
         line = " ".join(str(error).split())
-    except BaseException:  # an agent's own class may be unable to say what it is
+    except BaseException:  # str() of an agent's class may raise
         line = ""
     line = line or type(error).__name__
     if isinstance(error, KeyError) and (frames := traceback.extract_tb(error.__traceback__)):
-        # It says no more than the key.
-        where = frames[-1]
-        return f"{line} is missing ({Path(where.filename).name}, line {where.lineno}: {where.line})"
+        # A KeyError names only the key.
+        frame = frames[-1]
+        return f"{line} is missing ({Path(frame.filename).name}, line {frame.lineno}: {frame.line})"
     return line
 
 
@@ -306,50 +302,50 @@ def _record(session: AgentSession, usage: Usage) -> None:
     try:
         session.journal.record_usage(session.session_id, usage)
     except (SessionEnded, AwsUnavailable) as error:
-        # An agent that ends its session hears from its model once more. And the next call writes the whole sum again.
+        # After the agent ended its session, its model answers once more. Otherwise, the next call writes the whole sum.
         logger.info("session %s: the usage of its model is not recorded: %s", session.session_id, error)
 
 
-def _tell_progress(agent: Agent, alive: Callable[[str], None]) -> None:
-    """Tell ``alive`` whenever the agent calls its model or a tool, or hears from it."""
+def _report_calls(agent: Agent, keep_alive: Callable[[str], None]) -> None:
+    """Call ``keep_alive`` whenever the agent calls its model or a tool, or gets its answer."""
 
     async def answers(
         context: InvokeModelContext, invoke: MiddlewareNext[InvokeModelContext, TypedEvent]
     ) -> AsyncGenerator[TypedEvent, None]:
-        told = time.monotonic()
+        reported = time.monotonic()
         async for event in invoke(context):
-            if time.monotonic() - told >= ANSWER_SECONDS:
-                alive("the model answers")
-                told = time.monotonic()
+            if time.monotonic() - reported >= ANSWER_SECONDS:
+                keep_alive("the model answers")
+                reported = time.monotonic()
             yield event
 
     # A slow model may stream its answer for longer than an agent may go without progress.
     agent.add_middleware(InvokeModelStage, answers)
-    agent.add_hook(lambda event: alive("calling the model"), BeforeModelCallEvent)
-    agent.add_hook(lambda event: alive("the model has answered"), AfterModelCallEvent)
-    agent.add_hook(lambda event: alive(_tool_name(event)), BeforeToolCallEvent)
-    agent.add_hook(lambda event: alive(f"{_tool_name(event)} has answered"), AfterToolCallEvent)
+    agent.add_hook(lambda event: keep_alive("calling the model"), BeforeModelCallEvent)
+    agent.add_hook(lambda event: keep_alive("the model has answered"), AfterModelCallEvent)
+    agent.add_hook(lambda event: keep_alive(_tool_name(event)), BeforeToolCallEvent)
+    agent.add_hook(lambda event: keep_alive(f"{_tool_name(event)} has answered"), AfterToolCallEvent)
 
 
-def _end_as_delegate(agent: Agent) -> None:
-    """Have the agent fail of what cut off another to which it delegates: its answer would end the turn of this one."""
+def _fail_with_delegates(agent: Agent) -> None:
+    """Let the agent fail if an agent to which it delegates was cut off: that one's answer ends this one's turn."""
     last: list[AgentResult | None] = []
 
-    def heard(event: AfterInvocationEvent) -> None:
+    def keep_result(event: AfterInvocationEvent) -> None:
         last[:] = [event.result]
 
-    def ends(event: AfterToolsEvent) -> None:
+    def check_result(event: AfterToolsEvent) -> None:
         result = last.pop() if last else None
         if event.end_turn:
             check_finished(result)
 
     for tool in agent.tool_registry.registry.values():
         if getattr(tool, "delegate", False) and isinstance(inner := getattr(tool, "agent", None), Agent):
-            inner.add_hook(heard, AfterInvocationEvent)
-    # Behind the hook by which Strands takes the answer over.
-    agent.add_hook(ends, AfterToolsEvent, order=HookOrder.SDK_LAST + 1)
+            inner.add_hook(keep_result, AfterInvocationEvent)
+    # After the hook with which Strands takes over the answer.
+    agent.add_hook(check_result, AfterToolsEvent, order=HookOrder.SDK_LAST + 1)
 
 
 def _tool_name(event: BeforeToolCallEvent | AfterToolCallEvent) -> str:
-    # A name that is no tool's is the model's own text, and the record may come to hold it.
+    # A name without a tool is text of the model, which must not reach the record.
     return f"tool {event.selected_tool.tool_name}" if event.selected_tool else "an unknown tool"

@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 LOCAL_AWS = ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-"""What `vigil local env` sets, and a profile comes instead of."""
+"""Variables that `vigil local env` sets and a profile replaces."""
 
 
 def _say_version(asked: bool) -> None:
@@ -47,9 +47,9 @@ def where(
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take what is for every command."""
+    """Apply the options of every command."""
     if profile:
-        # All SDKs prefer keys of the environment to a profile of the environment.
+        # SDKs prefer keys of the environment to a profile.
         for name in (*KEYS, *(LOCAL_AWS if is_local(os.environ.get("AWS_ENDPOINT_URL", "")) else ())):
             os.environ.pop(name, None)
         os.environ["AWS_PROFILE"] = profile
@@ -71,12 +71,12 @@ app.add_typer(local_app, name="local")
 
 
 def main() -> None:
-    """Run the command line; what a user can cause ends in one line and status 1 or 2, an interruption in 130.
+    """Run the command line. An error that a user can cause is one line and status 1 or 2, an interruption is 130.
 
-    A command whose reader closed the pipe ends in 141, but run and watch go on until the session has ended.
+    A command whose reader closed the pipe ends with 141; run and watch go on until the session has ended.
     """
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        # They end the command as Ctrl-C does, so that it stops its local stack. What nohup ignores stays ignored.
+        # As Ctrl-C: the command stops its local stack. A signal that nohup ignores stays ignored.
         if signal.getsignal(ending) != signal.SIG_IGN:
             signal.signal(ending, signal.default_int_handler)
     console.take_over()
@@ -91,9 +91,9 @@ def _run_command() -> int | None:
         status: int | None = app(standalone_mode=False)
         return status
     except TyperException as error:
-        # What was typed is repeated in it; of a command without arguments, its help has been printed.
-        if said := error.format_message():
-            errors.say(f"vigil: {said}", style="red")
+        # The message may repeat what the user typed. It is empty if the help was printed instead.
+        if message := error.format_message():
+            errors.say(f"vigil: {message}", style="red")
         return error.exit_code
     except (VigilError, OSError) as error:
         errors.say(f"vigil: {'; '.join(filter(None, (str(error), connection_advice(error))))}", style="red")

@@ -12,11 +12,11 @@ from vigil.text import one_line
 console, errors = Terminal(), Terminal(stderr=True)
 
 
-def not_empty(given: str | None) -> str | None:
-    """Refuse the empty text that the shell makes of a variable that is not set."""
-    if given == "":
+def not_empty(text: str | None) -> str | None:
+    """Refuse an empty text, which the shell makes of a variable that is not set."""
+    if text == "":
         raise typer.BadParameter("it must not be empty")
-    return given
+    return text
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -42,11 +42,11 @@ AgentEnv = Annotated[
 ]
 
 
-def folder(given: str | Path) -> Path:
+def folder(name: str | Path) -> Path:
     """Refuse an empty name, which Path takes for the current folder."""
-    if not str(given):
+    if not str(name):
         raise typer.BadParameter("it must name a folder in which you may create files, such as '.'")
-    return Path(given)
+    return Path(name)
 
 
 Out = Annotated[Path, typer.Option(parser=folder, metavar="<path>", help="Folder for the files that are saved.")]

@@ -67,11 +67,11 @@ def env() -> None:
 
     for name, value in lockfile.require().environment.items():
         print(f"export {name}={quote(value)};")
-    # A proxy of the machine is for AWS. Which of the two is read depends on the program.
+    # The machine's proxy must not be used. Programs read one of the two names.
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [host for host in os.environ.get(name, "").split(",") if host not in ("", HOST)]
         print(f"export {name}={quote(','.join([*hosts, HOST]))};")
-    # These would win over the credentials. The semicolons are for an eval without quotes.
+    # These would override the credentials. The semicolons are for an eval without quotes.
     print("unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN;")
 
 
@@ -107,16 +107,17 @@ def agent_environment(agent: str | None, model: str | None, names: list[str] | N
     return environment
 
 
-def _parameters(given: list[str] | None) -> dict[str, str]:
-    parameters = {name: value for name, separator, value in (word.partition("=") for word in given or ()) if separator}
-    if len(parameters) != len(given or ()) or not set(parameters) <= set(Parameter):
+def _parameters(options: list[str] | None) -> dict[str, str]:
+    pairs = [option.partition("=") for option in options or ()]
+    parameters = {name: value for name, separator, value in pairs if separator}
+    if len(parameters) != len(pairs) or not set(parameters) <= set(Parameter):
         raise LocalStackError(f"--parameter takes NAME=VALUE, each NAME once, of: {', '.join(Parameter)}")
     return parameters
 
 
 @contextmanager
 def steps() -> Iterator[Callable[[str], None]]:
-    """Yield what shows each step of a start."""
+    """Yield a function that shows a step of the start."""
     with console.status("") as status:
 
         def progress(step: str) -> None:

@@ -27,8 +27,8 @@ MAX_CAUSE = 200
 """Characters of a cause in a list; `vigil show` prints all of it."""
 
 
-class Form(StrEnum):
-    """What a report is printed as, and how its file ends."""
+class ReportFormat(StrEnum):
+    """The format in which a report is printed, and the suffix of its file."""
 
     MD = "md"
     HTML = "html"
@@ -37,27 +37,27 @@ class Form(StrEnum):
 
 def sessions(
     status: Annotated[str | None, typer.Option(help="Only sessions in this status.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of sessions.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List the newest sessions first."""
     deployment = Deployment()
     found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
-    _tell_dead_letters(deployment)
+    _warn_of_dead_letters(deployment)
     if as_json:
-        # An index holds less than a record: what is not in it is left out, and not told to be nothing.
-        held = [
+        # An index holds less than a record: leave out what it lacks, instead of calling it null.
+        records = [
             {name: value for name, value in dataclasses.asdict(session).items() if value is not None}
             for session in found
         ]
-        console.write(to_json(held) + "\n")
+        console.write(to_json(records) + "\n")
         return
     if not found:
         console.print("no sessions")
         return
-    # An id that is cut cannot be copied; the cause folds instead.
-    whole = {"session": 36, "status": 9, "started (UTC)": 19, "ended (UTC)": 19}
-    columns = (Column(name, no_wrap=True, min_width=width) for name, width in whole.items())
+    # A cut id could not be copied; only the cause may wrap.
+    widths = {"session": 36, "status": 9, "started (UTC)": 19, "ended (UTC)": 19}
+    columns = (Column(name, no_wrap=True, min_width=width) for name, width in widths.items())
     table = Table(*columns, "cause", box=None)
     for session in found:
         cause = f"waits: {session.waiting_for}" if session.waiting_for else ""
@@ -69,8 +69,8 @@ def sessions(
     console.print_table(table)
 
 
-def _tell_dead_letters(deployment: Deployment) -> None:
-    """Say on standard error, which no script reads as sessions, how many events never became one."""
+def _warn_of_dead_letters(deployment: Deployment) -> None:
+    """Print to standard error how many events never became a session."""
     try:
         lost = deployment.count_dead_letters()
     except AwsUnavailable as error:
@@ -120,7 +120,7 @@ def show(session_id: str, as_json: AsJson = False) -> None:
         if name == "usage" and value:
             value = f"{session.usage}, {value['model']}"
         if name == "expires_at" and value is not None:
-            # An agent's role may have written a number that is no moment.
+            # An agent's role may have written a number that is no timestamp.
             with suppress(ValueError, OverflowError):
                 value = iso(datetime.fromtimestamp(value, UTC))
         if value is not None:
@@ -144,8 +144,8 @@ def logs(
 
 def report(
     session_id: str,
-    form: Annotated[
-        Form | None,
+    report_format: Annotated[
+        ReportFormat | None,
         typer.Option("--format", help="Markdown, a page, or the findings as JSON; md, or html with --open."),
     ] = None,
     show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
@@ -154,9 +154,9 @@ def report(
     """Print a session's report."""
     deployment = Deployment()
     session = deployment.journal.get(session_id)
-    form = form or (Form.HTML if show_it else Form.MD)
+    report_format = report_format or (ReportFormat.HTML if show_it else ReportFormat.MD)
     try:
-        text = _rendered(deployment.artifacts(session_id), form, as_file=show_it)
+        text = _rendered(deployment.artifacts(session_id), report_format, as_file=show_it)
     except InvalidArtifact as error:
         if session.status == Status.COMPLETED:
             raise
@@ -164,17 +164,17 @@ def report(
     if not show_it:
         console.write(text)
         return
-    path = out / f"{session_id}.{form}"
+    path = out / f"{session_id}.{report_format}"
     prepare(out)
     write(out, {path.name: text})
     opened = webbrowser.open(path.resolve().as_uri())
-    console.say(f"opened {path}" if opened else f"no browser was found to open {path} with")
+    console.say(f"opened {path}" if opened else f"could not open a browser; the report is in {path}")
 
 
-def _rendered(artifacts: Artifacts, form: Form, *, as_file: bool) -> str:
-    if form == Form.JSON:
+def _rendered(artifacts: Artifacts, report_format: ReportFormat, *, as_file: bool) -> str:
+    if report_format == ReportFormat.JSON:
         return safe_text(artifacts, FINDINGS)
-    if form == Form.HTML:
+    if report_format == ReportFormat.HTML:
         files, left_out = safe_files(artifacts, artifacts.read(REPORT))
         for line in left_out:
             errors.say(f"left out: {line}", style="red")
@@ -189,17 +189,16 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check account, region, quotas, model and stack; fails if there is a problem, and says what to do."""
-    from vigil.doctor import Status as Checked
-    from vigil.doctor import examine
+    from vigil.doctor import Verdict, examine
 
-    colours = {Checked.OK: "green", Checked.PROBLEM: "bold red", Checked.NOT_CHECKED: "yellow"}
-    findings = []
-    for finding in examine(lambda: Deployment(), call_model=call_model):
-        findings.append(finding)
+    colours = {Verdict.OK: "green", Verdict.PROBLEM: "bold red", Verdict.NOT_CHECKED: "yellow"}
+    results = []
+    for result in examine(lambda: Deployment(), call_model=call_model):
+        results.append(result)
         if not as_json:
-            text = one_line(". ".join(filter(None, (finding.what, finding.remedy))))
-            console.print(f"[{colours[finding.status]}]{finding.status:<11}[/]  {escape(text)}")
+            text = one_line(". ".join(filter(None, (result.what, result.remedy))))
+            console.print(f"[{colours[result.status]}]{result.status:<11}[/]  {escape(text)}")
     if as_json:
-        console.write(to_json([dataclasses.asdict(finding) for finding in findings]) + "\n")
-    if any(finding.status == Checked.PROBLEM for finding in findings):
+        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+    if any(result.status == Verdict.PROBLEM for result in results):
         raise typer.Exit(1)

@@ -37,15 +37,15 @@ from vigil.watch import await_end
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
-    given = {"regions": regions, "days": days, "functions": functions}
-    given = {name: value for name, value in given.items() if value is not None and value != []}
+    options = {"regions": regions, "days": days, "functions": functions}
+    options = {name: value for name, value in options.items() if value is not None and value != []}
     if detail is None:
-        if given:
+        if options:
             # These options are for the agent that ships. Only a custom agent itself knows what its input must be.
-            offered("check_detail")(given, MAX_SCAN_DOLLARS)
-        return given
-    if given:
-        raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(given)}")
+            offered("check_detail")(options, MAX_SCAN_DOLLARS)
+        return options
+    if options:
+        raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(options)}")
     try:
         return json.loads(detail)
     except (ValueError, RecursionError) as error:
@@ -66,27 +66,27 @@ def run(
 ) -> None:
     """Start a session, watch it to its end and save its report."""
     console.outlive_reader()
-    given = _detail(detail, regions, days, functions)
+    agent_input = _detail(detail, regions, days, functions)
     if not local:
         _refuse(context, "agent", "model", "agent_env")
         with claimed(out) as save:
-            _run(Deployment(), given, out, save)
+            _run(Deployment(), agent_input, out, save)
         return
     require_extras("cli", "local", "infra")
     from vigil.local.stack import LocalStack
 
     environment = agent_environment(agent, model, agent_env)
-    _check_detail(given, environment.get(Env.AGENT, DEFAULT_AGENT))
+    _check_detail(agent_input, environment.get(Env.AGENT, DEFAULT_AGENT))
     with ExitStack() as stopping:
         save = stopping.enter_context(claimed(out))
         with steps() as progress:
             stack = stopping.enter_context(LocalStack.start(agent_environment=environment, progress=progress))
         try:
-            _run(Deployment(stack.session()), given, out, save, stays=False)
+            _run(Deployment(stack.session()), agent_input, out, save, stays=False)
         except AwsUnavailable as error:
             raise LocalStackError(stack.how_it_died() or str(error)) from error
         finally:
-            # It goes with the stack, whose only session this was.
+            # The log is deleted with the stack, whose only session this was.
             if stack.agent_log.exists():
                 save({AGENT_LOG: visible(stack.agent_log.read_text(encoding="utf-8", errors="replace"))})
                 console.say(f"the agent's log: {out / AGENT_LOG}")
@@ -107,7 +107,7 @@ def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: b
 
 
 def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save, *, stays: bool) -> None:
-    """Save the session's files and print the summary of its report, or all of it if nobody could read it again."""
+    """Save the session's files and print the summary of its report, or all of it if it would be lost."""
     artifacts = deployment.artifacts(session_id)
     report = artifacts.read(REPORT)
     files, left_out = safe_files(artifacts, report)
@@ -136,7 +136,7 @@ def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save,
 
 
 def _refuse(context: typer.Context, *names: str) -> None:
-    """Raise InvalidInput for an option that was typed and does nothing without --local."""
+    """Raise InvalidInput for an option that has no effect without --local."""
     for name in names:
         if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
             option = f"--{name.replace('_', '-')}"
@@ -144,12 +144,12 @@ def _refuse(context: typer.Context, *names: str) -> None:
 
 
 def _check_detail(detail: Any, agent: str) -> None:
-    """Raise InvalidDetail for what the session would fail with, as far as it can be known before."""
+    """Raise InvalidDetail for input that the invoker or the agent would refuse."""
     from vigil.invoker import parse
 
-    _, seen = parse({"session_id": "0" * 36, "detail": detail}, MAX_SESSION_SECONDS)
+    _, for_agent = parse({"session_id": "0" * 36, "detail": detail}, MAX_SESSION_SECONDS)
     if agent == DEFAULT_AGENT:
-        offered("check_detail")(seen, MAX_SCAN_DOLLARS)
+        offered("check_detail")(for_agent, MAX_SCAN_DOLLARS)
 
 
 def trigger(
@@ -198,5 +198,5 @@ def stop(
         with console.status("its workflow ends"):
             await_end(deployment, session_id)
     except AwsUnavailable as error:
-        # The session has ended all the same.
+        # The session itself has ended.
         errors.say(f"its workflow: {error}")

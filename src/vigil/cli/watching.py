@@ -10,7 +10,7 @@ from rich.markup import escape
 from vigil.cli.common import console, errors
 from vigil.deployment import Deployment
 from vigil.text import one_line
-from vigil.watch import Moment, Outcome, watch
+from vigil.watch import SessionEvent, SessionOutcome, watch
 
 WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 """States that a workflow passes again and again while its session runs."""
@@ -18,7 +18,7 @@ WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 
 @contextmanager
 def interruption(session_id: str) -> Iterator[None]:
-    """Say what becomes of a session that is not watched to its end."""
+    """Say how to go on when the user interrupts the watching of a session."""
     try:
         yield
     except KeyboardInterrupt:
@@ -28,13 +28,13 @@ def interruption(session_id: str) -> Iterator[None]:
         raise
 
 
-def show_live(deployment: Deployment, session_id: str) -> Outcome:
+def show_live(deployment: Deployment, session_id: str) -> SessionOutcome:
     """Print what happens to the session until it has ended."""
     begun: datetime | None = None
     polls, progress = 0, ""
     with console.status("waiting for the workflow") as status:
         for event in watch(deployment, session_id):
-            if isinstance(event, Outcome):
+            if isinstance(event, SessionOutcome):
                 return event
             begun = begun or event.at
             if event.kind == "progress":
@@ -49,12 +49,12 @@ def show_live(deployment: Deployment, session_id: str) -> Outcome:
     raise AssertionError("watch ends with an outcome")
 
 
-def _line(moment: Moment, seconds: float) -> str:
+def _line(moment: SessionEvent, seconds: float) -> str:
     colour = {"workflow": "blue", "session": "bold magenta", "phase": "green"}[moment.kind]
     return f"{max(seconds, 0):8.1f} s  [{colour}]{moment.kind:<9}[/] {escape(one_line(moment.text))}"
 
 
-def conclude(outcome: Outcome) -> None:
+def conclude(outcome: SessionOutcome) -> None:
     """Print how the session ended; exits with 1 if it failed."""
     if outcome.usage:
         console.print(f"model: {outcome.usage}")

@@ -238,7 +238,7 @@ def _fork(address: str, environment: dict[str, str], inherited: Collection[int])
 
 
 def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
-    from vigil.agent.runtime import serve
+    from vigil.agent.runtime import build, prepare
 
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -248,11 +248,15 @@ def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     time.tzset()
 
+    supervisor = prepare(listening.fileno())
+
     def end() -> None:
+        supervisor.ended.wait()
         time.sleep(LINGER_SECONDS)
         os._exit(0)
 
-    serve(end, fd=listening.fileno())
+    threading.Thread(target=end, daemon=True).start()
+    build(supervisor).run(fd=listening.fileno())
 
 
 def _exit_after(run: Callable[..., None], *arguments: Any) -> NoReturn:

@@ -16,7 +16,7 @@ from vigil.local.deploy import PROJECT
 from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS, STOPS_AT_ONCE
 from vigil.settings import HEARTBEAT_SECONDS
-from vigil.watch import ASK_SECONDS, MOST_ASK_SECONDS
+from vigil.watch import ASK_SECONDS, MAX_ASK_SECONDS
 
 SAVED = (REPORT, FINDINGS, PAGE, BY_FINDING, BY_FUNCTION)
 SECONDS = 15 * 60
@@ -81,7 +81,7 @@ def test_the_bounds_of_the_helpers_are_those_of_the_code(page: str) -> None:
     for said in (
         f"{CONCURRENCY} instances at once, {BATCH} messages a call",
         f"closes for {CLOSING_SECONDS} s, stops {STOPS_AT_ONCE} agents at a time until {STOPPING_SECONDS} s",
-        f"every {ASK_SECONDS:.0f} to {MOST_ASK_SECONDS:.0f} s",
+        f"every {ASK_SECONDS:.0f} to {MAX_ASK_SECONDS:.0f} s",
         f"{20 * ASK_SECONDS:.0f} watchers",
         f"the last {MOST_KEPT} sessions",
     ):

@@ -322,7 +322,7 @@ def test_without_record_updates_the_agent_does_nothing_and_is_lost(
 ) -> None:
     execution, session = run_without("AgentJournalUpdate", "dynamodb:UpdateItem", HELLO)
     assert (execution["status"], execution["error"]) == ("FAILED", "AgentLost")
-    assert session.error == Failure("AgentLost", "the agent was invoked but gave no sign of life")
+    assert session.error == Failure("AgentLost", "the agent sent no heartbeat after it was invoked")
     assert "not authorized to perform: dynamodb:UpdateItem" in stack.agent_log.read_text()
     assert not deployment.artifacts(session.session_id).exists("report.md")
 

@@ -54,7 +54,7 @@ def test_a_model_without_a_price_has_that_of_no_other(model_id: str) -> None:
     assert price_of(Scripted(model_id, [])) is None
 
 
-def test_a_model_on_ones_own_machine_costs_nothing() -> None:
+def test_a_local_model_costs_nothing() -> None:
     assert price_of(make_model("ollama/llama3", "us-east-1")) == FREE
 
 
@@ -97,14 +97,14 @@ def test_an_agent_that_is_done_may_have_spent_more() -> None:
     assert recorded[-1].dollars == 30
 
 
-def test_a_model_without_a_price_costs_as_much_as_the_dearest_and_the_record_says_so() -> None:
+def test_a_model_without_a_price_costs_as_much_as_the_most_expensive() -> None:
     model = Scripted("mystery-1", AGAIN, inputTokens=MILLION, outputTokens=MILLION)
     agent = repeats(model)
     recorded = limited(agent, "0.01")
-    with pytest.raises(EventLoopException, match=r"at the dearest prices known, because that of mystery-1 is not$"):
+    with pytest.raises(EventLoopException, match=r"at the highest prices known, because that of mystery-1 is not$"):
         agent("Go.")
-    dearest = max(price.input + price.output for price in PRICES.values())
-    assert recorded == [Usage("mystery-1", MILLION, MILLION, dearest, price_assumed=True)]
+    highest = max(price.input + price.output for price in PRICES.values())
+    assert recorded == [Usage("mystery-1", MILLION, MILLION, highest, price_assumed=True)]
     assert str(recorded[0]) == "1,000,000 tokens in, 1,000,000 out, $90.00, at an assumed price"
 
 

@@ -53,9 +53,7 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         server.shutdown()
 
 
-def test_any_bedrock_model_is_called_at_the_endpoint_and_with_the_key_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, str | None, int]] = []
 
     class Bedrock(Silent):
@@ -207,8 +205,7 @@ class Throttled(Scripted):
 
 
 @pytest.mark.parametrize(
-    ("progress_seconds", "expected"),
-    [("1", [0] * 5), ("20", [4, 8, 16, 18, 18]), ("900", [4, 8, 16, 32, 64])],
+    ("progress_seconds", "expected"), [("1", [0] * 5), ("20", [4, 8, 16, 18, 18]), ("900", [4, 8, 16, 32, 64])]
 )
 def test_a_throttled_agent_waits_without_seeming_to_hang(
     end_of: Callable[..., Session], monkeypatch: pytest.MonkeyPatch, progress_seconds: str, expected: list[int]

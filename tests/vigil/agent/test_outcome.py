@@ -331,13 +331,7 @@ class Team(MultiAgentBase):
 
 @pytest.mark.parametrize(
     ("made", "name"),
-    [
-        (Remote(), "Remote"),
-        (Team(), "Team"),
-        (object(), "object"),
-        ("agent", "str"),
-        (None, "NoneType"),
-    ],
+    [(Remote(), "Remote"), (Team(), "Team"), (object(), "object"), ("agent", "str"), (None, "NoneType")],
 )
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_what_is_no_agent_is_refused_by_name_before_a_model_call(
@@ -375,4 +369,4 @@ async def nested(prompt: str) -> Any:
 # The coroutine is never awaited, which is the point.
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_was_not_run_to_its_end_is_not_completed(end_of: EndOf, agent: Any, name: str) -> None:
-    assert said(end_of(reported(agent))).startswith(f"AgentUnsupported: the agent returned a {name}, which nobody runs")
+    assert said(end_of(reported(agent))).startswith(f"AgentUnsupported: the agent returned a {name}, which is not run")

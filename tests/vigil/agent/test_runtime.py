@@ -104,12 +104,7 @@ def abandoned(start: Start, table: Any, s3: Any) -> tuple[str, int]:
 
 
 def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
-    table: Any,
-    environment: dict[str, str],
-    journal: Journal,
-    new_session: NewSession,
-    saved: Saved,
-    abandoned: Any,
+    table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved, abandoned: Any
 ) -> None:
     session_id = new_session()
     with runtime_process(environment, "-m", "vigil.agent") as runtime:
@@ -146,7 +141,7 @@ runtime.main()
 """
 
 
-def test_sessions_that_were_restored_from_one_snapshot_draw_their_own_at_random(
+def test_sessions_restored_from_one_snapshot_draw_different_numbers(
     table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved
 ) -> None:
     drawn = []
@@ -200,7 +195,7 @@ def test_whatever_the_agent_does_the_session_ends_failed_with_its_cause(
     assert "\n" not in error.message
 
 
-def test_an_agent_that_forgets_its_status_but_saved_a_report_is_completed_in_code(
+def test_an_agent_that_saved_a_report_without_a_status_is_completed(
     runtime: Runtime, journal: Journal, new_session: NewSession
 ) -> None:
     session_id = new_session()
@@ -278,7 +273,7 @@ def test_an_agent_without_progress_is_lost(
 # What Pydantic says of AgentCore's SDK.
 @pytest.mark.filterwarnings("ignore:Support for class-based `config`")
 @pytest.mark.parametrize(("frozen", "lost"), [((), "AgentLost"), ((600, 600), None)])
-def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
+def test_time_in_which_the_supervisor_was_frozen_is_not_idle_time(
     monkeypatch: pytest.MonkeyPatch, frozen: tuple[float, ...], lost: str | None
 ) -> None:
     from vigil.agent import runtime as runtime_module
@@ -294,7 +289,7 @@ def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
 
     monkeypatch.setattr(runtime_module, "time", SimpleNamespace(monotonic=lambda: now))
     monkeypatch.setattr(runtime_module, "connection", SimpleNamespace(wait=wait))
-    monkeypatch.setattr(runtime_module, "_beat", lambda session: True)
+    monkeypatch.setattr(runtime_module, "_heartbeat", lambda session: True)
     supervisor = runtime_module.Supervisor(RuntimeSettings(heartbeat_seconds=30, progress_seconds=300), worker)
     error = supervisor._await_end(cast(Any, "session"))
     assert (error and error.code) == lost
@@ -303,7 +298,7 @@ def test_the_time_for_which_a_supervisor_was_frozen_is_no_idleness_of_its_agent(
 
 # What Pydantic says of AgentCore's SDK.
 @pytest.mark.filterwarnings("ignore:Support for class-based `config`")
-def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agents_output_is_read_even_if_it_cannot_be_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     from vigil.agent import runtime as runtime_module
 
     # The device that is always full.
@@ -313,14 +308,14 @@ def test_what_an_agent_prints_is_taken_also_if_it_cannot_be_logged(monkeypatch: 
     os.write(given.fileno(), b"one\ntwo\n")
     given.close()
     said: deque[str] = deque()
-    runtime_module._pass_on(output, str(uuid.uuid4()), said)
+    runtime_module.forward_output(output, str(uuid.uuid4()), said)
     os.close(full)
     assert list(said) == ["one", "two"]
 
 
 # What Pydantic says of AgentCore's SDK.
 @pytest.mark.filterwarnings("ignore:Support for class-based `config`")
-def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_out(
+def test_a_heartbeat_without_credentials_is_skipped(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The session goes on: the next heartbeat may get them."""
@@ -337,11 +332,11 @@ def test_a_heartbeat_for_which_there_are_no_credentials_at_the_moment_is_left_ou
         refusing.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{refusing.getsockname()[1]}/credentials"
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
-        assert runtime_module._beat(settings)
+        assert runtime_module._heartbeat(settings)
     assert f"session {session_id}: no heartbeat: Error when retrieving credentials" in caplog.text
 
 
-def test_a_worker_whose_session_was_ended_from_outside_does_not_beat_and_ends(
+def test_a_worker_whose_session_was_ended_sends_no_heartbeat_and_ends(
     abandoned: tuple[str, int], journal: Journal
 ) -> None:
     session_id, worker = abandoned

@@ -44,12 +44,8 @@ def test_what_a_tool_refuses_is_told_to_the_model_and_ends_in_the_record(
     assert said in record.error.message
 
 
-@pytest.mark.criterion("1.1")
-@pytest.mark.criterion("1.3")
-@pytest.mark.criterion("1.4")
-def test_the_tools_write_to_the_session_of_the_environment_and_busy_only_once(
-    session: AgentSession, new_session: NewSession
-) -> None:
+@pytest.mark.criterion("1.1", "1.3", "1.4")
+def test_the_tools_write_to_their_session_and_set_busy_once(session: AgentSession, new_session: NewSession) -> None:
     session = replace(session, session_id=new_session())
     agent = follows(
         session,

@@ -34,10 +34,7 @@ def test_the_supervisor_hears_of_every_call_of_the_model_and_of_a_tool(session: 
     assert session.journal.get(session.session_id).status == Status.COMPLETED
     model = ["calling the model", "the model has answered"]
     tools = ["journal_set_status", "storage_write", "journal_set_status"]
-    assert told == [
-        *(line for name in tools for line in (*model, f"tool {name}", f"tool {name} has answered")),
-        *model,
-    ]
+    assert told == [*(line for name in tools for line in (*model, f"tool {name}", f"tool {name} has answered")), *model]
 
 
 class Slow(Scripted):
@@ -123,13 +120,13 @@ def test_a_session_that_has_ended_is_not_begun(session: AgentSession, new_sessio
         run(replace(session, session_id=ended, agent=HELLO))
 
 
-def test_the_first_end_of_a_session_stands_whatever_its_agent_does_after_it(session: AgentSession) -> None:
+def test_the_first_end_of_a_session_stands(session: AgentSession) -> None:
     run(replace(session, agent="tests.agents:completes_and_raises"))
     record = session.journal.get(session.session_id)
     assert (record.status, record.error) == (Status.COMPLETED, None)
 
 
-def test_the_usage_of_the_model_is_recorded_until_the_agent_ends_its_session(session: AgentSession) -> None:
+def test_model_usage_is_recorded_until_the_agent_ends_its_session(session: AgentSession) -> None:
     run(replace(session, agent="tests.agents:reports_usage"))
     record = session.journal.get(session.session_id)
     assert record.status == Status.COMPLETED

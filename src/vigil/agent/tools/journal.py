@@ -1,4 +1,4 @@
-"""Tools by which the agent journals its session: status and work phases."""
+"""Tools with which the agent journals its session: status and work phases."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -16,15 +16,17 @@ def journal_tools(
     check_reason: Callable[[str], str] = lambda reason: reason,
     check_text: Callable[[str], str] = lambda text: text,
 ) -> list[Any]:
-    """Return the journal tools bound to ``session``.
+    """Return the journal tools of ``session``.
 
     ``check_reason`` gets the message with which the model sets FAILED, ``check_text`` the name and the message of a
     phase. Each returns the text to record, or raises InvalidInput, whose message the model reads.
     """
+    return [_status_tool(session, check_reason), *_phase_tools(session, check_text)]
+
+
+def _status_tool(session: AgentSession, check_reason: Callable[[str], str]) -> Any:
     # The command line imports this module and needs no Strands, which takes a second to import.
     from strands import tool
-
-    running: dict[str, Task] = {}
 
     @tool
     def journal_set_status(status: Literal["BUSY", "COMPLETED", "FAILED"], message: str = "") -> str:
@@ -44,6 +46,14 @@ def journal_tools(
                     raise InvalidStatus("FAILED needs a message that says why")
                 session.fail(AGENT_FAILED, check_reason(reason))
         return status
+
+    return journal_set_status
+
+
+def _phase_tools(session: AgentSession, check_text: Callable[[str], str]) -> list[Any]:
+    from strands import tool
+
+    running: dict[str, Task] = {}
 
     @tool
     def journal_start_phase(phase: str) -> str:
@@ -76,4 +86,4 @@ def journal_tools(
         del running[phase]
         return f"finished {phase}"
 
-    return [journal_set_status, journal_start_phase, journal_finish_phase]
+    return [journal_start_phase, journal_finish_phase]

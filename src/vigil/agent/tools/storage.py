@@ -1,20 +1,19 @@
-"""Tools by which the agent keeps artifacts: this session's only, whatever name the model gives."""
+"""Tools with which the agent saves and reads the artifacts of its session."""
 
 from typing import Any
 
 from vigil.agent.session import AgentSession
 
 MAX_READ = 6_000
-"""Most characters that one reading returns, about 1,500 tokens: they stay in the conversation."""
+"""Characters that one call returns at most, about 1,500 tokens: they stay in the conversation."""
 
 
 def storage_tools(session: AgentSession) -> list[Any]:
     """Return the storage tools bound to ``session``.
 
-    An agent whose report is rendered by code has no use for them: with them, the model could write it anew.
+    An agent whose code renders the report should not have them: with them, the model could overwrite it.
     """
-
-    # As in journal_tools.
+    # Imported late, as in journal_tools.
     from strands import tool
 
     @tool

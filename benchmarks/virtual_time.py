@@ -29,7 +29,7 @@ class Life:
     ends: float = float("inf")
     """When the agent writes COMPLETED."""
     dies: float = float("inf")
-    """When the agent gives its last sign of life."""
+    """When the agent sends its last heartbeat."""
     first_beat: float = 1
     beat: float = 30
     sleeps: float = float("inf")
