@@ -7,14 +7,14 @@ from strands.tools.executors import SequentialToolExecutor
 
 from lambda_costs.llm.tool_errors import ToolErrors
 from lambda_costs.tools import lambda_cost_tools
-from vigil.sdk import STAND_IN, AgentSession, journal_tools, make_model, retry_strategy
+from vigil.sdk import SCRIPTED_MODEL, AgentSession, journal_tools, make_model, retry_strategy
 
 PROMPT = files("lambda_costs").joinpath("prompt.md").read_text(encoding="utf-8")
 
 
 def cost_agent(session: AgentSession) -> Agent:
     """Build the cost agent for ``session``; raises InvalidDetail if the session's input is not a cost request."""
-    written_by = "a deterministic stand-in, no language model" if session.model == STAND_IN else str(session.model)
+    written_by = "a script, no language model" if session.model == SCRIPTED_MODEL else str(session.model)
     errors = ToolErrors()
     return Agent(
         model=make_model(session.model, session.region),

@@ -1,6 +1,6 @@
 """All that an agent may use of Vigil. docs/agents.md describes it; everything else may change without notice."""
 
-from vigil.agent.models import STAND_IN, make_model, retry_strategy
+from vigil.agent.models import SCRIPTED_MODEL, make_model, retry_strategy
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import storage_tools
@@ -15,7 +15,7 @@ __all__ = [
     "FINDINGS",
     "PAGE",
     "REPORT",
-    "STAND_IN",
+    "SCRIPTED_MODEL",
     "AgentSession",
     "AwsUnavailable",
     "EnvironmentProblem",

@@ -32,7 +32,7 @@ def save(session: AgentSession, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def call(found: Analysis, to: AgentSession = session, summary: str = "Look.") -> str:
         monkeypatch.setattr(CostAnalysis, "find_savings", lambda self: found)
-        tools = {tool.tool_name: tool for tool in lambda_cost_tools(to, "the stand-in")}
+        tools = {tool.tool_name: tool for tool in lambda_cost_tools(to, "the script")}
         return str(tools["save_report"](summary=summary))
 
     return call

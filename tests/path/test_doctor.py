@@ -117,13 +117,15 @@ def test_a_new_deployment_has_no_problem(stack: LocalStack) -> None:
         "permissions of " + ", ".join(f"`vigil {name}`" for name in COMMANDS if name not in ("sessions", "show")),
     }
     assert about(results, "runtime").what.endswith(": READY")
-    assert about(results, "model").what.startswith("model vigil.stand-in: it answered")
+    assert about(results, "model").what.startswith("model vigil.scripted-model: it answered")
 
 
 def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
     session = Elsewhere(stack)
     results = list(examine(lambda: Deployment(session), call_model=False))
-    assert about(results, "model") == CheckResult(Verdict.NOT_CHECKED, "model vigil.stand-in: left out by --no-model")
+    assert about(results, "model") == CheckResult(
+        Verdict.NOT_CHECKED, "model vigil.scripted-model: left out by --no-model"
+    )
     assert "bedrock:InvokeModel" not in session.called
 
 
@@ -182,7 +184,7 @@ def test_an_answer_that_is_not_from_aws_is_reported_in_one_line(name: str) -> No
 def test_in_a_region_without_the_stack_bootstrap_and_stack_are_problems(stack: LocalStack) -> None:
     results = examined(Elsewhere(stack, AWS_REGION="eu-west-3"))
     found = {what.partition(":")[0] for what in problems(results)}
-    # The embedded AWS has no other model than its stand-in.
+    # The embedded AWS has no other model than the scripted one.
     assert found == {"CDK bootstrap", "stack", "model global.anthropic.claude-sonnet-4-6"}
     assert about(results, "CDK bootstrap").remedy == "Run `make bootstrap`"
 

@@ -14,7 +14,7 @@ from strands.hooks import AfterModelCallEvent, BeforeModelCallEvent, HookProvide
 from strands.models import Model
 from strands.types.event_loop import Usage as Tokens
 
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 from vigil.errors import BudgetExceeded
 from vigil.session import Usage
 
@@ -85,7 +85,7 @@ def price_of(model: Model) -> Price | None:
     """Return the price of a model at Bedrock or Anthropic, FREE for a local model, or None if it is not known."""
     spec = model_id(model)
     # By the name of its module, since Ollama's package may not be installed.
-    if spec == STAND_IN or type(model).__module__ == "strands.models.ollama":
+    if spec == SCRIPTED_MODEL or type(model).__module__ == "strands.models.ollama":
         return FREE
     name = _NAME.search(spec)
     price = PRICES.get(name[1]) if name else None

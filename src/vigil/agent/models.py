@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from strands import ModelRetryStrategy
     from strands.models import Model
 
-STAND_IN = "vigil.stand-in"
+SCRIPTED_MODEL = "vigil.scripted-model"
 """Model id that the local stack answers with code instead of a language model."""
 
 MAX_TOKENS = 8192
@@ -71,7 +71,7 @@ def make_model(spec: str | None, region: str) -> "Model":
     check_model(spec)
     provider, _, model_id = spec.partition("/")
     if provider not in PROVIDERS:
-        # Not at the top: the command line and the embedded AWS need no more than the stand-in's name.
+        # Not at the top: the command line and the embedded AWS need the scripted model's name only.
         from strands.models import BedrockModel
 
         attempts, connect, answer = call_limits(_progress_seconds(), BACKOFF_SECONDS)

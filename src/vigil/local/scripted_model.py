@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 
 PROSE = (
     "No language model ran here: a script followed the agent's procedure."
@@ -100,8 +100,8 @@ def answer(model_id: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
     """Answer the HTTP request ``POST /model/{model_id}/converse`` as (status, headers, body)."""
     headers = {"Content-Type": "application/json"}
     try:
-        if model_id != STAND_IN:
-            raise ValueError(f"the local stack has no model {model_id}; it answers as {STAND_IN}")
+        if model_id != SCRIPTED_MODEL:
+            raise ValueError(f"the local stack has no model {model_id}; it answers as {SCRIPTED_MODEL}")
         return 200, headers, json.dumps(converse(json.loads(body))).encode()
     except (ValueError, KeyError) as error:
         headers["x-amzn-errortype"] = "ValidationException"

@@ -23,7 +23,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.agent.models import PROVIDERS, STAND_IN, check_model
+from vigil.agent.models import PROVIDERS, SCRIPTED_MODEL, check_model
 from vigil.agent.package import offered
 from vigil.agent.session import BOTOCORE_DATA
 from vigil.errors import LocalStackError, MissingSetting
@@ -75,7 +75,7 @@ class LocalStack:
         """
         # First: a port that is taken fails at once, and a synthesis takes long.
         progress("starting the embedded AWS")
-        stack = cls.launch(port, {Env.MODEL: STAND_IN, **(agent_environment or {})})
+        stack = cls.launch(port, {Env.MODEL: SCRIPTED_MODEL, **(agent_environment or {})})
         try:
             progress("synthesising the stack")
             assembly = synthesize(PROJECT / STATE / "synth")
@@ -169,7 +169,7 @@ class LocalStack:
             self.session(),
             {
                 # The agent's role may invoke this model alone.
-                Parameter.MODEL_ID: self.secrets.agent_environment[Env.MODEL] or STAND_IN,
+                Parameter.MODEL_ID: self.secrets.agent_environment[Env.MODEL] or SCRIPTED_MODEL,
                 **parameters,
                 Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"],
             },

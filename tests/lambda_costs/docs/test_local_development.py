@@ -254,7 +254,8 @@ def named_commands(text: str) -> Iterator[tuple[int, str]]:
             yield from ((number, code) for code in re.findall(r"`([^`]+)`", line))
 
 
-def test_commands_that_are_named_and_not_run_exist_with_their_options(text: str) -> None:
+def check_named_commands(text: str) -> int:
+    """Check that every command which ``text`` names exists with its options; returns how many there are."""
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     checked = 0
     for line, named in named_commands(text):
@@ -276,7 +277,34 @@ def test_commands_that_are_named_and_not_run_exist_with_their_options(text: str)
         else:
             continue
         checked += 1
-    assert checked > 10
+    return checked
+
+
+def test_commands_that_are_named_and_not_run_exist_with_their_options(text: str) -> None:
+    assert check_named_commands(text) > 10
+
+
+# The changelog names what was removed.
+OTHERS = [path for path in sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md")]) if path.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("document", OTHERS, ids=lambda document: document.name)
+def test_commands_that_another_document_names_exist_with_their_options(document: Path) -> None:
+    check_named_commands(document.read_text(encoding="utf-8"))
+
+
+def test_every_command_of_another_document_is_run_by_a_test() -> None:
+    ran = {
+        "README.md": ["make run\n", 'make run ARGS="--agent examples.hello_agent:hello_agent"\n'],  # test_readme.py
+        "docs/operate.md": ["vigil --help\n"],  # test_readme.py
+        "docs/agents.md": [
+            "cp -r examples/queue_depths src/\nvigil run --local --agent queue_depths.agent:queue_depths\n"
+        ],  # tests/docs/test_agents.py
+    }
+    for document in OTHERS:
+        if document != DOCUMENT:
+            blocks = [block.text for block in parse(document.read_text(encoding="utf-8")) if block.language == "sh"]
+            assert blocks == ran.get(str(document.relative_to(PROJECT)), []), document
 
 
 def local_up_options() -> set[str]:

@@ -1,7 +1,8 @@
-"""The README shows what the commands print: each is run, and compared with ids, times and dates masked."""
+"""README and guides show what the commands print: each is run and compared, with ids, times and dates masked."""
 
 import re
 import subprocess
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from vigil.local.deploy import PROJECT
 pytestmark = pytest.mark.takes(40)
 
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
+OPERATE = (PROJECT / "docs" / "operate.md").read_text(encoding="utf-8")
 MASKS = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID",
     r"\d{4}-\d\d-\d\d": "DATE",
@@ -24,9 +26,9 @@ MASKS = {
 }
 
 
-def shown(after: str) -> str:
-    """Return the output that the README shows after the command ``after``."""
-    match = re.search(rf"```sh\n{re.escape(after)}\n```\n\n```text\n(.*?)```", README, re.DOTALL)
+def shown(after: str, document: str = README) -> str:
+    """Return the output that the document shows after the command ``after``."""
+    match = re.search(rf"```sh\n{re.escape(after)}\n```\n\n```text\n(.*?)```", document, re.DOTALL)
     assert match is not None, after
     return match[1]
 
@@ -37,6 +39,12 @@ def masked(text: str) -> list[str]:
         text = re.sub(pattern, mask, text)
     # A status may pass between two looks at the record.
     return sorted(line for line in text.splitlines() if line and not re.search("session +(INITIATED|BUSY)$", line))
+
+
+def assert_shown(after: str, printed: str) -> None:
+    """Assert that ``printed`` has all lines that the README shows after a command; "…" stands for others."""
+    expected = Counter(line for line in masked(shown(after)) if line != "…")
+    assert not expected - Counter(masked(printed))
 
 
 def make_run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -52,16 +60,17 @@ def make_run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_make_run_prints_what_the_readme_shows_and_saves_the_report(tmp_path: Path) -> None:
     done = make_run("--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert masked(done.stdout.replace(str(tmp_path), "out")) == masked(shown("make run"))
+    assert_shown("make run", done.stdout.replace(str(tmp_path), "out"))
     assert (tmp_path / "report.md").read_text(encoding="utf-8").startswith("# What this account overpays")
 
 
-def test_an_agent_of_ones_own_runs_as_the_readme_says(tmp_path: Path) -> None:
+def test_a_custom_agent_runs_as_the_readme_says(tmp_path: Path) -> None:
     words = re.search(r'```sh\nmake run ARGS="(.*)"\n```', README)
     assert words is not None
     options = [*words[1].split(), "--out", str(tmp_path)]
     done = subprocess.run([BIN / "vigil", "run", "--local", *options], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert_shown(f'make run ARGS="{words[1]}"', done.stdout.replace(str(tmp_path), "out"))
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == "# Hello"
 
 
@@ -74,13 +83,18 @@ def test_what_a_failing_agent_printed_outlives_its_stack(tmp_path: Path) -> None
     assert f" {session_id} RuntimeError: the dependency\n" in (tmp_path / "agent.log").read_text(encoding="utf-8")
 
 
-def test_the_help_is_the_one_that_the_readme_shows() -> None:
+def test_the_help_is_the_one_that_the_guide_shows() -> None:
     done = command(None, "vigil", "--help", COLUMNS="80")
-    assert masked(done.stdout) == masked(shown("vigil --help"))
+    assert masked(done.stdout) == masked(shown("vigil --help", OPERATE))
 
 
-def test_the_readme_shows_the_example_as_it_is() -> None:
-    assert (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8").strip() in README
+def test_the_guide_shows_the_example_as_it_is() -> None:
+    page = (PROJECT / "docs" / "agents.md").read_text(encoding="utf-8")
+    assert (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8").strip() in page
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 120
 
 
 @pytest.mark.parametrize("document", sorted(PROJECT.glob("*.md")) + sorted((PROJECT / "docs").glob("*.md")))

@@ -368,7 +368,7 @@ def test_planted_document_cannot_raise_what_the_analysis_claims(
         function=replace(ORDERS, memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)}
     )
     comparison = compare([json.dumps(planted)], today)
-    report = render_report(today, summary="Look.", written_by="the stand-in", comparison=comparison)
+    report = render_report(today, summary="Look.", written_by="the script", comparison=comparison)
     json.loads(findings_json(today, comparison))
     assert not re.search(r"\$(inf|nan)", report)
     if isinstance(comparison, Comparison):

@@ -41,7 +41,7 @@ MARKDOWN = MarkdownIt("commonmark").enable("table").enable("strikethrough")
 
 
 def render(analysed: Analysis = ANALYSIS, summary: str = "Start with memory.", **options: Any) -> str:
-    return render_report(analysed, summary=summary, written_by="the stand-in", **options)
+    return render_report(analysed, summary=summary, written_by="the script", **options)
 
 
 def sections(report: str) -> list[str]:
@@ -99,7 +99,7 @@ def test_sections_have_a_fixed_order() -> None:
 def test_summary_states_savings_urgent_problems_and_confidence() -> None:
     report = render()
     assert "4 functions in us-east-1, 2026-06-01 up to 2026-07-01 (UTC, 30 days)." in report
-    assert "the prose was written by the stand-in" in report
+    assert "the prose was written by the script" in report
     summary = section(report, "Summary")
     # 100 × (1 - 0.8 × 0.8) = 36, 100 × (1 - 0.9) = 10 and 100 × (1 - 0.7 × 0.6) = 58, and 6, 5 and 7 beside them.
     assert "Expected savings: **$42.00** per 30 days ($15.00 to $65.01), from" in summary
@@ -230,9 +230,9 @@ def test_model_orders_the_sections_and_not_the_table() -> None:
 
 def test_note_is_beside_its_finding_and_names_its_author() -> None:
     report = render(notes={"arm64:large": "Check the\nnative parts.", "idle:warm": "Look at it."})
-    note = "> **Note by the stand-in.** Check the native parts."
+    note = "> **Note by the script.** Check the native parts."
     assert note in section(report, "large: Run it on arm64")
-    assert "> **Note by the stand-in.** warm: Look at it." in section(report, "Risks and other observations")
+    assert "> **Note by the script.** warm: Look at it." in section(report, "Risks and other observations")
     assert report.count("Note by") == 2
 
 
@@ -309,7 +309,7 @@ def test_report_of_a_large_account_is_bounded() -> None:
     assert len(re.findall(r"^## .*: Change it", report, re.MULTILINE)) == MAX_SECTIONS
     further = section(report, "Further savings")
     assert "1,470 more findings with lower savings" in further
-    assert "> **Note by the stand-in.** function-0999: Look." in further
+    assert "> **Note by the script.** function-0999: Look." in further
 
 
 def test_same_data_give_the_same_bytes() -> None:

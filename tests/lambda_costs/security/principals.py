@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
 
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 from vigil.line import LINE
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
@@ -199,11 +199,11 @@ GRANTED = [
          agentRuntimeArn=_runtime, **SESSION),
     _row("s3:PutObject", "`sessions/*` in the bucket", (AGENT,), Bucket=_bucket, Key="sessions/x/y", Body=b""),
     _row("s3:GetObject", "`sessions/*` in the bucket", (AGENT,), Bucket=_bucket, Key="sessions/x/y"),
-    _row("bedrock:InvokeModel", "the stack's model", (AGENT,), **_conversation(STAND_IN)),
+    _row("bedrock:InvokeModel", "the stack's model", (AGENT,), **_conversation(SCRIPTED_MODEL)),
     Row("bedrock:InvokeModel", "the stack's model as an inference profile", (AGENT,),
-        simulated_on=lambda world: f"{PROFILES}/{STAND_IN}"),
+        simulated_on=lambda world: f"{PROFILES}/{SCRIPTED_MODEL}"),
     Row("bedrock:InvokeModel", "a model behind that profile", (AGENT,),
-        simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/{STAND_IN}"),
+        simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/{SCRIPTED_MODEL}"),
     _row("lambda:ListFunctions", "all", (AGENT,)),
     _row("lambda:ListProvisionedConcurrencyConfigs", "all", (AGENT,), **ORDERS),
     _row("lambda:GetFunctionRecursionConfig", "all", (AGENT,), **ORDERS),

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lambda_costs.security.principals import MODELS, PROFILES, reaches
 from tests.support import Workflow, let_go, until
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
@@ -220,7 +220,7 @@ def test_without_the_grant_no_inference_profile_leads_to_a_model(
     stack: LocalStack, statements: dict[str, Statement], without: Without
 ) -> None:
     role = statements["AgentModelBehindProfile"].role
-    behind = (stack.client("iam"), role, f"{MODELS}/anthropic.any", f"{PROFILES}/{STAND_IN}")
+    behind = (stack.client("iam"), role, f"{MODELS}/anthropic.any", f"{PROFILES}/{SCRIPTED_MODEL}")
     assert reaches(*behind)
     with without("AgentModelBehindProfile", "bedrock:InvokeModel"):
         assert not reaches(*behind)

@@ -8,7 +8,7 @@ from strands.types.exceptions import EventLoopException
 
 from tests.agents import AGAIN, SONNET, Scripted, repeats
 from vigil.agent.budget import FREE, PRICES, Budget, price_of
-from vigil.agent.models import STAND_IN, make_model
+from vigil.agent.models import SCRIPTED_MODEL, make_model
 from vigil.errors import BudgetExceeded
 from vigil.session import Usage
 
@@ -32,7 +32,7 @@ def limited(agent: Agent, dollars: str) -> list[Usage]:
         ("arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0", "1.1"),
         ("claude-sonnet-4-20250514", "3"),
         ("claude-opus-5-5", "4"),
-        (STAND_IN, "0"),
+        (SCRIPTED_MODEL, "0"),
     ],
 )
 def test_a_model_is_priced_by_its_id(model_id: str, dollars: str) -> None:
@@ -109,7 +109,7 @@ def test_a_model_without_a_price_costs_as_much_as_the_most_expensive() -> None:
 
 
 def test_a_model_that_uses_no_tokens_leaves_no_record() -> None:
-    agent = repeats(Scripted(STAND_IN, []))
+    agent = repeats(Scripted(SCRIPTED_MODEL, []))
     recorded = limited(agent, "0.01")
     agent("Go.")
     assert recorded == []

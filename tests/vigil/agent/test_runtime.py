@@ -15,7 +15,7 @@ import pytest
 from botocore.utils import ContainerMetadataFetcher
 
 from tests.support import ForkedRuntime, Runtime, is_alive, let_go, runtime_process, until
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
 from vigil.local.deploy import PROJECT
@@ -37,7 +37,7 @@ def environment(embedded: LocalStack) -> dict[str, str]:
     return {
         **embedded.environment(),
         "PATH": os.environ["PATH"],
-        Env.MODEL: STAND_IN,
+        Env.MODEL: SCRIPTED_MODEL,
         Env.AGENT: "tests.agents:chosen",
         Env.HEARTBEAT_SECONDS: "1",
     }

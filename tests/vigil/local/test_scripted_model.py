@@ -8,7 +8,7 @@ from vigil.local.scripted_model import answer
 @pytest.mark.parametrize("step", ["1. `f(g())`", "1. `f(1)`", "1. `f(x=)`"])
 def test_a_step_that_is_no_literal_call_is_an_error(step: str) -> None:
     request = {"system": [{"text": step}], "messages": [{"role": "user", "content": [{"text": "go"}]}]}
-    status, _, body = answer("vigil.stand-in", json.dumps(request).encode())
+    status, _, body = answer("vigil.scripted-model", json.dumps(request).encode())
     assert status == 400
     assert "of the procedure" in json.loads(body)["message"]
 

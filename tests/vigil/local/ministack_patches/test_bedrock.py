@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.vigil.local.ministack_patches.builders import ACCOUNT, Caller, refused
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 from vigil.local.stack import REGION
 
 
@@ -16,7 +16,7 @@ def converse(client: Any, model: str) -> Any:
 @pytest.mark.parametrize("grants", [[], [("bedrock:Converse", "*")]])
 def test_converse_needs_the_grant_to_invoke_models(caller: Caller, grants: list[tuple[str, str]]) -> None:
     with refused("AccessDeniedException"):
-        converse(caller("bedrock-runtime", *grants), STAND_IN)
+        converse(caller("bedrock-runtime", *grants), SCRIPTED_MODEL)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def client(caller: Caller) -> Any:
 
 
 def test_the_scripted_model_answers_converse(client: Any) -> None:
-    answer = converse(client, STAND_IN)
+    answer = converse(client, SCRIPTED_MODEL)
     assert answer["stopReason"] == "end_turn"
     assert answer["output"]["message"]["content"] == [{"text": "The procedure has ended."}]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import until
 from tests.vigil.local.ministack_patches.builders import Caller, Machines, Role, State, refused
-from vigil.agent.models import STAND_IN
+from vigil.agent.models import SCRIPTED_MODEL
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
 from vigil.local.agentcore import MAX_SESSIONS
@@ -35,7 +35,7 @@ def runtime(embedded: LocalStack, role: Role, table: Any, s3: Any) -> str:
             }
         },
         networkConfiguration={"networkMode": "PUBLIC"},
-        environmentVariables={Env.AGENT: "tests.agents:chosen", Env.MODEL: STAND_IN},
+        environmentVariables={Env.AGENT: "tests.agents:chosen", Env.MODEL: SCRIPTED_MODEL},
     )
     return str(created["agentRuntimeArn"])
 
