@@ -24,6 +24,8 @@ from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, REPORT, Output
 from vigil.session import Status
 from vigil.watch import await_end, watch
 
+pytestmark = pytest.mark.takes(15)
+
 ACTIONS = {
     **RENAMED,
     "HeadBucket": "ListBucket",

@@ -10,6 +10,8 @@ from tests.support import command
 from vigil.errors import EnvironmentProblem, InvalidInput
 from vigil.folder import LISTING, claimed, write
 
+pytestmark = pytest.mark.takes(15)
+
 
 def test_files_are_saved_and_those_of_before_are_gone(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("old")

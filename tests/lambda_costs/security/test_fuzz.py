@@ -26,6 +26,8 @@ from vigil.local.stack import REGION, LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Env, Output
 from vigil.session import SESSION_ID_PATTERN, Status
 
+pytestmark = pytest.mark.takes(15)
+
 
 def fuzz(examples: int) -> Callable[[Any], Any]:
     return settings(

@@ -26,6 +26,8 @@ from vigil.errors import MissingSetting
 from vigil.names import Env
 from vigil.session import Failure, Session
 
+pytestmark = pytest.mark.takes(15)
+
 
 class Silent(BaseHTTPRequestHandler):
     """A server's handler that logs nothing."""
