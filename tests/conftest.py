@@ -56,7 +56,7 @@ def draw_zone(seed: int) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    seed = config.getoption("randomly_seed")
+    seed = config.getoption("randomly_seed", default=0)
     # The developer's own account, profile and region are no part of the tests.
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
@@ -68,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    seed = config.getoption("randomly_seed")
+    seed = config.getoption("randomly_seed", default=0)
     terminalreporter.write_line(f"seed {seed}, time zone {draw_zone(seed)}: make test SEED={seed} runs the same again")
 
 

@@ -54,7 +54,10 @@ class Finding:
     formula: str
     change: str
     proposed: Mapping[str, int | str] = field(default_factory=dict)
-    """Settings to change, such as ``{"memory_mb": 256}``, named as in ``Function`` where it has them."""
+    """Settings to change, such as ``{"memory_mb": 256}``, with name and value as in ``Function`` where it has them.
+
+    The next analysis reads them back: ``report/history.py`` lists every setting.
+    """
     how_to: str = ""
     """AWS CLI commands and # comments."""
     as_code: str = ""

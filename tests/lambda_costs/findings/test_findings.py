@@ -1,7 +1,7 @@
 """What all rules have in common. A finding's own test module has the EXAMPLE that these tests need."""
 
 import shlex
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +9,7 @@ import pytest
 
 from lambda_costs.findings import KINDS
 from lambda_costs.model.context import FindingKind
+from lambda_costs.report.history import PreviousFinding
 from tests.lambda_costs.cases import (
     GIB,
     HOSTILE_NAME,
@@ -95,3 +96,13 @@ def test_a_finding_is_complete_and_quotes_names_in_its_commands(kind: FindingKin
         words = shlex.split(line.removeprefix("# "))
         assert words[0] != "aws" or names & set(words)
         assert line.startswith("#") or words[0] == "aws"
+
+
+@every(list(KINDS.values()))
+def test_the_next_analysis_can_read_a_finding(kind: FindingKind) -> None:
+    of = example(kind)
+    result = claimed(kind.rule, function(HOSTILE_NAME, **of.configured), of.used)
+    # Lambda allows no such name. Only the setting and its value are looked at here.
+    kept = replace(result, id=f"{kind.kind}:orders", function="orders", arn=function("orders").arn)
+    # Otherwise the next analysis takes all that this one kept for damaged.
+    assert PreviousFinding.model_validate(asdict(kept)).proposed == result.proposed
