@@ -69,4 +69,6 @@ def _unknown(context: FunctionContext) -> str | None:
     return None
 
 
-FINDING = FindingKind(kind="arm64", title="Runs on x86_64, not on arm64", rule=find)
+FINDING = FindingKind(
+    kind="arm64", title="Runs on x86_64, not on arm64", rule=find, settings={"architecture": ("arm64",)}
+)

@@ -38,4 +38,6 @@ def find(context: FunctionContext, used: Compute) -> Results:
     )
 
 
-FINDING = FindingKind(kind="ephemeral-storage", title="More /tmp than is free", rule=find)
+FINDING = FindingKind(
+    kind="ephemeral-storage", title="More /tmp than is free", rule=find, settings={"ephemeral_mb": ()}
+)

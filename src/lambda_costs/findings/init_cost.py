@@ -92,4 +92,4 @@ def _fees(context: FunctionContext, inits: float) -> float | None:
     return context.memory_gb * (cache * PERIOD_DAYS * DAY_SECONDS + restore * inits)
 
 
-FINDING = FindingKind(kind="init-cost", title="Initialisation billed", rule=find)
+FINDING = FindingKind(kind="init-cost", title="Initialisation billed", rule=find, settings={"snapstart": ()})

@@ -74,4 +74,4 @@ def find(context: FunctionContext) -> Results:
     )
 
 
-FINDING = FindingKind(kind="log-retention-unset", title="Logs never expire", rule=find)
+FINDING = FindingKind(kind="log-retention-unset", title="Logs never expire", rule=find, settings={"retention_days": ()})

@@ -109,4 +109,4 @@ def _best_size(model: DurationModel, today: int, least: int, slowest_seconds: fl
     return max((size for size in costs if costs[size] <= min(costs.values()) + EQUAL_COST_SHARE), default=None)
 
 
-FINDING = FindingKind(kind="memory-too-high", title="Memory set too high", rule=find)
+FINDING = FindingKind(kind="memory-too-high", title="Memory set too high", rule=find, settings={"memory_mb": ()})

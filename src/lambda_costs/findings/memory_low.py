@@ -56,4 +56,4 @@ def find(context: FunctionContext, used: Compute) -> Results:
     )
 
 
-FINDING = FindingKind(kind="memory-too-low", title="Memory set too low", rule=find)
+FINDING = FindingKind(kind="memory-too-low", title="Memory set too low", rule=find, settings={"memory_mb": ()})

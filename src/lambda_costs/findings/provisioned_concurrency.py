@@ -127,4 +127,9 @@ def _per_period(daily: Daily | None) -> float:
     return daily.total / daily.days * PERIOD_DAYS if daily else 0.0
 
 
-FINDING = FindingKind(kind="provisioned-concurrency-unused", title="Provisioned concurrency unused", rule=find)
+FINDING = FindingKind(
+    kind="provisioned-concurrency-unused",
+    title="Provisioned concurrency unused",
+    rule=find,
+    settings={"provisioned_concurrency": ()},
+)

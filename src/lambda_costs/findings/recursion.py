@@ -27,4 +27,11 @@ def find(context: FunctionContext) -> Results:
     )
 
 
-FINDING = FindingKind(kind="recursion", title="Recursion", rule=find, urgent=True, needs_prices=False)
+FINDING = FindingKind(
+    kind="recursion",
+    title="Recursion",
+    rule=find,
+    settings={"recursive_loop": ("Terminate",)},
+    urgent=True,
+    needs_prices=False,
+)

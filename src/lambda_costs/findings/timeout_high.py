@@ -44,4 +44,4 @@ def find(context: FunctionContext, used: Compute) -> Results:
     )
 
 
-FINDING = FindingKind(kind="timeout-high", title="Timeout set high", rule=find)
+FINDING = FindingKind(kind="timeout-high", title="Timeout set high", rule=find, settings={"timeout_seconds": ()})

@@ -1,7 +1,7 @@
 """What a rule sees of one function, and what it needs to build a finding."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from functools import wraps
 from typing import Any
@@ -160,6 +160,8 @@ class FindingKind:
     title: str
     """In the report."""
     rule: Rule
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Settings that the rule may propose. Each has the texts that it may be set to; no texts stand for a number."""
     urgent: bool = False
     """Whether the function fails or will fail, whatever that costs."""
     needs_prices: bool = True

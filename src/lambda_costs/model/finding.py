@@ -56,7 +56,7 @@ class Finding:
     proposed: Mapping[str, int | str] = field(default_factory=dict)
     """Settings to change, such as ``{"memory_mb": 256}``, with name and value as in ``Function`` where it has them.
 
-    The next analysis reads them back: ``report/history.py`` lists every setting.
+    The next analysis reads them back, and takes only the settings that the finding's kind declares.
     """
     how_to: str = ""
     """AWS CLI commands and # comments."""

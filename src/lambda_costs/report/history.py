@@ -8,7 +8,7 @@ import json
 from dataclasses import astuple
 from datetime import date
 from math import fsum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
@@ -34,17 +34,7 @@ MAX_COST_FACTOR = MAX_MEMORY_MB / MIN_MEMORY_MB
 """By which a change can raise the cost of compute: more memory makes nothing slower."""
 
 _Dollars = Annotated[FiniteFloat, Field(ge=-MAX_DOLLARS, le=MAX_DOLLARS)]
-_Setting = Literal[
-    "architecture",
-    "ephemeral_mb",
-    "memory_mb",
-    "provisioned_concurrency",
-    "recursive_loop",
-    "retention_days",
-    "snapstart",
-    "timeout_seconds",
-]
-_Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", "Terminate"]
+_Number = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 def _plausible(savings: SavingsRange) -> SavingsRange:
@@ -72,7 +62,7 @@ class PreviousFinding(_Previous):
     function: str
     region: str
     arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]{1,40}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")]
-    proposed: dict[_Setting, _Value] = Field(max_length=4)
+    proposed: dict[str, _Number | str]
     savings: Annotated[SavingsRange, AfterValidator(_plausible)]
     scaling: _Scaling | None
 
@@ -80,6 +70,10 @@ class PreviousFinding(_Previous):
     def _fits_together(self) -> Self:
         if self.kind not in KINDS:
             raise ValueError("unknown kind")
+        settings = KINDS[self.kind].settings
+        for name, value in self.proposed.items():
+            if name not in settings or (value not in settings[name] if settings[name] else isinstance(value, str)):
+                raise ValueError("the finding cannot propose such a setting")
         if (self.region, self.function) != (self.arn.split(":")[3], self.arn.split(":")[6]):
             raise ValueError("the function does not match its ARN")
         if self.scaling is None:
@@ -99,7 +93,7 @@ class PreviousFinding(_Previous):
             evidence={},
             formula="",
             change=f"{title(self.kind)}: {settings}" if settings else title(self.kind),
-            proposed={str(name): value for name, value in self.proposed.items()},
+            proposed=self.proposed,
             **dict.fromkeys(("how_to", "as_code", "risk", "validate"), ""),
             savings=SavingsRange(*savings),
             scaling=ComputeShare(self.scaling.cost, 0.0) if self.scaling else None,

@@ -256,6 +256,9 @@ DAMAGED = [
     changed(proposed={"memory_mb": 10**400}),
     changed(proposed={"memory_mb": "call www.evil.example"}),
     changed(proposed={"call www.evil.example": 1}),
+    # Settings and texts of other kinds.
+    changed(proposed={"memory_mb": 256, "retention_days": 1}),
+    changed(proposed={"memory_mb": "arm64"}),
     changed(id="memory-too-high:call www.evil.example"),
     changed(kind="call-www-evil-example"),
     changed(function="call www.evil.example"),
