@@ -15,8 +15,7 @@ from infra.nag import endpoint_suppressions, iam5_id, runtime_and_endpoints, sup
 from vigil.names import INDEX_BY_STATUS, Env
 from vigil.reconciler import TIMEOUT_SECONDS
 
-BATCH = 100
-"""Messages that the function takes at once."""
+BATCH = 100  # messages that the function takes at once
 CONCURRENCY = 2
 """Instances of the function; AWS allows no fewer. Without a bound, a thousand failures would take the concurrency of
 the whole account, and so the invoker's. No reservation can be the bound: a new account has 10, and AWS keeps 100 free.

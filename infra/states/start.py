@@ -30,8 +30,7 @@ from infra.states.tasks import (
 )
 from vigil.session import RECORD_SK, Status
 
-INVOKE_SECONDS = 75
-"""The invoker's own timeout is 60 s; the rest is for Lambda to start it."""
+INVOKE_SECONDS = 75  # the invoker's own timeout is 60 s; the rest is for Lambda to start it
 INVALID_SESSION_ID = {"code": "InvalidSessionId", "message": "session_id must be 33 to 100 letters, digits or '-'"}
 UNREADABLE_DETAIL = {
     "code": "InvalidDetail",

@@ -5,11 +5,9 @@ from typing import Any
 from infra.states.expressions import ERROR_MESSAGE, jsonata
 from vigil.session import RECORD_SK
 
-State = dict[str, Any]
-"""A state, or a part of one, in the States Language."""
+State = dict[str, Any]  # a state, or a part of one, in the States Language
 
-DYNAMODB_SECONDS = 20
-"""DynamoDB answers in milliseconds. A call that takes this long is made again."""
+DYNAMODB_SECONDS = 20  # DynamoDB answers in milliseconds. A call that takes this long is made again
 
 RECORD_KEY = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
 OWN_RECORD = "(attribute_not_exists(execution_arn) OR execution_arn = :execution)"

@@ -31,19 +31,14 @@ class Analysis:
     request: CostRequest
     functions: tuple[Function, ...]
     usage: Usage
-    compute: Mapping[str, Compute | NoClaim]
-    """By ARN."""
-    cost: Mapping[str, float]
-    """By ARN: on-demand compute at today's settings, where it is known."""
-    findings: tuple[Finding, ...]
-    """As ``rank`` sorts them."""
+    compute: Mapping[str, Compute | NoClaim]  # by ARN
+    cost: Mapping[str, float]  # by ARN: on-demand compute at today's settings, where it is known
+    findings: tuple[Finding, ...]  # as ``rank`` sorts them
     gaps: tuple[Gap, ...]
     totals: Totals
-    prices: Mapping[str, str]
-    """The source of each region's prices."""
+    prices: Mapping[str, str]  # the source of each region's prices
     scan: ScanCost
-    recommendations: Mapping[str, Recommendation]
-    """Of AWS Compute Optimizer, by ARN."""
+    recommendations: Mapping[str, Recommendation]  # of AWS Compute Optimizer, by ARN
 
     @property
     def start(self) -> date:

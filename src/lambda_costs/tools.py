@@ -11,8 +11,7 @@ from lambda_costs.report.artifacts import history_key, render_artifacts
 from lambda_costs.request import parse_request
 from vigil.sdk import FINDINGS, AgentSession
 
-PROGRESS_SECONDS = 1.0
-"""Between two reports of progress."""
+PROGRESS_SECONDS = 1.0  # between two reports of progress
 
 
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:

@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vigil.deployment")
 
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-_NAME = 80
-"""Characters of an execution's name at most; an event's id has 36."""
-_LISTING_SECONDS = 120
-"""How long a message of the dead-letter queue is hidden from others while it is read."""
+_NAME = 80  # characters of an execution's name at most; an event's id has 36
+_LISTING_SECONDS = 120  # how long a message of the dead-letter queue is hidden from others while it is read
 NO_REASON = "no reason was given"
 _OF_ANOTHER_STACK = {
     "InvalidClientTokenId",
@@ -84,10 +82,8 @@ class Resent:
     """The result of sending an event again."""
 
     letter: DeadLetter
-    started: bool
-    """If False and not refused, the event was a session already."""
-    refused: str | None = None
-    """Why it was not sent. Its message stays in the queue."""
+    started: bool  # if False and not refused, the event was a session already
+    refused: str | None = None  # why it was not sent. Its message stays in the queue
 
 
 def rule_input(body: object) -> tuple[str, str]:

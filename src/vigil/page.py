@@ -49,13 +49,11 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
 
 MAX_PARSED = 256 * 1024
 """Characters of Markdown that are parsed, because the parser takes quadratic time. The cost report has far fewer."""
-MAX_LEVELS = 20
-"""Levels of nested blocks, and of nested emphasis, that the parser reads."""
+MAX_LEVELS = 20  # levels of nested blocks, and of nested emphasis, that the parser reads
 TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
 _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
 """The start of a link that a reader may follow. Links with other schemes may start a program or lead to a file."""
-_NAME = re.compile(r"[\w.-]+")
-"""A file beside the report."""
+_NAME = re.compile(r"[\w.-]+")  # a file beside the report
 
 
 class _Parser(MarkdownIt):

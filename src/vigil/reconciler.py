@@ -29,14 +29,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vigil.reconciler")
 
-TIMEOUT_SECONDS = 300
-"""Of the function."""
-CLOSING_SECONDS = 180
-"""Sessions that are not closed this long after the function began are left to the next sweep."""
-STOPPING_SECONDS = 250
-"""Agents that are not stopped by then end at their next heartbeat."""
-STOPS_AT_ONCE = 32
-"""Agents that are stopped at the same time: AgentCore takes seconds for each."""
+TIMEOUT_SECONDS = 300  # of the function
+CLOSING_SECONDS = 180  # sessions that are not closed this long after the function began are left to the next sweep
+STOPPING_SECONDS = 250  # agents that are not stopped by then end at their next heartbeat
+STOPS_AT_ONCE = 32  # agents that are stopped at the same time: AgentCore takes seconds for each
 YOUNG = timedelta(minutes=1)
 """A younger session is left to the next sweep. Its execution may not be in the list yet, and even DescribeExecution may
 say that it does not exist (Step Functions API Reference)."""

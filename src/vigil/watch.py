@@ -12,15 +12,11 @@ from vigil.deployment import Deployment, aws_errors
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
 from vigil.session import Session, Status, Usage, check_session_id
 
-APPEAR_SECONDS = 30.0
-"""How long an event may take to become a session before we look for what went wrong."""
-FIND_SECONDS = 2.0
-"""How long the session's record may take before we look for it among the executions."""
+APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
+FIND_SECONDS = 2.0  # how long the session's record may take before we look for it among the executions
 END_SECONDS = 30.0
-ASK_SECONDS = 15.0
-"""How long we wait for the record to change before we ask Step Functions again."""
-MAX_ASK_SECONDS = 60.0
-"""The longest of these waits, which grow."""
+ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask Step Functions again
+MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
 _RECENT_EXECUTIONS = 25
 _ENDS = {
     "ExecutionSucceeded": "executionSucceededEventDetails",

@@ -10,8 +10,7 @@ from botocore.parsers import ResponseParserError
 from lambda_costs.collect.gaps import Gap, explain
 from lambda_costs.collect.inventory import Client
 
-ARNS_A_CALL = 100
-"""The API reference names no limit; a page of results has up to 1,000."""
+ARNS_A_CALL = 100  # the API reference names no limit; a page of results has up to 1,000
 
 _ALL = [{"name": "Finding", "values": ["Optimized", "NotOptimized", "Unavailable"]}]
 """Without this filter, the API leaves out functions that it could not judge."""

@@ -12,13 +12,10 @@ from typing import Any
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MIN_MEMORY_MB, Function
 from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_START_MS, Tally, TallyKey, outcome
 
-MAX_LOG_GROUPS = 50
-"""Log groups that one query takes (CloudWatch Logs API Reference, StartQuery)."""
-MAX_ROWS = 10_000
-"""Rows that one query returns at most."""
+MAX_LOG_GROUPS = 50  # log groups that one query takes (CloudWatch Logs API Reference, StartQuery)
+MAX_ROWS = 10_000  # rows that one query returns at most
 POLL_SECONDS = 1.0
-QUERY_SECONDS = 900.0
-"""The service allows an hour; a query of so many groups takes seconds."""
+QUERY_SECONDS = 900.0  # the service allows an hour; a query of so many groups takes seconds
 
 _STATS = f"""| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
  count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error

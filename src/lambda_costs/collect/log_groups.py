@@ -13,10 +13,8 @@ class LogGroup:
     """A log group and the functions that write to it."""
 
     name: str
-    functions: tuple[str, ...]
-    """Sorted; the first gets the findings about the group."""
-    retention_days: int | None
-    """None keeps logs for ever."""
+    functions: tuple[str, ...]  # sorted; the first gets the findings about the group
+    retention_days: int | None  # None keeps logs for ever
     stored_bytes: int | None
 
     def only_of(self, function: Function) -> bool:

@@ -41,8 +41,7 @@ class PriceList:
     """The prices of Lambda and its logs by region; regions without prices are missing."""
 
     regions: Mapping[str, RegionPrices]
-    sources: Mapping[str, str]
-    """Source and date of each region's prices."""
+    sources: Mapping[str, str]  # source and date of each region's prices
 
 
 def read_prices(client: Client, regions: Sequence[str], gaps: list[Gap]) -> PriceList:

@@ -19,14 +19,11 @@ from typing import Any, NamedTuple
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB, Function
 from lambda_costs.collect.metrics import Daily
 
-MAX_LINES = 4_000
-"""Lines read of one function by FilterLogEvents. A function with more invocations is sampled."""
+MAX_LINES = 4_000  # lines read of one function by FilterLogEvents. A function with more invocations is sampled
 
-SLICES = 4
-"""Parts of the window that a sample is read from, so that it covers more than the window's beginning."""
+SLICES = 4  # parts of the window that a sample is read from, so that it covers more than the window's beginning
 
-MAX_PAGES = 20
-"""Pages read of one slice: FilterLogEvents may return empty pages."""
+MAX_PAGES = 20  # pages read of one slice: FilterLogEvents may return empty pages
 
 MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS
 MAX_START_MS = 10_000
@@ -41,8 +38,7 @@ _TEXT = re.compile(
     r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<error>[\w.]+))?"
 )
 
-Fits = Callable[[int, datetime, datetime], bool]
-"""Whether so many invocations can have ended between two moments."""
+Fits = Callable[[int, datetime, datetime], bool]  # whether so many invocations can have ended between two moments
 
 _STREAM = re.compile(r"/([\w-]+)\[[^/]*$")
 """The function in a stream name such as ``2026/11/26/orders[$LATEST]1f2e``; streams of default groups have none."""
@@ -64,10 +60,8 @@ class ReportLine(NamedTuple):
     billed_ms: float
     memory_mb: int
     used_mb: int
-    init_ms: float | None
-    """Billed part of a cold start's init phase: all of it since August 2025."""
-    restore_ms: float
-    """Billed part of restoring a SnapStart snapshot."""
+    init_ms: float | None  # billed part of a cold start's init phase: all of it since August 2025
+    restore_ms: float  # billed part of restoring a SnapStart snapshot
     outcome: Outcome
 
 
@@ -100,8 +94,7 @@ class TallyKey(NamedTuple):
     """What all lines of a Tally have in common."""
 
     day: date
-    memory_mb: int
-    """An alias may run a version whose memory size differs from that of $LATEST."""
+    memory_mb: int  # an alias may run a version whose memory size differs from that of $LATEST
     outcome: Outcome
 
 

@@ -10,8 +10,7 @@ from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.report_lines import Reports
 
-IDLE_DAYS = 30
-"""Days without an invocation after which a function is idle; our own choice."""
+IDLE_DAYS = 30  # days without an invocation after which a function is idle; our own choice
 LOOK_BACK_DAYS = 455
 """How far back we look for the last invocation: CloudWatch keeps daily values so long (its User Guide, "Metrics
 retention")."""

@@ -12,8 +12,7 @@ def _declared() -> dict[str, FindingKind]:
     return {finding.kind: finding for finding in sorted(findings, key=lambda finding: finding.kind)}
 
 
-KINDS = _declared()
-"""Every kind of finding, by its name."""
+KINDS = _declared()  # every kind of finding, by its name
 
 URGENT = tuple(finding.kind for finding in KINDS.values() if finding.urgent)
 """Kinds that break something, whatever they cost."""

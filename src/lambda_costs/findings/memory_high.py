@@ -11,14 +11,10 @@ from lambda_costs.model.context import FindingKind, FunctionContext, Results, as
 from lambda_costs.model.duration import DurationModel
 from lambda_costs.model.finding import ComputeShare, Finding, Measurement, SavingsRange, money, rate
 
-STEP_MB = 64
-"""Proposed sizes are multiples of this, though Lambda takes any number of megabytes; our own choice."""
-HEADROOM = 1.2
-"""Least proposed size divided by the maximum memory used; our own choice."""
-MAX_USED_SHARE = 0.6
-"""Largest share of the memory ever used that is too little; our own choice."""
-MIN_SAVED_SHARE = 0.05
-"""Least expected saving as a share of the compute cost that is worth the risk; our own choice."""
+STEP_MB = 64  # proposed sizes are multiples of this, though Lambda takes any number of megabytes; our own choice
+HEADROOM = 1.2  # least proposed size divided by the maximum memory used; our own choice
+MAX_USED_SHARE = 0.6  # largest share of the memory ever used that is too little; our own choice
+MIN_SAVED_SHARE = 0.05  # least expected saving as a share of the compute cost that is worth the risk; our own choice
 EQUAL_COST_SHARE = 0.01
 """Sizes whose costs differ by at most this share of today's cost count as equally cheap; our own choice."""
 

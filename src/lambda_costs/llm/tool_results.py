@@ -25,10 +25,8 @@ MAX_CHARACTERS = 6_000
 MAX_TEXT = 500
 """Characters of one string, as JSON writes it. The longest string that a model must return is a finding's id: a kind,
 a function (64 characters), a region and an alias (128)."""
-MAX_COUNTS = 20
-"""Values that are counted one by one: a request has at most 20 regions, and AWS has few runtimes."""
-MAX_REASONS = 3
-"""Reasons for skipped items."""
+MAX_COUNTS = 20  # values that are counted one by one: a request has at most 20 regions, and AWS has few runtimes
+MAX_REASONS = 3  # reasons for skipped items
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp"})
 """Unicode categories of characters that are invisible or change the direction of writing."""

@@ -20,8 +20,7 @@ from lambda_costs.model.duration import (
 )
 from lambda_costs.model.finding import PERIOD_DAYS
 
-MB_PER_GB = 1024
-"""As Lambda bills it."""
+MB_PER_GB = 1024  # as Lambda bills it
 
 MIN_DAYS = 14
 MIN_INVOCATIONS = 50

@@ -17,8 +17,7 @@ from lambda_costs.model.finding import Finding, SavingsRange
 from lambda_costs.model.totals import combined_savings
 from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT, PreviousFindings, PreviousFunction, read_document
 
-MAX_TRIED = 10
-"""Earlier analyses that are tried until one can be compared with."""
+MAX_TRIED = 10  # earlier analyses that are tried until one can be compared with
 
 _DURATION = {architecture: tiers[0][1] for architecture, tiers in PRICES["us-east-1"].duration.items()}
 _X86_PRICE_FACTOR = _DURATION["x86_64"] / _DURATION["arm64"]
@@ -29,8 +28,7 @@ CHANGED_DOLLARS = 0.1
 """A finding with the same proposal has changed if its expected savings differ by more than this share of the last ones
 and by more than this many US dollars per 30 days."""
 
-NOISE_FACTOR = 1.5
-"""By which the cost of an invocation may differ between two windows without a change."""
+NOISE_FACTOR = 1.5  # by which the cost of an invocation may differ between two windows without a change
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,8 @@ class Realised:
 class Comparison:
     """What has changed since the last analysis."""
 
-    since: date
-    """The end of its window."""
-    total_then: SavingsRange
-    """What all of its findings would have saved together, before the free tier."""
+    since: date  # the end of its window
+    total_then: SavingsRange  # what all of its findings would have saved together, before the free tier
     new: tuple[Finding, ...]
     changed: tuple[Changed, ...]
     realised: tuple[Realised, ...]

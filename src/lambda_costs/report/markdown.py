@@ -17,10 +17,8 @@ from lambda_costs.report.comparison import Comparison
 from lambda_costs.report.savings import finding_sections, observations_section, savings_section
 from vigil.sdk import InvalidInput, escape
 
-SUMMARY_ROWS = 3
-"""Findings that the summary names, and functions that it names for one urgent problem."""
-MAX_GAP_NAMES = 20
-"""Names listed for one reason."""
+SUMMARY_ROWS = 3  # findings that the summary names, and functions that it names for one urgent problem
+MAX_GAP_NAMES = 20  # names listed for one reason
 
 METHOD = f"""\
 ## How to read the numbers

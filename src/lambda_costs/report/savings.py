@@ -21,12 +21,9 @@ from lambda_costs.report.blocks import (
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.sdk import FINDINGS, code, escape
 
-MAX_ROWS = 100
-"""Rows of the table of savings."""
-MAX_SECTIONS = 30
-"""Findings with a section of their own."""
-MAX_EVIDENCE = 4
-"""Measurements in a row of the table of one kind."""
+MAX_ROWS = 100  # rows of the table of savings
+MAX_SECTIONS = 30  # findings with a section of their own
+MAX_EVIDENCE = 4  # measurements in a row of the table of one kind
 
 
 def savings_section(analysis: Analysis, findings: FindingGroups) -> Iterator[str]:

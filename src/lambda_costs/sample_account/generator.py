@@ -54,8 +54,7 @@ WELL_SIZED: Choices = {
 
 _GB_SECOND = 0.0000133334
 _INGESTED_BYTE = 0.50 / 2**30
-_LEAST_LOG_BYTES = 300
-"""START, END and REPORT of one invocation."""
+_LEAST_LOG_BYTES = 300  # START, END and REPORT of one invocation
 
 
 def generate(rng: random.Random, name: str, choices: Choices) -> SampleFunction:

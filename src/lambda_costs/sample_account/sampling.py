@@ -11,15 +11,11 @@ from uuid import UUID
 
 from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
 
-ALL_LINES = 450
-"""A function with fewer invocations in the window logs all of them."""
+ALL_LINES = 450  # a function with fewer invocations in the window logs all of them
 
-_QUANTILES = (0.0, 0.25, 0.6, 0.9, 0.98, 1.0)
-"""Bounds of the bins of a day's durations; p99 falls into the last bin."""
-_FEW = 40
-"""Most durations a day that are drawn one by one."""
-_MAX_TIMEOUT_SHARE = 0.98
-"""Longest duration of an invocation that does not time out, as a share of the timeout."""
+_QUANTILES = (0.0, 0.25, 0.6, 0.9, 0.98, 1.0)  # bounds of the bins of a day's durations; p99 falls into the last bin
+_FEW = 40  # most durations a day that are drawn one by one
+_MAX_TIMEOUT_SHARE = 0.98  # longest duration of an invocation that does not time out, as a share of the timeout
 _OFFICE = (8 / 24, 18 / 24)
 _NORMAL = NormalDist()
 
@@ -27,8 +23,7 @@ _NORMAL = NormalDist()
 class Line(NamedTuple):
     """One invocation, as its REPORT line shows it."""
 
-    day: float
-    """Days after the beginning of the window."""
+    day: float  # days after the beginning of the window
     request: str
     duration_ms: float
     billed_ms: int
@@ -58,8 +53,7 @@ class Sample:
 
     days: list[Day]
     lines: list[Line]
-    earlier: dict[int, int]
-    """Invocations before the window, by days before its end."""
+    earlier: dict[int, int]  # invocations before the window, by days before its end
 
 
 def sample(function: SampleFunction, rng: random.Random) -> Sample:

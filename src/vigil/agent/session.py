@@ -31,8 +31,7 @@ BOTOCORE_DATA = create_loader()
 # botocore waits 2 s for a role's credentials, which a laptop with many sessions may exceed.
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
-PROGRESS_INTERVAL_SECONDS = 15.0
-"""The shortest time between two writes of the progress."""
+PROGRESS_INTERVAL_SECONDS = 15.0  # the shortest time between two writes of the progress
 
 
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:

@@ -61,10 +61,8 @@ from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
-ANSWER_SECONDS = 0.5
-"""How often a streamed answer counts as progress."""
-DONE = b"done"
-"""The worker sends this to its runtime when the end of its session is on record."""
+ANSWER_SECONDS = 0.5  # how often a streamed answer counts as progress
+DONE = b"done"  # the worker sends this to its runtime when the end of its session is on record
 
 
 def work(

@@ -23,8 +23,7 @@ from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.session import Status, iso, parse_status
 from vigil.text import one_line, to_json, visible
 
-MAX_CAUSE = 200
-"""Characters of a cause in a list; `vigil show` prints all of it."""
+MAX_CAUSE = 200  # characters of a cause in a list; `vigil show` prints all of it
 
 
 class ReportFormat(StrEnum):

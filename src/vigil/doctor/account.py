@@ -18,10 +18,8 @@ from vigil.doctor.result import CheckResult, CheckResults, Verdict, error_code, 
 from vigil.errors import AwsUnavailable
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
-BOOTSTRAP_VERSION = 6
-"""The oldest bootstrap that the template takes."""
-CONCURRENCY = 10
-"""What Lambda gives a new account; fewer are left only where other functions have reserved the rest."""
+BOOTSTRAP_VERSION = 6  # the oldest bootstrap that the template takes
+CONCURRENCY = 10  # what Lambda gives a new account; fewer are left only where other functions have reserved the rest
 LOG_POLICIES = 10
 """Most resource policies of CloudWatch Logs in an account and region (PutResourcePolicy, CloudWatch Logs API)."""
 QUOTAS = {

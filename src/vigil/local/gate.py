@@ -28,8 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
-MAX_BODY = 128 * 1024 * 1024
-"""Bytes of a body that the signature covers; S3 signs large objects in another way."""
+MAX_BODY = 128 * 1024 * 1024  # bytes of a body that the signature covers; S3 signs large objects in another way
 UNKNOWN_KEY = "the access key is not one of this stack: set the variables that `vigil local env` prints"
 
 

@@ -30,10 +30,8 @@ class RunningStack:
     pid: int
     endpoint: str
     started: str
-    log: str
-    """The file that the agent logs to."""
-    environment: dict[str, str]
-    """The standard AWS variables that lead to the stack."""
+    log: str  # the file that the agent logs to
+    environment: dict[str, str]  # the standard AWS variables that lead to the stack
 
     def stop(self) -> None:
         """Stop the stack and wait until it has ended; raises LocalStackError if it does not end."""

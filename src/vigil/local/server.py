@@ -25,8 +25,7 @@ from vigil.local import AGENT_LOG, Secrets
 
 HOST = "127.0.0.1"
 
-_orphaned = threading.Event()
-"""Set when the process that started this one has died."""
+_orphaned = threading.Event()  # set when the process that started this one has died
 
 
 def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:

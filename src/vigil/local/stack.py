@@ -47,8 +47,7 @@ _RUNTIME_VARIABLES = {
 class LocalStack:
     """A running embedded AWS with Vigil deployed in it. A context manager: leaving it stops everything."""
 
-    SERVER: ClassVar[str] = "vigil.local.server"
-    """The module that is the embedded AWS; a subclass may name another."""
+    SERVER: ClassVar[str] = "vigil.local.server"  # the module that is the embedded AWS; a subclass may name another
 
     process: "subprocess.Popen[str]"
     port: int

@@ -13,8 +13,7 @@ from ministack.services import bedrock_agentcore, cloudwatch_logs
 from vigil.agent_log import log_group, parse_line
 from vigil.local.ministack_patches.patching import host, replaces
 
-PAGE_BYTES = 1_000_000
-"""How much of the file one answer reads; the next answer begins where it ends."""
+PAGE_BYTES = 1_000_000  # how much of the file one answer reads; the next answer begins where it ends
 
 
 @replaces(cloudwatch_logs, "_filter_log_events")
