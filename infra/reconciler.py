@@ -121,11 +121,9 @@ def _role(
     }
     role = function_role(scope, "Reconciler", grants)
     machine = workflow.stack.resolve(workflow.state_machine_name)["Fn::GetAtt"][0]
-    executions_as_nag_writes = (
-        f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
-    )
+    executions_for_nag = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
     suppressions = {
-        iam5_id(executions_as_nag_writes): "The executions of the one state machine; their names are Step Functions'.",
+        iam5_id(executions_for_nag): "The executions of the one state machine; their names are Step Functions'.",
         **endpoint_suppressions(scope, agent_runtime_arn),
     }
     suppress(role, suppressions)

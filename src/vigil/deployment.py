@@ -41,12 +41,7 @@ _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"
 _NAME = 80  # characters of an execution's name at most; an event's id has 36
 _LISTING_SECONDS = 120  # how long a message of the dead-letter queue is hidden from others while it is read
 NO_REASON = "no reason was given"
-_OF_ANOTHER_STACK = {
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "InvalidAccessKeyId",
-    "InvalidSignatureException",
-}
+_WRONG_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidSignatureException"}
 """Error codes for a key that the stack does not know, because it is another stack's."""
 
 
@@ -92,11 +87,9 @@ def rule_input(body: object) -> tuple[str, str]:
     Raises InvalidInput if there is no such event.
     """
     try:
-        event = json.loads(body) if isinstance(body, str) else None
-        if not isinstance(event, dict) or (event.get("source"), event.get("detail-type")) != (
-            EVENT_SOURCE,
-            EVENT_DETAIL_TYPE,
-        ):
+        event: Any = json.loads(body) if isinstance(body, str) else None
+        kind = _text_of(event, "source"), _text_of(event, "detail-type")
+        if kind != (EVENT_SOURCE, EVENT_DETAIL_TYPE):
             raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
         session_id = check_session_id(event.get("id"))
         execution_input = {"session_id": session_id, "detail": event.get("detail"), "event_time": event.get("time")}
@@ -350,7 +343,7 @@ def connection_advice(error: Exception) -> str:
         endpoint, what = str(cause.kwargs.get("endpoint_url")), "the local stack there is gone"
         if not is_local(endpoint):
             return "set AWS_REGION, or --aws-region, to a region that exists, such as us-east-1; look at the network"
-    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in _OF_ANOTHER_STACK:
+    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in _WRONG_KEY:
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         what = "another local stack runs there, and the one of this shell is gone"
         if not is_local(endpoint):

@@ -29,8 +29,7 @@ AFTER, RECOVERY = 25, 10_000
 LATE = 2000  # milliseconds after its turn from which a session is late: all behind it would come at the same time
 AHEAD = 25  # turns that are kept free before the session that begins a line
 LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
-LONGEST_LINE = 100_000 * LONGEST_STEP
-"""Milliseconds. The last turn is never that far ahead; an item that is further ahead is damaged."""
+LONGEST_LINE = 100_000 * LONGEST_STEP  # milliseconds. An item whose last turn is further ahead is damaged
 SELDOM = 90_000  # milliseconds between two looks of a session in a line that was slowed down, if its turn is later
 
 

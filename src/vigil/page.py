@@ -117,9 +117,7 @@ def readable_markdown(markdown: str) -> str:
         return _as_text(shown, TOO_LONG)
     # The parser misses a link behind exactly as many brackets as the levels that it reads.
     found = next((found for levels in (MAX_LEVELS, MAX_LEVELS + 1) if (found := _find_active(shown, levels))), None)
-    if found is None:
-        return shown
-    return _as_text(shown, f"it holds {found}")
+    return _as_text(shown, f"it holds {found}") if found else shown
 
 
 def _as_text(markdown: str, why: str) -> str:

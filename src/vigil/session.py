@@ -187,13 +187,11 @@ class Task:
 class Usage:
     """What the model calls of a session have used until it ended."""
 
-    model: str
-    """Id of the model that was called last."""
+    model: str  # id of the model that was called last
     input_tokens: int
     output_tokens: int
     dollars: Decimal
-    price_assumed: bool = False
-    """Whether the price of a model is unknown, and the highest known price was taken instead."""
+    price_assumed: bool = False  # whether the price of a model is unknown, and the highest known price was taken
 
     def __str__(self) -> str:
         """Return the usage on one line, for a person."""
@@ -217,8 +215,7 @@ class Session:
     """A session record as stored under ``PK=session_id``, ``SK=SESSION``."""
 
     session_id: str
-    status: str
-    """A Status, or any text in a record that was edited by hand."""
+    status: str  # a Status, or any text in a record that was edited by hand
     start_time: str
     created_at: str
     busy_at: str | None = None
@@ -226,19 +223,14 @@ class Session:
     ended_at: str | None = None
     error: Failure | None = None
     deadline_at: str | None = None
-    heartbeat_at: str | None = None
-    """The agent's last heartbeat, by the agent's clock."""
+    heartbeat_at: str | None = None  # the agent's last heartbeat, by the agent's clock
     execution_arn: str | None = None
     report_uri: str | None = None
-    waiting_for: str | None = None
-    """Why it waits in line for its agent; None if it does not."""
-    progress: str | None = None
-    """How far the running work phase is, for a person."""
+    waiting_for: str | None = None  # why it waits in line for its agent; None if it does not
+    progress: str | None = None  # how far the running work phase is, for a person
     expires_at: int | None = None
-    usage: Usage | None = None
-    """None if no language model has answered."""
-    detail: str | None = None
-    """The event's detail as JSON, numbers to 15 digits; empty if it was longer than a session takes."""
+    usage: Usage | None = None  # None if no language model has answered
+    detail: str | None = None  # the event's detail as JSON, numbers to 15 digits; empty if longer than a session takes
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":

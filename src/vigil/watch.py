@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -115,16 +116,13 @@ def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3
 
 
 def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> str:
-    """Return the ARN of the session's execution."""
     start = time.monotonic()
     others: set[str] = set()
     due = FIND_SECONDS
     while True:
-        session: Session | None
-        try:
+        session: Session | None = None
+        with suppress(SessionNotFound):
             session = deployment.journal.get(session_id)
-        except SessionNotFound:
-            session = None
         arn = session.execution_arn if session else None
         if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
             return arn
@@ -136,11 +134,9 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             due *= 2
         if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
-            why = (
-                f"the event lies in the dead-letter queue: {lost[0]}"
-                if lost
-                else "check the event's source and detail type"
-            )
+            why = "check the event's source and detail type"
+            if lost:
+                why = f"the event lies in the dead-letter queue: {lost[0]}"
             raise SessionNotFound(f"session {session_id} did not start within {APPEAR_SECONDS:.0f} s: {why}")
         time.sleep(poll_seconds)
 
@@ -164,11 +160,10 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
 
 def _session_of(execution_input: str) -> object:
     """Return the session id in an execution's input, which need not come from the rule."""
-    try:
-        data = json.loads(execution_input)
-    except (ValueError, RecursionError):
-        return None
-    return data.get("session_id") if isinstance(data, dict) else None
+    with suppress(ValueError, RecursionError):
+        if isinstance(data := json.loads(execution_input), dict):
+            return data.get("session_id")
+    return None
 
 
 class _Record:

@@ -124,12 +124,7 @@ def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
 
 
 def _run(
-    logs: Any,
-    query: str,
-    functions: Sequence[Function],
-    start: datetime,
-    end: datetime,
-    sleep: Callable[[float], None],
+    logs: Any, query: str, functions: Sequence[Function], start: datetime, end: datetime, sleep: Callable[[float], None]
 ) -> list[dict[str, str]]:
     identifier = logs.start_query(
         logGroupNames=[function.log_group for function in functions],

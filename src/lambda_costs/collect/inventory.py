@@ -15,8 +15,7 @@ Client = Callable[[str, str], Any]  # makes a boto3 client of (service, region)
 MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
 MAX_TIMEOUT_SECONDS = 900  # what Lambda allows (Developer Guide, "Lambda quotas")
 
-INSIGHTS_LAYER = ":layer:LambdaInsightsExtension"
-"""Part of the ARN of the Lambda Insights layer (CloudWatch User Guide)."""
+INSIGHTS_LAYER = ":layer:LambdaInsightsExtension"  # in the ARN of the Lambda Insights layer (CloudWatch User Guide)
 
 
 @dataclass(frozen=True)

@@ -105,11 +105,9 @@ class _Products:
         )
         self._prefix = "[A-Z0-9]+-" if service == "AmazonCloudWatch" else "([A-Z0-9]+-)?"
         try:
-            products = [json.loads(item) for page in pages for item in page.get("PriceList", [])]
-            self._terms = [
-                (str(item["product"]["attributes"].get("usagetype")), item.get("terms")) for item in products
-            ]
-            dates = {datetime.fromisoformat(item["publicationDate"]).date() for item in products}
+            items = [json.loads(text) for page in pages for text in page.get("PriceList", [])]
+            self._terms = [(str(item["product"]["attributes"].get("usagetype")), item.get("terms")) for item in items]
+            dates = {datetime.fromisoformat(item["publicationDate"]).date() for item in items}
         except (AttributeError, ValueError, LookupError, TypeError) as error:
             raise _Unusable(f"a product of {service} is malformed") from error
         if not dates:

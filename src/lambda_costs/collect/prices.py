@@ -11,8 +11,7 @@ FREE_GB_SECONDS = 400_000
 
 METRIC_DATA = 0.01 / 1000  # $ per metric requested of GetMetricData, in every region ("Amazon CloudWatch Pricing")
 
-Tiers = tuple[tuple[float, float], ...]
-"""(up to this many GB-seconds a month, $ per GB-second), ascending; the last is open."""
+Tiers = tuple[tuple[float, float], ...]  # (GB-seconds a month at most, $ per GB-second), ascending; the last is open
 
 _OPEN = float("inf")
 
@@ -73,5 +72,5 @@ PRICES: Mapping[str, RegionPrices] = {
         log_scan=0.005,
         snapstart_cache=0.0000015046,
         snapstart_restore=0.0001397998,
-    ),
+    )
 }

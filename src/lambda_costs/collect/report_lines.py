@@ -26,8 +26,7 @@ SLICES = 4  # parts of the window that a sample is read from, so that it covers 
 MAX_PAGES = 20  # pages read of one slice: FilterLogEvents may return empty pages
 
 MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS
-MAX_START_MS = 10_000
-"""The longest init phase (Developer Guide, "Understanding the Lambda execution environment lifecycle")."""
+MAX_START_MS = 10_000  # longest init (Developer Guide, "Understanding the Lambda execution environment lifecycle")
 
 _NUMBER = r"\d{1,12}(?:\.\d+)?"
 _TEXT = re.compile(
@@ -103,8 +102,7 @@ class Reports:
     """A function's REPORT lines that the metrics do not contradict."""
 
     tallies: Mapping[TallyKey, Tally]
-    days_dropped: int
-    """Days with more REPORT lines than invocations: some are duplicates or forged, and it is not known which."""
+    days_dropped: int  # days with more REPORT lines than invocations: some unknown ones are duplicates or forged
 
     @cached_property
     def all(self) -> Tally:
@@ -269,9 +267,7 @@ def tally(lines: Iterable[tuple[date, ReportLine]]) -> dict[TallyKey, Tally]:
     """Return the tallies of (day, line) pairs by day, memory size and outcome."""
     groups: dict[TallyKey, list[Tally]] = {}
     for day, line in lines:
-        one = Tally(
-            1, line.duration_ms, line.billed_ms, line.init_ms or 0.0, int(line.init_ms is not None), line.used_mb
-        )
+        one = Tally(1, line.duration_ms, line.billed_ms, line.init_ms or 0, int(line.init_ms is not None), line.used_mb)
         groups.setdefault(TallyKey(day, line.memory_mb, line.outcome), []).append(one)
     return {key: Tally.of(group) for key, group in sorted(groups.items())}
 

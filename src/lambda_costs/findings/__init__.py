@@ -14,8 +14,7 @@ def _declared() -> dict[str, FindingKind]:
 
 KINDS = _declared()  # every kind of finding, by its name
 
-URGENT = tuple(finding.kind for finding in KINDS.values() if finding.urgent)
-"""Kinds that break something, whatever they cost."""
+URGENT = tuple(finding.kind for finding in KINDS.values() if finding.urgent)  # they break things, whatever they cost
 
 
 def title(kind: str) -> str:

@@ -15,8 +15,7 @@ STEP_MB = 64  # proposed sizes are multiples of this, though Lambda takes any nu
 HEADROOM = 1.2  # least proposed size divided by the maximum memory used; our own choice
 MAX_USED_SHARE = 0.6  # largest share of the memory ever used that is too little; our own choice
 MIN_SAVED_SHARE = 0.05  # least expected saving as a share of the compute cost that is worth the risk; our own choice
-EQUAL_COST_SHARE = 0.01
-"""Sizes whose costs differ by at most this share of today's cost count as equally cheap; our own choice."""
+EQUAL_COST_SHARE = 0.01  # sizes whose costs differ by at most this share of today's are equally cheap; our own choice
 
 
 def least_mb(max_used_mb: int) -> int:

@@ -20,8 +20,7 @@ from lambda_costs.formatting import first_that_fit, format_measurement
 from lambda_costs.model.finding import NO_SAVINGS, Finding
 from vigil.sdk import InvalidInput
 
-MAX_CHARACTERS = 6_000
-"""Of one result, about 1,500 tokens: it stays in the conversation, and every later model call pays for it."""
+MAX_CHARACTERS = 6_000  # of one result, about 1,500 tokens, which every later model call of the conversation pays for
 MAX_TEXT = 500
 """Characters of one string, as JSON writes it. The longest string that a model must return is a finding's id: a kind,
 a function (64 characters), a region and an alias (128)."""

@@ -27,8 +27,7 @@ MIN_INVOCATIONS = 50
 """Less data support no claim. AWS Compute Optimizer also asks for 50 invocations in 14 days (its User Guide,
 "Requirements")."""
 
-SAMPLE_FACTOR = 1.5
-"""Largest factor between the mean duration of the REPORT lines read and that of the metric; our own choice."""
+SAMPLE_FACTOR = 1.5  # largest factor between the mean duration of REPORT lines and that of the metric; our own choice
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,12 @@ class Compute:
     """Invocations at today's memory size, per 30 days."""
 
     invocations: float
-    billed_seconds: float
-    """Mean of an invocation: the duration of the metric, and what the REPORT lines bill on top of it."""
+    billed_seconds: float  # mean of an invocation: the metric's duration, and what REPORT lines bill on top of it
     gb_seconds: float
-    lines: int
-    """REPORT lines read of days at today's memory size."""
-    sampled: bool
-    """Whether there were more invocations than lines, so that the largest values may be missing."""
-    init_share: float
-    """Share of the billed time."""
-    inits: float
-    """Cold starts, per 30 days."""
+    lines: int  # REPORT lines read of days at today's memory size
+    sampled: bool  # whether there were more invocations than lines, so that the largest values may be missing
+    init_share: float  # share of the billed time
+    inits: float  # cold starts, per 30 days
     model: DurationModel
 
 

@@ -39,8 +39,7 @@ class ComputeShare:
 class Finding:
     """One thing to change. Code computed every number in it from the account's data."""
 
-    id: str
-    """Stable from run to run: the kind and what it is about."""
+    id: str  # stable from run to run: the kind and what it is about
     kind: str
     function: str
     region: str
@@ -50,15 +49,12 @@ class Finding:
     change: str
     proposed: Mapping[str, int | str] = field(default_factory=dict)
     """Settings to change, such as ``{"memory_mb": 256}``, named as in ``Function`` where it has them."""
-    how_to: str = ""
-    """AWS CLI commands and # comments."""
-    as_code: str = ""
-    """The same change as properties of CloudFormation and the CDK."""
+    how_to: str = ""  # AWS CLI commands and # comments
+    as_code: str = ""  # the same change as properties of CloudFormation and the CDK
     risk: str
     validate: str
     savings: SavingsRange = NO_SAVINGS
-    scaling: ComputeShare | None = None
-    """None if the savings do not depend on other findings."""
+    scaling: ComputeShare | None = None  # None if the savings do not depend on other findings
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, money
-from lambda_costs.report.blocks import function_label, money_range, short_list
+from lambda_costs.report.blocks import money_range, name_of, short_list
 from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised
 from vigil.sdk import escape
 
@@ -17,7 +17,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     if comparison.realised:
         rows = [
             (
-                function_label(analysis, item.then[0]),
+                name_of(analysis, item.then[0]),
                 escape("; ".join(finding.change for finding in item.then)),
                 *_realised_savings(item),
             )
@@ -34,7 +34,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     }
     for title, items in lists.items():
         if items:
-            details = [(function_label(analysis, item), escape(item.change), escape(text)) for item, text in items]
+            details = [(name_of(analysis, item), escape(item.change), escape(text)) for item, text in items]
             yield from short_list(title, ("Function", "Change", "Detail"), "---|---|---", details)
     if not (comparison.realised or any(lists.values())):
         yield "Nothing has changed."

@@ -16,8 +16,7 @@ _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 960, 270, 260, 30, 44
 _LABEL = 36  # characters of a label; the bar's title has the whole text
 
 
-Bar = tuple[str, SavingsRange]
-"""A label and its savings: bar from zero to the expected savings, whisker from low to high."""
+Bar = tuple[str, SavingsRange]  # a label and its savings: bar from zero to expected savings, whisker from low to high
 
 
 def by_kind(findings: Iterable[Finding]) -> str | None:

@@ -52,10 +52,8 @@ class Realised:
     """What is saved by following one or several findings about a function, in US dollars per 30 days."""
 
     then: tuple[Finding, ...]
-    dollars: float
-    """Negative if the function costs more than before."""
-    measured: bool
-    """Whether ``dollars`` is the drop in cost per invocation, times the invocations now; else it was expected."""
+    dollars: float  # negative if the function costs more than before
+    measured: bool  # if ``dollars`` is the drop in cost per invocation, times the invocations now; else it was expected
 
 
 @dataclass(frozen=True)
@@ -111,9 +109,7 @@ def _compare(document: PreviousFindings, analysis: Analysis) -> Comparison:
             if finding.id in then and _has_changed(then[finding.id], finding)
         ),
         realised=tuple(_realised(followed, {function.arn: function for function in document.functions}, analysis)),
-        gone=tuple(
-            Gone(finding, _why_gone(finding, functions, analysis)) for finding in findings if finding.id in over
-        ),
+        gone=tuple(Gone(item, _why_gone(item, functions, analysis)) for item in findings if item.id in over),
     )
 
 

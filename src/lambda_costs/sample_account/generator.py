@@ -105,10 +105,7 @@ def _draw(rng: random.Random, choice: Any) -> Any:
     return rng.choice(choice) if isinstance(choice, list) else choice
 
 
-def _modes(large: Mapping[str, float] | None, need: float, memory: int) -> tuple[Mode, ...]:
-    if large is None:
+def _modes(big: Mapping[str, float] | None, need: float, memory: int) -> tuple[Mode, ...]:
+    if big is None:
         return (Mode(1.0, 1.0, need * memory),)
-    return (
-        Mode(1 - large["share"], 1.0, need * memory),
-        Mode(large["share"], large["slowness"], large["need"] * memory),
-    )
+    return (Mode(1 - big["share"], 1.0, need * memory), Mode(big["share"], big["slowness"], big["need"] * memory))

@@ -72,7 +72,7 @@ def sample(function: SampleFunction, rng: random.Random) -> Sample:
         days = _add_up(function, lines, rng)
     else:
         days = [_day(function, index, weights[index], pace[index], rng) for index in range(DAYS) if weights[index]]
-        lines = list(_some_lines(function, weights, pace, rng))
+        lines = list(_lines(function, weights, pace, rng))
     return Sample(days, lines, _earlier(function, days, rng))
 
 
@@ -131,9 +131,7 @@ def _invoke(function: SampleFunction, day: float, pace: float, mode: Mode, rng: 
     return Line(day, str(UUID(int=rng.getrandbits(128))), duration, billed, memory, used, init, status, error_type)
 
 
-def _some_lines(
-    function: SampleFunction, weights: list[float], pace: list[float], rng: random.Random
-) -> Iterator[Line]:
+def _lines(function: SampleFunction, weights: list[float], pace: list[float], rng: random.Random) -> Iterator[Line]:
     kept = min(function.log_days, function.retention_days or DAYS, DAYS)
     first = DAYS - ceil(kept)
     if not kept:

@@ -12,10 +12,8 @@ class Scenario:
 
     choices: Choices = field(default_factory=dict)
     kinds: frozenset[str] = frozenset()
-    tolerated: frozenset[str] = frozenset()
-    """Kinds that may be found or not: the function is a borderline case, or the kinds overlap."""
-    abstain: bool = False
-    """Whether the data support no claim: an analysis must say so and claim no money."""
+    tolerated: frozenset[str] = frozenset()  # kinds that may be found or not: it is borderline, or kinds overlap
+    abstain: bool = False  # whether the data support no claim: an analysis must say so and claim no money
 
     def without_labels(self) -> "Scenario":
         """Return the same scenario with findings that may be found or not."""

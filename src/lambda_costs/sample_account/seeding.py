@@ -39,7 +39,7 @@ def seed_account(account: SampleAccount, client: Callable[[str], Any], now: date
 
     def write(function: SampleFunction) -> list[tuple[str, dict[str, Any]]]:
         seen = sample(function, random.Random(f"{account.seed}/{function.name}/seen"))
-        _create_function(awslambda, function, role["Arn"], code, layers)
+        _create(awslambda, function, role["Arn"], code, layers)
         _write_logs(logs, function, seen, midnight, now)
         return list(_metrics(function, seen, midnight))
 
@@ -59,9 +59,7 @@ def _code() -> bytes:
     return buffer.getvalue()
 
 
-def _create_function(
-    awslambda: Any, function: SampleFunction, role: str, code: bytes, layers: Mapping[str, str]
-) -> None:
+def _create(awslambda: Any, function: SampleFunction, role: str, code: bytes, layers: Mapping[str, str]) -> None:
     awslambda.create_function(
         FunctionName=function.name,
         Role=role,

@@ -130,12 +130,9 @@ def _progress_seconds() -> int:
 class Provider(NamedTuple):
     """A provider beside Bedrock."""
 
-    class_name: str
-    """The class in strands.models.<provider>."""
-    key: str | None
-    """The environment variable of its API key; None if it needs no key."""
-    backoff: float
-    """The longest that its client waits between the attempts of a call."""
+    class_name: str  # the class in strands.models.<provider>
+    key: str | None  # the environment variable of its API key; None if it needs no key
+    backoff: float  # the longest that its client waits between the attempts of a call
     arguments: Callable[[int, float], dict[str, Any]]
     """What the class needs beside the model's id, for a number of attempts and the seconds of one attempt."""
 

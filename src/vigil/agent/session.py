@@ -54,20 +54,16 @@ class AgentSession:
     """One session, as an agent factory receives it. The model supplies none of the fields."""
 
     session_id: str
-    detail: dict[str, Any]
-    """The event's detail: the agent's input, which the agent must validate."""
+    detail: dict[str, Any]  # the event's detail: the agent's input, which the agent must validate
     region: str
     agent: str
     model: str | None
-    budget_dollars: Decimal
-    """The budget of the agent's model calls."""
-    max_scan_dollars: Decimal
-    """The most that reading AWS data may cost, whatever the detail asks for."""
+    budget_dollars: Decimal  # the budget of the agent's model calls
+    max_scan_dollars: Decimal  # the most that reading AWS data may cost, whatever the detail asks for
     worker: str
     journal: Journal
     artifacts: Artifacts
-    client: Callable[[str, str], Any]
-    """Makes a boto3 client of (service, region)."""
+    client: Callable[[str, str], Any]  # makes a boto3 client of (service, region)
     keep_alive: Callable[[str], None] = lambda doing: None
     """Tells the supervisor that the work goes on. Model calls and tool calls do this automatically."""
     clock: Callable[[], float] = time.monotonic

@@ -1,8 +1,8 @@
 """Commands that show what is on record: sessions, lost events, logs, reports, and the state of the account."""
 
-import dataclasses
 import webbrowser
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -45,10 +45,7 @@ def sessions(
     _warn_of_dead_letters(deployment)
     if as_json:
         # An index holds less than a record: leave out what it lacks, instead of calling it null.
-        records = [
-            {name: value for name, value in dataclasses.asdict(session).items() if value is not None}
-            for session in found
-        ]
+        records = [{name: value for name, value in asdict(item).items() if value is not None} for item in found]
         console.write(to_json(records) + "\n")
         return
     if not found:
@@ -88,7 +85,7 @@ def lost(
     if not resend:
         letters = deployment.dead_letters()
         if as_json:
-            console.write(to_json([dataclasses.asdict(letter) for letter in letters]) + "\n")
+            console.write(to_json([asdict(letter) for letter in letters]) + "\n")
         for letter in letters if not as_json else ():
             console.say(f"event {letter.event_id} of {letter.time}: {letter.reason}")
         return
@@ -100,7 +97,7 @@ def lost(
         elif not as_json:
             console.say(f"{'started' if result.started else 'is a session already:'} {result.letter.event_id}")
     if as_json:
-        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+        console.write(to_json([asdict(result) for result in results]) + "\n")
     if any(result.refused for result in results):
         raise typer.Exit(1)
 
@@ -109,11 +106,11 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     """Show a session's record and its work phases."""
     journal = Deployment().journal
     session, tasks = journal.get(session_id), journal.tasks(session_id)
-    record = {**dataclasses.asdict(session), "phases": [dataclasses.asdict(task) for task in tasks]}
+    record = {**asdict(session), "phases": [asdict(task) for task in tasks]}
     if as_json:
         console.write(to_json(record) + "\n")
         return
-    for name, value in dataclasses.asdict(session).items():
+    for name, value in asdict(session).items():
         if name == "error" and value:
             value = f"{value['code']}: {value['message']}"
         if name == "usage" and value:
@@ -198,6 +195,6 @@ def doctor(
             text = one_line(". ".join(filter(None, (result.what, result.remedy))))
             console.print(f"[{colours[result.status]}]{result.status:<11}[/]  {escape(text)}")
     if as_json:
-        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+        console.write(to_json([asdict(result) for result in results]) + "\n")
     if any(result.status == Verdict.PROBLEM for result in results):
         raise typer.Exit(1)

@@ -20,8 +20,7 @@ from vigil.names import Env
 from vigil.settings import whole_number
 
 # LD_PRELOAD, PYTHONPATH and others would run code as the user.
-_RUNTIME_VARIABLES = {*Env, "AWS_DEFAULT_REGION"}
-"""What a process gets of its runtime's variables: those that an agent reads."""
+_RUNTIME_VARIABLES = {*Env, "AWS_DEFAULT_REGION"}  # what a process gets of its runtime's variables: what an agent reads
 MAX_SESSIONS = 8  # how many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number
 SLOT_SECONDS = 30.0
 """How long an invocation waits for a slot; with the start of a runtime, less than the invoker waits for an answer."""

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,17 +108,14 @@ def _open(flags: int) -> TextIO:
 
 def find() -> RunningStack | None:
     """Return the local stack that runs in this folder; raises LocalStackError while it starts."""
-    try:
-        with _open(0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = file.read()
-                if not text:
-                    raise LocalStackError("a local stack is starting in this folder; try again in a moment") from None
-                return RunningStack(**json.loads(text))
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError), _open(0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = file.read()
+            if not text:
+                raise LocalStackError("a local stack is starting in this folder; try again in a moment") from None
+            return RunningStack(**json.loads(text))
     return None
 
 

@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar
 
 import boto3
@@ -236,9 +235,7 @@ class LocalStack:
     def __enter__(self) -> "LocalStack":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -290,14 +287,9 @@ def check_agent(environment: Mapping[str, str]) -> None:
     if Env.AGENT not in environment:
         return
     path = environment[Env.AGENT]
-    variables = {
-        **inherited("PATH", "HOME", "LANG", "TZ"),
-        "AWS_REGION": REGION,
-        **environment,
-        "PYTHONPATH": _python_path(),
-    }
+    env = {**inherited("PATH", "HOME", "LANG", "TZ"), "AWS_REGION": REGION, **environment, "PYTHONPATH": _python_path()}
     command = [sys.executable, "-P", "-c", _IMPORT, path]
-    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"its module ends Python with {done.returncode}"]
         raise MissingSetting(f"the agent {path} cannot be used: {lines[-1].removeprefix(_REFUSED)}")
