@@ -25,7 +25,6 @@ class LogLine:
     text: str
 
     def __str__(self) -> str:
-        """Return the line as the log holds it."""
         return f"{self.at} {self.session_id} {self.text}"
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -128,8 +128,9 @@ class Deployment:
         except AwsUnavailable as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and "does not exist" in str(cause):
+                where = os.environ.get("AWS_ENDPOINT_URL") or f"region {self.region}"
                 raise StackNotDeployed(
-                    f"no stack {self._stack} in {self._where()}: deploy it with `make deploy`, or start a local one"
+                    f"no stack {self._stack} in {where}: deploy it with `make deploy`, or start a local one"
                     " with `vigil local up` and set the variables that `vigil local env` prints"
                 ) from error
             raise
@@ -145,9 +146,6 @@ class Deployment:
     def region(self) -> str | None:
         """The region that the environment leads to."""
         return self._session.region_name
-
-    def _where(self) -> str:
-        return os.environ.get("AWS_ENDPOINT_URL") or f"region {self._session.region_name}"
 
     def client(self, service: str) -> Any:
         """Return a client of ``service`` where the stack is."""
@@ -220,11 +218,9 @@ class Deployment:
 
     def _start(self, session_id: str, execution_input: str) -> bool:
         """Start the workflow of a session; return False if it has been started before."""
-        try:
+        with suppress(SessionNotFound):
             self.journal.get(session_id)
             return False
-        except SessionNotFound:
-            pass
         try:
             with aws_errors():
                 self.stepfunctions.start_execution(
@@ -301,10 +297,7 @@ class Deployment:
         if session.terminal:
             raise SessionEnded(f"session {session_id} has ended: {session.status}")
         self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split()) or NO_REASON))
-        self._stop_agent(session_id)
-
-    def _stop_agent(self, session_id: str) -> None:
-        """Stop the agent directly too: the workflow may be gone."""
+        # Stop the agent directly too: the workflow may be gone.
         try:
             self.client("bedrock-agentcore").stop_runtime_session(
                 agentRuntimeArn=self.output(Output.AGENT_RUNTIME), runtimeSessionId=session_id

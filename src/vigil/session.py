@@ -194,7 +194,6 @@ class Usage:
     price_assumed: bool = False  # whether the price of a model is unknown, and the highest known price was taken
 
     def __str__(self) -> str:
-        """Return the usage on one line, for a person."""
         assumed = ", at an assumed price" if self.price_assumed else ""
         return f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out, ${self.dollars:,.2f}{assumed}"
 

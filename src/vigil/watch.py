@@ -101,8 +101,9 @@ def final_outcome(execution: Mapping[str, Any], session: Session | None) -> tupl
     return False, error.code, str(error)
 
 
-def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> None:
+def await_end(deployment: Deployment, session_id: str) -> None:
     """Wait until the session's workflow has ended. Raises AwsUnavailable if it goes on for END_SECONDS."""
+    poll_seconds = 0.3
     history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
     deadline = time.monotonic() + END_SECONDS
     while True:
@@ -257,7 +258,6 @@ class _History:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
         return float((_at(self._end) - _at(self._first)).total_seconds())
 
 

@@ -16,11 +16,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     yield f"Expected savings at that time: **{money(then.expected)}** per {PERIOD_DAYS} days ({money_range(then)})."
     if comparison.realised:
         rows = [
-            (
-                name_of(analysis, item.then[0]),
-                escape("; ".join(finding.change for finding in item.then)),
-                *_realised_savings(item),
-            )
+            (name_of(analysis, item.then[0]), escape("; ".join(finding.change for finding in item.then)), *_saved(item))
             for item in comparison.realised
         ]
         yield from short_list("Realised", ("Function", "Change", "Saves", "Source"), "---|---|---:|---", rows)
@@ -46,7 +42,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     )
 
 
-def _realised_savings(item: Realised) -> tuple[str, str]:
+def _saved(item: Realised) -> tuple[str, str]:
     if all(finding.savings == NO_SAVINGS for finding in item.then):
         return "", "no savings claimed"
     return money(item.dollars), "measured" if item.measured else "expected, not measured"

@@ -56,12 +56,9 @@ _STARVED = _scenario(
 )  # fmt: skip
 _IDLE = _scenario("idle", daily_invocations=0, utilisation=0.0, last_used_days=(45, 200), error_share=0.0)
 _KEPT_WARM = _scenario(
-    "provisioned-concurrency-unused",
-    memory_mb=[1024, 1536],
-    provisioned_concurrency=[5, 10, 20],
-    utilisation=(0.03, 0.25),
-    retention_days=60,
-)
+    "provisioned-concurrency-unused", memory_mb=[1024, 1536], provisioned_concurrency=[5, 10, 20],
+    utilisation=(0.03, 0.25), retention_days=60,
+)  # fmt: skip
 
 PLANTED: dict[str, Scenario] = {
     "memory": _ROOMY,

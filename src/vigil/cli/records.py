@@ -4,10 +4,9 @@ import webbrowser
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -24,14 +23,6 @@ from vigil.session import Status, iso, parse_status
 from vigil.text import one_line, to_json, visible
 
 MAX_CAUSE = 200  # characters of a cause in a list; `vigil show` prints all of it
-
-
-class ReportFormat(StrEnum):
-    """The format in which a report is printed, and the suffix of its file."""
-
-    MD = "md"
-    HTML = "html"
-    JSON = "json"
 
 
 def sessions(
@@ -106,9 +97,8 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     """Show a session's record and its work phases."""
     journal = Deployment().journal
     session, tasks = journal.get(session_id), journal.tasks(session_id)
-    record = {**asdict(session), "phases": [asdict(task) for task in tasks]}
     if as_json:
-        console.write(to_json(record) + "\n")
+        console.write(to_json({**asdict(session), "phases": [asdict(task) for task in tasks]}) + "\n")
         return
     for name, value in asdict(session).items():
         if name == "error" and value:
@@ -141,7 +131,7 @@ def logs(
 def report(
     session_id: str,
     report_format: Annotated[
-        ReportFormat | None,
+        Literal["md", "html", "json"] | None,
         typer.Option("--format", help="Markdown, a page, or the findings as JSON; md, or html with --open."),
     ] = None,
     show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
@@ -150,7 +140,7 @@ def report(
     """Print a session's report."""
     deployment = Deployment()
     session = deployment.journal.get(session_id)
-    report_format = report_format or (ReportFormat.HTML if show_it else ReportFormat.MD)
+    report_format = report_format or ("html" if show_it else "md")
     try:
         text = _rendered(deployment.artifacts(session_id), report_format, as_file=show_it)
     except InvalidArtifact as error:
@@ -167,10 +157,10 @@ def report(
     console.say(f"opened {path}" if opened else f"could not open a browser; the report is in {path}")
 
 
-def _rendered(artifacts: Artifacts, report_format: ReportFormat, *, as_file: bool) -> str:
-    if report_format == ReportFormat.JSON:
+def _rendered(artifacts: Artifacts, report_format: str, *, as_file: bool) -> str:
+    if report_format == "json":
         return safe_text(artifacts, FINDINGS)
-    if report_format == ReportFormat.HTML:
+    if report_format == "html":
         files, left_out = safe_files(artifacts, artifacts.read(REPORT))
         for line in left_out:
             errors.say(f"left out: {line}", style="red")

@@ -207,7 +207,6 @@ def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int)
 
 
 def _ended_children() -> Iterator[int]:
-    """Yield the children that have ended."""
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             yield pid

@@ -26,11 +26,10 @@ from vigil.agent.models import PROVIDERS, SCRIPTED_MODEL, check_model
 from vigil.agent.package import offered
 from vigil.agent.session import BOTOCORE_DATA
 from vigil.errors import LocalStackError, MissingSetting
-from vigil.local import AGENT_LOG, Secrets, inherited
+from vigil.local import AGENT_LOG, REGION, Secrets, inherited
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.names import Env, Output, Parameter
 
-REGION = "us-east-1"
 STATE = Path(".vigil")
 
 _RUNTIME_VARIABLES = {
@@ -40,6 +39,19 @@ _RUNTIME_VARIABLES = {
     Parameter.PROGRESS_SECONDS: Env.PROGRESS_SECONDS,
 }
 """Variables of the runtime, by the parameter from which the template would set them if it created the runtime."""
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore the signals that end a command; only the main thread gets them."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers if is_main}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -109,12 +121,7 @@ class LocalStack:
         }
         with (folder / "server.log").open("w") as log:
             process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", cls.SERVER),
-                    *("--port", str(port)),
-                    *("--folder", str(folder)),
-                    *("--region", REGION),
-                ],
+                [sys.executable, "-P", "-m", cls.SERVER, "--port", str(port), "--folder", str(folder)],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.PIPE,
@@ -211,15 +218,12 @@ class LocalStack:
         ended = f"the embedded AWS ended with exit code {code}, and all its sessions are gone"
         return f"{ended}; its logs stay in {self.folder}"
 
+    @_uninterrupted()
     def stop(self) -> None:
         """Stop the server and everything it started, and remove its files; the logs stay if the server had died.
 
         Another Ctrl-C does not interrupt this: files and processes with keys would remain.
         """
-        with _uninterrupted():
-            self._stop()
-
-    def _stop(self) -> None:
         died = self.process.poll() is not None
         stop_group(self.process.pid, lambda: self.process.poll() is not None)
         self.process.wait()
@@ -237,19 +241,6 @@ class LocalStack:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore the signals that end a command; only the main thread gets them."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    is_main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers if is_main}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 class LocalSession(boto3.Session):
