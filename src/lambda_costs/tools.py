@@ -65,14 +65,8 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         """
         return results.untrusted(results.finding_detail(cost_analysis.find_savings(), id))
 
-    return [
-        list_functions,
-        collect_usage,
-        find_savings,
-        list_findings,
-        show_finding,
-        _save_report_tool(session, cost_analysis, written_by),
-    ]
+    save_report = _save_report_tool(session, cost_analysis, written_by)
+    return [list_functions, collect_usage, find_savings, list_findings, show_finding, save_report]
 
 
 def _save_report_tool(session: AgentSession, cost_analysis: CostAnalysis, written_by: str) -> Any:

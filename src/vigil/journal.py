@@ -218,11 +218,9 @@ class Journal:
     def open_sessions(self) -> Iterator[Session]:
         """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
         for status in ALLOWED_FROM[Status.FAILED]:
-            key = Key("status").eq(status)
             with translate_errors():
-                yield from map(
-                    Session.from_item, query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=key)
-                )
+                items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
+                yield from map(Session.from_item, items)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; raises SessionEnded unless the session is BUSY."""

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -137,12 +138,9 @@ class Reconciler:
     def _close(self, session_id: str, execution_arn: str) -> bool:
         # First the table: Step Functions answers 15 questions a second for a whole account, and most executions that
         # fail have marked their session themselves.
-        try:
+        # Without a record, its execution could not create it.
+        with suppress(SessionNotFound):
             session = self._journal.get(session_id)
-        except SessionNotFound:
-            # Its execution could not create the record.
-            pass
-        else:
             if session.terminal or session.execution_arn != execution_arn:
                 return False
         # Do not trust the event: it may be late, and the execution redriven in the meantime.

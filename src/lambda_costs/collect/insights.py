@@ -104,11 +104,8 @@ def query_reports(
 
 def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
     try:
-        key = TallyKey(
-            date.fromisoformat(row["day"][:10]),
-            round(float(row["memory"])),
-            outcome(row.get("status"), row.get("error")),
-        )
+        ended = outcome(row.get("status"), row.get("error"))
+        key = TallyKey(date.fromisoformat(row["day"][:10]), round(float(row["memory"])), ended)
         durations, billeds = float(row["durations"]), float(row["billeds"])
         return key, Tally(
             int(float(row["lines"])),

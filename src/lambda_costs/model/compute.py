@@ -70,9 +70,8 @@ def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compu
     today = _point(function.memory_mb, days, usage)
     lines = reports.where(days=days)
     if today is None or lines.lines < MIN_INVOCATIONS:
-        return NoClaim(
-            f"fewer than {MIN_INVOCATIONS} invocations on days whose REPORT lines all show today's memory size"
-        )
+        few = f"fewer than {MIN_INVOCATIONS} invocations"
+        return NoClaim(f"{few} on days whose REPORT lines all show today's memory size")
     sampled = reports.all.lines < invocations.total
     mean = lines.duration_ms / lines.lines / 1000
     if sampled and not today.seconds / SAMPLE_FACTOR <= mean <= today.seconds * SAMPLE_FACTOR:

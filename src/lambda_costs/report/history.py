@@ -28,16 +28,10 @@ CENT = 0.01  # US dollars by which equal amounts may differ
 MAX_COST_FACTOR = MAX_MEMORY_MB / MIN_MEMORY_MB  # of a change to compute at most: more memory makes nothing slower
 
 _Dollars = Annotated[FiniteFloat, Field(ge=-MAX_DOLLARS, le=MAX_DOLLARS)]
-_Setting = Literal[
-    "architecture",
-    "ephemeral_mb",
-    "memory_mb",
-    "provisioned_concurrency",
-    "recursive_loop",
-    "retention_days",
-    "snapstart",
-    "timeout_seconds",
-]
+_Setting = (
+    Literal["architecture", "ephemeral_mb", "memory_mb", "provisioned_concurrency"]
+    | Literal["recursive_loop", "retention_days", "snapstart", "timeout_seconds"]
+)
 _Value = Annotated[int, Field(ge=0, le=1_000_000)] | Literal["arm64", "x86_64", "Terminate"]
 
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import ceil, exp, floor, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -180,10 +180,8 @@ def _add_durations(
     else:
         noise = rng.gauss(1, sqrt((exp(sigma**2) - 1) / count))
         bounds = [round(count * quantile) for quantile in _QUANTILES]
-        drawn = [
-            (value * noise, upper - lower)
-            for value, lower, upper in zip(_bin_means(sigma), bounds, bounds[1:], strict=False)
-        ]
+        counts = (upper - lower for lower, upper in pairwise(bounds))
+        drawn = [(value * noise, number) for value, number in zip(_bin_means(sigma), counts, strict=True)]
     for factor, number in drawn:
         value = round(min(mean * factor, limit), 2)
         if number:

@@ -308,13 +308,11 @@ def _python_path() -> str:
     return os.pathsep.join([*paths, str(PROJECT)])
 
 
-def stop_group(pid: int, ended: Callable[[], bool], seconds: float = 8) -> None:
-    """Ask the process group of ``pid`` to end; kill it after ``seconds``, or when its leader has ended."""
-    try:
+def stop_group(pid: int, ended: Callable[[], bool]) -> None:
+    """Ask the process group of ``pid`` to end; kill it after 8 seconds, or when its leader has ended."""
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGTERM)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + 8
         while not ended() and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
