@@ -186,10 +186,9 @@ class Deployment:
     def count_dead_letters(self) -> int:
         """Return about how many events could not start a workflow."""
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue = self.output(Output.DEAD_LETTERS)
         with aws_errors():
-            answer = self.client("sqs").get_queue_attributes(
-                QueueUrl=self.output(Output.DEAD_LETTERS), AttributeNames=names
-            )
+            answer = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
         return sum(int(answer["Attributes"][name]) for name in names)
 
     def dead_letters(self) -> list[DeadLetter]:

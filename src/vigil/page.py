@@ -46,7 +46,6 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
     f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
-
 MAX_PARSED = 256 * 1024
 """Characters of Markdown that are parsed, because the parser takes quadratic time. The cost report has far fewer."""
 MAX_LEVELS = 20  # levels of nested blocks, and of nested emphasis, that the parser reads

@@ -161,9 +161,7 @@ class Reconciler:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
         except self._workflows.exceptions.ExecutionDoesNotExist:
             return WorkflowEnded.by("it is gone")
-        if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
-            return None
-        return WorkflowEnded.of(execution)
+        return None if execution["status"] in ("RUNNING", "PENDING_REDRIVE") else WorkflowEnded.of(execution)
 
     def _stop_agent(self, session_id: str, until: float) -> None:
         if self._clock() > until:
@@ -190,10 +188,7 @@ def _json(text: str) -> object:
 
 
 def _executions_in(message: object) -> list[tuple[str, str]] | None:
-    """Return (session id, execution ARN) of the execution that ended, if it has a session.
-
-    None if the event names no execution.
-    """
+    """Return (session id, execution ARN) of the execution that ended, if it has a session; None if none is named."""
     detail = message.get("detail") if isinstance(message, dict) else None
     arn, text = (detail.get("executionArn"), detail.get("input")) if isinstance(detail, dict) else (None, None)
     if not (isinstance(arn, str) and arn and isinstance(text, str) and text):

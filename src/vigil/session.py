@@ -22,7 +22,6 @@ TTL_DAYS = 90
 # AgentCore requires 33 characters in a runtimeSessionId; '/' and '#' would break the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
 
-
 MAX_DETAIL_BYTES = 64 * 1024
 """Largest event detail that a session takes, in UTF-8: far above any sensible input, far below every limit on the way
 (EventBridge entry and Step Functions state 256 KiB)."""
@@ -68,10 +67,7 @@ def check_session_id(value: object) -> str:
 
 
 def check_detail(value: object) -> dict[str, Any]:
-    """Return ``value`` if it can be an event's detail, an object of JSON that is neither long nor deep.
-
-    Raises InvalidDetail.
-    """
+    """Return ``value`` if it can be an event's detail, a JSON object neither long nor deep; raises InvalidDetail."""
     if not isinstance(value, dict):
         raise InvalidDetail(f"detail must be a JSON object, not {type(value).__name__}")
     # Level by level: recursion would fail on deep input.

@@ -159,12 +159,8 @@ class RegionReader:
 
         for function, found in self._map_with_progress("triggers", triggers, list(idle)):
             earlier = past.daily.get(idle[function])
-            self._update(
-                function,
-                unread=past.unread([idle[function]]),
-                last_invoked=earlier.last_use if earlier else None,
-                triggers=found,
-            )
+            last = earlier.last_use if earlier else None
+            self._update(function, unread=past.unread([idle[function]]), last_invoked=last, triggers=found)
 
     def _read_reports(self, dollars: float, prices: RegionPrices | None) -> int:
         """Read REPORT lines of functions with invocations; return the bytes that Logs Insights was asked to scan."""

@@ -8,16 +8,7 @@ from math import fsum, sqrt
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.report_lines import Reports
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.duration import (
-    FULL_VCPU_MB,
-    MIN_ERROR,
-    Z_95,
-    DurationModel,
-    Point,
-    fit_cpu_share,
-    from_cpu_time,
-    unknown_cpu_share,
-)
+from lambda_costs.model import duration
 from lambda_costs.model.finding import PERIOD_DAYS
 
 MB_PER_GB = 1024  # as Lambda bills it
@@ -48,12 +39,12 @@ class Compute:
     sampled: bool  # whether there were more invocations than lines, so that the largest values may be missing
     init_share: float  # share of the billed time
     inits: float  # cold starts, per 30 days
-    model: DurationModel
+    model: duration.DurationModel
 
 
 def sampling_error(share: float, lines: int) -> float:
     """Return the half-width of the 95 % confidence interval of a share in a sample of ``lines``."""
-    return Z_95 * sqrt(share * (1 - share) / lines)
+    return duration.Z_95 * sqrt(share * (1 - share) / lines)
 
 
 def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compute | NoClaim:
@@ -118,21 +109,21 @@ def _missing_data(function: Function, usage: FunctionUsage, window_days: int) ->
     return None
 
 
-def _model(function: Function, today: Point, usage: FunctionUsage, reports: Reports) -> DurationModel:
+def _model(function: Function, today: duration.Point, usage: FunctionUsage, reports: Reports) -> duration.DurationModel:
     points = (_point(size, days, usage) for size, days in reports.days_of_size.items() if size != function.memory_mb)
-    model = fit_cpu_share(today, [point for point in points if point and point.seconds])
+    model = duration.fit_cpu_share(today, [point for point in points if point and point.seconds])
     if model is None and usage.cpu_ms and usage.invocations:
         common = usage.cpu_ms.by_day.keys() & usage.invocations.by_day.keys()
         calls = fsum(usage.invocations.by_day[day] for day in common)
         cpu = fsum(usage.cpu_ms.by_day[day] for day in sorted(common)) / calls / 1000 if calls else 0.0
         # The function's own machine reports its CPU time: ignore impossible values.
-        vcpus = max(1.0, function.memory_mb / FULL_VCPU_MB)
+        vcpus = max(1.0, function.memory_mb / duration.FULL_VCPU_MB)
         if calls >= MIN_INVOCATIONS and 0 < cpu <= today.seconds * vcpus:
-            model = from_cpu_time(function.memory_mb, today.seconds, cpu)
-    return model or unknown_cpu_share(function.memory_mb)
+            model = duration.from_cpu_time(function.memory_mb, today.seconds, cpu)
+    return model or duration.unknown_cpu_share(function.memory_mb)
 
 
-def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point | None:
+def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> duration.Point | None:
     """Return the mean duration of the invocations on ``days``; None if there were too few."""
     calls, durations = _on(days, usage)
     total = fsum(calls.values())
@@ -140,11 +131,11 @@ def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point
         return None
     mean = fsum(durations.values()) / total
     if len(calls) < 2:
-        return Point(memory_mb, mean, MIN_ERROR * mean)
+        return duration.Point(memory_mb, mean, duration.MIN_ERROR * mean)
     # The standard error of the mean follows from how the days' means differ.
     shares = {day: count / total for day, count in calls.items()}
     variance = fsum(shares[day] ** 2 * (durations[day] / calls[day] - mean) ** 2 for day in calls)
-    return Point(memory_mb, mean, sqrt(variance * len(calls) / (len(calls) - 1)))
+    return duration.Point(memory_mb, mean, sqrt(variance * len(calls) / (len(calls) - 1)))
 
 
 def _on(days: frozenset[date], usage: FunctionUsage) -> tuple[Mapping[date, float], Mapping[date, float]]:

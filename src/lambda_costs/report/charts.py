@@ -15,7 +15,6 @@ MAX_BARS = 15  # functions with a bar each; the other functions share one
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 960, 270, 260, 30, 44
 _LABEL = 36  # characters of a label; the bar's title has the whole text
 
-
 Bar = tuple[str, SavingsRange]  # a label and its savings: bar from zero to expected savings, whisker from low to high
 
 

@@ -120,9 +120,8 @@ def _saved_together(findings: Iterable[Finding]) -> SavingsRange:
 
 def _has_changed(then: Finding, now: Finding) -> bool:
     difference = abs(now.savings.expected - then.savings.expected)
-    return then.proposed != dict(now.proposed) or (
-        difference > CHANGED_DOLLARS and difference > CHANGED_SHARE * abs(then.savings.expected)
-    )
+    least = max(CHANGED_DOLLARS, CHANGED_SHARE * abs(then.savings.expected))
+    return then.proposed != dict(now.proposed) or difference > least
 
 
 def _in_place(then: Finding, function: Function, usage: FunctionUsage) -> bool:

@@ -76,11 +76,8 @@ def _create(awslambda: Any, function: SampleFunction, role: str, code: bytes, la
     )
     if function.provisioned_concurrency:
         awslambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
-        awslambda.put_provisioned_concurrency_config(
-            FunctionName=function.name,
-            Qualifier="live",
-            ProvisionedConcurrentExecutions=function.provisioned_concurrency,
-        )
+        executions = {"ProvisionedConcurrentExecutions": function.provisioned_concurrency}
+        awslambda.put_provisioned_concurrency_config(FunctionName=function.name, Qualifier="live", **executions)
     if function.recursive_loop:
         awslambda.put_function_recursion_config(FunctionName=function.name, RecursiveLoop="Allow")
 
@@ -166,12 +163,8 @@ def _metrics(function: SampleFunction, seen: Sample, midnight: datetime) -> Iter
 
 
 def _datum(name: str, moment: datetime, dimensions: Mapping[str, str], **values: Any) -> dict[str, Any]:
-    return {
-        "MetricName": name,
-        "Timestamp": moment,
-        "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()],
-        **values,
-    }
+    pairs = [{"Name": key, "Value": text} for key, text in dimensions.items()]
+    return {"MetricName": name, "Timestamp": moment, "Dimensions": pairs, **values}
 
 
 def _milliseconds(moment: datetime) -> int:

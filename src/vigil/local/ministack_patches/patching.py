@@ -23,7 +23,6 @@ class Host:
 
 host = Host()
 
-
 _changes: list[Callable[[], None]] = []
 replacements: list[tuple[Any, str, Callable[..., Any]]] = []  # an owner, the name of its function, and the replacement
 
