@@ -126,11 +126,8 @@ def _sources() -> list[Path]:
             *("download.py", "folder.py", "invoker.py", "reconciler.py"),
         )
     } | set(SOURCES.glob("*/sample_account"))
-    return sorted(
-        path
-        for path in SOURCES.rglob("*")
-        if path.suffix in {".py", ".md", ".json"} and client_side.isdisjoint([path, *path.parents])
-    )
+    paths = (path for path in SOURCES.rglob("*") if path.suffix in {".py", ".md", ".json"})
+    return sorted(path for path in paths if client_side.isdisjoint([path, *path.parents]))
 
 
 def _source_hash() -> str:

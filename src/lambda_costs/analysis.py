@@ -143,11 +143,8 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         )
         for function in functions
     ]
-    cost = {
-        context.function.arn: context.cost(used)
-        for context in contexts
-        if context.known_rates and isinstance(used := context.on_demand(), Compute)
-    }
+    known = [context for context in contexts if context.known_rates]
+    cost = {item.function.arn: item.cost(used) for item in known if isinstance(used := item.on_demand(), Compute)}
     on_demand = (context.on_demand() for context in contexts)
     # Functions in regions without a price use the free tier, too.
     spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for used in on_demand if isinstance(used, Compute)))

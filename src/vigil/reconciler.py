@@ -207,19 +207,12 @@ def _executions_in(message: object) -> list[tuple[str, str]] | None:
 def _reconciler() -> Reconciler:
     settings = ReconcilerSettings.from_env()
     config = Config(retries={"mode": "standard", "total_max_attempts": 5})
+    # Short timeouts: an agent that is not stopped ends by itself.
+    brief = Config(connect_timeout=3, read_timeout=12, retries={"mode": "standard", "total_max_attempts": 2})
     return Reconciler(
         Journal.open(boto3.Session(), settings.table, attempts=5),
         boto3.client("stepfunctions", config=config),
-        # Short timeouts: an agent that is not stopped ends by itself.
-        boto3.client(
-            "bedrock-agentcore",
-            config=Config(
-                connect_timeout=3,
-                read_timeout=12,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                max_pool_connections=STOPS_AT_ONCE,
-            ),
-        ),
+        boto3.client("bedrock-agentcore", config=brief.merge(Config(max_pool_connections=STOPS_AT_ONCE))),
         state_machine_arn=settings.state_machine_arn,
         agent_runtime_arn=settings.agent_runtime_arn,
     )

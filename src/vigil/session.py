@@ -73,12 +73,8 @@ def check_detail(value: object) -> dict[str, Any]:
     # Level by level: recursion would fail on deep input.
     level: list[Any] = [value]
     for _ in range(MAX_DETAIL_DEPTH):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        nested = (item for item in level if isinstance(item, dict | list))
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
         if any(isinstance(item, float) and not isfinite(item) for item in level):
             raise InvalidDetail("detail must be JSON, which has no NaN and no Infinity")
     if level:

@@ -120,14 +120,8 @@ def total_between(cloudwatch: Any, metric: Metric, start: datetime, end: datetim
 
 def _query(identifier: str, metric: Metric, seconds: int = DAY_SECONDS) -> dict[str, Any]:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
-    return {
-        "Id": identifier,
-        "MetricStat": {
-            "Metric": {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions},
-            "Period": seconds,
-            "Stat": metric.stat,
-        },
-    }
+    named = {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
+    return {"Id": identifier, "MetricStat": {"Metric": named, "Period": seconds, "Stat": metric.stat}}
 
 
 def lambda_metric(name: str, function: str, stat: str = "Sum", qualifier: str | None = None) -> Metric:

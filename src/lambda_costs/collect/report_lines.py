@@ -127,11 +127,8 @@ class Reports:
 
     def where(self, *, days: frozenset[date] | None = None, outcome: Outcome | None = None) -> Tally:
         """Return the lines of ``days`` with ``outcome``; None takes all."""
-        return Tally.of(
-            tally
-            for key, tally in self.tallies.items()
-            if (days is None or key.day in days) and (outcome is None or key.outcome == outcome)
-        )
+        found = ((key, item) for key, item in self.tallies.items() if outcome in (None, key.outcome))
+        return Tally.of(item for key, item in found if days is None or key.day in days)
 
 
 def parse_report(message: str) -> ReportLine | None:

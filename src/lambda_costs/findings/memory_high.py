@@ -35,11 +35,9 @@ def find(context: FunctionContext, used: Compute) -> Results:
     cost, factor = context.cost(used), used.model.factor(new)
     # The slowest invocations get slower by that factor, too, and must not time out.
     needed = min(MAX_TIMEOUT_SECONDS, max(limit, ceil(slowest * factor.high)))
-    option, yaml, cdk = (
-        (f" --timeout {needed}", f"\nTimeout: {needed}", f", timeout=Duration.seconds({needed})")
-        if needed > limit
-        else ("", "", "")
-    )
+    option, yaml, cdk = "", "", ""
+    if needed > limit:
+        option, yaml, cdk = f" --timeout {needed}", f"\nTimeout: {needed}", f", timeout=Duration.seconds({needed})"
     factors = (factor.high, factor.expected, factor.low)
     # Rounded: a rounding error must not show as savings.
     savings = SavingsRange(*(cost * round(1 - new * slower / today, 9) for slower in factors))

@@ -107,11 +107,8 @@ def findings_page(
     names = sorted({finding.function for finding in analysis.findings})
     if function is not None and function not in names:
         raise InvalidInput(f"function must be one with findings; similar names: {as_text(closest(function, names))}")
-    rest = [
-        _row(finding)
-        for finding in analysis.findings
-        if kind in (None, finding.kind) and function in (None, finding.function)
-    ]
+    of_kind = (finding for finding in analysis.findings if kind in (None, finding.kind))
+    rest = [_row(finding) for finding in of_kind if function in (None, finding.function)]
     count = len(rest)
     longest_head = {"page": count, "pages": count, "findings": count, "rows": []}
     pages: list[list[dict[str, Any]]] = []

@@ -99,15 +99,12 @@ def _compare(document: PreviousFindings, analysis: Analysis) -> Comparison:
         and not _unchanged(finding, function, document.end)
     ]
     over = then.keys() - now.keys() - {finding.id for finding in followed}
+    both = (Changed(then[finding.id], finding) for finding in now.values() if finding.id in then)
     return Comparison(
         since=document.end,
         total_then=_saved_together(findings),
         new=tuple(finding for finding in now.values() if finding.id not in then),
-        changed=tuple(
-            Changed(then[finding.id], finding)
-            for finding in now.values()
-            if finding.id in then and _has_changed(then[finding.id], finding)
-        ),
+        changed=tuple(changed for changed in both if _has_changed(changed.then, changed.now)),
         realised=tuple(_realised(followed, {function.arn: function for function in document.functions}, analysis)),
         gone=tuple(Gone(item, _why_gone(item, functions, analysis)) for item in findings if item.id in over),
     )

@@ -111,12 +111,9 @@ def _summary(
 
 def _urgent(findings: FindingGroups) -> str:
     problems = []
+    every = [*findings.claims, *findings.small, *findings.observations]
     for kind in URGENT:
-        names = {
-            finding.arn: finding.function
-            for finding in chain(findings.claims, findings.small, findings.observations)
-            if finding.kind == kind
-        }
+        names = {finding.arn: finding.function for finding in every if finding.kind == kind}
         if names:
             some = some_of(list(names.values()), SUMMARY_ROWS)
             problems.append(f"{title(kind).lower()} in {count(len(names), 'function')} ({some})")

@@ -21,12 +21,8 @@ class Scenario:
 
     def __or__(self, other: "Scenario") -> "Scenario":
         """Return both in one function; the other's choices take precedence."""
-        return Scenario(
-            {**self.choices, **other.choices},
-            self.kinds | other.kinds,
-            self.tolerated | other.tolerated,
-            self.abstain or other.abstain,
-        )
+        choices, kinds = {**self.choices, **other.choices}, self.kinds | other.kinds
+        return Scenario(choices, kinds, self.tolerated | other.tolerated, self.abstain or other.abstain)
 
 
 def _scenario(*kinds: str, tolerated: tuple[str, ...] = (), abstain: bool = False, **choices: Any) -> Scenario:
