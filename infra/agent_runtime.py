@@ -17,7 +17,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.lambda_package import SOURCES, let_all_read
-from infra.parameters import Timing
+from infra.parameters import Timing, agent_factory, budget_dollars, max_scan_dollars, model_id
 from infra.roles import agent_role, grant_own_logs
 from vigil.names import Env, Parameter
 
@@ -38,19 +38,11 @@ class AgentRuntime(Construct):
     """The agent's role, and its runtime if the parameter gives none."""
 
     def __init__(
-        self,
-        scope: Construct,
-        name: str,
-        *,
-        table: dynamodb.TableV2,
-        bucket: s3.Bucket,
-        model_id: str,
-        budget_dollars: str,
-        max_scan_dollars: str,
-        agent: str,
-        timing: Timing,
+        self, scope: Construct, name: str, *, table: dynamodb.TableV2, bucket: s3.Bucket, timing: Timing
     ) -> None:
         super().__init__(scope, name)
+        stack = cdk.Stack.of(self)
+        model = model_id(stack)
         existing = cdk.CfnParameter(
             self,
             "Given",
@@ -61,16 +53,16 @@ class AgentRuntime(Construct):
         existing.override_logical_id(Parameter.AGENT_RUNTIME_ARN)
         create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(existing.value_as_string, ""))
         # The role stands without the runtime: the agent process of a local stack uses this very one.
-        self.role = agent_role(self, table, bucket, model_id)
+        self.role = agent_role(self, table, bucket, model)
         environment = {
-            Env.MODEL: model_id,
-            Env.BUDGET_DOLLARS: budget_dollars,
-            Env.MAX_SCAN_DOLLARS: max_scan_dollars,
-            Env.AGENT: agent,
+            Env.MODEL: model,
+            Env.BUDGET_DOLLARS: budget_dollars(stack),
+            Env.MAX_SCAN_DOLLARS: max_scan_dollars(stack),
+            Env.AGENT: agent_factory(stack),
             Env.HEARTBEAT_SECONDS: timing.heartbeat,
             Env.PROGRESS_SECONDS: timing.progress,
             # AgentCore promises no region in the environment, and boto3 needs one.
-            "AWS_DEFAULT_REGION": cdk.Stack.of(self).region,
+            "AWS_DEFAULT_REGION": stack.region,
         }
         runtime = _runtime(self, self.role, environment)
         log_group = _log_group(self, runtime)
@@ -134,11 +126,8 @@ def _sources() -> list[Path]:
             *("download.py", "folder.py", "invoker.py", "reconciler.py"),
         )
     } | set(SOURCES.glob("*/sample_account"))
-    return sorted(
-        path
-        for path in SOURCES.rglob("*")
-        if path.suffix in {".py", ".md", ".json"} and client_side.isdisjoint([path, *path.parents])
-    )
+    paths = (path for path in SOURCES.rglob("*") if path.suffix in {".py", ".md", ".json"})
+    return sorted(path for path in paths if client_side.isdisjoint([path, *path.parents]))
 
 
 def _source_hash() -> str:

@@ -22,11 +22,9 @@ def agent_invoker(
     scope: Construct, *, table: dynamodb.TableV2, bucket: s3.Bucket, agent_runtime_arn: str, timing: Timing
 ) -> lambda_.Function:
     """Build the function with its log group and a role that may log and invoke the one agent runtime."""
-    role = function_role(
-        scope,
-        "AgentInvoker",
-        {"InvokerAgentInvoke": (["bedrock-agentcore:InvokeAgentRuntime"], runtime_and_endpoints(agent_runtime_arn))},
-    )
+    runtime = runtime_and_endpoints(agent_runtime_arn)
+    grants = {"InvokerAgentInvoke": (["bedrock-agentcore:InvokeAgentRuntime"], runtime)}
+    role = function_role(scope, "AgentInvoker", grants)
     role.add_to_policy(
         iam.PolicyStatement(
             sid="InvokerLine",

@@ -3,18 +3,9 @@
 import aws_cdk as cdk
 from constructs import Construct
 
+from vigil import settings
 from vigil.agent.models import MODEL_PATTERN, PROVIDERS
 from vigil.names import Parameter
-from vigil.settings import (
-    BUDGET_DOLLARS,
-    DEFAULT_AGENT,
-    DEFAULT_MODEL,
-    HEARTBEAT_SECONDS,
-    MAX_SCAN_DOLLARS,
-    MAX_SESSION_SECONDS,
-    PROGRESS_SECONDS,
-    STARTS_PER_SECOND,
-)
 
 
 def _number(scope: Construct, name: Parameter, default: int, least: float, most: float, description: str) -> str:
@@ -30,14 +21,14 @@ class Timing:
         what = "Longest wait between two looks at a session, if nothing wakes it"
         self.safety = _number(scope, Parameter.SAFETY_SECONDS, 300, 1, 3600, what)
         what = "Seconds between two heartbeats of an agent"
-        self.heartbeat = _number(scope, Parameter.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS, 1, 300, what)
+        self.heartbeat = _number(scope, Parameter.HEARTBEAT_SECONDS, settings.HEARTBEAT_SECONDS, 1, 300, what)
         what = "Longest time an agent may work without progress"
-        self.progress = _number(scope, Parameter.PROGRESS_SECONDS, PROGRESS_SECONDS, 1, 28_800, what)
+        self.progress = _number(scope, Parameter.PROGRESS_SECONDS, settings.PROGRESS_SECONDS, 1, 28_800, what)
         what = "New sessions that AgentCore starts in a second, by its quota"
-        self.starts = _number(scope, Parameter.STARTS_PER_SECOND, STARTS_PER_SECOND, 0.1, 1000, what)
+        self.starts = _number(scope, Parameter.STARTS_PER_SECOND, settings.STARTS_PER_SECOND, 0.1, 1000, what)
         # AgentCore ends every session after 8 hours.
         what = "Deadline of a session, and the latest that an event may ask for"
-        self.session = _number(scope, Parameter.MAX_SESSION_SECONDS, MAX_SESSION_SECONDS, 1, 28_500, what)
+        self.session = _number(scope, Parameter.MAX_SESSION_SECONDS, settings.MAX_SESSION_SECONDS, 1, 28_500, what)
 
 
 def model_id(scope: Construct) -> str:
@@ -45,7 +36,7 @@ def model_id(scope: Construct) -> str:
     return cdk.CfnParameter(
         scope,
         Parameter.MODEL_ID,
-        default=DEFAULT_MODEL,
+        default=settings.DEFAULT_MODEL,
         allowed_pattern=MODEL_PATTERN,
         constraint_description="must be the id or the ARN of a foundation model or an inference profile, or"
         f" provider/model (providers: {', '.join(PROVIDERS)})",
@@ -56,13 +47,13 @@ def model_id(scope: Construct) -> str:
 def budget_dollars(scope: Construct) -> str:
     """Return a reference to the parameter that says what a session's model calls may cost."""
     what = "What the model calls of a session may cost, in dollars"
-    return _number(scope, Parameter.BUDGET_DOLLARS, BUDGET_DOLLARS, 0.01, 1000, what)
+    return _number(scope, Parameter.BUDGET_DOLLARS, settings.BUDGET_DOLLARS, 0.01, 1000, what)
 
 
 def max_scan_dollars(scope: Construct) -> str:
     """Return a reference to the parameter that bounds what an event may let the reading of an analysis cost."""
     what = "What reading the data of an analysis may cost, in dollars, whatever its event asks for"
-    return _number(scope, Parameter.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS, 0.01, 1000, what)
+    return _number(scope, Parameter.MAX_SCAN_DOLLARS, settings.MAX_SCAN_DOLLARS, 0.01, 1000, what)
 
 
 def agent_factory(scope: Construct) -> str:
@@ -70,7 +61,7 @@ def agent_factory(scope: Construct) -> str:
     return cdk.CfnParameter(
         scope,
         Parameter.AGENT_FACTORY,
-        default=DEFAULT_AGENT,
+        default=settings.DEFAULT_AGENT,
         allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
         description="Factory of the agent, package.module:factory",
     ).value_as_string

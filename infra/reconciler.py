@@ -15,8 +15,7 @@ from infra.nag import endpoint_suppressions, iam5_id, runtime_and_endpoints, sup
 from vigil.names import INDEX_BY_STATUS, Env
 from vigil.reconciler import TIMEOUT_SECONDS
 
-BATCH = 100
-"""Messages that the function takes at once."""
+BATCH = 100  # messages that the function takes at once
 CONCURRENCY = 2
 """Instances of the function; AWS allows no fewer. Without a bound, a thousand failures would take the concurrency of
 the whole account, and so the invoker's. No reservation can be the bound: a new account has 10, and AWS keeps 100 free.
@@ -122,11 +121,9 @@ def _role(
     }
     role = function_role(scope, "Reconciler", grants)
     machine = workflow.stack.resolve(workflow.state_machine_name)["Fn::GetAtt"][0]
-    executions_as_nag_writes = (
-        f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
-    )
+    executions_for_nag = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
     suppressions = {
-        iam5_id(executions_as_nag_writes): "The executions of the one state machine; their names are Step Functions'.",
+        iam5_id(executions_for_nag): "The executions of the one state machine; their names are Step Functions'.",
         **endpoint_suppressions(scope, agent_runtime_arn),
     }
     suppress(role, suppressions)

@@ -26,11 +26,8 @@ def agent_role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, mod
     stack = cdk.Stack.of(scope)
     # Not the runtime's own ARN, which AgentCore makes after it has assumed the role ("IAM Permissions for AgentCore
     # Runtime", trust policy).
-    role = iam.Role(
-        scope,
-        "Role",
-        assumed_by=trusted(stack, "bedrock-agentcore", stack.format_arn(service="bedrock-agentcore", resource="*")),
-    )
+    any_runtime = stack.format_arn(service="bedrock-agentcore", resource="*")
+    role = iam.Role(scope, "Role", assumed_by=trusted(stack, "bedrock-agentcore", any_runtime))
     artifacts = [bucket.arn_for_objects(f"{PREFIX}*")]
     for sid, actions, resources in (
         ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
@@ -75,11 +72,8 @@ def _grant_model(role: iam.Role, model_id: str) -> None:
         f"arn:{stack.partition}:bedrock:*:{stack.account}:inference-profile/*",
     ]
     invoke = ["bedrock:InvokeModel"]
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="AgentModelInvoke", actions=invoke, resources=[f"{here}::foundation-model/{name}", *profiles]
-        )
-    )
+    models = [f"{here}::foundation-model/{name}", *profiles]
+    role.add_to_policy(iam.PolicyStatement(sid="AgentModelInvoke", actions=invoke, resources=models))
     role.add_to_policy(
         iam.PolicyStatement(
             sid="AgentModelBehindProfile",

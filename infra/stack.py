@@ -8,7 +8,7 @@ from constructs import Construct
 from infra.agent_runtime import AgentRuntime
 from infra.invoker import agent_invoker
 from infra.nag import suppress
-from infra.parameters import Timing, agent_factory, budget_dollars, max_scan_dollars, model_id
+from infra.parameters import Timing
 from infra.reconciler import Reconciler
 from infra.trigger import Trigger
 from infra.workflow import agent_workflow
@@ -19,18 +19,6 @@ LISTED = {
     *("error", "execution_arn", "report_uri", "expires_at"),
 }
 """Attributes of a session record that the indexes hold besides their keys."""
-
-DESCRIPTIONS = {
-    Output.TABLE: "Session records and work phases",
-    Output.BUCKET: "Reports and other artifacts",
-    Output.STATE_MACHINE: "The workflow; start it with {session_id, detail}",
-    Output.INVOKER: "Lambda function that hands a session to the agent",
-    Output.RECONCILER: "Lambda function that closes sessions whose workflow ended without them",
-    Output.RULE: "EventBridge rule that starts the workflow",
-    Output.DEAD_LETTERS: "Events that could not start a workflow",
-    Output.AGENT_ROLE: "Role of the agent",
-    Output.AGENT_RUNTIME: "AgentCore runtime that runs the agent",
-}
 
 
 class VigilStack(cdk.Stack):
@@ -47,34 +35,28 @@ class VigilStack(cdk.Stack):
         timing = Timing(self)
         table = _table(self)
         bucket = _bucket(self)
-        agent = AgentRuntime(
-            self,
-            "Agent",
-            table=table,
-            bucket=bucket,
-            model_id=model_id(self),
-            budget_dollars=budget_dollars(self),
-            max_scan_dollars=max_scan_dollars(self),
-            agent=agent_factory(self),
-            timing=timing,
-        )
+        agent = AgentRuntime(self, "Agent", table=table, bucket=bucket, timing=timing)
         invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn, timing=timing)
         workflow = agent_workflow(self, table=table, invoker=invoker, agent_runtime_arn=agent.arn, timing=timing)
         agent.grant_wake(workflow)
         reconciler = Reconciler(self, "Reconciler", table=table, workflow=workflow, agent_runtime_arn=agent.arn)
         trigger = Trigger(self, "Trigger", workflow=workflow)
-        for output, value in {
-            Output.TABLE: table.table_name,
-            Output.BUCKET: bucket.bucket_name,
-            Output.STATE_MACHINE: workflow.state_machine_arn,
-            Output.INVOKER: invoker.function_name,
-            Output.RECONCILER: reconciler.function.function_name,
-            Output.RULE: trigger.rule.rule_name,
-            Output.DEAD_LETTERS: trigger.dead_letters.queue_url,
-            Output.AGENT_ROLE: agent.role.role_arn,
-            Output.AGENT_RUNTIME: agent.arn,
-        }.items():
-            cdk.CfnOutput(self, output, value=value, description=DESCRIPTIONS[output])
+        for output, value, description in (
+            (Output.TABLE, table.table_name, "Session records and work phases"),
+            (Output.BUCKET, bucket.bucket_name, "Reports and other artifacts"),
+            (Output.STATE_MACHINE, workflow.state_machine_arn, "The workflow; start it with {session_id, detail}"),
+            (Output.INVOKER, invoker.function_name, "Lambda function that hands a session to the agent"),
+            (
+                Output.RECONCILER,
+                reconciler.function.function_name,
+                "Lambda function that closes sessions whose workflow ended without them",
+            ),
+            (Output.RULE, trigger.rule.rule_name, "EventBridge rule that starts the workflow"),
+            (Output.DEAD_LETTERS, trigger.dead_letters.queue_url, "Events that could not start a workflow"),
+            (Output.AGENT_ROLE, agent.role.role_arn, "Role of the agent"),
+            (Output.AGENT_RUNTIME, agent.arn, "AgentCore runtime that runs the agent"),
+        ):
+            cdk.CfnOutput(self, output, value=value, description=description)
         suppress(self, {"CloudFormation-Validate::W1001": "The output takes the runtime only where it exists."})
 
 

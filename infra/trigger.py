@@ -43,11 +43,8 @@ class Trigger(Construct):
         # The rule refers to the role; so the role names the rule by what CloudFormation begins its name with.
         rules = stack.format_arn(service="events", resource="rule", resource_name=f"{stack.stack_name}-*")
         role = iam.Role(self, "Role", assumed_by=trusted(stack, "events", rules))
-        role.add_to_policy(
-            iam.PolicyStatement(
-                sid="TriggerWorkflowStart", actions=["states:StartExecution"], resources=[workflow.state_machine_arn]
-            )
-        )
+        start, machine = ["states:StartExecution"], [workflow.state_machine_arn]
+        role.add_to_policy(iam.PolicyStatement(sid="TriggerWorkflowStart", actions=start, resources=machine))
         self.rule = events.Rule(
             self,
             "Rule",

@@ -1,17 +1,7 @@
 """The end of a session: a failure is recorded, the agent is stopped, and the execution ends as the session did."""
 
 from infra.states.expressions import EXECUTION_ARN, EXPIRY_SECONDS, FAIL_CAUSE, START_TIME, STATE_ENTERED_TIME, jsonata
-from infra.states.tasks import (
-    OWN_RECORD,
-    RECORD_KEY,
-    RETRY_AGENTCORE,
-    State,
-    catch,
-    catch_all,
-    choice,
-    dynamodb_task,
-    number,
-)
+from infra.states.tasks import KEY, OWN_RECORD, RETRY_AGENTCORE, State, catch, catch_all, choice, dynamodb, number
 from vigil.session import TERMINAL, Status
 from vigil.table import FAIL
 
@@ -24,7 +14,7 @@ def mark_failed(table_name: str) -> State:
     """Record the failure, unless the session has ended meanwhile or the record is another execution's."""
     arguments = {
         "TableName": table_name,
-        "Key": RECORD_KEY,
+        "Key": KEY,
         "UpdateExpression": FAIL,
         "ConditionExpression": (
             f"(attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed))) AND {OWN_RECORD}"
@@ -40,7 +30,7 @@ def mark_failed(table_name: str) -> State:
         },
     }
     return {
-        **dynamodb_task("updateItem", arguments),
+        **dynamodb("updateItem", arguments),
         "Catch": [
             catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus"),
             # The record cannot be written, and may be another execution's. This execution still fails with the first
@@ -67,14 +57,10 @@ def stop_agent(agent_runtime_arn: str) -> State:
 
 def check_outcome() -> State:
     """Return the report of a session that is COMPLETED."""
-    completed = choice(f"$status = '{Status.COMPLETED}'", then="SessionCompleted")
+    done = choice(f"$status = '{Status.COMPLETED}'", then="SessionCompleted")
     # The output of the execution. It stands here since the embedded AWS evaluates none of a Succeed state.
-    completed["Output"] = {
-        "session_id": "{% $session_id %}",
-        "status": Status.COMPLETED,
-        "report_uri": "{% $report_uri %}",
-    }
-    return {"Type": "Choice", "Choices": [completed], "Default": "SessionFailed"}
+    done["Output"] = {"session_id": "{% $session_id %}", "status": Status.COMPLETED, "report_uri": "{% $report_uri %}"}
+    return {"Type": "Choice", "Choices": [done], "Default": "SessionFailed"}
 
 
 def session_completed() -> State:

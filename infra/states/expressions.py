@@ -9,14 +9,11 @@ from vigil.line import AHEAD, LATEST, LOAD, LONGEST_LINE, LONGEST_PAUSE, LONGEST
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, SESSION_ID_PATTERN, TTL_DAYS, Status
 
-MAX_CHECKS = 1500
-"""So many checks write 20,000 events. AWS ends an execution at its 25,000th."""
-SECONDS_IN_LINE = 86_400
-"""The longest that a session waits for AgentCore, or for Lambda, to take it."""
+MAX_CHECKS = 1500  # so many checks write 20,000 events. AWS ends an execution at its 25,000th
+SECONDS_IN_LINE = 86_400  # the longest that a session waits for AgentCore, or for Lambda, to take it
 HEARTBEATS_TO_START = 2
 """An agent that sends no heartbeat for so many heartbeat intervals after its invocation was never started."""
-HEARTBEATS_TO_LOSE = 4
-"""An agent that sends no new heartbeat for so many heartbeat intervals is lost."""
+HEARTBEATS_TO_LOSE = 4  # an agent that sends no new heartbeat for so many heartbeat intervals is lost
 HEARTBEATS_ASLEEP = 2
 """A check that comes so many heartbeat intervals later than the longest wait means that the machine slept, as a laptop
 does, and perhaps the agent's as well. After a shorter sleep, the last heartbeat of an agent that lives is younger than
@@ -77,8 +74,7 @@ STORED_DETAIL = (
     f" $length($text) <= {MAX_DETAIL_BYTES} ? $text : '')"
 )
 """The detail as text, which a retry of the session reads from its record."""
-EXPIRY_SECONDS = f"$floor($millis() / 1000) + {TTL_DAYS * 86400}"
-"""When the record expires, in seconds since 1970."""
+EXPIRY_SECONDS = f"$floor($millis() / 1000) + {TTL_DAYS * 86400}"  # when the record expires, in seconds since 1970
 EXTENDED_DEADLINE = f"$line.refusals > 0 ? $deadline + $millis() - {START_MOMENT} : $deadline"
 """The deadline when AgentCore takes the session: the time in line does not count."""
 IS_OPEN = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))

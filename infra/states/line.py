@@ -1,25 +1,15 @@
 """Waiting in line: what a session does that AgentCore or Lambda refused. ``docs/waiting.md`` describes the line."""
 
 from infra.parameters import Timing
-from infra.states.expressions import (
-    HAS_TURN,
-    MUST_RESCHEDULE,
-    PAUSE_AFTER_REFUSALS,
-    jsonata,
-    line_with,
-    next_check_of_line,
-    place_in_line,
-    rescheduled_step,
-    rescheduled_turn,
-    waiting_until,
-)
-from infra.states.tasks import State, catch, catch_all, choice, dynamodb_task, number
+from infra.states import expressions
+from infra.states.expressions import jsonata
+from infra.states.tasks import State, catch, catch_all, choice, dynamodb, number
 from vigil.line import LATEST, LINE, MOVE, MOVED, UNMOVED
 
 
 def _update_line(table_name: str, update: State) -> State:
     key = {"PK": {"S": LINE}, "SK": {"S": LINE}}
-    return dynamodb_task("updateItem", {"TableName": table_name, "Key": key, **update})
+    return dynamodb("updateItem", {"TableName": table_name, "Key": key, **update})
 
 
 def check_line(table_name: str, timing: Timing) -> State:
@@ -31,8 +21,8 @@ def check_line(table_name: str, timing: Timing) -> State:
     }
     return {
         **_update_line(table_name, update),
-        "Catch": [catch_all(then="RouteByTurn", line=jsonata(line_with("'refused': false")))],
-        "Assign": {"line": jsonata(place_in_line(timing))},
+        "Catch": [catch_all(then="RouteByTurn", line=jsonata(expressions.line_with("'refused': false")))],
+        "Assign": {"line": jsonata(expressions.place_in_line(timing))},
         "Next": "RouteByTurn",
     }
 
@@ -41,15 +31,18 @@ def route_by_turn(timing: Timing) -> State:
     """Invoke the agent at its turn; reschedule the line if the turn was refused or the line is empty; else wait."""
     return {
         "Type": "Choice",
-        "Choices": [choice(HAS_TURN, then="InvokeAgent"), choice(MUST_RESCHEDULE, then="RescheduleLine")],
-        "Assign": {"line": jsonata(waiting_until(next_check_of_line(timing)))},
+        "Choices": [
+            choice(expressions.HAS_TURN, then="InvokeAgent"),
+            choice(expressions.MUST_RESCHEDULE, then="RescheduleLine"),
+        ],
+        "Assign": {"line": jsonata(expressions.waiting_until(expressions.next_check_of_line(timing)))},
         "Default": "WaitForChange",
     }
 
 
 def reschedule_line(table_name: str, timing: Timing) -> State:
     """Move the session's turn, and all turns after it, to later; begin a new line if there is none."""
-    turn = rescheduled_turn(timing)
+    turn = expressions.rescheduled_turn(timing)
     update = {
         "UpdateExpression": MOVE,
         "ConditionExpression": UNMOVED,
@@ -57,14 +50,14 @@ def reschedule_line(table_name: str, timing: Timing) -> State:
         "ExpressionAttributeValues": {
             ":at": number(turn),
             ":number": number("$line.ticket"),
-            ":step": number(rescheduled_step(timing)),
+            ":step": number(expressions.rescheduled_step(timing)),
             ":seen": number("$line.at"),
             ":latest": number(f"$millis() + {LATEST}"),
             ":n": {"S": "N"},
         },
     }
-    wait_a_second = waiting_until("$millis() + 1000")
-    wait_alone = waiting_until(f"$millis() + 1000 + {PAUSE_AFTER_REFUSALS}")
+    wait_a_second = expressions.waiting_until("$millis() + 1000")
+    wait_alone = expressions.waiting_until(f"$millis() + 1000 + {expressions.PAUSE_AFTER_REFUSALS}")
     return {
         **_update_line(table_name, update),
         "Catch": [
@@ -72,6 +65,6 @@ def reschedule_line(table_name: str, timing: Timing) -> State:
             catch("DynamoDB.ConditionalCheckFailedException", then="WaitForChange", line=jsonata(wait_a_second)),
             catch_all(then="WaitForChange", line=jsonata(wait_alone)),
         ],
-        "Assign": {"line": jsonata(waiting_until(turn))},
+        "Assign": {"line": jsonata(expressions.waiting_until(turn))},
         "Next": "WaitForChange",
     }

@@ -5,13 +5,11 @@ from typing import Any
 from infra.states.expressions import ERROR_MESSAGE, jsonata
 from vigil.session import RECORD_SK
 
-State = dict[str, Any]
-"""A state, or a part of one, in the States Language."""
+State = dict[str, Any]  # a state, or a part of one, in the States Language
 
-DYNAMODB_SECONDS = 20
-"""DynamoDB answers in milliseconds. A call that takes this long is made again."""
+DYNAMODB_SECONDS = 20  # DynamoDB answers in milliseconds. A call that takes this long is made again
 
-RECORD_KEY = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
+KEY = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
 OWN_RECORD = "(attribute_not_exists(execution_arn) OR execution_arn = :execution)"
 """Condition of a write: the record is no other execution's."""
 
@@ -78,7 +76,7 @@ def catch_all(*, then: str, **assign: object) -> State:
     return catch("States.ALL", then=then, **assign)
 
 
-CATCH_ALL_AND_FAIL = catch_all(then="MarkFailed", error=CAUGHT_ERROR)
+ELSE_FAIL = catch_all(then="MarkFailed", error=CAUGHT_ERROR)
 
 
 def choice(condition: str, *, then: str, **assign: object) -> State:
@@ -86,7 +84,7 @@ def choice(condition: str, *, then: str, **assign: object) -> State:
     return {"Condition": jsonata(condition), **({"Assign": assign} if assign else {}), "Next": then}
 
 
-def dynamodb_task(operation: str, arguments: State) -> State:
+def dynamodb(operation: str, arguments: State) -> State:
     """Call DynamoDB, again if it does not answer in time."""
     return {
         "Type": "Task",

@@ -1,45 +1,15 @@
 """The watch over a session: check its record, route by its status, wait until it changes."""
 
 from infra.parameters import Timing
-from infra.states.expressions import (
-    EXECUTION_ARN,
-    EXTENDED_DEADLINE,
-    IS_IN_LINE,
-    IS_OPEN,
-    IS_OTHER_EXECUTION,
-    IS_PAST_DEADLINE,
-    LOST_CODE,
-    LOST_MESSAGE,
-    MAY_CHECK_LINE,
-    NOT_IN_LINE,
-    RECORD_STATUS,
-    SECONDS_IN_LINE,
-    WAITED_TOO_LONG,
-    WAITING_REASON,
-    heartbeat_wait,
-    is_lost,
-    jsonata,
-    last_heartbeat,
-    record_text,
-    wait_seconds,
-)
-from infra.states.tasks import (
-    CATCH_ALL_AND_FAIL,
-    OWN_RECORD,
-    RECORD_KEY,
-    RETRY_DYNAMODB,
-    State,
-    catch,
-    catch_all,
-    choice,
-    dynamodb_task,
-)
+from infra.states import expressions
+from infra.states.expressions import jsonata, record_text
+from infra.states.tasks import ELSE_FAIL, KEY, OWN_RECORD, RETRY_DYNAMODB, State, catch, catch_all, choice, dynamodb
 from vigil.session import ALLOWED_FROM, Status
 
 DUPLICATE = {"code": "DuplicateSession", "message": "the session exists already: this event was delivered before"}
 NOT_STARTED = {
     "code": "{% $line.code %}",
-    "message": f"{{% 'not started in {SECONDS_IN_LINE // 3600} hours: ' & $line.message %}}",
+    "message": f"{{% 'not started in {expressions.SECONDS_IN_LINE // 3600} hours: ' & $line.message %}}",
 }
 DEADLINE_EXCEEDED = {
     "code": "DeadlineExceeded",
@@ -50,13 +20,13 @@ DEADLINE_EXCEEDED = {
 def check_status(table_name: str, timing: Timing) -> State:
     """Read the session record."""
     return {
-        **dynamodb_task("getItem", {"TableName": table_name, "Key": RECORD_KEY, "ConsistentRead": True}),
-        "Catch": [CATCH_ALL_AND_FAIL],
+        **dynamodb("getItem", {"TableName": table_name, "Key": KEY, "ConsistentRead": True}),
+        "Catch": [ELSE_FAIL],
         "Assign": {
-            "status": jsonata(RECORD_STATUS),
-            "otherExecution": jsonata(IS_OTHER_EXECUTION),
+            "status": jsonata(expressions.RECORD_STATUS),
+            "otherExecution": jsonata(expressions.IS_OTHER_EXECUTION),
             "report_uri": jsonata(record_text("report_uri", "")),
-            "lastHeartbeat": jsonata(last_heartbeat(timing)),
+            "lastHeartbeat": jsonata(expressions.last_heartbeat(timing)),
             "error": {
                 "code": jsonata(record_text("error.M.code", "UnknownStatus")),
                 "message": jsonata(
@@ -70,7 +40,7 @@ def check_status(table_name: str, timing: Timing) -> State:
 
 def route_by_status(timing: Timing) -> State:
     """End the session, check the line, or wait: the first rule that holds."""
-    lost = {"code": jsonata(LOST_CODE), "message": jsonata(LOST_MESSAGE)}
+    lost = {"code": jsonata(expressions.LOST_CODE), "message": jsonata(expressions.LOST_MESSAGE)}
     return {
         "Type": "Choice",
         "Choices": [
@@ -81,17 +51,17 @@ def route_by_status(timing: Timing) -> State:
             choice(
                 f"$status = '{Status.BUSY}' and $line.refusals > 0",
                 then="WaitForChange",
-                deadline=jsonata(EXTENDED_DEADLINE),
-                line=jsonata(NOT_IN_LINE),
+                deadline=jsonata(expressions.EXTENDED_DEADLINE),
+                line=jsonata(expressions.NOT_IN_LINE),
             ),
-            choice(WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
-            choice(MAY_CHECK_LINE, then="CheckLine"),
-            choice(IS_IN_LINE, then="WaitForChange"),
-            choice(IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
-            choice(is_lost(timing), then="MarkFailed", error=lost),
+            choice(expressions.WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
+            choice(expressions.MAY_CHECK_LINE, then="CheckLine"),
+            choice(expressions.IS_IN_LINE, then="WaitForChange"),
+            choice(expressions.IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
+            choice(expressions.is_lost(timing), then="MarkFailed", error=lost),
             # Without a record, there is nothing to store a task token on.
             choice("$status = ''", then="WaitBeforeRetry"),
-            choice(IS_OPEN, then="WaitForChange"),
+            choice(expressions.IS_OPEN, then="WaitForChange"),
         ],
         # The status is unknown.
         "Default": "MarkFailed",
@@ -104,10 +74,10 @@ def wait_for_change(table_name: str, timing: Timing) -> State:
     return {
         "Type": "Task",
         "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
-        "TimeoutSeconds": jsonata(wait_seconds(timing)),
+        "TimeoutSeconds": jsonata(expressions.wait_seconds(timing)),
         "Arguments": {
             "TableName": table_name,
-            "Key": RECORD_KEY,
+            "Key": KEY,
             "UpdateExpression": jsonata(
                 "'SET task_token = :token, deadline_at = :deadline'"
                 " & ($line.turn > 0 ? ', waiting_for = :reason' : ' REMOVE waiting_for')"
@@ -118,9 +88,9 @@ def wait_for_change(table_name: str, timing: Timing) -> State:
             # DynamoDB refuses a value that no expression uses.
             "ExpressionAttributeValues": jsonata(
                 f"$merge([{{{open_statuses}':token': {{'S': $states.context.Task.Token}},"
-                f" ':execution': {{'S': {EXECUTION_ARN}}},"
+                f" ':execution': {{'S': {expressions.EXECUTION_ARN}}},"
                 " ':deadline': {'S': $fromMillis($deadline)}},"
-                f" $line.turn > 0 ? {{':reason': {{'S': {WAITING_REASON}}}}} : {{}}])"
+                f" $line.turn > 0 ? {{':reason': {{'S': {expressions.WAITING_REASON}}}}} : {{}}])"
             ),
         },
         "Retry": RETRY_DYNAMODB,
@@ -136,4 +106,4 @@ def wait_for_change(table_name: str, timing: Timing) -> State:
 
 def wait_before_retry(timing: Timing) -> State:
     """Wait for a heartbeat interval."""
-    return {"Type": "Wait", "Seconds": jsonata(heartbeat_wait(timing)), "Next": "CheckStatus"}
+    return {"Type": "Wait", "Seconds": jsonata(expressions.heartbeat_wait(timing)), "Next": "CheckStatus"}

@@ -31,19 +31,14 @@ class Analysis:
     request: CostRequest
     functions: tuple[Function, ...]
     usage: Usage
-    compute: Mapping[str, Compute | NoClaim]
-    """By ARN."""
-    cost: Mapping[str, float]
-    """By ARN: on-demand compute at today's settings, where it is known."""
-    findings: tuple[Finding, ...]
-    """As ``rank`` sorts them."""
+    compute: Mapping[str, Compute | NoClaim]  # by ARN
+    cost: Mapping[str, float]  # by ARN: on-demand compute at today's settings, where it is known
+    findings: tuple[Finding, ...]  # as ``rank`` sorts them
     gaps: tuple[Gap, ...]
     totals: Totals
-    prices: Mapping[str, str]
-    """The source of each region's prices."""
+    prices: Mapping[str, str]  # the source of each region's prices
     scan: ScanCost
-    recommendations: Mapping[str, Recommendation]
-    """Of AWS Compute Optimizer, by ARN."""
+    recommendations: Mapping[str, Recommendation]  # of AWS Compute Optimizer, by ARN
 
     @property
     def start(self) -> date:
@@ -148,11 +143,8 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         )
         for function in functions
     ]
-    cost = {
-        context.function.arn: context.cost(used)
-        for context in contexts
-        if context.known_rates and isinstance(used := context.on_demand(), Compute)
-    }
+    known = [context for context in contexts if context.known_rates]
+    cost = {item.function.arn: item.cost(used) for item in known if isinstance(used := item.on_demand(), Compute)}
     on_demand = (context.on_demand() for context in contexts)
     # Functions in regions without a price use the free tier, too.
     spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for used in on_demand if isinstance(used, Compute)))

@@ -38,8 +38,7 @@ class CostRequest(BaseModel):
     days: int = Field(default=30, ge=1, le=MAX_DAYS)
     functions: Annotated[str, Field(pattern=r"^[A-Za-z0-9_*?\[\]!-]{1,128}$")] | None = None
     """A case-sensitive glob over function names; None takes all."""
-    max_scan_dollars: float = Field(default=SCAN_DOLLARS, ge=0, allow_inf_nan=False)
-    """The most that reading the data may cost."""
+    max_scan_dollars: float = Field(default=SCAN_DOLLARS, ge=0, allow_inf_nan=False)  # for reading the data, at most
 
     def label(self, name: str, region: str) -> str:
         """Return a function's name, with its region if the request has several."""

@@ -11,8 +11,7 @@ from lambda_costs.report.artifacts import history_key, render_artifacts
 from lambda_costs.request import parse_request
 from vigil.sdk import FINDINGS, AgentSession
 
-PROGRESS_SECONDS = 1.0
-"""Between two reports of progress."""
+PROGRESS_SECONDS = 1.0  # between two reports of progress
 
 
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
@@ -66,14 +65,8 @@ def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
         """
         return results.untrusted(results.finding_detail(cost_analysis.find_savings(), id))
 
-    return [
-        list_functions,
-        collect_usage,
-        find_savings,
-        list_findings,
-        show_finding,
-        _save_report_tool(session, cost_analysis, written_by),
-    ]
+    save_report = _save_report_tool(session, cost_analysis, written_by)
+    return [list_functions, collect_usage, find_savings, list_findings, show_finding, save_report]
 
 
 def _save_report_tool(session: AgentSession, cost_analysis: CostAnalysis, written_by: str) -> Any:

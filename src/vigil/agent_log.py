@@ -11,10 +11,8 @@ from botocore.exceptions import ClientError
 from vigil.session import iso
 from vigil.text import visible
 
-LATE_SECONDS = 5.0
-"""How long after the session's end its last lines may appear."""
-_CLOCK_SKEW = timedelta(minutes=10)
-"""How far the clocks of Step Functions, the agent and CloudWatch Logs may differ."""
+LATE_SECONDS = 5.0  # how long after the session's end its last lines may appear
+_CLOCK_SKEW = timedelta(minutes=10)  # how far the clocks of Step Functions, the agent and CloudWatch Logs may differ
 _LINE = re.compile(r"(?P<at>\d{4}-\d\d-\d\dT[0-9:.]+Z) (?P<session_id>\S+) (?P<text>.*)", re.DOTALL)
 
 
@@ -27,7 +25,6 @@ class LogLine:
     text: str
 
     def __str__(self) -> str:
-        """Return the line as the log holds it."""
         return f"{self.at} {self.session_id} {self.text}"
 
 

@@ -88,7 +88,6 @@ class Artifacts:
                 continue
 
     def _put(self, name: str, text: str) -> str:
-        """Save ``text`` and return its key."""
         body = text.encode(errors="backslashreplace")
         if len(body) > MAX_ARTIFACT_BYTES:
             raise InvalidArtifact(f"artifact {name} is {len(body)} bytes; at most {MAX_ARTIFACT_BYTES} are allowed")

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -38,17 +38,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vigil.deployment")
 
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
-_NAME = 80
-"""Characters of an execution's name at most; an event's id has 36."""
-_LISTING_SECONDS = 120
-"""How long a message of the dead-letter queue is hidden from others while it is read."""
+_NAME = 80  # characters of an execution's name at most; an event's id has 36
+_LISTING_SECONDS = 120  # how long a message of the dead-letter queue is hidden from others while it is read
 NO_REASON = "no reason was given"
-_OF_ANOTHER_STACK = {
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "InvalidAccessKeyId",
-    "InvalidSignatureException",
-}
+_WRONG_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidSignatureException"}
 """Error codes for a key that the stack does not know, because it is another stack's."""
 
 
@@ -84,10 +77,8 @@ class Resent:
     """The result of sending an event again."""
 
     letter: DeadLetter
-    started: bool
-    """If False and not refused, the event was a session already."""
-    refused: str | None = None
-    """Why it was not sent. Its message stays in the queue."""
+    started: bool  # if False and not refused, the event was a session already
+    refused: str | None = None  # why it was not sent. Its message stays in the queue
 
 
 def rule_input(body: object) -> tuple[str, str]:
@@ -96,11 +87,9 @@ def rule_input(body: object) -> tuple[str, str]:
     Raises InvalidInput if there is no such event.
     """
     try:
-        event = json.loads(body) if isinstance(body, str) else None
-        if not isinstance(event, dict) or (event.get("source"), event.get("detail-type")) != (
-            EVENT_SOURCE,
-            EVENT_DETAIL_TYPE,
-        ):
+        event: Any = json.loads(body) if isinstance(body, str) else None
+        kind = _text_of(event, "source"), _text_of(event, "detail-type")
+        if kind != (EVENT_SOURCE, EVENT_DETAIL_TYPE):
             raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
         session_id = check_session_id(event.get("id"))
         execution_input = {"session_id": session_id, "detail": event.get("detail"), "event_time": event.get("time")}
@@ -139,8 +128,9 @@ class Deployment:
         except AwsUnavailable as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and "does not exist" in str(cause):
+                where = os.environ.get("AWS_ENDPOINT_URL") or f"region {self.region}"
                 raise StackNotDeployed(
-                    f"no stack {self._stack} in {self._where()}: deploy it with `make deploy`, or start a local one"
+                    f"no stack {self._stack} in {where}: deploy it with `make deploy`, or start a local one"
                     " with `vigil local up` and set the variables that `vigil local env` prints"
                 ) from error
             raise
@@ -156,9 +146,6 @@ class Deployment:
     def region(self) -> str | None:
         """The region that the environment leads to."""
         return self._session.region_name
-
-    def _where(self) -> str:
-        return os.environ.get("AWS_ENDPOINT_URL") or f"region {self._session.region_name}"
 
     def client(self, service: str) -> Any:
         """Return a client of ``service`` where the stack is."""
@@ -199,10 +186,9 @@ class Deployment:
     def count_dead_letters(self) -> int:
         """Return about how many events could not start a workflow."""
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        queue = self.output(Output.DEAD_LETTERS)
         with aws_errors():
-            answer = self.client("sqs").get_queue_attributes(
-                QueueUrl=self.output(Output.DEAD_LETTERS), AttributeNames=names
-            )
+            answer = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)
         return sum(int(answer["Attributes"][name]) for name in names)
 
     def dead_letters(self) -> list[DeadLetter]:
@@ -231,11 +217,9 @@ class Deployment:
 
     def _start(self, session_id: str, execution_input: str) -> bool:
         """Start the workflow of a session; return False if it has been started before."""
-        try:
+        with suppress(SessionNotFound):
             self.journal.get(session_id)
             return False
-        except SessionNotFound:
-            pass
         try:
             with aws_errors():
                 self.stepfunctions.start_execution(
@@ -312,10 +296,7 @@ class Deployment:
         if session.terminal:
             raise SessionEnded(f"session {session_id} has ended: {session.status}")
         self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split()) or NO_REASON))
-        self._stop_agent(session_id)
-
-    def _stop_agent(self, session_id: str) -> None:
-        """Stop the agent directly too: the workflow may be gone."""
+        # Stop the agent directly too: the workflow may be gone.
         try:
             self.client("bedrock-agentcore").stop_runtime_session(
                 agentRuntimeArn=self.output(Output.AGENT_RUNTIME), runtimeSessionId=session_id
@@ -354,7 +335,7 @@ def connection_advice(error: Exception) -> str:
         endpoint, what = str(cause.kwargs.get("endpoint_url")), "the local stack there is gone"
         if not is_local(endpoint):
             return "set AWS_REGION, or --aws-region, to a region that exists, such as us-east-1; look at the network"
-    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in _OF_ANOTHER_STACK:
+    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in _WRONG_KEY:
         endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
         what = "another local stack runs there, and the one of this shell is gone"
         if not is_local(endpoint):

@@ -9,10 +9,8 @@ from pathlib import Path
 
 from vigil.errors import EnvironmentProblem, InvalidInput
 
-LISTING = ".vigil-files"
-"""The file that lists what the last command saved in a folder."""
-Save = Callable[[Mapping[str, str]], None]
-"""Saves texts by the names of their files."""
+LISTING = ".vigil-files"  # the file that lists what the last command saved in a folder
+Save = Callable[[Mapping[str, str]], None]  # saves texts by the names of their files
 
 
 def prepare(folder: Path) -> None:

@@ -168,9 +168,8 @@ def _one_line(reason: object) -> str:
 def _client() -> "BedrockAgentCoreClient":
     # One attempt: the workflow repeats the call, and can wait longer than a Lambda function.
     # The read timeout ends before the Lambda function's 60 s, so that a silent agent is an error with a name.
-    return boto3.client(
-        "bedrock-agentcore", config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45)
-    )
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=45)
+    return boto3.client("bedrock-agentcore", config=config)
 
 
 @cache

@@ -40,10 +40,8 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 MAX_PHASE_NAME = 60
-PAGE = 10
-"""Items of history that one request reads: most analyses compare with the first."""
-MOST_KEPT = 100
-"""Items of history that are read at most: sessions that fail write some too, and each costs a read."""
+PAGE = 10  # items of history that one request reads: most analyses compare with the first
+MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
 _OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
 
 
@@ -51,12 +49,9 @@ _OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
 class Snapshot:
     """A session as one read of the table finds it."""
 
-    session: Session | None
-    """None if it has no record."""
-    tasks: list[Task]
-    """Its work phases in the order they began; one that ran when the session ended has ended with it."""
-    task_token: object
-    """The task token, which changes whenever the workflow begins to wait again."""
+    session: Session | None  # None if it has no record
+    tasks: list[Task]  # its work phases in the order they began; one that ran when the session ended has ended with it
+    task_token: object  # the task token, which changes whenever the workflow begins to wait again
 
 
 class Journal:
@@ -223,11 +218,9 @@ class Journal:
     def open_sessions(self) -> Iterator[Session]:
         """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
         for status in ALLOWED_FROM[Status.FAILED]:
-            key = Key("status").eq(status)
             with translate_errors():
-                yield from map(
-                    Session.from_item, query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=key)
-                )
+                items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
+                yield from map(Session.from_item, items)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; raises SessionEnded unless the session is BUSY."""

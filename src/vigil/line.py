@@ -16,28 +16,21 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-LINE = "LINE"
-"""Key of the item. Every session id is longer."""
+LINE = "LINE"  # key of the item. Every session id is longer
 MOVE = "SET #at = :at, #number = :number, #step = :step"
 UNMOVED = "attribute_not_exists(#at) OR #at = :seen OR #at > :latest OR NOT attribute_type(#at, :n)"
 MOVED = {"#at": "at", "#number": "number", "#step": "step"}
 """The update that moves the line, unless it has moved since it was read."""
-LATEST = 600_000
-"""Milliseconds. The line is never moved that far ahead; an item that is further ahead is damaged."""
-LOAD = 0.95
-"""Share of the starts allowed by AgentCore that the line uses."""
+LATEST = 600_000  # milliseconds. The line is never moved that far ahead; an item that is further ahead is damaged
+LOAD = 0.95  # share of the starts allowed by AgentCore that the line uses
 SLOWER, FASTER = 1.25, 0.8
 """Factors of the time between two turns: after a refusal, and after AFTER turns or RECOVERY ms without a refusal."""
 AFTER, RECOVERY = 25, 10_000
-LATE = 2000
-"""Milliseconds after its turn from which a session is late: all behind it would come at the same time."""
-AHEAD = 25
-"""Turns that are kept free before the session that begins a line."""
+LATE = 2000  # milliseconds after its turn from which a session is late: all behind it would come at the same time
+AHEAD = 25  # turns that are kept free before the session that begins a line
 LONGEST_STEP, LONGEST_PAUSE = 10_000, 300_000
-LONGEST_LINE = 100_000 * LONGEST_STEP
-"""Milliseconds. The last turn is never that far ahead; an item that is further ahead is damaged."""
-SELDOM = 90_000
-"""Milliseconds between two looks of a session in a line that was slowed down, if its turn is later."""
+LONGEST_LINE = 100_000 * LONGEST_STEP  # milliseconds. An item whose last turn is further ahead is damaged
+SELDOM = 90_000  # milliseconds between two looks of a session in a line that was slowed down, if its turn is later
 
 
 @dataclass(frozen=True)
@@ -46,8 +39,7 @@ class Place:
 
     ticket: int
     turn: int
-    now: int
-    """By the clock of the workflow, as the turns are: Lambda's clock may differ."""
+    now: int  # by the clock of the workflow, as the turns are: Lambda's clock may differ
 
     @classmethod
     def from_event(cls, event: object) -> "Place":
@@ -62,13 +54,10 @@ class Place:
 
 @dataclass(frozen=True)
 class _Item:
-    issued: int = 0
-    """The last ticket."""
-    number: int = 0
-    """A ticket, and the time of its turn; 0 if no session has waited yet."""
+    issued: int = 0  # the last ticket
+    number: int = 0  # a ticket, and the time of its turn; 0 if no session has waited yet
     at: int = 0
-    step: int = 0
-    """Milliseconds between two turns."""
+    step: int = 0  # milliseconds between two turns
 
     @classmethod
     def of(cls, item: Mapping[str, Any], now: float) -> "_Item":

@@ -7,13 +7,10 @@ STACK = "Vigil"
 EVENT_SOURCE = "vigil"
 EVENT_DETAIL_TYPE = "Run Agent"
 
-DEADLINE_KEY = "deadline_seconds"
-"""Key of an event's detail by which it asks for a deadline of its own; the agent does not see it."""
+DEADLINE_KEY = "deadline_seconds"  # key of a detail by which an event asks for a deadline; the agent does not see it
 
-INDEX_BY_START = "sessions-by-start"
-"""Index of session records, newest last: partition ``SK``, sort ``start_time``."""
-INDEX_BY_STATUS = "sessions-by-status"
-"""Index of session records by status: partition ``status``, sort ``start_time``."""
+INDEX_BY_START = "sessions-by-start"  # index of session records, newest last: partition ``SK``, sort ``start_time``
+INDEX_BY_STATUS = "sessions-by-status"  # index of session records by status: partition ``status``, sort ``start_time``
 
 REPORT = "report.md"
 FINDINGS = "findings.json"

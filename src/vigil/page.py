@@ -46,16 +46,13 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
     f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
-
 MAX_PARSED = 256 * 1024
 """Characters of Markdown that are parsed, because the parser takes quadratic time. The cost report has far fewer."""
-MAX_LEVELS = 20
-"""Levels of nested blocks, and of nested emphasis, that the parser reads."""
+MAX_LEVELS = 20  # levels of nested blocks, and of nested emphasis, that the parser reads
 TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
 _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
 """The start of a link that a reader may follow. Links with other schemes may start a program or lead to a file."""
-_NAME = re.compile(r"[\w.-]+")
-"""A file beside the report."""
+_NAME = re.compile(r"[\w.-]+")  # a file beside the report
 
 
 class _Parser(MarkdownIt):
@@ -119,9 +116,7 @@ def readable_markdown(markdown: str) -> str:
         return _as_text(shown, TOO_LONG)
     # The parser misses a link behind exactly as many brackets as the levels that it reads.
     found = next((found for levels in (MAX_LEVELS, MAX_LEVELS + 1) if (found := _find_active(shown, levels))), None)
-    if found is None:
-        return shown
-    return _as_text(shown, f"it holds {found}")
+    return _as_text(shown, f"it holds {found}") if found else shown
 
 
 def _as_text(markdown: str, why: str) -> str:

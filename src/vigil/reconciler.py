@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -29,14 +30,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("vigil.reconciler")
 
-TIMEOUT_SECONDS = 300
-"""Of the function."""
-CLOSING_SECONDS = 180
-"""Sessions that are not closed this long after the function began are left to the next sweep."""
-STOPPING_SECONDS = 250
-"""Agents that are not stopped by then end at their next heartbeat."""
-STOPS_AT_ONCE = 32
-"""Agents that are stopped at the same time: AgentCore takes seconds for each."""
+TIMEOUT_SECONDS = 300  # of the function
+CLOSING_SECONDS = 180  # sessions that are not closed this long after the function began are left to the next sweep
+STOPPING_SECONDS = 250  # agents that are not stopped by then end at their next heartbeat
+STOPS_AT_ONCE = 32  # agents that are stopped at the same time: AgentCore takes seconds for each
 YOUNG = timedelta(minutes=1)
 """A younger session is left to the next sweep. Its execution may not be in the list yet, and even DescribeExecution may
 say that it does not exist (Step Functions API Reference)."""
@@ -141,12 +138,9 @@ class Reconciler:
     def _close(self, session_id: str, execution_arn: str) -> bool:
         # First the table: Step Functions answers 15 questions a second for a whole account, and most executions that
         # fail have marked their session themselves.
-        try:
+        # Without a record, its execution could not create it.
+        with suppress(SessionNotFound):
             session = self._journal.get(session_id)
-        except SessionNotFound:
-            # Its execution could not create the record.
-            pass
-        else:
             if session.terminal or session.execution_arn != execution_arn:
                 return False
         # Do not trust the event: it may be late, and the execution redriven in the meantime.
@@ -167,9 +161,7 @@ class Reconciler:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
         except self._workflows.exceptions.ExecutionDoesNotExist:
             return WorkflowEnded.by("it is gone")
-        if execution["status"] in ("RUNNING", "PENDING_REDRIVE"):
-            return None
-        return WorkflowEnded.of(execution)
+        return None if execution["status"] in ("RUNNING", "PENDING_REDRIVE") else WorkflowEnded.of(execution)
 
     def _stop_agent(self, session_id: str, until: float) -> None:
         if self._clock() > until:
@@ -196,10 +188,7 @@ def _json(text: str) -> object:
 
 
 def _executions_in(message: object) -> list[tuple[str, str]] | None:
-    """Return (session id, execution ARN) of the execution that ended, if it has a session.
-
-    None if the event names no execution.
-    """
+    """Return (session id, execution ARN) of the execution that ended, if it has a session; None if none is named."""
     detail = message.get("detail") if isinstance(message, dict) else None
     arn, text = (detail.get("executionArn"), detail.get("input")) if isinstance(detail, dict) else (None, None)
     if not (isinstance(arn, str) and arn and isinstance(text, str) and text):
@@ -218,19 +207,12 @@ def _executions_in(message: object) -> list[tuple[str, str]] | None:
 def _reconciler() -> Reconciler:
     settings = ReconcilerSettings.from_env()
     config = Config(retries={"mode": "standard", "total_max_attempts": 5})
+    # Short timeouts: an agent that is not stopped ends by itself.
+    brief = Config(connect_timeout=3, read_timeout=12, retries={"mode": "standard", "total_max_attempts": 2})
     return Reconciler(
         Journal.open(boto3.Session(), settings.table, attempts=5),
         boto3.client("stepfunctions", config=config),
-        # Short timeouts: an agent that is not stopped ends by itself.
-        boto3.client(
-            "bedrock-agentcore",
-            config=Config(
-                connect_timeout=3,
-                read_timeout=12,
-                retries={"mode": "standard", "total_max_attempts": 2},
-                max_pool_connections=STOPS_AT_ONCE,
-            ),
-        ),
+        boto3.client("bedrock-agentcore", config=brief.merge(Config(max_pool_connections=STOPS_AT_ONCE))),
         state_machine_arn=settings.state_machine_arn,
         agent_runtime_arn=settings.agent_runtime_arn,
     )

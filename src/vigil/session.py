@@ -22,7 +22,6 @@ TTL_DAYS = 90
 # AgentCore requires 33 characters in a runtimeSessionId; '/' and '#' would break the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
 
-
 MAX_DETAIL_BYTES = 64 * 1024
 """Largest event detail that a session takes, in UTF-8: far above any sensible input, far below every limit on the way
 (EventBridge entry and Step Functions state 256 KiB)."""
@@ -68,21 +67,14 @@ def check_session_id(value: object) -> str:
 
 
 def check_detail(value: object) -> dict[str, Any]:
-    """Return ``value`` if it can be an event's detail, an object of JSON that is neither long nor deep.
-
-    Raises InvalidDetail.
-    """
+    """Return ``value`` if it can be an event's detail, a JSON object neither long nor deep; raises InvalidDetail."""
     if not isinstance(value, dict):
         raise InvalidDetail(f"detail must be a JSON object, not {type(value).__name__}")
     # Level by level: recursion would fail on deep input.
     level: list[Any] = [value]
     for _ in range(MAX_DETAIL_DEPTH):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
+        nested = (item for item in level if isinstance(item, dict | list))
+        level = [inner for item in nested for inner in (item.values() if isinstance(item, dict) else item)]
         if any(isinstance(item, float) and not isfinite(item) for item in level):
             raise InvalidDetail("detail must be JSON, which has no NaN and no Infinity")
     if level:
@@ -187,16 +179,13 @@ class Task:
 class Usage:
     """What the model calls of a session have used until it ended."""
 
-    model: str
-    """Id of the model that was called last."""
+    model: str  # id of the model that was called last
     input_tokens: int
     output_tokens: int
     dollars: Decimal
-    price_assumed: bool = False
-    """Whether the price of a model is unknown, and the highest known price was taken instead."""
+    price_assumed: bool = False  # whether the price of a model is unknown, and the highest known price was taken
 
     def __str__(self) -> str:
-        """Return the usage on one line, for a person."""
         assumed = ", at an assumed price" if self.price_assumed else ""
         return f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out, ${self.dollars:,.2f}{assumed}"
 
@@ -217,8 +206,7 @@ class Session:
     """A session record as stored under ``PK=session_id``, ``SK=SESSION``."""
 
     session_id: str
-    status: str
-    """A Status, or any text in a record that was edited by hand."""
+    status: str  # a Status, or any text in a record that was edited by hand
     start_time: str
     created_at: str
     busy_at: str | None = None
@@ -226,19 +214,14 @@ class Session:
     ended_at: str | None = None
     error: Failure | None = None
     deadline_at: str | None = None
-    heartbeat_at: str | None = None
-    """The agent's last heartbeat, by the agent's clock."""
+    heartbeat_at: str | None = None  # the agent's last heartbeat, by the agent's clock
     execution_arn: str | None = None
     report_uri: str | None = None
-    waiting_for: str | None = None
-    """Why it waits in line for its agent; None if it does not."""
-    progress: str | None = None
-    """How far the running work phase is, for a person."""
+    waiting_for: str | None = None  # why it waits in line for its agent; None if it does not
+    progress: str | None = None  # how far the running work phase is, for a person
     expires_at: int | None = None
-    usage: Usage | None = None
-    """None if no language model has answered."""
-    detail: str | None = None
-    """The event's detail as JSON, numbers to 15 digits; empty if it was longer than a session takes."""
+    usage: Usage | None = None  # None if no language model has answered
+    detail: str | None = None  # the event's detail as JSON, numbers to 15 digits; empty if longer than a session takes
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":

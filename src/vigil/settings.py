@@ -13,18 +13,13 @@ from vigil.session import check_session_id
 
 DEFAULT_AGENT = "lambda_costs.agent:cost_agent"
 DEFAULT_MODEL = "global.anthropic.claude-sonnet-4-6"
-BUDGET_DOLLARS = 5
-"""What the model calls of a session may cost."""
-MAX_SCAN_DOLLARS = 5
-"""The most that an event may let the reading of an analysis cost."""
+BUDGET_DOLLARS = 5  # what the model calls of a session may cost
+MAX_SCAN_DOLLARS = 5  # the most that an event may let the reading of an analysis cost
 
 HEARTBEAT_SECONDS = 30
-PROGRESS_SECONDS = 900
-"""Longer than a model call with its retries. A tool that works longer must report its progress."""
-STARTS_PER_SECOND = 25
-"""New sessions that AgentCore starts in a second, by its default quota."""
-MAX_SESSION_SECONDS = 27_000
-"""Seven and a half hours: AgentCore ends a session after eight, without a message."""
+PROGRESS_SECONDS = 900  # longer than a model call with its retries. A tool that works longer must report its progress
+STARTS_PER_SECOND = 25  # new sessions that AgentCore starts in a second, by its default quota
+MAX_SESSION_SECONDS = 27_000  # seven and a half hours: AgentCore ends a session after eight, without a message
 
 
 def require(environ: Mapping[str, str], name: str) -> str:
@@ -113,13 +108,10 @@ class WorkerSettings:
     bucket: str
     region: str
     agent: str
-    model: str | None
-    """Bedrock model id; None leaves the choice to the agent factory."""
+    model: str | None  # Bedrock model id; None leaves the choice to the agent factory
     budget_dollars: Decimal
-    max_scan_dollars: Decimal
-    """The most that the session's event may let the reading of an analysis cost."""
-    worker: str
-    """The unique name of this worker, which its runtime chose; the record holds it from BUSY on."""
+    max_scan_dollars: Decimal  # the most that the session's event may let the reading of an analysis cost
+    worker: str  # the unique name of this worker, which its runtime chose; the record holds it from BUSY on
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "WorkerSettings":

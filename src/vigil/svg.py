@@ -19,8 +19,7 @@ CHART_STYLE = (
 )
 """The one style sheet that a chart may have. A page that embeds charts allows it by its hash."""
 
-MAX_CHARACTERS = 256 * 1024
-"""Many times the size of a chart of the cost report."""
+MAX_CHARACTERS = 256 * 1024  # many times the size of a chart of the cost report
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _SHAPES = {"circle", "ellipse", "line", "path", "polygon", "polyline", "rect"}
 _WITHIN = {
@@ -30,8 +29,7 @@ _WITHIN = {
     "text": {"tspan"},
 }
 """Elements that may be inside an element; the other elements hold text or nothing."""
-_WORDS = {"text", "tspan", "title", "desc"}
-"""Elements that hold text."""
+_WORDS = {"text", "tspan", "title", "desc"}  # elements that hold text
 _ATTRIBUTES = {
     *("aria-labelledby", "class", "cx", "cy", "d", "dx", "dy", "fill", "fill-opacity", "font-size", "font-weight"),
     *("height", "id", "opacity", "points", "r", "role", "rx", "ry", "stroke", "stroke-dasharray", "stroke-linecap"),
@@ -41,8 +39,7 @@ _ATTRIBUTES = {
 _NAMES = {"aria-labelledby", "class", "id", "role", "xmlns"}
 _FETCHES = re.compile(r"url|\\", re.IGNORECASE)
 """A part of a value that refers to something else, such as a gradient; the backslash starts an escape of CSS."""
-_BREAKS = re.compile(r"[\t\n\r]")
-"""What XML reads as a space in an attribute unless it is escaped."""
+_BREAKS = re.compile(r"[\t\n\r]")  # what XML reads as a space in an attribute unless it is escaped
 
 
 def redrawn(svg: str) -> str:

@@ -26,8 +26,7 @@ FAIL = (
     " execution_arn = if_not_exists(execution_arn, :execution), expires_at = if_not_exists(expires_at, :expires)"
 )
 """The update that fails a session, and creates its record if it is missing."""
-MAX_TEXT = 1000
-"""Characters of a text that the agent writes into a record."""
+MAX_TEXT = 1000  # characters of a text that the agent writes into a record
 
 
 def open_table(aws: "AwsSession", name: str, config: Config, attempts: int) -> "Table":

@@ -16,8 +16,7 @@ _KEPT = "\n\t"
 _PLAIN = re.compile(r"[\n\t -~]*")
 _MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")
 """Characters that Markdown may read as markup; an underscore within a word is not markup."""
-_ITEM = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")
-"""The beginning of an item of a numbered list."""
+_ITEM = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")  # the beginning of an item of a numbered list
 
 
 def visible(text: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -12,15 +13,11 @@ from vigil.deployment import Deployment, aws_errors
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
 from vigil.session import Session, Status, Usage, check_session_id
 
-APPEAR_SECONDS = 30.0
-"""How long an event may take to become a session before we look for what went wrong."""
-FIND_SECONDS = 2.0
-"""How long the session's record may take before we look for it among the executions."""
+APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
+FIND_SECONDS = 2.0  # how long the session's record may take before we look for it among the executions
 END_SECONDS = 30.0
-ASK_SECONDS = 15.0
-"""How long we wait for the record to change before we ask Step Functions again."""
-MAX_ASK_SECONDS = 60.0
-"""The longest of these waits, which grow."""
+ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask Step Functions again
+MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
 _RECENT_EXECUTIONS = 25
 _ENDS = {
     "ExecutionSucceeded": "executionSucceededEventDetails",
@@ -104,8 +101,9 @@ def final_outcome(execution: Mapping[str, Any], session: Session | None) -> tupl
     return False, error.code, str(error)
 
 
-def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3) -> None:
+def await_end(deployment: Deployment, session_id: str) -> None:
     """Wait until the session's workflow has ended. Raises AwsUnavailable if it goes on for END_SECONDS."""
+    poll_seconds = 0.3
     history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
     deadline = time.monotonic() + END_SECONDS
     while True:
@@ -119,16 +117,13 @@ def await_end(deployment: Deployment, session_id: str, poll_seconds: float = 0.3
 
 
 def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> str:
-    """Return the ARN of the session's execution."""
     start = time.monotonic()
     others: set[str] = set()
     due = FIND_SECONDS
     while True:
-        session: Session | None
-        try:
+        session: Session | None = None
+        with suppress(SessionNotFound):
             session = deployment.journal.get(session_id)
-        except SessionNotFound:
-            session = None
         arn = session.execution_arn if session else None
         if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
             return arn
@@ -140,11 +135,9 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             due *= 2
         if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
-            why = (
-                f"the event lies in the dead-letter queue: {lost[0]}"
-                if lost
-                else "check the event's source and detail type"
-            )
+            why = "check the event's source and detail type"
+            if lost:
+                why = f"the event lies in the dead-letter queue: {lost[0]}"
             raise SessionNotFound(f"session {session_id} did not start within {APPEAR_SECONDS:.0f} s: {why}")
         time.sleep(poll_seconds)
 
@@ -168,11 +161,10 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
 
 def _session_of(execution_input: str) -> object:
     """Return the session id in an execution's input, which need not come from the rule."""
-    try:
-        data = json.loads(execution_input)
-    except (ValueError, RecursionError):
-        return None
-    return data.get("session_id") if isinstance(data, dict) else None
+    with suppress(ValueError, RecursionError):
+        if isinstance(data := json.loads(execution_input), dict):
+            return data.get("session_id")
+    return None
 
 
 class _Record:
@@ -266,7 +258,6 @@ class _History:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
         return float((_at(self._end) - _at(self._first)).total_seconds())
 
 

@@ -10,8 +10,7 @@ from botocore.parsers import ResponseParserError
 from lambda_costs.collect.gaps import Gap, explain
 from lambda_costs.collect.inventory import Client
 
-ARNS_A_CALL = 100
-"""The API reference names no limit; a page of results has up to 1,000."""
+ARNS_A_CALL = 100  # the API reference names no limit; a page of results has up to 1,000
 
 _ALL = [{"name": "Finding", "values": ["Optimized", "NotOptimized", "Unavailable"]}]
 """Without this filter, the API leaves out functions that it could not judge."""
@@ -21,12 +20,9 @@ _ALL = [{"name": "Finding", "values": ["Optimized", "NotOptimized", "Unavailable
 class Recommendation:
     """What Compute Optimizer says of a function's $LATEST version (API reference: LambdaFunctionRecommendation)."""
 
-    finding: str
-    """Optimized, NotOptimized or Unavailable."""
-    reasons: tuple[str, ...]
-    """MemoryOverprovisioned, MemoryUnderprovisioned, InsufficientData, Inconclusive."""
-    memory_mb: int | None
-    """The size ranked first; None if it proposes none."""
+    finding: str  # optimized, NotOptimized or Unavailable
+    reasons: tuple[str, ...]  # MemoryOverprovisioned, MemoryUnderprovisioned, InsufficientData, Inconclusive
+    memory_mb: int | None  # the size ranked first; None if it proposes none
     monthly_savings: float | None
     """US dollars a month at that size, before discounts; None unless the account has opted in to estimates."""
     lookback_days: float | None
@@ -55,10 +51,8 @@ def read_recommendations(
     return found
 
 
-def _recommendations(optimizer: Any, arns: Sequence[str]) -> dict[str, Recommendation]:
-    pages = optimizer.get_paginator("get_lambda_function_recommendations").paginate(
-        functionArns=list(arns), filters=_ALL
-    )
+def _recommendations(client: Any, arns: Sequence[str]) -> dict[str, Recommendation]:
+    pages = client.get_paginator("get_lambda_function_recommendations").paginate(functionArns=list(arns), filters=_ALL)
     return {
         # arn:aws:lambda:region:account:function:name:version
         ":".join(item["functionArn"].split(":")[:7]): _recommendation(item)

@@ -12,13 +12,10 @@ from typing import Any
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MIN_MEMORY_MB, Function
 from lambda_costs.collect.report_lines import MAX_DURATION_MS, MAX_START_MS, Tally, TallyKey, outcome
 
-MAX_LOG_GROUPS = 50
-"""Log groups that one query takes (CloudWatch Logs API Reference, StartQuery)."""
-MAX_ROWS = 10_000
-"""Rows that one query returns at most."""
+MAX_LOG_GROUPS = 50  # log groups that one query takes (CloudWatch Logs API Reference, StartQuery)
+MAX_ROWS = 10_000  # rows that one query returns at most
 POLL_SECONDS = 1.0
-QUERY_SECONDS = 900.0
-"""The service allows an hour; a query of so many groups takes seconds."""
+QUERY_SECONDS = 900.0  # the service allows an hour; a query of so many groups takes seconds
 
 _STATS = f"""| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
  count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error
@@ -107,11 +104,8 @@ def query_reports(
 
 def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
     try:
-        key = TallyKey(
-            date.fromisoformat(row["day"][:10]),
-            round(float(row["memory"])),
-            outcome(row.get("status"), row.get("error")),
-        )
+        ended = outcome(row.get("status"), row.get("error"))
+        key = TallyKey(date.fromisoformat(row["day"][:10]), round(float(row["memory"])), ended)
         durations, billeds = float(row["durations"]), float(row["billeds"])
         return key, Tally(
             int(float(row["lines"])),
@@ -127,12 +121,7 @@ def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
 
 
 def _run(
-    logs: Any,
-    query: str,
-    functions: Sequence[Function],
-    start: datetime,
-    end: datetime,
-    sleep: Callable[[float], None],
+    logs: Any, query: str, functions: Sequence[Function], start: datetime, end: datetime, sleep: Callable[[float], None]
 ) -> list[dict[str, str]]:
     identifier = logs.start_query(
         logGroupNames=[function.log_group for function in functions],

@@ -10,15 +10,12 @@ from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 from lambda_costs.request import CostRequest
 from vigil.sdk import AwsUnavailable
 
-Client = Callable[[str, str], Any]
-"""Makes a boto3 client of (service, region)."""
+Client = Callable[[str, str], Any]  # makes a boto3 client of (service, region)
 
 MIN_MEMORY_MB, MAX_MEMORY_MB = 128, 10_240
-MAX_TIMEOUT_SECONDS = 900
-"""What Lambda allows (Developer Guide, "Lambda quotas")."""
+MAX_TIMEOUT_SECONDS = 900  # what Lambda allows (Developer Guide, "Lambda quotas")
 
-INSIGHTS_LAYER = ":layer:LambdaInsightsExtension"
-"""Part of the ARN of the Lambda Insights layer (CloudWatch User Guide)."""
+INSIGHTS_LAYER = ":layer:LambdaInsightsExtension"  # in the ARN of the Lambda Insights layer (CloudWatch User Guide)
 
 
 @dataclass(frozen=True)
@@ -28,25 +25,20 @@ class Function:
     name: str
     arn: str
     region: str
-    runtime: str | None
-    """None for container images."""
+    runtime: str | None  # None for container images
     architecture: str
     package_type: str
     memory_mb: int
     timeout_seconds: int
-    ephemeral_mb: int
-    """Size of /tmp."""
+    ephemeral_mb: int  # size of /tmp
     last_modified: date | None
-    layers: int
-    """Layers other than that of Lambda Insights."""
-    insights: bool
-    """Whether Lambda Insights measures it."""
+    layers: int  # layers other than that of Lambda Insights
+    insights: bool  # whether Lambda Insights measures it
     file_system: bool
     snapstart: bool
     log_group: str
     json_logs: bool
-    capacity_provider: bool
-    """Whether it runs on the account's own instances, which are not billed by the GB-second."""
+    capacity_provider: bool  # whether it runs on the account's own instances, which are not billed by the GB-second
 
     @property
     def uses_default_log_group(self) -> bool:

@@ -13,10 +13,8 @@ class LogGroup:
     """A log group and the functions that write to it."""
 
     name: str
-    functions: tuple[str, ...]
-    """Sorted; the first gets the findings about the group."""
-    retention_days: int | None
-    """None keeps logs for ever."""
+    functions: tuple[str, ...]  # sorted; the first gets the findings about the group
+    retention_days: int | None  # None keeps logs for ever
     stored_bytes: int | None
 
     def only_of(self, function: Function) -> bool:
@@ -33,13 +31,8 @@ def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, L
     prefix = commonprefix(list(writers))  # noqa: RUF071 - a prefix of characters, not of path components
     pages = logs.get_paginator("describe_log_groups").paginate(**({"logGroupNamePrefix": prefix} if prefix else {}))
     return {
-        group["logGroupName"]: LogGroup(
-            group["logGroupName"],
-            tuple(sorted(writers[group["logGroupName"]])),
-            group.get("retentionInDays"),
-            group.get("storedBytes"),
-        )
+        name: LogGroup(name, tuple(sorted(writers[name])), group.get("retentionInDays"), group.get("storedBytes"))
         for page in pages
         for group in page["logGroups"]
-        if group["logGroupName"] in writers
+        if (name := group["logGroupName"]) in writers
     }

@@ -8,8 +8,7 @@ from functools import cached_property
 from math import fsum
 from typing import Any
 
-MAX_QUERIES = 500
-"""Queries that one GetMetricData call takes (CloudWatch API Reference)."""
+MAX_QUERIES = 500  # queries that one GetMetricData call takes (CloudWatch API Reference)
 
 DAY_SECONDS = 86_400
 
@@ -33,8 +32,7 @@ class Daily:
     """A metric's values by day (UTC); days without a datapoint are absent. At least one day."""
 
     by_day: Mapping[date, float]
-    end: date
-    """The day after the window's last."""
+    end: date  # the day after the window's last
 
     @cached_property
     def total(self) -> float:
@@ -62,10 +60,8 @@ class Answer:
     """What CloudWatch answered about some metrics."""
 
     daily: Mapping[Metric, Daily]
-    partial: frozenset[Metric]
-    """Metrics whose data are incomplete; they are not in ``daily``."""
-    refused: str | None = None
-    """Why it did not answer at all."""
+    partial: frozenset[Metric]  # metrics whose data are incomplete; they are not in ``daily``
+    refused: str | None = None  # why it did not answer at all
 
     def unread(self, metrics: Iterable[Metric]) -> str | None:
         """Return why not all of ``metrics`` are known, or None if they are."""
@@ -124,14 +120,8 @@ def total_between(cloudwatch: Any, metric: Metric, start: datetime, end: datetim
 
 def _query(identifier: str, metric: Metric, seconds: int = DAY_SECONDS) -> dict[str, Any]:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
-    return {
-        "Id": identifier,
-        "MetricStat": {
-            "Metric": {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions},
-            "Period": seconds,
-            "Stat": metric.stat,
-        },
-    }
+    named = {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
+    return {"Id": identifier, "MetricStat": {"Metric": named, "Period": seconds, "Stat": metric.stat}}
 
 
 def lambda_metric(name: str, function: str, stat: str = "Sum", qualifier: str | None = None) -> Metric:

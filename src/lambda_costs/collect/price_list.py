@@ -41,8 +41,7 @@ class PriceList:
     """The prices of Lambda and its logs by region; regions without prices are missing."""
 
     regions: Mapping[str, RegionPrices]
-    sources: Mapping[str, str]
-    """Source and date of each region's prices."""
+    sources: Mapping[str, str]  # source and date of each region's prices
 
 
 def read_prices(client: Client, regions: Sequence[str], gaps: list[Gap]) -> PriceList:
@@ -80,10 +79,9 @@ def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
     def by_architecture(usage: str, unit: str) -> dict[str, float]:
         return {name: awslambda.price(f"{usage}{suffix}", unit) for name, suffix in _ARCHITECTURES.items()}
 
+    tiers = {name: awslambda.tiers(f"Lambda-GB-Second{end}", _GB_SECONDS) for name, end in _ARCHITECTURES.items()}
     prices = RegionPrices(
-        duration={
-            name: awslambda.tiers(f"Lambda-GB-Second{suffix}", _GB_SECONDS) for name, suffix in _ARCHITECTURES.items()
-        },
+        duration=tiers,
         provisioned=by_architecture("Lambda-Provisioned-Concurrency", _GB_SECONDS),
         provisioned_duration=by_architecture("Lambda-Provisioned-GB-Second", _GB_SECONDS),
         ephemeral=by_architecture("Lambda-Storage-GB-Second", _GB_SECONDS),
@@ -106,11 +104,9 @@ class _Products:
         )
         self._prefix = "[A-Z0-9]+-" if service == "AmazonCloudWatch" else "([A-Z0-9]+-)?"
         try:
-            products = [json.loads(item) for page in pages for item in page.get("PriceList", [])]
-            self._terms = [
-                (str(item["product"]["attributes"].get("usagetype")), item.get("terms")) for item in products
-            ]
-            dates = {datetime.fromisoformat(item["publicationDate"]).date() for item in products}
+            items = [json.loads(text) for page in pages for text in page.get("PriceList", [])]
+            self._terms = [(str(item["product"]["attributes"].get("usagetype")), item.get("terms")) for item in items]
+            dates = {datetime.fromisoformat(item["publicationDate"]).date() for item in items}
         except (AttributeError, ValueError, LookupError, TypeError) as error:
             raise _Unusable(f"a product of {service} is malformed") from error
         if not dates:

@@ -9,11 +9,9 @@ SOURCE = "AWS Price List, services AWSLambda and AmazonCloudWatch"
 FREE_GB_SECONDS = 400_000
 """Free each month, for the whole account ("AWS Lambda Pricing"). Provisioned concurrency is never free."""
 
-METRIC_DATA = 0.01 / 1000
-"""$ per metric requested of GetMetricData, in every region ("Amazon CloudWatch Pricing")."""
+METRIC_DATA = 0.01 / 1000  # $ per metric requested of GetMetricData, in every region ("Amazon CloudWatch Pricing")
 
-Tiers = tuple[tuple[float, float], ...]
-"""(up to this many GB-seconds a month, $ per GB-second), ascending; the last is open."""
+Tiers = tuple[tuple[float, float], ...]  # (GB-seconds a month at most, $ per GB-second), ascending; the last is open
 
 _OPEN = float("inf")
 
@@ -22,38 +20,29 @@ _OPEN = float("inf")
 class _Flat:
     """Prices without tiers; $ per GB-second unless stated otherwise."""
 
-    provisioned: Mapping[str, float]
-    """By architecture, like the next two."""
+    provisioned: Mapping[str, float]  # by architecture, like the next two
     provisioned_duration: Mapping[str, float]
-    ephemeral: Mapping[str, float]
-    """Of /tmp beyond 512 MB."""
-    requests: Mapping[str, float]
-    """$ per request, by architecture."""
-    log_ingestion: float
-    """$ per GB; an upper bound for a function that logs more than 10 TB a month."""
-    log_storage: float
-    """$ per GB-month."""
-    log_scan: float
-    """$ per GB that a Logs Insights query scans."""
+    ephemeral: Mapping[str, float]  # of /tmp beyond 512 MB
+    requests: Mapping[str, float]  # $ per request, by architecture
+    log_ingestion: float  # $ per GB; an upper bound for a function that logs more than 10 TB a month
+    log_storage: float  # $ per GB-month
+    log_scan: float  # $ per GB that a Logs Insights query scans
     snapstart_cache: float | None = None
-    snapstart_restore: float | None = None
-    """$ per GB. Both are None if not known; Java runtimes pay neither."""
+    snapstart_restore: float | None = None  # $ per GB. Both are None if not known; Java runtimes pay neither
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates(_Flat):
     """What an account pays in a region for one more unit."""
 
-    duration: Mapping[str, float]
-    """By architecture."""
+    duration: Mapping[str, float]  # by architecture
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionPrices(_Flat):
     """The price list of a region, in US dollars."""
 
-    duration: Mapping[str, Tiers]
-    """By architecture."""
+    duration: Mapping[str, Tiers]  # by architecture
 
     def at(self, gb_seconds: Mapping[str, float]) -> Rates:
         """Return the rates of an account that uses ``gb_seconds`` a month, by architecture.
@@ -83,5 +72,5 @@ PRICES: Mapping[str, RegionPrices] = {
         log_scan=0.005,
         snapstart_cache=0.0000015046,
         snapstart_restore=0.0001397998,
-    ),
+    )
 }

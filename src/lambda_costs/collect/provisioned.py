@@ -11,10 +11,8 @@ class Provisioned:
     """The PC of one alias or version."""
 
     qualifier: str
-    executions: int
-    """Requested: billed from the moment it is configured."""
-    invocations: Daily | None = None
-    """Invocations that ran on it; None if there is no datapoint."""
+    executions: int  # requested: billed from the moment it is configured
+    invocations: Daily | None = None  # invocations that ran on it; None if there is no datapoint
 
 
 def list_provisioned(awslambda: Any, function: str) -> tuple[Provisioned, ...]:

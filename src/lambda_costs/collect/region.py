@@ -24,10 +24,8 @@ THREADS = 8
 
 TOO_MANY_REPORT_LINES = "ignored times with more REPORT lines than invocations: some lines are duplicates or forged"
 
-Progress = Callable[[str, int, int], None]
-"""Called with (what is read, functions done, functions in all)."""
-Again = Callable[[Sequence[Function]], bool]
-"""Whether the budget allows to scan the logs of these functions once more."""
+Progress = Callable[[str, int, int], None]  # called with (what is read, functions done, functions in all)
+Again = Callable[[Sequence[Function]], bool]  # whether the budget allows to scan the logs of these functions once more
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,12 +36,9 @@ class RegionUsage:
     """What the functions of one region used."""
 
     by_arn: Mapping[str, FunctionUsage]
-    metrics: int
-    """Number of metrics requested."""
-    queried_bytes: int
-    """Bytes of log groups that Logs Insights was asked to scan."""
-    query_dollars: float
-    """The cost of that."""
+    metrics: int  # number of metrics requested
+    queried_bytes: int  # bytes of log groups that Logs Insights was asked to scan
+    query_dollars: float  # the cost of that
 
 
 @dataclass
@@ -55,8 +50,7 @@ class RegionReader:
     client: Client
     gaps: list[Gap]
     progress: Progress
-    label: Callable[[Function], str]
-    """Names a function in a gap."""
+    label: Callable[[Function], str]  # names a function in a gap
 
     def __post_init__(self) -> None:
         self.region = self.functions[0].region
@@ -165,12 +159,8 @@ class RegionReader:
 
         for function, found in self._map_with_progress("triggers", triggers, list(idle)):
             earlier = past.daily.get(idle[function])
-            self._update(
-                function,
-                unread=past.unread([idle[function]]),
-                last_invoked=earlier.last_use if earlier else None,
-                triggers=found,
-            )
+            last = earlier.last_use if earlier else None
+            self._update(function, unread=past.unread([idle[function]]), last_invoked=last, triggers=found)
 
     def _read_reports(self, dollars: float, prices: RegionPrices | None) -> int:
         """Read REPORT lines of functions with invocations; return the bytes that Logs Insights was asked to scan."""

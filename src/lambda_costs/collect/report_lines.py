@@ -19,18 +19,14 @@ from typing import Any, NamedTuple
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB, Function
 from lambda_costs.collect.metrics import Daily
 
-MAX_LINES = 4_000
-"""Lines read of one function by FilterLogEvents. A function with more invocations is sampled."""
+MAX_LINES = 4_000  # lines read of one function by FilterLogEvents. A function with more invocations is sampled
 
-SLICES = 4
-"""Parts of the window that a sample is read from, so that it covers more than the window's beginning."""
+SLICES = 4  # parts of the window that a sample is read from, so that it covers more than the window's beginning
 
-MAX_PAGES = 20
-"""Pages read of one slice: FilterLogEvents may return empty pages."""
+MAX_PAGES = 20  # pages read of one slice: FilterLogEvents may return empty pages
 
 MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS
-MAX_START_MS = 10_000
-"""The longest init phase (Developer Guide, "Understanding the Lambda execution environment lifecycle")."""
+MAX_START_MS = 10_000  # longest init (Developer Guide, "Understanding the Lambda execution environment lifecycle")
 
 _NUMBER = r"\d{1,12}(?:\.\d+)?"
 _TEXT = re.compile(
@@ -41,8 +37,7 @@ _TEXT = re.compile(
     r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<error>[\w.]+))?"
 )
 
-Fits = Callable[[int, datetime, datetime], bool]
-"""Whether so many invocations can have ended between two moments."""
+Fits = Callable[[int, datetime, datetime], bool]  # whether so many invocations can have ended between two moments
 
 _STREAM = re.compile(r"/([\w-]+)\[[^/]*$")
 """The function in a stream name such as ``2026/11/26/orders[$LATEST]1f2e``; streams of default groups have none."""
@@ -64,10 +59,8 @@ class ReportLine(NamedTuple):
     billed_ms: float
     memory_mb: int
     used_mb: int
-    init_ms: float | None
-    """Billed part of a cold start's init phase: all of it since August 2025."""
-    restore_ms: float
-    """Billed part of restoring a SnapStart snapshot."""
+    init_ms: float | None  # billed part of a cold start's init phase: all of it since August 2025
+    restore_ms: float  # billed part of restoring a SnapStart snapshot
     outcome: Outcome
 
 
@@ -100,8 +93,7 @@ class TallyKey(NamedTuple):
     """What all lines of a Tally have in common."""
 
     day: date
-    memory_mb: int
-    """An alias may run a version whose memory size differs from that of $LATEST."""
+    memory_mb: int  # an alias may run a version whose memory size differs from that of $LATEST
     outcome: Outcome
 
 
@@ -110,8 +102,7 @@ class Reports:
     """A function's REPORT lines that the metrics do not contradict."""
 
     tallies: Mapping[TallyKey, Tally]
-    days_dropped: int
-    """Days with more REPORT lines than invocations: some are duplicates or forged, and it is not known which."""
+    days_dropped: int  # days with more REPORT lines than invocations: some unknown ones are duplicates or forged
 
     @cached_property
     def all(self) -> Tally:
@@ -136,11 +127,8 @@ class Reports:
 
     def where(self, *, days: frozenset[date] | None = None, outcome: Outcome | None = None) -> Tally:
         """Return the lines of ``days`` with ``outcome``; None takes all."""
-        return Tally.of(
-            tally
-            for key, tally in self.tallies.items()
-            if (days is None or key.day in days) and (outcome is None or key.outcome == outcome)
-        )
+        found = ((key, item) for key, item in self.tallies.items() if outcome in (None, key.outcome))
+        return Tally.of(item for key, item in found if days is None or key.day in days)
 
 
 def parse_report(message: str) -> ReportLine | None:
@@ -276,9 +264,7 @@ def tally(lines: Iterable[tuple[date, ReportLine]]) -> dict[TallyKey, Tally]:
     """Return the tallies of (day, line) pairs by day, memory size and outcome."""
     groups: dict[TallyKey, list[Tally]] = {}
     for day, line in lines:
-        one = Tally(
-            1, line.duration_ms, line.billed_ms, line.init_ms or 0.0, int(line.init_ms is not None), line.used_mb
-        )
+        one = Tally(1, line.duration_ms, line.billed_ms, line.init_ms or 0, int(line.init_ms is not None), line.used_mb)
         groups.setdefault(TallyKey(day, line.memory_mb, line.outcome), []).append(one)
     return {key: Tally.of(group) for key, group in sorted(groups.items())}
 

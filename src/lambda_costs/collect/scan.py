@@ -19,11 +19,9 @@ class ScanCost:
     """Estimated cost of reading the data, in US dollars."""
 
     metrics: int
-    queried_bytes: int
-    """Logs that Logs Insights was asked to scan; FilterLogEvents costs nothing."""
+    queried_bytes: int  # Logs that Logs Insights was asked to scan; FilterLogEvents costs nothing
     estimated: float
-    limit: float
-    """The most that the request allows."""
+    limit: float  # the most that the request allows
 
 
 def metrics_cost(functions: int) -> float:

@@ -22,12 +22,8 @@ def policy_principals(awslambda: Any, function: str) -> list[str]:
         policy = json.loads(awslambda.get_policy(FunctionName=function)["Policy"])
     except awslambda.exceptions.ResourceNotFoundException:
         return []
-    return [
-        name
-        for statement in policy.get("Statement", [])
-        if statement.get("Effect") == "Allow"
-        for name in _names(statement.get("Principal"))
-    ]
+    allowing = (statement for statement in policy.get("Statement", []) if statement.get("Effect") == "Allow")
+    return [name for statement in allowing for name in _names(statement.get("Principal"))]
 
 
 def _names(principal: object) -> list[str]:

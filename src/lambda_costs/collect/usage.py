@@ -10,8 +10,7 @@ from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.report_lines import Reports
 
-IDLE_DAYS = 30
-"""Days without an invocation after which a function is idle; our own choice."""
+IDLE_DAYS = 30  # days without an invocation after which a function is idle; our own choice
 LOOK_BACK_DAYS = 455
 """How far back we look for the last invocation: CloudWatch keeps daily values so long (its User Guide, "Metrics
 retention")."""
@@ -50,28 +49,21 @@ class Window:
 class FunctionUsage:
     """What one function used; None means no data, never zero."""
 
-    unread: str | None = None
-    """Why its metrics could not be read; None if they could: then a missing datapoint means no activity."""
+    unread: str | None = None  # why its metrics were not read; if they were, a missing datapoint means no activity
     invocations: Daily | None = None
-    duration_ms: Daily | None = None
-    """Without the init phase."""
-    p99_ms: Daily | None = None
-    """The 99th percentile of each day's durations."""
+    duration_ms: Daily | None = None  # without the init phase
+    p99_ms: Daily | None = None  # the 99th percentile of each day's durations
     errors: Daily | None = None
     recursions_dropped: Daily | None = None
-    cpu_ms: Daily | None = None
-    """CPU time, where Lambda Insights measures it."""
+    cpu_ms: Daily | None = None  # CPU time, where Lambda Insights measures it
     last_invoked: date | None = None
     """The last day with an invocation, looked for in LOOK_BACK_DAYS if nothing invoked the function recently."""
-    triggers: tuple[str, ...] | None = None
-    """What may invoke a function that nothing invoked recently; None if that was not read."""
+    triggers: tuple[str, ...] | None = None  # what may invoke it, if nothing did recently; None if that was not read
     reports: Reports | None = None
-    provisioned: tuple[Provisioned, ...] | None = None
-    """Empty if it has none, None if that could not be read."""
+    provisioned: tuple[Provisioned, ...] | None = None  # empty if it has none, None if that could not be read
     recursion_allowed: bool | None = None
     log_group: LogGroup | None = None
-    ingested_bytes: Daily | None = None
-    """Ingested into its log group, uncompressed."""
+    ingested_bytes: Daily | None = None  # ingested into its log group, uncompressed
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ def _declared() -> dict[str, FindingKind]:
     return {finding.kind: finding for finding in sorted(findings, key=lambda finding: finding.kind)}
 
 
-KINDS = _declared()
-"""Every kind of finding, by its name."""
+KINDS = _declared()  # every kind of finding, by its name
 
-URGENT = tuple(finding.kind for finding in KINDS.values() if finding.urgent)
-"""Kinds that break something, whatever they cost."""
+URGENT = tuple(finding.kind for finding in KINDS.values() if finding.urgent)  # they break things, whatever they cost
 
 
 def title(kind: str) -> str:

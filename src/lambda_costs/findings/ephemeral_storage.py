@@ -4,8 +4,7 @@ from lambda_costs.model.compute import MB_PER_GB, Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange, money, rate
 
-FREE_MB = 512
-"""Size of /tmp that is not billed (AWS Lambda pricing)."""
+FREE_MB = 512  # size of /tmp that is not billed (AWS Lambda pricing)
 
 
 @needs_compute()

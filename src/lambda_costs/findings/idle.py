@@ -23,11 +23,9 @@ def find(context: FunctionContext) -> Results:
     yield Finding(
         **context.identity(FINDING.kind),
         evidence={
-            "Last invoked": Measurement(usage.last_invoked.isoformat())
-            if usage.last_invoked
-            else Measurement(f"never in {LOOK_BACK_DAYS} days"),
+            "Last invoked": Measurement(str(usage.last_invoked or f"never in {LOOK_BACK_DAYS} days")),
             "Silent for at least": Measurement(silent, "days"),
-            "Last changed": Measurement(function.last_modified.isoformat() if function.last_modified else "not known"),
+            "Last changed": Measurement(str(function.last_modified or "not known")),
             "May be invoked by": Measurement(
                 "not known" if triggers is None else ", ".join(triggers) or "nothing but a direct call"
             ),

@@ -13,10 +13,8 @@ from lambda_costs.model.context import FindingKind, FunctionContext, Results, as
 from lambda_costs.model.duration import Z_95
 from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, ComputeShare, Finding, Measurement, SavingsRange, money
 
-INIT_SHARE = 0.1
-"""Least share of the billed time that init must take; our own choice."""
-SNAPSTART_RESTORE_SHARE = 0.5
-"""Restoring a snapshot takes at most this share of the init time; our own assumption."""
+INIT_SHARE = 0.1  # least share of the billed time that init must take; our own choice
+SNAPSTART_RESTORE_SHARE = 0.5  # restoring a snapshot takes at most this share of the init time; our own assumption
 
 
 @needs_compute(FunctionContext.billed)

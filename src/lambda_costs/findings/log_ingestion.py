@@ -5,8 +5,7 @@ from lambda_costs.model.compute import Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money, rate
 
-MIN_EXPOSURE_DOLLARS = 1.0
-"""Least cost of ingestion per 30 days; our own choice."""
+MIN_EXPOSURE_DOLLARS = 1.0  # least cost of ingestion per 30 days; our own choice
 
 
 @needs_compute()

@@ -8,8 +8,7 @@ from lambda_costs.model.context import FindingKind, FunctionContext, Results, as
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
-RETENTION_DAYS = 30
-"""Proposed retention. An assumption: nothing in AWS shows how long the logs are needed."""
+RETENTION_DAYS = 30  # proposed retention. An assumption: nothing in AWS shows how long the logs are needed
 LOG_COMPRESSION_RATIO = 0.15
 """Bytes billed for storage divided by bytes ingested, as the AWS Pricing Calculator estimates. AWS does not say whether
 storedBytes counts before or after compression; the ends of the savings take it both ways."""

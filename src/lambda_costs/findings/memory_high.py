@@ -11,16 +11,11 @@ from lambda_costs.model.context import FindingKind, FunctionContext, Results, as
 from lambda_costs.model.duration import DurationModel
 from lambda_costs.model.finding import ComputeShare, Finding, Measurement, SavingsRange, money, rate
 
-STEP_MB = 64
-"""Proposed sizes are multiples of this, though Lambda takes any number of megabytes; our own choice."""
-HEADROOM = 1.2
-"""Least proposed size divided by the maximum memory used; our own choice."""
-MAX_USED_SHARE = 0.6
-"""Largest share of the memory ever used that is too little; our own choice."""
-MIN_SAVED_SHARE = 0.05
-"""Least expected saving as a share of the compute cost that is worth the risk; our own choice."""
-EQUAL_COST_SHARE = 0.01
-"""Sizes whose costs differ by at most this share of today's cost count as equally cheap; our own choice."""
+STEP_MB = 64  # proposed sizes are multiples of this, though Lambda takes any number of megabytes; our own choice
+HEADROOM = 1.2  # least proposed size divided by the maximum memory used; our own choice
+MAX_USED_SHARE = 0.6  # largest share of the memory ever used that is too little; our own choice
+MIN_SAVED_SHARE = 0.05  # least expected saving as a share of the compute cost that is worth the risk; our own choice
+EQUAL_COST_SHARE = 0.01  # sizes whose costs differ by at most this share of today's are equally cheap; our own choice
 
 
 def least_mb(max_used_mb: int) -> int:
@@ -40,11 +35,9 @@ def find(context: FunctionContext, used: Compute) -> Results:
     cost, factor = context.cost(used), used.model.factor(new)
     # The slowest invocations get slower by that factor, too, and must not time out.
     needed = min(MAX_TIMEOUT_SECONDS, max(limit, ceil(slowest * factor.high)))
-    option, yaml, cdk = (
-        (f" --timeout {needed}", f"\nTimeout: {needed}", f", timeout=Duration.seconds({needed})")
-        if needed > limit
-        else ("", "", "")
-    )
+    option, yaml, cdk = "", "", ""
+    if needed > limit:
+        option, yaml, cdk = f" --timeout {needed}", f"\nTimeout: {needed}", f", timeout=Duration.seconds({needed})"
     factors = (factor.high, factor.expected, factor.low)
     # Rounded: a rounding error must not show as savings.
     savings = SavingsRange(*(cost * round(1 - new * slower / today, 9) for slower in factors))

@@ -12,8 +12,7 @@ from lambda_costs.model.compute import Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import NO_SAVINGS, ComputeShare, Finding, Measurement, SavingsRange, money
 
-HIGH_USED_SHARE = 0.9
-"""Above this share of memory used, it is too little; our own choice."""
+HIGH_USED_SHARE = 0.9  # above this share of memory used, it is too little; our own choice
 
 
 @needs_compute(FunctionContext.on_demand)

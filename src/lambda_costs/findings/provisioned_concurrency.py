@@ -15,8 +15,7 @@ from lambda_costs.model.context import FindingKind, FunctionContext, Results, as
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
-PC_DURATION_ERROR = 0.05
-"""Relative difference between the duration on PC and the mean duration; our own assumption."""
+PC_DURATION_ERROR = 0.05  # relative difference between the duration on PC and the mean duration; our own assumption
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,8 @@ class _Use:
 
     invocations: float
     gb_seconds: float
-    most: float
-    """The most GB-seconds that the function's invocations allow."""
-    known: bool
-    """Whether ``gb_seconds`` was measured."""
+    most: float  # the most GB-seconds that the function's invocations allow
+    known: bool  # whether ``gb_seconds`` was measured
     evidence: Mapping[str, Measurement]
 
 

@@ -6,10 +6,8 @@ from lambda_costs.model.compute import Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money
 
-MAX_P99_SHARE = 0.5
-"""A timeout is high if the 99th percentile of the duration is below this share of it; our own choice."""
-MIN_TIMEOUT_SECONDS = 10
-"""A shorter timeout bounds the cost of a function that hangs well enough; our own choice."""
+MAX_P99_SHARE = 0.5  # a timeout is high if the 99th percentile of the duration is below this share; our own choice
+MIN_TIMEOUT_SECONDS = 10  # a shorter timeout bounds the cost of a function that hangs well enough; our own choice
 
 
 @needs_compute()

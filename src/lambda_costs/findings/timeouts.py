@@ -13,8 +13,7 @@ FAILED_SHARE = 0.1
 FAILED_DAYS = 7
 """Too many invocations fail if more than this share does on any of the last days (AWS Trusted Advisor, checks
 L4dfs2Q3C2, "Lambda functions with high error rates", and L4dfs2Q3C3, "... with excessive timeouts")."""
-MIN_DAY_LINES = 20
-"""Least REPORT lines from which a day's share of timeouts is computed; our own choice."""
+MIN_DAY_LINES = 20  # least REPORT lines from which a day's share of timeouts is computed; our own choice
 
 
 @needs_compute(FunctionContext.on_demand)

@@ -12,12 +12,9 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.llm.tool_results import as_text, closest
 from vigil.sdk import InvalidInput
 
-MAX_CHARACTERS = 2_000
-"""Of one piece of prose."""
-MAX_WORDS = 10
-"""Words of one kind that a refusal names."""
-MAX_CLOSEST = 3
-"""Unknown names for which a refusal lists similar names."""
+MAX_CHARACTERS = 2_000  # of one piece of prose
+MAX_WORDS = 10  # words of one kind that a refusal names
+MAX_CLOSEST = 3  # unknown names for which a refusal lists similar names
 
 _NUMBERS = (
     "zero nought one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"

@@ -14,8 +14,7 @@ from lambda_costs.llm.prose_check import check_names_and_numbers
 from lambda_costs.llm.tool_results import as_text, printable
 from vigil.sdk import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError, one_line
 
-SHARED_CHARACTERS = 16
-"""Characters in a row that two texts do not share by chance."""
+SHARED_CHARACTERS = 16  # characters in a row that two texts do not share by chance
 
 
 class ToolErrors(HookProvider):

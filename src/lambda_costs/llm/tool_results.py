@@ -20,15 +20,12 @@ from lambda_costs.formatting import first_that_fit, format_measurement
 from lambda_costs.model.finding import NO_SAVINGS, Finding
 from vigil.sdk import InvalidInput
 
-MAX_CHARACTERS = 6_000
-"""Of one result, about 1,500 tokens: it stays in the conversation, and every later model call pays for it."""
+MAX_CHARACTERS = 6_000  # of one result, about 1,500 tokens, which every later model call of the conversation pays for
 MAX_TEXT = 500
 """Characters of one string, as JSON writes it. The longest string that a model must return is a finding's id: a kind,
 a function (64 characters), a region and an alias (128)."""
-MAX_COUNTS = 20
-"""Values that are counted one by one: a request has at most 20 regions, and AWS has few runtimes."""
-MAX_REASONS = 3
-"""Reasons for skipped items."""
+MAX_COUNTS = 20  # values that are counted one by one: a request has at most 20 regions, and AWS has few runtimes
+MAX_REASONS = 3  # reasons for skipped items
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Me", "Mn", "Zl", "Zp"})
 """Unicode categories of characters that are invisible or change the direction of writing."""
@@ -110,11 +107,8 @@ def findings_page(
     names = sorted({finding.function for finding in analysis.findings})
     if function is not None and function not in names:
         raise InvalidInput(f"function must be one with findings; similar names: {as_text(closest(function, names))}")
-    rest = [
-        _row(finding)
-        for finding in analysis.findings
-        if kind in (None, finding.kind) and function in (None, finding.function)
-    ]
+    of_kind = (finding for finding in analysis.findings if kind in (None, finding.kind))
+    rest = [_row(finding) for finding in of_kind if function in (None, finding.function)]
     count = len(rest)
     longest_head = {"page": count, "pages": count, "findings": count, "rows": []}
     pages: list[list[dict[str, Any]]] = []

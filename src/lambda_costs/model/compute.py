@@ -8,28 +8,17 @@ from math import fsum, sqrt
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.report_lines import Reports
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.duration import (
-    FULL_VCPU_MB,
-    MIN_ERROR,
-    Z_95,
-    DurationModel,
-    Point,
-    fit_cpu_share,
-    from_cpu_time,
-    unknown_cpu_share,
-)
+from lambda_costs.model import duration
 from lambda_costs.model.finding import PERIOD_DAYS
 
-MB_PER_GB = 1024
-"""As Lambda bills it."""
+MB_PER_GB = 1024  # as Lambda bills it
 
 MIN_DAYS = 14
 MIN_INVOCATIONS = 50
 """Less data support no claim. AWS Compute Optimizer also asks for 50 invocations in 14 days (its User Guide,
 "Requirements")."""
 
-SAMPLE_FACTOR = 1.5
-"""Largest factor between the mean duration of the REPORT lines read and that of the metric; our own choice."""
+SAMPLE_FACTOR = 1.5  # largest factor between the mean duration of REPORT lines and that of the metric; our own choice
 
 
 @dataclass(frozen=True)
@@ -44,23 +33,18 @@ class Compute:
     """Invocations at today's memory size, per 30 days."""
 
     invocations: float
-    billed_seconds: float
-    """Mean of an invocation: the duration of the metric, and what the REPORT lines bill on top of it."""
+    billed_seconds: float  # mean of an invocation: the metric's duration, and what REPORT lines bill on top of it
     gb_seconds: float
-    lines: int
-    """REPORT lines read of days at today's memory size."""
-    sampled: bool
-    """Whether there were more invocations than lines, so that the largest values may be missing."""
-    init_share: float
-    """Share of the billed time."""
-    inits: float
-    """Cold starts, per 30 days."""
-    model: DurationModel
+    lines: int  # REPORT lines read of days at today's memory size
+    sampled: bool  # whether there were more invocations than lines, so that the largest values may be missing
+    init_share: float  # share of the billed time
+    inits: float  # cold starts, per 30 days
+    model: duration.DurationModel
 
 
 def sampling_error(share: float, lines: int) -> float:
     """Return the half-width of the 95 % confidence interval of a share in a sample of ``lines``."""
-    return Z_95 * sqrt(share * (1 - share) / lines)
+    return duration.Z_95 * sqrt(share * (1 - share) / lines)
 
 
 def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compute | NoClaim:
@@ -77,9 +61,8 @@ def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compu
     today = _point(function.memory_mb, days, usage)
     lines = reports.where(days=days)
     if today is None or lines.lines < MIN_INVOCATIONS:
-        return NoClaim(
-            f"fewer than {MIN_INVOCATIONS} invocations on days whose REPORT lines all show today's memory size"
-        )
+        few = f"fewer than {MIN_INVOCATIONS} invocations"
+        return NoClaim(f"{few} on days whose REPORT lines all show today's memory size")
     sampled = reports.all.lines < invocations.total
     mean = lines.duration_ms / lines.lines / 1000
     if sampled and not today.seconds / SAMPLE_FACTOR <= mean <= today.seconds * SAMPLE_FACTOR:
@@ -126,21 +109,21 @@ def _missing_data(function: Function, usage: FunctionUsage, window_days: int) ->
     return None
 
 
-def _model(function: Function, today: Point, usage: FunctionUsage, reports: Reports) -> DurationModel:
+def _model(function: Function, today: duration.Point, usage: FunctionUsage, reports: Reports) -> duration.DurationModel:
     points = (_point(size, days, usage) for size, days in reports.days_of_size.items() if size != function.memory_mb)
-    model = fit_cpu_share(today, [point for point in points if point and point.seconds])
+    model = duration.fit_cpu_share(today, [point for point in points if point and point.seconds])
     if model is None and usage.cpu_ms and usage.invocations:
         common = usage.cpu_ms.by_day.keys() & usage.invocations.by_day.keys()
         calls = fsum(usage.invocations.by_day[day] for day in common)
         cpu = fsum(usage.cpu_ms.by_day[day] for day in sorted(common)) / calls / 1000 if calls else 0.0
         # The function's own machine reports its CPU time: ignore impossible values.
-        vcpus = max(1.0, function.memory_mb / FULL_VCPU_MB)
+        vcpus = max(1.0, function.memory_mb / duration.FULL_VCPU_MB)
         if calls >= MIN_INVOCATIONS and 0 < cpu <= today.seconds * vcpus:
-            model = from_cpu_time(function.memory_mb, today.seconds, cpu)
-    return model or unknown_cpu_share(function.memory_mb)
+            model = duration.from_cpu_time(function.memory_mb, today.seconds, cpu)
+    return model or duration.unknown_cpu_share(function.memory_mb)
 
 
-def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point | None:
+def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> duration.Point | None:
     """Return the mean duration of the invocations on ``days``; None if there were too few."""
     calls, durations = _on(days, usage)
     total = fsum(calls.values())
@@ -148,11 +131,11 @@ def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> Point
         return None
     mean = fsum(durations.values()) / total
     if len(calls) < 2:
-        return Point(memory_mb, mean, MIN_ERROR * mean)
+        return duration.Point(memory_mb, mean, duration.MIN_ERROR * mean)
     # The standard error of the mean follows from how the days' means differ.
     shares = {day: count / total for day, count in calls.items()}
     variance = fsum(shares[day] ** 2 * (durations[day] / calls[day] - mean) ** 2 for day in calls)
-    return Point(memory_mb, mean, sqrt(variance * len(calls) / (len(calls) - 1)))
+    return duration.Point(memory_mb, mean, sqrt(variance * len(calls) / (len(calls) - 1)))
 
 
 def _on(days: frozenset[date], usage: FunctionUsage) -> tuple[Mapping[date, float], Mapping[date, float]]:

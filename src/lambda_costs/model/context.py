@@ -24,14 +24,10 @@ class FunctionContext:
     function: Function
     usage: FunctionUsage
     compute: Compute | NoClaim
-    known_rates: Rates | None
-    """Prices in its region; None if they are not known."""
-    label: str
-    """The function's name, with its region where the request has several."""
-    end: date
-    """The day after the window's last."""
-    free: bool = False
-    """Whether the free tier covers the compute of all functions of the request."""
+    known_rates: Rates | None  # prices in its region; None if they are not known
+    label: str  # the function's name, with its region where the request has several
+    end: date  # the day after the window's last
+    free: bool = False  # whether the free tier covers the compute of all functions of the request
 
     def on_demand(self) -> Compute | NoClaim:
         """Return ``compute`` if all of it is billed at the on-demand price, else why not."""
@@ -129,8 +125,7 @@ def compute_evidence(used: Compute) -> dict[str, Measurement]:
     }
 
 
-Results = Iterator[Finding | Gap]
-"""Findings about one function, and a Gap where the data support no claim."""
+Results = Iterator[Finding | Gap]  # findings about one function, and a Gap where the data support no claim
 Rule = Callable[[FunctionContext], Results]
 ComputeRule = Callable[[FunctionContext, Compute], Results]
 
@@ -155,14 +150,10 @@ def needs_compute(
 class FindingKind:
     """A kind of finding: each module of ``lambda_costs.findings`` declares one and names it ``FINDING``."""
 
-    kind: str
-    """In ids and in findings.json."""
-    title: str
-    """In the report."""
+    kind: str  # in ids and in findings.json
+    title: str  # in the report
     rule: Rule
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Settings that the rule may propose. Each has the texts that it may be set to; no texts stand for a number."""
-    urgent: bool = False
-    """Whether the function fails or will fail, whatever that costs."""
-    needs_prices: bool = True
-    """If not, the rule also looks at functions in regions without known prices."""
+    urgent: bool = False  # whether the function fails or will fail, whatever that costs
+    needs_prices: bool = True  # if not, the rule also looks at functions in regions without known prices

@@ -11,12 +11,9 @@ from math import fsum, sqrt
 
 FULL_VCPU_MB = 1769
 
-Z_95 = 1.96
-"""Half-width of a 95 % confidence interval, in standard errors."""
-MIN_ERROR = 0.02
-"""Least relative error of a mean duration: days differ by more than chance."""
-CPU_ERROR = 0.1
-"""Relative error of measured CPU time: agents on the machine use some of it, too."""
+Z_95 = 1.96  # half-width of a 95 % confidence interval, in standard errors
+MIN_ERROR = 0.02  # least relative error of a mean duration: days differ by more than chance
+CPU_ERROR = 0.1  # relative error of measured CPU time: agents on the machine use some of it, too
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,7 @@ class Point:
 
     memory_mb: int
     seconds: float
-    error: float
-    """Standard error of the mean, in seconds."""
+    error: float  # standard error of the mean, in seconds
 
 
 @dataclass(frozen=True)
@@ -51,10 +47,8 @@ class DurationModel:
     low: float
     share: float
     high: float
-    basis: str
-    """The data it rests on, for the report."""
-    measured: bool = True
-    """Whether any data show the share."""
+    basis: str  # the data it rests on, for the report
+    measured: bool = True  # whether any data show the share
 
     def factor(self, memory_mb: int) -> DurationFactor:
         """Return the factor for the share and for its bounds."""

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-PERIOD_DAYS = 30
-"""Every amount of money is US dollars per this many days."""
+PERIOD_DAYS = 30  # every amount of money is US dollars per this many days
 
 
 @dataclass(frozen=True)
@@ -16,8 +15,7 @@ class SavingsRange:
     high: float
 
 
-NO_SAVINGS = SavingsRange(0.0, 0.0, 0.0)
-"""The savings of a finding that claims no money."""
+NO_SAVINGS = SavingsRange(0.0, 0.0, 0.0)  # the savings of a finding that claims no money
 
 
 @dataclass(frozen=True)
@@ -32,20 +30,16 @@ class Measurement:
 class ComputeShare:
     """The on-demand compute cost that a finding saves a share of. The shares of one function's findings multiply."""
 
-    cost: float
-    """US dollars per 30 days; above zero."""
-    gb_seconds: float
-    """GB-seconds per 30 days."""
-    repriced: float = 1.0
-    """Price of a GB-second after the change over that before it."""
+    cost: float  # US dollars per 30 days; above zero
+    gb_seconds: float  # GB-seconds per 30 days
+    repriced: float = 1.0  # price of a GB-second after the change over that before it
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing to change. Code computed every number in it from the account's data."""
 
-    id: str
-    """Stable from run to run: the kind and what it is about."""
+    id: str  # stable from run to run: the kind and what it is about
     kind: str
     function: str
     region: str
@@ -58,15 +52,12 @@ class Finding:
 
     The next analysis reads them back, and takes only the settings that the finding's kind declares.
     """
-    how_to: str = ""
-    """AWS CLI commands and # comments."""
-    as_code: str = ""
-    """The same change as properties of CloudFormation and the CDK."""
+    how_to: str = ""  # AWS CLI commands and # comments
+    as_code: str = ""  # the same change as properties of CloudFormation and the CDK
     risk: str
     validate: str
     savings: SavingsRange = NO_SAVINGS
-    scaling: ComputeShare | None = None
-    """None if the savings do not depend on other findings."""
+    scaling: ComputeShare | None = None  # None if the savings do not depend on other findings
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:

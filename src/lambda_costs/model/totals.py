@@ -9,16 +9,14 @@ from operator import attrgetter
 from lambda_costs.collect.prices import FREE_GB_SECONDS
 from lambda_costs.model.finding import NO_SAVINGS, Finding, SavingsRange
 
-MIN_REPORTED_DOLLARS = 0.01
-"""US dollars per 30 days: the report only counts findings that save less."""
+MIN_REPORTED_DOLLARS = 0.01  # US dollars per 30 days: the report only counts findings that save less
 
 
 @dataclass(frozen=True)
 class ComputeSpend:
     """On-demand compute of some functions in 30 days."""
 
-    cost: float
-    """US dollars at the prices without the free tier."""
+    cost: float  # US dollars at the prices without the free tier
     gb_seconds: float
 
     @property
@@ -33,8 +31,7 @@ class Totals:
     """US dollars per 30 days that all findings save together."""
 
     gross: SavingsRange
-    net: SavingsRange
-    """After the free tier's GB-seconds, as if only the functions that were looked at used them."""
+    net: SavingsRange  # after the free tier's GB-seconds, as if only the functions that were looked at used them
 
 
 def combine(findings: Iterable[Finding], spend: ComputeSpend) -> Totals:
@@ -62,12 +59,9 @@ def combine(findings: Iterable[Finding], spend: ComputeSpend) -> Totals:
 class FindingGroups:
     """Findings by what a report does with them, each group in the given order."""
 
-    claims: tuple[Finding, ...]
-    """Claim at least MIN_REPORTED_DOLLARS."""
-    small: tuple[Finding, ...]
-    """Claim less."""
-    observations: tuple[Finding, ...]
-    """Claim no money: risks and exposures."""
+    claims: tuple[Finding, ...]  # claim at least MIN_REPORTED_DOLLARS
+    small: tuple[Finding, ...]  # claim less
+    observations: tuple[Finding, ...]  # claim no money: risks and exposures
 
 
 def group_by_claim(findings: Iterable[Finding]) -> FindingGroups:

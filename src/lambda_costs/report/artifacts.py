@@ -22,13 +22,11 @@ from vigil.sdk import FINDINGS, PAGE, REPORT, render_page
 _KIB = 1024
 MAX_BYTES = {"findings": 1536 * _KIB, "in_brief": 768 * _KIB, "functions": 768 * _KIB, "gaps": 256 * _KIB}
 """Of each part of findings.json, so that an artifact can hold it whatever the account's size."""
-MAX_COMPARED_BYTES = 128 * _KIB
-"""Of each list of a comparison."""
+MAX_COMPARED_BYTES = 128 * _KIB  # of each list of a comparison
 
 _BRIEF = ("id", "kind", "function", "region", "arn", "change", "proposed", "savings", "scaling")
 """Fields of the findings that save least, if not all fit: those that the next comparison needs."""
-_COMPARED = ("id", "function", "region", "change", "savings")
-"""Fields of a finding in the comparison."""
+_COMPARED = ("id", "function", "region", "change", "savings")  # fields of a finding in the comparison
 
 
 def history_key(request: CostRequest) -> str:

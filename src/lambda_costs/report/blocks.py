@@ -6,14 +6,12 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.model.finding import Finding, SavingsRange, money
 from vigil.sdk import FINDINGS, code, escape, fence
 
-Note = Callable[[Finding, str], Iterator[str]]
-"""Yields the language model's note about a finding after a label, if there is one."""
+Note = Callable[[Finding, str], Iterator[str]]  # yields the model's note about a finding after a label, if there is one
 
-MAX_KIND_ROWS = 25
-"""Rows of the table of one kind that claims no savings, and of one list of changes since the last analysis."""
+MAX_KIND_ROWS = 25  # in the table of a kind that claims no savings, and in a list of changes since the last analysis
 
 
-def function_label(analysis: Analysis, finding: Finding) -> str:
+def name_of(analysis: Analysis, finding: Finding) -> str:
     """Return the function's name, with its region if the analysis has several."""
     several = len(analysis.request.regions) > 1
     return escape(f"{finding.function} ({finding.region})" if several else finding.function)

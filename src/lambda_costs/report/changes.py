@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, money
-from lambda_costs.report.blocks import function_label, money_range, short_list
+from lambda_costs.report.blocks import money_range, name_of, short_list
 from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised
 from vigil.sdk import escape
 
@@ -16,11 +16,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     yield f"Expected savings at that time: **{money(then.expected)}** per {PERIOD_DAYS} days ({money_range(then)})."
     if comparison.realised:
         rows = [
-            (
-                function_label(analysis, item.then[0]),
-                escape("; ".join(finding.change for finding in item.then)),
-                *_realised_savings(item),
-            )
+            (name_of(analysis, item.then[0]), escape("; ".join(finding.change for finding in item.then)), *_saved(item))
             for item in comparison.realised
         ]
         yield from short_list("Realised", ("Function", "Change", "Saves", "Source"), "---|---|---:|---", rows)
@@ -34,7 +30,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     }
     for title, items in lists.items():
         if items:
-            details = [(function_label(analysis, item), escape(item.change), escape(text)) for item, text in items]
+            details = [(name_of(analysis, item), escape(item.change), escape(text)) for item, text in items]
             yield from short_list(title, ("Function", "Change", "Detail"), "---|---|---", details)
     if not (comparison.realised or any(lists.values())):
         yield "Nothing has changed."
@@ -46,7 +42,7 @@ def changes_section(analysis: Analysis, comparison: Comparison) -> Iterator[str]
     )
 
 
-def _realised_savings(item: Realised) -> tuple[str, str]:
+def _saved(item: Realised) -> tuple[str, str]:
     if all(finding.savings == NO_SAVINGS for finding in item.then):
         return "", "no savings claimed"
     return money(item.dollars), "measured" if item.measured else "expected, not measured"

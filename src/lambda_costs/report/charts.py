@@ -9,18 +9,13 @@ from lambda_costs.model.finding import PERIOD_DAYS, Finding, SavingsRange, money
 from lambda_costs.model.totals import combined_savings
 from vigil.sdk import CHART_STYLE, html, one_line
 
-BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"
-"""Names of the charts as artifacts."""
-MAX_BARS = 15
-"""Functions with a bar each; the other functions share one."""
+BY_FINDING, BY_FUNCTION = "savings-by-finding.svg", "savings-by-function.svg"  # names of the charts as artifacts
+MAX_BARS = 15  # functions with a bar each; the other functions share one
 
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 960, 270, 260, 30, 44
-_LABEL = 36
-"""Characters of a label; the bar's title has the whole text."""
+_LABEL = 36  # characters of a label; the bar's title has the whole text
 
-
-Bar = tuple[str, SavingsRange]
-"""A label and its savings: bar from zero to the expected savings, whisker from low to high."""
+Bar = tuple[str, SavingsRange]  # a label and its savings: bar from zero to expected savings, whisker from low to high
 
 
 def by_kind(findings: Iterable[Finding]) -> str | None:

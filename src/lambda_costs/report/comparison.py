@@ -17,8 +17,7 @@ from lambda_costs.model.finding import Finding, SavingsRange
 from lambda_costs.model.totals import combined_savings
 from lambda_costs.report.history import MAX_DOLLARS, OLD_FORMAT, PreviousFindings, PreviousFunction, read_document
 
-MAX_TRIED = 10
-"""Earlier analyses that are tried until one can be compared with."""
+MAX_TRIED = 10  # earlier analyses that are tried until one can be compared with
 
 _DURATION = {architecture: tiers[0][1] for architecture, tiers in PRICES["us-east-1"].duration.items()}
 _X86_PRICE_FACTOR = _DURATION["x86_64"] / _DURATION["arm64"]
@@ -29,8 +28,7 @@ CHANGED_DOLLARS = 0.1
 """A finding with the same proposal has changed if its expected savings differ by more than this share of the last ones
 and by more than this many US dollars per 30 days."""
 
-NOISE_FACTOR = 1.5
-"""By which the cost of an invocation may differ between two windows without a change."""
+NOISE_FACTOR = 1.5  # by which the cost of an invocation may differ between two windows without a change
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,16 @@ class Realised:
     """What is saved by following one or several findings about a function, in US dollars per 30 days."""
 
     then: tuple[Finding, ...]
-    dollars: float
-    """Negative if the function costs more than before."""
-    measured: bool
-    """Whether ``dollars`` is the drop in cost per invocation, times the invocations now; else it was expected."""
+    dollars: float  # negative if the function costs more than before
+    measured: bool  # if ``dollars`` is the drop in cost per invocation, times the invocations now; else it was expected
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What has changed since the last analysis."""
 
-    since: date
-    """The end of its window."""
-    total_then: SavingsRange
-    """What all of its findings would have saved together, before the free tier."""
+    since: date  # the end of its window
+    total_then: SavingsRange  # what all of its findings would have saved together, before the free tier
     new: tuple[Finding, ...]
     changed: tuple[Changed, ...]
     realised: tuple[Realised, ...]
@@ -105,19 +99,14 @@ def _compare(document: PreviousFindings, analysis: Analysis) -> Comparison:
         and not _unchanged(finding, function, document.end)
     ]
     over = then.keys() - now.keys() - {finding.id for finding in followed}
+    both = (Changed(then[finding.id], finding) for finding in now.values() if finding.id in then)
     return Comparison(
         since=document.end,
         total_then=_saved_together(findings),
         new=tuple(finding for finding in now.values() if finding.id not in then),
-        changed=tuple(
-            Changed(then[finding.id], finding)
-            for finding in now.values()
-            if finding.id in then and _has_changed(then[finding.id], finding)
-        ),
+        changed=tuple(changed for changed in both if _has_changed(changed.then, changed.now)),
         realised=tuple(_realised(followed, {function.arn: function for function in document.functions}, analysis)),
-        gone=tuple(
-            Gone(finding, _why_gone(finding, functions, analysis)) for finding in findings if finding.id in over
-        ),
+        gone=tuple(Gone(item, _why_gone(item, functions, analysis)) for item in findings if item.id in over),
     )
 
 
@@ -128,9 +117,8 @@ def _saved_together(findings: Iterable[Finding]) -> SavingsRange:
 
 def _has_changed(then: Finding, now: Finding) -> bool:
     difference = abs(now.savings.expected - then.savings.expected)
-    return then.proposed != dict(now.proposed) or (
-        difference > CHANGED_DOLLARS and difference > CHANGED_SHARE * abs(then.savings.expected)
-    )
+    least = max(CHANGED_DOLLARS, CHANGED_SHARE * abs(then.savings.expected))
+    return then.proposed != dict(now.proposed) or difference > least
 
 
 def _in_place(then: Finding, function: Function, usage: FunctionUsage) -> bool:

@@ -18,20 +18,14 @@ from lambda_costs.model.finding import ComputeShare, Finding, SavingsRange
 
 OLD_FORMAT = "the findings of the last analysis are damaged or from another version"
 
-MAX_GB_SECOND_PRICE = 3e-5
-"""US dollars; no region's on-demand price is higher ("AWS Lambda Pricing")."""
+MAX_GB_SECOND_PRICE = 3e-5  # US dollars; no region's on-demand price is higher ("AWS Lambda Pricing")
 MAX_DOLLARS = 1_000 * MAX_MEMORY_MB / 1024 * MAX_GB_SECOND_PRICE * 30 * 86_400
 """US dollars per 30 days: a function of the largest size that always uses a region's whole default concurrency."""
-MAX_TOTAL_DOLLARS = 20 * MAX_DOLLARS
-"""US dollars per 30 days for all findings: more than any known account spends on Lambda."""
-FIRST_DAY = date(2014, 11, 13)
-"""When AWS announced Lambda."""
-MAX_INVOCATIONS = 1e12
-"""Per 30 days: nearly 400,000 a second."""
-CENT = 0.01
-"""US dollars by which equal amounts may differ."""
-MAX_COST_FACTOR = MAX_MEMORY_MB / MIN_MEMORY_MB
-"""By which a change can raise the cost of compute: more memory makes nothing slower."""
+MAX_TOTAL_DOLLARS = 20 * MAX_DOLLARS  # for all findings, per 30 days: more than any known account spends on Lambda
+FIRST_DAY = date(2014, 11, 13)  # when AWS announced Lambda
+MAX_INVOCATIONS = 1e12  # per 30 days: nearly 400,000 a second
+CENT = 0.01  # US dollars by which equal amounts may differ
+MAX_COST_FACTOR = MAX_MEMORY_MB / MIN_MEMORY_MB  # of a change to compute at most: more memory makes nothing slower
 
 _Dollars = Annotated[FiniteFloat, Field(ge=-MAX_DOLLARS, le=MAX_DOLLARS)]
 _Number = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -119,8 +113,7 @@ class PreviousFunction(_Previous):
 class PreviousFindings(_Previous):
     """An earlier analysis."""
 
-    end: Annotated[date, Field(ge=FIRST_DAY, validation_alias=AliasPath("window", "end"))]
-    """Of its window."""
+    end: Annotated[date, Field(ge=FIRST_DAY, validation_alias=AliasPath("window", "end"))]  # of its window
     functions: list[PreviousFunction]
     findings: list[PreviousFinding]
 

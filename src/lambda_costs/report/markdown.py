@@ -11,16 +11,14 @@ from lambda_costs.findings import URGENT, title
 from lambda_costs.llm.prose_check import check_prose
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, money
 from lambda_costs.model.totals import FindingGroups, group_by_claim
-from lambda_costs.report.blocks import count, function_label, money_range, some_of, why_no_savings
+from lambda_costs.report.blocks import count, money_range, name_of, some_of, why_no_savings
 from lambda_costs.report.changes import changes_section
 from lambda_costs.report.comparison import Comparison
 from lambda_costs.report.savings import finding_sections, observations_section, savings_section
 from vigil.sdk import InvalidInput, escape
 
-SUMMARY_ROWS = 3
-"""Findings that the summary names, and functions that it names for one urgent problem."""
-MAX_GAP_NAMES = 20
-"""Names listed for one reason."""
+SUMMARY_ROWS = 3  # findings that the summary names, and functions that it names for one urgent problem
+MAX_GAP_NAMES = 20  # names listed for one reason
 
 METHOD = f"""\
 ## How to read the numbers
@@ -101,32 +99,25 @@ def _summary(
             f" ({money_range(net)})."
         )
         yield "\n".join(
-            f"{place}. {function_label(analysis, finding)}: {escape(finding.change)}, {money_range(finding.savings)}"
+            f"{place}. {name_of(analysis, finding)}: {escape(finding.change)}, {money_range(finding.savings)}"
             for place, finding in enumerate(findings.claims[:SUMMARY_ROWS], start=1)
         )
     else:
         yield why_no_savings(analysis)
-    points = (
-        f"**Urgent:** {_urgent(findings)}",
-        _changes(comparison),
-        f"**Confidence:** {_confidence(analysis, findings)}",
-    )
+    points = (_urgent(findings), _changes(comparison), _confidence(analysis, findings))
     yield "\n".join(f"- {point}." for point in points)
     yield f"> {escape(summary)}"
 
 
 def _urgent(findings: FindingGroups) -> str:
     problems = []
+    every = [*findings.claims, *findings.small, *findings.observations]
     for kind in URGENT:
-        names = {
-            finding.arn: finding.function
-            for finding in chain(findings.claims, findings.small, findings.observations)
-            if finding.kind == kind
-        }
+        names = {finding.arn: finding.function for finding in every if finding.kind == kind}
         if names:
             some = some_of(list(names.values()), SUMMARY_ROWS)
             problems.append(f"{title(kind).lower()} in {count(len(names), 'function')} ({some})")
-    return "; ".join(problems) or "none"
+    return f"**Urgent:** {'; '.join(problems) or 'none'}"
 
 
 def _changes(comparison: Comparison | str | None) -> str:
@@ -145,13 +136,13 @@ def _changes(comparison: Comparison | str | None) -> str:
 def _confidence(analysis: Analysis, findings: FindingGroups) -> str:
     skipped = f"{count(len(analysis.gaps), 'item')} skipped" if analysis.gaps else "nothing was skipped"
     if not analysis.functions:
-        return f"no function was found{f'; {skipped}' if analysis.gaps else ''}"
+        return f"**Confidence:** no function was found{f'; {skipped}' if analysis.gaps else ''}"
     at_least = f"at least {money(analysis.totals.gross.low)} if every change has its worst outcome; "
     known = (
         f"on-demand compute cost is known for {len(analysis.cost):,} of {count(len(analysis.functions), 'function')}:"
         f" {money(fsum(analysis.cost.values()))} per {PERIOD_DAYS} days, without provisioned concurrency"
     )
-    return f"{at_least if findings.claims else ''}{known}; {skipped}"
+    return f"**Confidence:** {at_least if findings.claims else ''}{known}; {skipped}"
 
 
 def _skipped(analysis: Analysis) -> Iterator[str]:

@@ -8,25 +8,13 @@ from lambda_costs.findings import URGENT, title
 from lambda_costs.formatting import format_measurement
 from lambda_costs.model.finding import PERIOD_DAYS, Finding, SavingsRange, money
 from lambda_costs.model.totals import MIN_REPORTED_DOLLARS, FindingGroups
-from lambda_costs.report.blocks import (
-    Note,
-    advice,
-    count,
-    function_label,
-    money_range,
-    short_list,
-    table,
-    why_no_savings,
-)
+from lambda_costs.report.blocks import Note, advice, count, money_range, name_of, short_list, table, why_no_savings
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.sdk import FINDINGS, code, escape
 
-MAX_ROWS = 100
-"""Rows of the table of savings."""
-MAX_SECTIONS = 30
-"""Findings with a section of their own."""
-MAX_EVIDENCE = 4
-"""Measurements in a row of the table of one kind."""
+MAX_ROWS = 100  # rows of the table of savings
+MAX_SECTIONS = 30  # findings with a section of their own
+MAX_EVIDENCE = 4  # measurements in a row of the table of one kind
 
 
 def savings_section(analysis: Analysis, findings: FindingGroups) -> Iterator[str]:
@@ -37,7 +25,7 @@ def savings_section(analysis: Analysis, findings: FindingGroups) -> Iterator[str
         yield f"![Savings by function]({BY_FUNCTION})"
         yield f"US dollars per {PERIOD_DAYS} days before the free tier, sorted by the lowest estimate."
         rows = [
-            (f"{place}", function_label(analysis, finding), escape(finding.change), *_amounts(finding.savings))
+            (f"{place}", name_of(analysis, finding), escape(finding.change), *_amounts(finding.savings))
             for place, finding in enumerate(findings.claims[:MAX_ROWS], start=1)
         ]
         if (more := len(findings.claims) - MAX_ROWS) > 0:
@@ -70,17 +58,17 @@ def observations_section(analysis: Analysis, findings: FindingGroups, note: Note
     for _, group in groupby(sorted(findings.observations, key=rank), key=rank):
         of_kind = list(group)
         first = of_kind[0]
-        rows = [(function_label(analysis, item), escape(item.change), _evidence(item)) for item in of_kind]
+        rows = [(name_of(analysis, item), escape(item.change), _evidence(item)) for item in of_kind]
         yield from short_list(title(first.kind), ("Function", "Change", "Evidence"), "---|---|---", rows)
         for item in of_kind:
-            yield from note(item, f"{function_label(analysis, item)}: ")
-        yield from advice(first, label=f" (for {function_label(analysis, first)})" if len(of_kind) > 1 else "")
+            yield from note(item, f"{name_of(analysis, item)}: ")
+        yield from advice(first, label=f" (for {name_of(analysis, first)})" if len(of_kind) > 1 else "")
 
 
 def finding_sections(analysis: Analysis, findings: FindingGroups, note: Note) -> Iterator[str]:
     """Yield a section for each of the first findings, and the notes about the rest."""
     for finding in findings.claims[:MAX_SECTIONS]:
-        yield f"## {function_label(analysis, finding)}: {escape(finding.change)}"
+        yield f"## {name_of(analysis, finding)}: {escape(finding.change)}"
         expected = finding.savings.expected
         verdict = f"Costs **{money(-expected)}** more" if expected < 0 else f"Saves **{money(expected)}**"
         yield (
@@ -99,7 +87,7 @@ def finding_sections(analysis: Analysis, findings: FindingGroups, note: Note) ->
         yield f"{count(len(rest), 'more finding')} with lower savings: `{FINDINGS}` has their evidence and commands."
         # The table of savings shows these findings; the notes about them appear only here.
         for finding in rest:
-            yield from note(finding, f"{function_label(analysis, finding)}: ")
+            yield from note(finding, f"{name_of(analysis, finding)}: ")
 
 
 def _second_opinion(analysis: Analysis, finding: Finding) -> Iterator[str]:

@@ -39,10 +39,8 @@ class SampleAccount:
     seed: int
     functions: tuple[SampleFunction, ...]
     planted: frozenset[Planted]
-    tolerated: frozenset[Planted] = frozenset()
-    """May be found or not."""
-    abstain: frozenset[str] = frozenset()
-    """Functions whose data support no claim: an analysis must say so and claim no money."""
+    tolerated: frozenset[Planted] = frozenset()  # may be found or not
+    abstain: frozenset[str] = frozenset()  # functions whose data support no claim: it must say so and claim no money
 
 
 def build(seed: int = 7) -> SampleAccount:

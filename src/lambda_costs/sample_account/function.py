@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-DAYS = 30
-"""Length of the window that the account's present is drawn for."""
+DAYS = 30  # length of the window that the account's present is drawn for
 
-FULL_VCPU_MB = 1769
-"""Memory size with one vCPU (AWS Lambda Developer Guide, "Configure Lambda function memory")."""
+FULL_VCPU_MB = 1769  # memory size with one vCPU (AWS Lambda Developer Guide, "Configure Lambda function memory")
 
 Traffic = Literal["constant", "weekly", "business-hours", "bursts", "growing", "monthly"]
 Layer = Literal["LambdaInsightsExtension-Arm64", "native-x86"]

@@ -54,8 +54,7 @@ WELL_SIZED: Choices = {
 
 _GB_SECOND = 0.0000133334
 _INGESTED_BYTE = 0.50 / 2**30
-_LEAST_LOG_BYTES = 300
-"""START, END and REPORT of one invocation."""
+_LEAST_LOG_BYTES = 300  # START, END and REPORT of one invocation
 
 
 def generate(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
@@ -106,10 +105,7 @@ def _draw(rng: random.Random, choice: Any) -> Any:
     return rng.choice(choice) if isinstance(choice, list) else choice
 
 
-def _modes(large: Mapping[str, float] | None, need: float, memory: int) -> tuple[Mode, ...]:
-    if large is None:
+def _modes(big: Mapping[str, float] | None, need: float, memory: int) -> tuple[Mode, ...]:
+    if big is None:
         return (Mode(1.0, 1.0, need * memory),)
-    return (
-        Mode(1 - large["share"], 1.0, need * memory),
-        Mode(large["share"], large["slowness"], large["need"] * memory),
-    )
+    return (Mode(1 - big["share"], 1.0, need * memory), Mode(big["share"], big["slowness"], big["need"] * memory))

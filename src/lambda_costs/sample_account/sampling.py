@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import ceil, exp, floor, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
@@ -11,15 +11,11 @@ from uuid import UUID
 
 from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
 
-ALL_LINES = 450
-"""A function with fewer invocations in the window logs all of them."""
+ALL_LINES = 450  # a function with fewer invocations in the window logs all of them
 
-_QUANTILES = (0.0, 0.25, 0.6, 0.9, 0.98, 1.0)
-"""Bounds of the bins of a day's durations; p99 falls into the last bin."""
-_FEW = 40
-"""Most durations a day that are drawn one by one."""
-_MAX_TIMEOUT_SHARE = 0.98
-"""Longest duration of an invocation that does not time out, as a share of the timeout."""
+_QUANTILES = (0.0, 0.25, 0.6, 0.9, 0.98, 1.0)  # bounds of the bins of a day's durations; p99 falls into the last bin
+_FEW = 40  # most durations a day that are drawn one by one
+_MAX_TIMEOUT_SHARE = 0.98  # longest duration of an invocation that does not time out, as a share of the timeout
 _OFFICE = (8 / 24, 18 / 24)
 _NORMAL = NormalDist()
 
@@ -27,8 +23,7 @@ _NORMAL = NormalDist()
 class Line(NamedTuple):
     """One invocation, as its REPORT line shows it."""
 
-    day: float
-    """Days after the beginning of the window."""
+    day: float  # days after the beginning of the window
     request: str
     duration_ms: float
     billed_ms: int
@@ -58,8 +53,7 @@ class Sample:
 
     days: list[Day]
     lines: list[Line]
-    earlier: dict[int, int]
-    """Invocations before the window, by days before its end."""
+    earlier: dict[int, int]  # invocations before the window, by days before its end
 
 
 def sample(function: SampleFunction, rng: random.Random) -> Sample:
@@ -78,7 +72,7 @@ def sample(function: SampleFunction, rng: random.Random) -> Sample:
         days = _add_up(function, lines, rng)
     else:
         days = [_day(function, index, weights[index], pace[index], rng) for index in range(DAYS) if weights[index]]
-        lines = list(_some_lines(function, weights, pace, rng))
+        lines = list(_lines(function, weights, pace, rng))
     return Sample(days, lines, _earlier(function, days, rng))
 
 
@@ -137,9 +131,7 @@ def _invoke(function: SampleFunction, day: float, pace: float, mode: Mode, rng: 
     return Line(day, str(UUID(int=rng.getrandbits(128))), duration, billed, memory, used, init, status, error_type)
 
 
-def _some_lines(
-    function: SampleFunction, weights: list[float], pace: list[float], rng: random.Random
-) -> Iterator[Line]:
+def _lines(function: SampleFunction, weights: list[float], pace: list[float], rng: random.Random) -> Iterator[Line]:
     kept = min(function.log_days, function.retention_days or DAYS, DAYS)
     first = DAYS - ceil(kept)
     if not kept:
@@ -188,10 +180,8 @@ def _add_durations(
     else:
         noise = rng.gauss(1, sqrt((exp(sigma**2) - 1) / count))
         bounds = [round(count * quantile) for quantile in _QUANTILES]
-        drawn = [
-            (value * noise, upper - lower)
-            for value, lower, upper in zip(_bin_means(sigma), bounds, bounds[1:], strict=False)
-        ]
+        counts = (upper - lower for lower, upper in pairwise(bounds))
+        drawn = [(value * noise, number) for value, number in zip(_bin_means(sigma), counts, strict=True)]
     for factor, number in drawn:
         value = round(min(mean * factor, limit), 2)
         if number:

@@ -12,10 +12,8 @@ class Scenario:
 
     choices: Choices = field(default_factory=dict)
     kinds: frozenset[str] = frozenset()
-    tolerated: frozenset[str] = frozenset()
-    """Kinds that may be found or not: the function is a borderline case, or the kinds overlap."""
-    abstain: bool = False
-    """Whether the data support no claim: an analysis must say so and claim no money."""
+    tolerated: frozenset[str] = frozenset()  # kinds that may be found or not: it is borderline, or kinds overlap
+    abstain: bool = False  # whether the data support no claim: an analysis must say so and claim no money
 
     def without_labels(self) -> "Scenario":
         """Return the same scenario with findings that may be found or not."""
@@ -23,12 +21,8 @@ class Scenario:
 
     def __or__(self, other: "Scenario") -> "Scenario":
         """Return both in one function; the other's choices take precedence."""
-        return Scenario(
-            {**self.choices, **other.choices},
-            self.kinds | other.kinds,
-            self.tolerated | other.tolerated,
-            self.abstain or other.abstain,
-        )
+        choices, kinds = {**self.choices, **other.choices}, self.kinds | other.kinds
+        return Scenario(choices, kinds, self.tolerated | other.tolerated, self.abstain or other.abstain)
 
 
 def _scenario(*kinds: str, tolerated: tuple[str, ...] = (), abstain: bool = False, **choices: Any) -> Scenario:
@@ -58,12 +52,9 @@ _STARVED = _scenario(
 )  # fmt: skip
 _IDLE = _scenario("idle", daily_invocations=0, utilisation=0.0, last_used_days=(45, 200), error_share=0.0)
 _KEPT_WARM = _scenario(
-    "provisioned-concurrency-unused",
-    memory_mb=[1024, 1536],
-    provisioned_concurrency=[5, 10, 20],
-    utilisation=(0.03, 0.25),
-    retention_days=60,
-)
+    "provisioned-concurrency-unused", memory_mb=[1024, 1536], provisioned_concurrency=[5, 10, 20],
+    utilisation=(0.03, 0.25), retention_days=60,
+)  # fmt: skip
 
 PLANTED: dict[str, Scenario] = {
     "memory": _ROOMY,

@@ -39,7 +39,7 @@ def seed_account(account: SampleAccount, client: Callable[[str], Any], now: date
 
     def write(function: SampleFunction) -> list[tuple[str, dict[str, Any]]]:
         seen = sample(function, random.Random(f"{account.seed}/{function.name}/seen"))
-        _create_function(awslambda, function, role["Arn"], code, layers)
+        _create(awslambda, function, role["Arn"], code, layers)
         _write_logs(logs, function, seen, midnight, now)
         return list(_metrics(function, seen, midnight))
 
@@ -59,9 +59,7 @@ def _code() -> bytes:
     return buffer.getvalue()
 
 
-def _create_function(
-    awslambda: Any, function: SampleFunction, role: str, code: bytes, layers: Mapping[str, str]
-) -> None:
+def _create(awslambda: Any, function: SampleFunction, role: str, code: bytes, layers: Mapping[str, str]) -> None:
     awslambda.create_function(
         FunctionName=function.name,
         Role=role,
@@ -78,11 +76,8 @@ def _create_function(
     )
     if function.provisioned_concurrency:
         awslambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
-        awslambda.put_provisioned_concurrency_config(
-            FunctionName=function.name,
-            Qualifier="live",
-            ProvisionedConcurrentExecutions=function.provisioned_concurrency,
-        )
+        executions = {"ProvisionedConcurrentExecutions": function.provisioned_concurrency}
+        awslambda.put_provisioned_concurrency_config(FunctionName=function.name, Qualifier="live", **executions)
     if function.recursive_loop:
         awslambda.put_function_recursion_config(FunctionName=function.name, RecursiveLoop="Allow")
 
@@ -168,12 +163,8 @@ def _metrics(function: SampleFunction, seen: Sample, midnight: datetime) -> Iter
 
 
 def _datum(name: str, moment: datetime, dimensions: Mapping[str, str], **values: Any) -> dict[str, Any]:
-    return {
-        "MetricName": name,
-        "Timestamp": moment,
-        "Dimensions": [{"Name": key, "Value": text} for key, text in dimensions.items()],
-        **values,
-    }
+    pairs = [{"Name": key, "Value": text} for key, text in dimensions.items()]
+    return {"MetricName": name, "Timestamp": moment, "Dimensions": pairs, **values}
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -27,8 +27,7 @@ class Price(NamedTuple):
     input: Decimal
     output: Decimal
     cache_read: Decimal
-    cache_write: Decimal
-    """Of the cache for five minutes, the default; that for an hour costs 1.6 times as much."""
+    cache_write: Decimal  # of the cache for five minutes, the default; that for an hour costs 1.6 times as much
 
     def of(self, tokens: Tokens) -> Decimal:
         """Return what ``tokens`` cost in dollars; too much if the provider counts cached tokens as input too."""

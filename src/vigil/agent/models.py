@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from strands import ModelRetryStrategy
     from strands.models import Model
 
-SCRIPTED_MODEL = "vigil.scripted-model"
-"""Model id that the local stack answers with code instead of a language model."""
+SCRIPTED_MODEL = "vigil.scripted-model"  # model id that the local stack answers with code instead of a language model
 
 MAX_TOKENS = 8192
 """Tokens of one answer. Without it, Bedrock reserves the model's own maximum of the account's quota for each call."""
 ATTEMPTS = 3
-CALL_SECONDS = 300.0
-"""The longest that one attempt of a call may take."""
-BACKOFF_SECONDS = 3.0
-"""The longest that the waits between the attempts take together at Bedrock: 1 s and 2 s."""
+CALL_SECONDS = 300.0  # the longest that one attempt of a call may take
+BACKOFF_SECONDS = 3.0  # the longest that the waits between the attempts take together at Bedrock: 1 s and 2 s
 _CALLS = {"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"}
 _REMEDIES = (
     (r"use.case", "submit Anthropic's use case form in the Bedrock console, once for the account; it takes 15 minutes"),
@@ -43,8 +40,7 @@ _REMEDIES = (
 )
 """What Bedrock says, its code before its message, and what to do then; the first that fits."""
 
-WAITING = 0.9
-"""The part of ProgressSeconds that waiting may take; the rest is left for the work around it."""
+WAITING = 0.9  # the part of ProgressSeconds that waiting may take; the rest is left for the work around it
 
 
 def check_model(spec: str) -> None:
@@ -134,12 +130,9 @@ def _progress_seconds() -> int:
 class Provider(NamedTuple):
     """A provider beside Bedrock."""
 
-    class_name: str
-    """The class in strands.models.<provider>."""
-    key: str | None
-    """The environment variable of its API key; None if it needs no key."""
-    backoff: float
-    """The longest that its client waits between the attempts of a call."""
+    class_name: str  # the class in strands.models.<provider>
+    key: str | None  # the environment variable of its API key; None if it needs no key
+    backoff: float  # the longest that its client waits between the attempts of a call
     arguments: Callable[[int, float], dict[str, Any]]
     """What the class needs beside the model's id, for a number of attempts and the seconds of one attempt."""
 

@@ -41,13 +41,10 @@ STDERR_LINES = 20
 STDERR_SECONDS = 2.0
 MAX_LINE = 10_000
 LOG_FORMAT = "%(levelname)s %(name)s %(message)s"
-CHATTY = ("botocore", "httpx")
-"""Libraries that log each of their calls, or where they found credentials."""
-HEARTBEAT_ATTEMPTS = 3
-"""Few: the next heartbeat is near, and nothing watches the worker during the attempts."""
+CHATTY = ("botocore", "httpx")  # libraries that log each of their calls, or where they found credentials
+HEARTBEAT_ATTEMPTS = 3  # few: the next heartbeat is near, and nothing watches the worker during the attempts
 END_ATTEMPTS = 12
-GRACE_SECONDS = 10.0
-"""How long a worker may live on after its session has ended."""
+GRACE_SECONDS = 10.0  # how long a worker may live on after its session has ended
 
 # The worker is forked from this process while it has one thread, with all imports: no session waits for an import.
 _processes = multiprocessing.get_context("fork")

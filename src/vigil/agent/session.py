@@ -31,8 +31,7 @@ BOTOCORE_DATA = create_loader()
 # botocore waits 2 s for a role's credentials, which a laptop with many sessions may exceed.
 ContainerMetadataFetcher.TIMEOUT_SECONDS = 10
 
-PROGRESS_INTERVAL_SECONDS = 15.0
-"""The shortest time between two writes of the progress."""
+PROGRESS_INTERVAL_SECONDS = 15.0  # the shortest time between two writes of the progress
 
 
 def aws_session(region: str, key: str | None = None, secret: str | None = None) -> boto3.Session:
@@ -55,20 +54,16 @@ class AgentSession:
     """One session, as an agent factory receives it. The model supplies none of the fields."""
 
     session_id: str
-    detail: dict[str, Any]
-    """The event's detail: the agent's input, which the agent must validate."""
+    detail: dict[str, Any]  # the event's detail: the agent's input, which the agent must validate
     region: str
     agent: str
     model: str | None
-    budget_dollars: Decimal
-    """The budget of the agent's model calls."""
-    max_scan_dollars: Decimal
-    """The most that reading AWS data may cost, whatever the detail asks for."""
+    budget_dollars: Decimal  # the budget of the agent's model calls
+    max_scan_dollars: Decimal  # the most that reading AWS data may cost, whatever the detail asks for
     worker: str
     journal: Journal
     artifacts: Artifacts
-    client: Callable[[str, str], Any]
-    """Makes a boto3 client of (service, region)."""
+    client: Callable[[str, str], Any]  # makes a boto3 client of (service, region)
     keep_alive: Callable[[str], None] = lambda doing: None
     """Tells the supervisor that the work goes on. Model calls and tool calls do this automatically."""
     clock: Callable[[], float] = time.monotonic

@@ -26,17 +26,8 @@ from typing import Any
 from weakref import WeakSet
 
 from botocore.exceptions import ClientError
-from strands import Agent
+from strands import Agent, hooks
 from strands.agent import AgentResult
-from strands.hooks import (
-    AfterInvocationEvent,
-    AfterModelCallEvent,
-    AfterToolCallEvent,
-    AfterToolsEvent,
-    BeforeModelCallEvent,
-    BeforeToolCallEvent,
-    HookOrder,
-)
 from strands.middleware import InvokeModelContext, InvokeModelStage, MiddlewareNext
 from strands.multiagent.graph import Graph
 from strands.multiagent.swarm import Swarm
@@ -61,10 +52,8 @@ from vigil.settings import WorkerSettings
 
 logger = logging.getLogger("vigil.worker")
 
-ANSWER_SECONDS = 0.5
-"""How often a streamed answer counts as progress."""
-DONE = b"done"
-"""The worker sends this to its runtime when the end of its session is on record."""
+ANSWER_SECONDS = 0.5  # how often a streamed answer counts as progress
+DONE = b"done"  # the worker sends this to its runtime when the end of its session is on record
 
 
 def work(
@@ -321,31 +310,31 @@ def _report_calls(agent: Agent, keep_alive: Callable[[str], None]) -> None:
 
     # A slow model may stream its answer for longer than an agent may go without progress.
     agent.add_middleware(InvokeModelStage, answers)
-    agent.add_hook(lambda event: keep_alive("calling the model"), BeforeModelCallEvent)
-    agent.add_hook(lambda event: keep_alive("the model has answered"), AfterModelCallEvent)
-    agent.add_hook(lambda event: keep_alive(_tool_name(event)), BeforeToolCallEvent)
-    agent.add_hook(lambda event: keep_alive(f"{_tool_name(event)} has answered"), AfterToolCallEvent)
+    agent.add_hook(lambda event: keep_alive("calling the model"), hooks.BeforeModelCallEvent)
+    agent.add_hook(lambda event: keep_alive("the model has answered"), hooks.AfterModelCallEvent)
+    agent.add_hook(lambda event: keep_alive(_tool_name(event)), hooks.BeforeToolCallEvent)
+    agent.add_hook(lambda event: keep_alive(f"{_tool_name(event)} has answered"), hooks.AfterToolCallEvent)
 
 
 def _fail_with_delegates(agent: Agent) -> None:
     """Let the agent fail if an agent to which it delegates was cut off: that one's answer ends this one's turn."""
     last: list[AgentResult | None] = []
 
-    def keep_result(event: AfterInvocationEvent) -> None:
+    def keep_result(event: hooks.AfterInvocationEvent) -> None:
         last[:] = [event.result]
 
-    def check_result(event: AfterToolsEvent) -> None:
+    def check_result(event: hooks.AfterToolsEvent) -> None:
         result = last.pop() if last else None
         if event.end_turn:
             check_finished(result)
 
     for tool in agent.tool_registry.registry.values():
         if getattr(tool, "delegate", False) and isinstance(inner := getattr(tool, "agent", None), Agent):
-            inner.add_hook(keep_result, AfterInvocationEvent)
+            inner.add_hook(keep_result, hooks.AfterInvocationEvent)
     # After the hook with which Strands takes over the answer.
-    agent.add_hook(check_result, AfterToolsEvent, order=HookOrder.SDK_LAST + 1)
+    agent.add_hook(check_result, hooks.AfterToolsEvent, order=hooks.HookOrder.SDK_LAST + 1)
 
 
-def _tool_name(event: BeforeToolCallEvent | AfterToolCallEvent) -> str:
+def _tool_name(event: hooks.BeforeToolCallEvent | hooks.AfterToolCallEvent) -> str:
     # A name without a tool is text of the model, which must not reach the record.
     return f"tool {event.selected_tool.tool_name}" if event.selected_tool else "an unknown tool"

@@ -86,7 +86,6 @@ def main() -> None:
 
 
 def _run_command() -> int | None:
-    """Run the command and return its exit status."""
     try:
         status: int | None = app(standalone_mode=False)
         return status

@@ -24,13 +24,13 @@ Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a J
 Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to analyse; may be repeated.")]
 Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
 Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
-AgentFactory = Annotated[
+Agent = Annotated[
     str | None,
     typer.Option(
         callback=not_empty, envvar=Env.AGENT, help="Local stack: factory of the agent, package.module:factory."
     ),
 ]
-ModelName = Annotated[
+Model = Annotated[
     str | None,
     typer.Option(
         callback=not_empty, envvar=Env.MODEL, help="Local stack: Bedrock model id, or provider/model of Strands."

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vigil.cli.common import AgentEnv, AgentFactory, AsJson, ModelName, console, field
+from vigil.cli.common import Agent, AgentEnv, AsJson, Model, console, field
 from vigil.errors import LocalStackError
 from vigil.extras import require_extras
 from vigil.names import Env, Parameter
@@ -25,8 +25,8 @@ def up(
         typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated."),
     ] = None,
     sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
-    agent: AgentFactory = None,
-    model: ModelName = None,
+    agent: Agent = None,
+    model: Model = None,
     agent_env: AgentEnv = None,
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""

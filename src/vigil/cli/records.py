@@ -1,13 +1,12 @@
 """Commands that show what is on record: sessions, lost events, logs, reports, and the state of the account."""
 
-import dataclasses
 import webbrowser
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -23,16 +22,7 @@ from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.session import Status, iso, parse_status
 from vigil.text import one_line, to_json, visible
 
-MAX_CAUSE = 200
-"""Characters of a cause in a list; `vigil show` prints all of it."""
-
-
-class ReportFormat(StrEnum):
-    """The format in which a report is printed, and the suffix of its file."""
-
-    MD = "md"
-    HTML = "html"
-    JSON = "json"
+MAX_CAUSE = 200  # characters of a cause in a list; `vigil show` prints all of it
 
 
 def sessions(
@@ -46,10 +36,7 @@ def sessions(
     _warn_of_dead_letters(deployment)
     if as_json:
         # An index holds less than a record: leave out what it lacks, instead of calling it null.
-        records = [
-            {name: value for name, value in dataclasses.asdict(session).items() if value is not None}
-            for session in found
-        ]
+        records = [{name: value for name, value in asdict(item).items() if value is not None} for item in found]
         console.write(to_json(records) + "\n")
         return
     if not found:
@@ -89,7 +76,7 @@ def lost(
     if not resend:
         letters = deployment.dead_letters()
         if as_json:
-            console.write(to_json([dataclasses.asdict(letter) for letter in letters]) + "\n")
+            console.write(to_json([asdict(letter) for letter in letters]) + "\n")
         for letter in letters if not as_json else ():
             console.say(f"event {letter.event_id} of {letter.time}: {letter.reason}")
         return
@@ -101,7 +88,7 @@ def lost(
         elif not as_json:
             console.say(f"{'started' if result.started else 'is a session already:'} {result.letter.event_id}")
     if as_json:
-        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+        console.write(to_json([asdict(result) for result in results]) + "\n")
     if any(result.refused for result in results):
         raise typer.Exit(1)
 
@@ -110,11 +97,10 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     """Show a session's record and its work phases."""
     journal = Deployment().journal
     session, tasks = journal.get(session_id), journal.tasks(session_id)
-    record = {**dataclasses.asdict(session), "phases": [dataclasses.asdict(task) for task in tasks]}
     if as_json:
-        console.write(to_json(record) + "\n")
+        console.write(to_json({**asdict(session), "phases": [asdict(task) for task in tasks]}) + "\n")
         return
-    for name, value in dataclasses.asdict(session).items():
+    for name, value in asdict(session).items():
         if name == "error" and value:
             value = f"{value['code']}: {value['message']}"
         if name == "usage" and value:
@@ -145,7 +131,7 @@ def logs(
 def report(
     session_id: str,
     report_format: Annotated[
-        ReportFormat | None,
+        Literal["md", "html", "json"] | None,
         typer.Option("--format", help="Markdown, a page, or the findings as JSON; md, or html with --open."),
     ] = None,
     show_it: Annotated[bool, typer.Option("--open", help="Save it in a file and open that in the browser.")] = False,
@@ -154,7 +140,7 @@ def report(
     """Print a session's report."""
     deployment = Deployment()
     session = deployment.journal.get(session_id)
-    report_format = report_format or (ReportFormat.HTML if show_it else ReportFormat.MD)
+    report_format = report_format or ("html" if show_it else "md")
     try:
         text = _rendered(deployment.artifacts(session_id), report_format, as_file=show_it)
     except InvalidArtifact as error:
@@ -171,10 +157,10 @@ def report(
     console.say(f"opened {path}" if opened else f"could not open a browser; the report is in {path}")
 
 
-def _rendered(artifacts: Artifacts, report_format: ReportFormat, *, as_file: bool) -> str:
-    if report_format == ReportFormat.JSON:
+def _rendered(artifacts: Artifacts, report_format: str, *, as_file: bool) -> str:
+    if report_format == "json":
         return safe_text(artifacts, FINDINGS)
-    if report_format == ReportFormat.HTML:
+    if report_format == "html":
         files, left_out = safe_files(artifacts, artifacts.read(REPORT))
         for line in left_out:
             errors.say(f"left out: {line}", style="red")
@@ -199,6 +185,6 @@ def doctor(
             text = one_line(". ".join(filter(None, (result.what, result.remedy))))
             console.print(f"[{colours[result.status]}]{result.status:<11}[/]  {escape(text)}")
     if as_json:
-        console.write(to_json([dataclasses.asdict(result) for result in results]) + "\n")
+        console.write(to_json([asdict(result) for result in results]) + "\n")
     if any(result.status == Verdict.PROBLEM for result in results):
         raise typer.Exit(1)

@@ -9,19 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vigil.agent.package import offered
-from vigil.cli.common import (
-    AgentEnv,
-    AgentFactory,
-    AsJson,
-    Days,
-    Detail,
-    Functions,
-    ModelName,
-    Out,
-    Regions,
-    console,
-    errors,
-)
+from vigil.cli.common import Agent, AgentEnv, AsJson, Days, Detail, Functions, Model, Out, Regions, console, errors
 from vigil.cli.local import agent_environment, steps
 from vigil.cli.watching import conclude, interruption, show_live
 from vigil.deployment import NO_REASON, Deployment
@@ -60,8 +48,8 @@ def run(
     functions: Functions = None,
     out: Out = Path("out"),
     local: Annotated[bool, typer.Option("--local", help="Bring up a local stack for this one session.")] = False,
-    agent: AgentFactory = None,
-    model: ModelName = None,
+    agent: Agent = None,
+    model: Model = None,
     agent_env: AgentEnv = None,
 ) -> None:
     """Start a session, watch it to its end and save its report."""

@@ -18,12 +18,9 @@ from vigil.doctor.result import CheckResult, CheckResults, Verdict, error_code, 
 from vigil.errors import AwsUnavailable
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
-BOOTSTRAP_VERSION = 6
-"""The oldest bootstrap that the template takes."""
-CONCURRENCY = 10
-"""What Lambda gives a new account; fewer are left only where other functions have reserved the rest."""
-LOG_POLICIES = 10
-"""Most resource policies of CloudWatch Logs in an account and region (PutResourcePolicy, CloudWatch Logs API)."""
+BOOTSTRAP_VERSION = 6  # the oldest bootstrap that the template takes
+CONCURRENCY = 10  # what Lambda gives a new account; fewer are left only where other functions have reserved the rest
+LOG_POLICIES = 10  # most resource policies of CloudWatch Logs in a region (PutResourcePolicy, CloudWatch Logs API)
 QUOTAS = {
     "bedrock-agentcore": (
         "Total Agents per Account",
@@ -65,10 +62,8 @@ def versions() -> CheckResults:
         reason = "none was found; `make deploy` needs it, and `make install` brings it"
         yield CheckResult(Verdict.NOT_CHECKED, f"Node: {reason}")
         return
-    done = subprocess.run([node, "--version"], capture_output=True, text=True, errors="replace")
-    yield judge(
-        done.returncode == 0, f"Node: {(done.stdout or done.stderr).strip()}", "Run `make install` in a new .venv"
-    )
+    ran = subprocess.run([node, "--version"], capture_output=True, text=True, errors="replace")
+    yield judge(not ran.returncode, f"Node: {(ran.stdout or ran.stderr).strip()}", "Run `make install` in a new .venv")
 
 
 def _agentcore(deployment: Deployment) -> CheckResults:

@@ -78,11 +78,9 @@ def _function(deployment: Deployment, name: str) -> CheckResults:
 
 
 def _runtime(deployment: Deployment, arn: str) -> CheckResults:
-    found = deployment.client("bedrock-agentcore-control").get_agent_runtime(agentRuntimeId=arn.rpartition("/")[2])
-    state = found.get("status")
-    what = "; ".join(
-        filter(None, (f"runtime {arn}: {state}", found.get("platformVersion"), found.get("failureReason")))
-    )
+    seen = deployment.client("bedrock-agentcore-control").get_agent_runtime(agentRuntimeId=arn.rpartition("/")[2])
+    state = seen.get("status")
+    what = "; ".join(filter(None, (f"runtime {arn}: {state}", seen.get("platformVersion"), seen.get("failureReason"))))
     yield judge(state == "READY", what, "Wait if it is being made; or do what the reason says, then `make deploy`")
 
 

@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-AGENT_LOG = "agent.log"
-"""The file in a local stack's folder that the agent's processes log to."""
+REGION = "us-east-1"
+AGENT_LOG = "agent.log"  # the file in a local stack's folder that the agent's processes log to
 
 
 def inherited(*names: str) -> dict[str, str]:

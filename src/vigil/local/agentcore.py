@@ -20,10 +20,8 @@ from vigil.names import Env
 from vigil.settings import whole_number
 
 # LD_PRELOAD, PYTHONPATH and others would run code as the user.
-_RUNTIME_VARIABLES = {*Env, "AWS_DEFAULT_REGION"}
-"""What a process gets of its runtime's variables: those that an agent reads."""
-MAX_SESSIONS = 8
-"""How many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number."""
+_RUNTIME_VARIABLES = {*Env, "AWS_DEFAULT_REGION"}  # what a process gets of its runtime's variables: what an agent reads
+MAX_SESSIONS = 8  # how many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number
 SLOT_SECONDS = 30.0
 """How long an invocation waits for a slot; with the start of a runtime, less than the invoker waits for an answer."""
 
@@ -34,12 +32,9 @@ class _RuntimeProcess:
 
     pid: int
     address: str
-    token: str
-    """The process asks for its role's credentials with it."""
-    runtime: dict[str, Any]
-    """The runtime as AgentCore's API describes it."""
-    accepted: bool = False
-    """Whether it has accepted a session."""
+    token: str  # the process asks for its role's credentials with it
+    runtime: dict[str, Any]  # the runtime as AgentCore's API describes it
+    accepted: bool = False  # whether it has accepted a session
 
 
 class LocalAgentCore:

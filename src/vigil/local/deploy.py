@@ -18,8 +18,7 @@ from botocore.exceptions import WaiterError
 from vigil.errors import LocalStackError
 from vigil.names import STACK
 
-KEEP_SECONDS = 3600
-"""How long the assembly of another version stays in the cache; an earlier process may still deploy it."""
+KEEP_SECONDS = 3600  # how long the assembly of another version stays in the cache; a process may still deploy it
 
 PROJECT = Path(__file__).resolve().parents[3]
 _INPUTS = ("app.py", "infra/**/*.py", "src/**/*.py", "src/**/*.md", "requirements/*.txt")
@@ -85,12 +84,8 @@ def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -
         )
     except WaiterError as error:
         events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
-        reasons = [
-            e["ResourceStatusReason"]
-            for e in events
-            if "FAILED" in e["ResourceStatus"] and e.get("ResourceStatusReason")
-        ]
-        raise LocalStackError(f"stack {STACK} was not created: {'; '.join(reasons) or error}") from error
+        failed = (event.get("ResourceStatusReason") for event in events if "FAILED" in event["ResourceStatus"])
+        raise LocalStackError(f"stack {STACK} was not created: {'; '.join(filter(None, failed)) or error}") from error
     stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 

@@ -28,10 +28,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
-MAX_BODY = 128 * 1024 * 1024
-"""Bytes of a body that the signature covers; S3 signs large objects in another way."""
+MAX_BODY = 128 * 1024 * 1024  # bytes of a body that the signature covers; S3 signs large objects in another way
 UNKNOWN_KEY = "the access key is not one of this stack: set the variables that `vigil local env` prints"
-
 
 by_root: contextvars.ContextVar[bool] = contextvars.ContextVar("by_root", default=False)
 """Whether the root signed the current request, by its header: an address that the root presigned does not count."""
@@ -192,9 +190,8 @@ class Gate:
         if any(name.lower().startswith("x-amz-") and name != "x-amz-security-token" for name in query):
             raise Refused("SignatureDoesNotMatch", "every x-amz- parameter must be signed")
         account = self._credential(key, query.get("x-amz-security-token", [""])[0]).account_id
-        request = iam_evaluator.SignedRequest(
-            key, scope["method"], path, query, dict(headers), sigv2=True, auth_path=path
-        )
+        method = scope["method"]
+        request = iam_evaluator.SignedRequest(key, method, path, query, dict(headers), sigv2=True, auth_path=path)
         checked = iam_evaluator._sigv2_check(request, account)
         if isinstance(checked, iam_evaluator.AuthError):
             raise Refused(checked.code, checked.message)

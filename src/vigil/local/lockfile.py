@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +30,8 @@ class RunningStack:
     pid: int
     endpoint: str
     started: str
-    log: str
-    """The file that the agent logs to."""
-    environment: dict[str, str]
-    """The standard AWS variables that lead to the stack."""
+    log: str  # the file that the agent logs to
+    environment: dict[str, str]  # the standard AWS variables that lead to the stack
 
     def stop(self) -> None:
         """Stop the stack and wait until it has ended; raises LocalStackError if it does not end."""
@@ -110,17 +108,14 @@ def _open(flags: int) -> TextIO:
 
 def find() -> RunningStack | None:
     """Return the local stack that runs in this folder; raises LocalStackError while it starts."""
-    try:
-        with _open(0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = file.read()
-                if not text:
-                    raise LocalStackError("a local stack is starting in this folder; try again in a moment") from None
-                return RunningStack(**json.loads(text))
-    except FileNotFoundError:
-        pass
+    with suppress(FileNotFoundError), _open(0) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            text = file.read()
+            if not text:
+                raise LocalStackError("a local stack is starting in this folder; try again in a moment") from None
+            return RunningStack(**json.loads(text))
     return None
 
 

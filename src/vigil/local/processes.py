@@ -31,12 +31,9 @@ from typing import Any, NoReturn
 
 from vigil.errors import LocalStackError
 
-STOP_SECONDS = 5.0
-"""How long a runtime that was asked to stop may take to record it."""
-START_SECONDS = 20.0
-"""How long the fork server may take to start and fork; less than the invoker waits for an answer."""
-LINGER_SECONDS = 1.0
-"""How long a runtime answers after its session has ended."""
+STOP_SECONDS = 5.0  # how long a runtime that was asked to stop may take to record it
+START_SECONDS = 20.0  # how long the fork server may take to start and fork; less than the invoker waits for an answer
+LINGER_SECONDS = 1.0  # how long a runtime answers after its session has ended
 _SWEEP_SECONDS = 5.0
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
@@ -210,7 +207,6 @@ def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int)
 
 
 def _ended_children() -> Iterator[int]:
-    """Yield the children that have ended."""
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             yield pid

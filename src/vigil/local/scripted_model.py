@@ -57,20 +57,18 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
     errors = [error for block in blocks if (error := _error_text(block))]
     done = sum("toolUse" in block for block in blocks)
     steps = procedure("\n".join(block.get("text", "") for block in request.get("system", [])))
-    offered = {
-        tool["toolSpec"]["name"] for tool in request.get("toolConfig", {}).get("tools", []) if "toolSpec" in tool
-    }
+    tools = {tool["toolSpec"]["name"] for tool in request.get("toolConfig", {}).get("tools", []) if "toolSpec" in tool}
 
     if errors:
         # As the prompt asks: set the status FAILED with the reason, once, and stop.
         give_up = Step("journal_set_status", {"status": "FAILED", "message": errors[0][:800]})
         last = next(block["toolUse"] for block in reversed(blocks) if "toolUse" in block)
-        step = None if last["input"] == give_up.arguments or give_up.tool not in offered else give_up
+        step = None if last["input"] == give_up.arguments or give_up.tool not in tools else give_up
     else:
         step = steps[done] if done < len(steps) else None
     if step is None:
         return _message([{"text": "The procedure has ended."}], "end_turn")
-    if step.tool not in offered:
+    if step.tool not in tools:
         raise ValueError(f"the procedure calls {step.tool}, which the agent does not offer")
     use = {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}
     return _message([{"toolUse": use}], "tool_use")

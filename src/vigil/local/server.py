@@ -21,19 +21,17 @@ from typing import Any
 import uvicorn
 
 from vigil.errors import VigilError
-from vigil.local import AGENT_LOG, Secrets
+from vigil.local import AGENT_LOG, REGION, Secrets
 
 HOST = "127.0.0.1"
 
-_orphaned = threading.Event()
-"""Set when the process that started this one has died."""
+_orphaned = threading.Event()  # set when the process that started this one has died
 
 
 def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     """Serve until a signal comes. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
     # The server replaces this handler.
@@ -81,7 +79,7 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
         LAMBDA_ACCOUNT_CONCURRENCY="0",
         IOT_MTLS_ENABLED="0",
         SFTP_ENABLED="0",
-        MINISTACK_REGION=arguments.region,
+        MINISTACK_REGION=REGION,
         AWS_ENDPOINT_URL=f"http://{HOST}:{port}",
     )
     from vigil.local import ministack_patches
@@ -90,7 +88,7 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
     agent_log = arguments.folder / AGENT_LOG
     environment = {"PYTHONPATH": python_path, **secrets.agent_environment}
     try:
-        agents = LocalAgentCore(f"http://{HOST}:{port}", arguments.region, agent_log, environment)
+        agents = LocalAgentCore(f"http://{HOST}:{port}", REGION, agent_log, environment)
         ministack_patches.install(agents, agent_log)
     except VigilError as error:
         print(error, file=sys.stderr)

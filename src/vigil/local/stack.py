@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar
 
 import boto3
@@ -27,11 +26,10 @@ from vigil.agent.models import PROVIDERS, SCRIPTED_MODEL, check_model
 from vigil.agent.package import offered
 from vigil.agent.session import BOTOCORE_DATA
 from vigil.errors import LocalStackError, MissingSetting
-from vigil.local import AGENT_LOG, Secrets, inherited
+from vigil.local import AGENT_LOG, REGION, Secrets, inherited
 from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.names import Env, Output, Parameter
 
-REGION = "us-east-1"
 STATE = Path(".vigil")
 
 _RUNTIME_VARIABLES = {
@@ -43,12 +41,24 @@ _RUNTIME_VARIABLES = {
 """Variables of the runtime, by the parameter from which the template would set them if it created the runtime."""
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore the signals that end a command; only the main thread gets them."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers if is_main}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 @dataclass
 class LocalStack:
     """A running embedded AWS with Vigil deployed in it. A context manager: leaving it stops everything."""
 
-    SERVER: ClassVar[str] = "vigil.local.server"
-    """The module that is the embedded AWS; a subclass may name another."""
+    SERVER: ClassVar[str] = "vigil.local.server"  # the module that is the embedded AWS; a subclass may name another
 
     process: "subprocess.Popen[str]"
     port: int
@@ -111,12 +121,7 @@ class LocalStack:
         }
         with (folder / "server.log").open("w") as log:
             process = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", cls.SERVER),
-                    *("--port", str(port)),
-                    *("--folder", str(folder)),
-                    *("--region", REGION),
-                ],
+                [sys.executable, "-P", "-m", cls.SERVER, "--port", str(port), "--folder", str(folder)],
                 env=environment,
                 cwd=folder,
                 stdin=subprocess.PIPE,
@@ -213,15 +218,12 @@ class LocalStack:
         ended = f"the embedded AWS ended with exit code {code}, and all its sessions are gone"
         return f"{ended}; its logs stay in {self.folder}"
 
+    @_uninterrupted()
     def stop(self) -> None:
         """Stop the server and everything it started, and remove its files; the logs stay if the server had died.
 
         Another Ctrl-C does not interrupt this: files and processes with keys would remain.
         """
-        with _uninterrupted():
-            self._stop()
-
-    def _stop(self) -> None:
         died = self.process.poll() is not None
         stop_group(self.process.pid, lambda: self.process.poll() is not None)
         self.process.wait()
@@ -237,23 +239,8 @@ class LocalStack:
     def __enter__(self) -> "LocalStack":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore the signals that end a command; only the main thread gets them."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    is_main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers if is_main}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 class LocalSession(boto3.Session):
@@ -291,14 +278,9 @@ def check_agent(environment: Mapping[str, str]) -> None:
     if Env.AGENT not in environment:
         return
     path = environment[Env.AGENT]
-    variables = {
-        **inherited("PATH", "HOME", "LANG", "TZ"),
-        "AWS_REGION": REGION,
-        **environment,
-        "PYTHONPATH": _python_path(),
-    }
+    env = {**inherited("PATH", "HOME", "LANG", "TZ"), "AWS_REGION": REGION, **environment, "PYTHONPATH": _python_path()}
     command = [sys.executable, "-P", "-c", _IMPORT, path]
-    done = subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"its module ends Python with {done.returncode}"]
         raise MissingSetting(f"the agent {path} cannot be used: {lines[-1].removeprefix(_REFUSED)}")
@@ -326,13 +308,11 @@ def _python_path() -> str:
     return os.pathsep.join([*paths, str(PROJECT)])
 
 
-def stop_group(pid: int, ended: Callable[[], bool], seconds: float = 8) -> None:
-    """Ask the process group of ``pid`` to end; kill it after ``seconds``, or when its leader has ended."""
-    try:
+def stop_group(pid: int, ended: Callable[[], bool]) -> None:
+    """Ask the process group of ``pid`` to end; kill it after 8 seconds, or when its leader has ended."""
+    with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGTERM)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + 8
         while not ended() and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

@@ -21,7 +21,12 @@ from vigil.names import FINDINGS, PAGE, REPORT
 ARN = function().arn
 ANALYSIS = analysis(
     [
-        finding(kind="memory-too-high", cost=10.0, proposed={"memory_mb": 256}, evidence={"Memory today": Measurement(3008, "MB")}),
+        finding(
+            kind="memory-too-high",
+            cost=10.0,
+            proposed={"memory_mb": 256},
+            evidence={"Memory today": Measurement(3008, "MB")},
+        ),
         finding("other", (0, 1, 2)),
         observation(),
     ],
@@ -52,7 +57,11 @@ def test_findings_json_has_everything_in_the_report() -> None:
         {"name": "orders", "arn": ARN, "invocations": 1000, "cost": 10.0, **common},
         {"name": "other", "arn": function("other").arn, "invocations": None, "cost": None, **common},
     ]
-    assert [item["id"] for item in document["findings"]] == ["memory-too-high:orders", "arm64:other", "timeout-high:orders"]
+    assert [item["id"] for item in document["findings"]] == [
+        "memory-too-high:orders",
+        "arm64:other",
+        "timeout-high:orders",
+    ]
     first = document["findings"][0]
     assert first["savings"] == {"low": 1.0, "expected": 2.0, "high": 3.0}
     assert first["evidence"] == {"Memory today": {"value": 3008, "unit": "MB"}}

@@ -7,8 +7,7 @@ from vigil.agent.session import AgentSession
 from vigil.errors import InvalidStatus
 from vigil.session import Status, Task
 
-AGENT_FAILED = "AgentFailed"
-"""Error code of a session that the agent itself declared FAILED."""
+AGENT_FAILED = "AgentFailed"  # error code of a session that the agent itself declared FAILED
 
 
 def journal_tools(

@@ -4,8 +4,7 @@ from typing import Any
 
 from vigil.agent.session import AgentSession
 
-MAX_READ = 6_000
-"""Characters that one call returns at most, about 1,500 tokens: they stay in the conversation."""
+MAX_READ = 6_000  # characters that one call returns at most, about 1,500 tokens: they stay in the conversation
 
 
 def storage_tools(session: AgentSession) -> list[Any]:

@@ -13,8 +13,7 @@ from ministack.services import bedrock_agentcore, cloudwatch_logs
 from vigil.agent_log import log_group, parse_line
 from vigil.local.ministack_patches.patching import host, replaces
 
-PAGE_BYTES = 1_000_000
-"""How much of the file one answer reads; the next answer begins where it ends."""
+PAGE_BYTES = 1_000_000  # how much of the file one answer reads; the next answer begins where it ends
 
 
 @replaces(cloudwatch_logs, "_filter_log_events")
@@ -39,9 +38,8 @@ def read_page(log: Path, request: dict[str, Any]) -> dict[str, Any]:
             if line is not None and matches(str(line)):
                 time = int(datetime.fromisoformat(line.at).timestamp() * 1000)
                 if request.get("startTime", 0) <= time <= request.get("endTime", time):
-                    events.append(
-                        {"eventId": str(offset), "timestamp": time, "ingestionTime": time, "message": str(line)}
-                    )
+                    event = {"eventId": str(offset), "timestamp": time, "ingestionTime": time, "message": str(line)}
+                    events.append(event)
             offset += len(raw)
         next_page = {} if offset < start + PAGE_BYTES else {"nextToken": str(offset)}
     return {"events": events, "searchedLogStreams": [], **next_page}

@@ -17,8 +17,7 @@ from vigil.local.role_credentials import draw_role_credentials
 
 slots = threading.Semaphore(4)
 """One for each function that runs. Each is a process, and its start takes as long as the work of two sessions."""
-SLOT_SECONDS = 30
-"""How long an invocation waits for a slot; less than the workflow waits for the invocation."""
+SLOT_SECONDS = 30  # how long an invocation waits for a slot; less than the workflow waits for the invocation
 
 _READ_EVENT = """\
         try:

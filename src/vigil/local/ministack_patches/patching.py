@@ -18,16 +18,13 @@ class Host:
     """What the patches need of the process that runs ministack; `install` sets it."""
 
     agents: LocalAgentCore
-    agent_log: Path
-    """The file that the agents print to."""
+    agent_log: Path  # the file that the agents print to
 
 
 host = Host()
 
-
 _changes: list[Callable[[], None]] = []
-replacements: list[tuple[Any, str, Callable[..., Any]]] = []
-"""An owner, the name of its function, and the replacement."""
+replacements: list[tuple[Any, str, Callable[..., Any]]] = []  # an owner, the name of its function, and the replacement
 
 
 def at_install(change: Callable[[], None]) -> Callable[[], None]:

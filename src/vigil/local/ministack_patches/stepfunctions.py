@@ -144,8 +144,7 @@ def compute_timeout(execute: Any, state: dict[str, Any], state_input: Any, execu
     return execute(state, state_input, execution, context)
 
 
-_state_machine_of_token: dict[str, str] = {}
-"""The ARN of the state machine whose task waits for the token."""
+_state_machine_of_token: dict[str, str] = {}  # the ARN of the state machine whose task waits for the token
 
 
 @replaces(stepfunctions, "_invoke_with_callback")
