@@ -35,10 +35,10 @@ class Report:
 
     def write(self) -> None:
         """Replace this report's section of the page."""
-        told = re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.strip, self._console.export_text().splitlines()))).strip()
+        text = re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.strip, self._console.export_text().splitlines()))).strip()
         begin, end = f"<!-- {self._section}: begin -->\n", f"<!-- {self._section}: end -->"
         head, rest = PAGE.read_text().split(begin)
-        PAGE.write_text(f"{head}{begin}{told}\n{end}{rest.split(end, 1)[1]}")
+        PAGE.write_text(f"{head}{begin}{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 def machine() -> str:

@@ -181,15 +181,15 @@ def computed(seconds: float) -> tuple[Walk, Walk]:
 
 def dollars(done: Walk, seconds: float, units: int, *, beats: bool) -> dict[str, float]:
     """Return what a session costs; ``units`` are the write units of its record with a token."""
-    # To create the record is a write to the table and to both indexes; a change of its status is one more, since it
-    # moves to another place of the index by status. A beat and a token are in no index.
+    # Creating the record writes to the table and to both indexes. A change of its status writes once more, since it
+    # moves the record to another place in the index by status. Heartbeats and tokens are in no index.
     writes: float = 3 + 2 * (units + 3)
-    beaten = (seconds // 30 + 1) * units if beats else 0
-    writes += done.events.count("TaskSubmitted") * units + beaten
+    heartbeat_units = (seconds // 30 + 1) * units if beats else 0
+    writes += done.events.count("TaskSubmitted") * units + heartbeat_units
     return {
         "Step Functions": done.transitions * TRANSITION,
         "DynamoDB": writes * WRITE_UNIT + done.states.count("CheckStatus" if beats else "GetStatus") * READ_UNIT,
-        "heartbeats": beaten * WRITE_UNIT,
+        "heartbeats": heartbeat_units * WRITE_UNIT,
         "Lambda": LAMBDA_CALL,
     }
 

@@ -28,7 +28,7 @@ pytest_plugins = ["tests.fixtures.session", "tests.fixtures.synthesis", "tests.f
 LONG_FIXTURES = {"embedded", "stack", "aws", "moto", "bundled"}
 """Fixtures that start a server or build a package. Tests that need one are slow."""
 MAX_SESSION_SECONDS = 4500
-# A workflow looks at a session after 6 s if the agent has not beaten, else every 5 s, and gives it up after 12 s.
+# A workflow checks a session after 6 s if the agent has sent no heartbeat, else every 5 s; after 12 s it is lost.
 TIMING = {
     Parameter.HEARTBEAT_SECONDS: "3",
     Parameter.SAFETY_SECONDS: "5",

@@ -19,9 +19,9 @@ TEXT = st.lists(st.sampled_from(PIECES) | st.text(max_size=5), max_size=8).map("
 CONTROL = re.compile(
     "[^\n\t\x20-\x7e\xa0-\U0010ffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069\ue000-\uf8ff\U000e0000-\U000e00ff]"
 )
-"""Characters that nobody is to be shown as they are."""
+"""Characters that no output may show as they are."""
 RICH = re.compile(r"\x1b\[[0-9;]*m|\r?\x1b\[2K|\x1b\[1A|\x1b\[\?25[lh]|\r(?=\x1b\[1A)")
-"""What rich writes to a terminal: colours, and what draws its status line anew."""
+"""What rich writes to a terminal: colours, and the sequences that redraw its status line."""
 
 MARKDOWN = st.text(
     st.sampled_from("<>&\"'`|*_[]()!#\\/=:; \n\t") | st.characters(exclude_categories=["Cs"]), max_size=40

@@ -56,7 +56,7 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{condition} did not come true in {seconds} s"
         time.sleep(pause)
-        # Whoever has waited long can wait a moment longer; looking takes time from what is awaited.
+        # Poll less often over time: each look takes CPU time from the work that the test awaits.
         pause = min(pause * 1.3, 0.3)
     return value
 
@@ -74,7 +74,7 @@ def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
 
 
 def let_go(table: Any, session_id: str) -> None:
-    """Let an agent go on that waits for the artifact "go", also when its session has ended and nobody may save one."""
+    """Release an agent that waits for the artifact "go", also after its session has ended and refuses artifacts."""
     table.put_item(Item={"PK": session_id, "SK": f"{ARTIFACT_SK_PREFIX}go", "key": "none"})
 
 

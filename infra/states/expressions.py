@@ -59,7 +59,7 @@ SESSION_ID = (
     "$type($states.input.session_id) = 'string'"
     f" ? $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $]"
 )
-"""The input's session id, or undefined if it is none."""
+"""The input's session id, or undefined if it is not valid."""
 # A Fail state's Cause takes 32,768 characters and no half of a surrogate pair. Engines differ in how many characters a
 # pair is, so one "?" stands for a whole run of other characters.
 PRINTABLE_SESSION_ID = (
@@ -217,7 +217,7 @@ def last_heartbeat(timing: Timing) -> str:
     sleep_seconds = f"({safety_wait(timing)} + {HEARTBEATS_ASLEEP} * {whole(timing.heartbeat)})"
     return (
         f"($value := $exists({RECORD}) ? ({record_text('heartbeat_at', '')}) : 'no record';"
-        # After a sleep, the agent is awaited anew.
+        # After a sleep, the wait for the agent starts again.
         " $since := $value = $lastHeartbeat.value"
         f" and $millis() - $lastHeartbeat.checkedAt < 1000 * {sleep_seconds} ? $lastHeartbeat.since : $millis();"
         # Stored, since RouteByStatus is evaluated later.

@@ -7,7 +7,7 @@ from vigil.errors import EnvironmentProblem
 
 
 def require_extras(*extras: str) -> None:
-    """Raise EnvironmentProblem that names the first of ``extras`` of which something is not installed."""
+    """Raise EnvironmentProblem with the name of the first of ``extras`` that is not completely installed."""
     for requirement in requires("vigil") or ():
         match = re.fullmatch(r"""([\w.-]+).*; *extra == ["'](\w+)["']""", requirement)
         if match is None or match[2] not in extras:

@@ -22,7 +22,7 @@ SKEW = timedelta(minutes=5)
 
 
 def chosen(session: AgentSession) -> Agent:
-    """The agent that the detail names, after its process has said which it is."""
+    """Return the agent that the detail names, after its process has written its id."""
     folder = Path(os.environ["TMPDIR"]) / WORKERS
     folder.mkdir(exist_ok=True)
     (folder / session.session_id).write_text(str(os.getpid()))

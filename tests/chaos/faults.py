@@ -83,7 +83,7 @@ REPORT = r"^PUT .*/report\.md$"
 
 
 def writes(status: str) -> Item:
-    """The worker's write of ``status``, and nobody's heartbeat."""
+    """The worker's write of ``status``; heartbeats do not match."""
     return {"call": JOURNAL, "body": rf'":status":\s*{{"S":\s*"{status}"'}
 
 

@@ -1,4 +1,4 @@
-"""Runs sessions, each of which meets a fault, and says how each ended and what was promised and did not come true."""
+"""Runs one session for each fault; reports how each ended and which promises were broken."""
 
 import io
 import json

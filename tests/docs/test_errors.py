@@ -14,7 +14,7 @@ from vigil.agent.tools.journal import AGENT_FAILED
 from vigil.errors import AgentCutOff, AgentError, EnvironmentProblem, SessionError, VigilError
 from vigil.local.deploy import PROJECT
 
-# They have no meaning of their own: one of their subclasses, or a code that it is given, is what is told.
+# These classes are never reported themselves: a subclass or a code that it carries is.
 ABSTRACT = {VigilError, SessionError, AgentError, EnvironmentProblem, AgentCutOff}
 
 

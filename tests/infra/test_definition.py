@@ -92,7 +92,7 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
     assert not re.findall(r"<[A-Za-z][^<> ]*>", json.dumps(resolved(definition)))
 
 
-def test_every_integration_is_one_whose_role_the_local_stack_enforces(definition: Definition) -> None:
+def test_local_stack_enforces_the_role_of_every_integration(definition: Definition) -> None:
     used = {state["Resource"] for state in definition["States"].values() if state["Type"] == "Task"}
     assert used == ENFORCED
 
@@ -155,7 +155,7 @@ def test_every_task_times_out_after_its_callee_and_before_the_deadline(
     for name, state in tasks.items():
         assert state["TimeoutSeconds"] >= least.get(name, 10), name
         assert longest(state) <= deadline / 10, name
-    # What hangs once is asked again, but for what nobody waits for any more.
+    # A call that hangs is repeated, except StopAgent: no state waits for its effect.
     assert {name for name, state in tasks.items() if longest(state) == state["TimeoutSeconds"]} == {"StopAgent"}
     assert tasks["StopAgent"]["TimeoutSeconds"] <= 15
 
@@ -270,7 +270,7 @@ def _choice_without_choices(states: Definition) -> None:
     del states["RouteByStatus"]["Choices"]
 
 
-def test_cfn_lint_takes_the_definition_and_would_refuse_a_broken_one(definition: Definition, tmp_path: Path) -> None:
+def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(definition: Definition, tmp_path: Path) -> None:
     role = "arn:aws:iam::123456789012:role/workflow"
     breakers = {"whole": None, **{f.__name__: f for f in (_misspelt_type, _jsonpath_field, _choice_without_choices)}}
     for name, break_it in breakers.items():

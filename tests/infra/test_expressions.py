@@ -1,7 +1,7 @@
 """Each expression of the state machine, with the JSONata that AWS names (2.0.6) and that of the embedded AWS.
 
-What AWS runs is told in "Transforming data with JSONata", Step Functions Developer Guide. It is not open; two engines
-that agree are the best witness there is.
+"Transforming data with JSONata" (Step Functions Developer Guide) describes the engine of AWS. Its source is not public,
+so two other engines that agree are the best evidence.
 """
 
 import json
@@ -214,7 +214,7 @@ def test_both_engines_agree_on_whatever_comes(named: Engine, embedded: Engine, t
 
 
 def differing(named: Engine, embedded: Engine, text: str) -> dict[str, Any]:
-    """Return the expressions of which the engines say different things, and what each says."""
+    """Return the expressions on which the engines differ, with both results."""
     theirs, ours = named(text), embedded(text)
     both = {expression: (alike(theirs[expression]), alike(ours[expression])) for expression in theirs}
     return {expression: said for expression, said in both.items() if said[0] != said[1]}
@@ -274,7 +274,7 @@ def test_both_engines_agree(named: Engine, embedded: Engine, case: str) -> None:
         assert differing(named, embedded, text) == {}, text
 
 
-def test_a_number_that_no_float_holds_is_refused_by_one_engine_alone(named: Engine, embedded: Engine) -> None:
+def test_number_beyond_a_float_is_refused_by_one_engine_only(named: Engine, embedded: Engine) -> None:
     """Either way the session fails as InvalidDetail: where it is not refused here, the invoker does."""
     text = variables({"session_id": VALID, "detail": {DEADLINE_KEY: "@"}}).replace('"@"', "1e400")
     (at,) = (said for expression, said in differing(named, embedded, text).items() if "$fromMillis" in expression)

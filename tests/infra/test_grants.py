@@ -161,7 +161,7 @@ def test_grants_stand_nowhere_else(template: Template) -> None:
     }
 
 
-def test_each_role_trusts_the_one_service_that_takes_it_for_this_account(template: Template) -> None:
+def test_each_role_trusts_one_service_on_behalf_of_this_account(template: Template) -> None:
     found = {}
     for name, role in template.of_type("AWS::IAM::Role").items():
         (statement,) = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
@@ -186,7 +186,7 @@ def test_each_role_trusts_the_one_service_that_takes_it_for_this_account(templat
         ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
     ],
 )
-def test_the_one_model_is_the_parameters_whether_it_is_an_id_or_an_arn(
+def test_only_the_model_of_the_parameter_is_allowed_as_id_or_arn(
     template: Template, embedded: LocalStack, model: str, name: str
 ) -> None:
     """CloudFormation fills the resources in."""
@@ -214,7 +214,7 @@ def test_the_one_model_is_the_parameters_whether_it_is_an_id_or_an_arn(
     ]
 
 
-def test_the_runtimes_logs_are_the_only_ones_that_the_agents_role_writes(template: Template) -> None:
+def test_agents_role_writes_only_the_logs_of_its_runtime(template: Template) -> None:
     name = template.only("AWS::BedrockAgentCore::Runtime")["AgentRuntimeName"]
     assert AGENT_LOGS.endswith(f"/{name}-*")
 
@@ -229,7 +229,7 @@ def test_no_action_is_a_wildcard(template: Template) -> None:
     ]
 
 
-def test_only_calls_that_read_or_know_no_resource_go_to_every_resource(template: Template) -> None:
+def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Template) -> None:
     unlimited = {
         role: {action for grant in grants.values() if "*" in grant.resources for action in grant.actions}
         for role, grants in granted(template).items()

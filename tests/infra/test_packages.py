@@ -78,7 +78,7 @@ def agent(session):
 """
 
 
-def test_the_agents_package_runs_a_session_with_nothing_else_of_vigil(
+def test_agents_package_alone_runs_a_session(
     package: Path, stack: LocalStack, workflow: Workflow, deployment: Deployment, tmp_path: Path
 ) -> None:
     # Its dependencies are for another machine; take those of this one.
@@ -107,7 +107,7 @@ def test_the_lambda_package_is_a_few_modules_and_the_sdk(function: Path) -> None
     own = {path.as_posix() for path in files if path.parts[0] == "vigil"}
     assert own == {f"vigil/{module}.py" for module in LAMBDA_MODULES}
     assert {path.parts[0].removesuffix(".py") for path in files} == SDK | {"vigil"}
-    # Nothing that is compiled, for this machine or this Python; nor the models of services that nobody calls.
+    # No compiled code, and no models of services that the functions do not call.
     assert {path.suffix for path in files} <= {".py", ".json", ".gz", ".pem", ".typed", ".js"}
     assert {path.parts[2] for path in files if path.match("botocore/data/*/*/*")} == {
         *("bedrock-agentcore", "dynamodb", "stepfunctions")
@@ -115,7 +115,7 @@ def test_the_lambda_package_is_a_few_modules_and_the_sdk(function: Path) -> None
     assert len(_zipped(function)) < 1_500_000
 
 
-def test_packages_that_were_built_with_a_umask_of_077_can_be_read_by_all(bundled: Path) -> None:
+def test_packages_built_with_umask_077_are_readable_by_all(bundled: Path) -> None:
     for package in bundled.glob("asset.*"):
         for path in package.rglob("*"):
             # Those of the folders are not in the archive.

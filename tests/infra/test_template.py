@@ -188,7 +188,7 @@ def test_every_log_group_forgets(template: Template) -> None:
 
 
 @pytest.mark.criterion("7.1", "7.2")
-def test_a_rule_starts_the_workflow_on_the_events_that_a_person_publishes(template: Template) -> None:
+def test_rule_starts_the_workflow_on_published_events(template: Template) -> None:
     rule = template.named("TriggerRule")
     assert rule["EventPattern"] == {"source": [EVENT_SOURCE], "detail-type": [EVENT_DETAIL_TYPE]}
     assert rule["State"] == "ENABLED"
@@ -208,7 +208,7 @@ def test_the_event_id_becomes_the_session_id(template: Template) -> None:
 
 def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Template) -> None:
     (target,) = template.named("TriggerRule")["Targets"]
-    # EventBridge's default is a day and 185 attempts: nobody gains from an event that is given up earlier.
+    # Keep EventBridge's default, a day and 185 attempts: giving up earlier would have no advantage.
     assert "RetryPolicy" not in target
     assert template.text(target["DeadLetterConfig"]["Arn"]) == "<TriggerDeadLetters.Arn>"
     kept = {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
@@ -348,7 +348,7 @@ def test_nothing_has_a_name_of_its_own_but_the_runtime(template: Template) -> No
     assert named == {("AgentRuntime", "AgentRuntimeName")}
 
 
-def test_the_doctor_asks_for_the_bootstrap_that_the_template_takes(template: Template) -> None:
+def test_doctor_requires_the_bootstrap_version_of_the_template(template: Template) -> None:
     (assertion,) = template.body["Rules"]["CheckBootstrapVersion"]["Assertions"]
     assert assertion["AssertDescription"].startswith(f"CDK bootstrap stack version {BOOTSTRAP_VERSION} required")
     assert template.body["Parameters"]["BootstrapVersion"]["Default"] == BOOTSTRAP_PARAMETER

@@ -151,12 +151,12 @@ def test_the_procedure_of_the_prompt_is_read_whole() -> None:
 
 
 @pytest.mark.criterion("1.5")
-def test_the_prompt_tells_the_agent_to_set_busy_before_anything_else() -> None:
+def test_prompt_asks_the_agent_to_set_busy_first() -> None:
     assert procedure(PROMPT)[0] == Step("journal_set_status", {"status": "BUSY"})
     assert procedure(PROMPT)[-1] == Step("journal_set_status", {"status": "COMPLETED"})
 
 
-def test_a_throttled_model_is_called_again_within_the_time_without_progress(
+def test_retries_of_a_throttled_model_end_within_progress_seconds(
     begun: Callable[..., AgentSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lambda_costs.agent.retry_strategy", lambda: made)

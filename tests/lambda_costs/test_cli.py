@@ -73,7 +73,7 @@ def test_other_peoples_text_is_shown_as_it_is(stack: LocalStack) -> None:
     assert "InvalidDetail" in listed.stdout
 
 
-def test_the_detail_that_the_agent_refuses_is_told_when_the_session_is_watched(stack: LocalStack) -> None:
+def test_watch_shows_why_the_agent_refused_the_detail(stack: LocalStack) -> None:
     done = command(stack, "vigil", "run", "--detail", '{"days": 1000}')
     assert done.returncode == 1
     assert "InvalidDetail" in done.stderr

@@ -20,7 +20,7 @@ def test_the_import_rules_hold() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_engines_tests_and_examples_do_not_import_the_agent_that_ships() -> None:
+def test_engine_tests_and_examples_do_not_import_the_cost_agent() -> None:
     files = {*PROJECT.glob("examples/**/*.py"), *PROJECT.glob("tests/**/*.py")}
     others = files - {*PROJECT.glob("tests/lambda_costs/**/*.py")}
     found = {path for path in others if any("lambda_costs" in name.split(".") for name in imported(path))}

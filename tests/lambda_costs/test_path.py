@@ -13,7 +13,7 @@ from vigil.session import HISTORY_PK_PREFIX, Failure, Status
 
 @pytest.mark.criterion("1.1")
 @pytest.mark.criterion("1.4")
-def test_the_cost_agent_journals_its_phases_and_reports_the_waste_that_is_there(
+def test_cost_agent_records_its_phases_and_reports_all_planted_waste(
     workflow: Workflow, deployment: Deployment
 ) -> None:
     execution, session = workflow.run(detail={"days": 30})
@@ -61,9 +61,7 @@ def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflo
     assert set(compared["counts"].values()) == {0}
 
 
-def test_an_event_may_not_let_an_analysis_cost_more_than_the_stack_allows(
-    stack: LocalStack, workflow: Workflow
-) -> None:
+def test_event_cannot_raise_the_scan_limit_of_the_stack(stack: LocalStack, workflow: Workflow) -> None:
     session = ended(workflow, put_event(stack, {"max_scan_dollars": 1000}))
     said = "detail: max_scan_dollars must be a number from 0 to 2, the stack's MaxScanDollars"
     assert session.error == Failure("InvalidDetail", said)

@@ -100,7 +100,7 @@ def test_the_log_of_a_session_holds_what_its_agent_printed_and_no_other(stack: L
     assert len([line for line in written if "Invocation completed" in line and printing[0] in line]) == 1
 
 
-def test_a_command_that_is_interrupted_says_that_the_session_goes_on(stack: LocalStack) -> None:
+def test_interrupted_command_says_that_the_session_goes_on(stack: LocalStack) -> None:
     session_id = command(stack, "vigil", "trigger", "--detail", '{"agent": "waits"}').stdout.strip()
     environment = {**os.environ, **stack.environment()}
     words = [str(BIN / "vigil"), "watch", session_id]
@@ -159,7 +159,7 @@ def test_a_command_that_nobody_reads_any_more_ends_as_by_sigpipe(
 
 
 @pytest.mark.parametrize("words", [["-h"], ["sessions"], ["trigger", "--detail", HELLO]], ids=" ".join)
-def test_a_full_disk_under_the_output_is_one_line_and_an_exit_status(stack: LocalStack, words: list[str]) -> None:
+def test_full_disk_is_one_line_and_an_exit_status(stack: LocalStack, words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         assert printing(stack, full.fileno(), *words) == (1, f"{FULL}\n")
 
@@ -355,7 +355,7 @@ def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, 
     assert {path.name for path in tmp_path.iterdir()} == {"mine"}
 
 
-def test_no_artifact_replaces_a_users_file_or_is_more_than_a_report(stack: LocalStack, tmp_path: Path) -> None:
+def test_only_report_artifacts_are_saved_and_no_users_file_replaced(stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "logo.svg").write_text("mine")
     artifacts = {"report.md": "# One", "logo.svg": CHART, "requirements.txt": "evil", "AGENTS.md": "x", "a.json": "{}"}
     done = command(stack, "vigil", "run", "--detail", saves(artifacts), "--out", str(tmp_path))
@@ -368,7 +368,7 @@ def test_no_artifact_replaces_a_users_file_or_is_more_than_a_report(stack: Local
     assert lines[3].endswith("is a file that vigil did not save")
 
 
-def test_a_report_that_cannot_be_saved_is_summarised_and_can_be_printed(stack: LocalStack, tmp_path: Path) -> None:
+def test_unsaved_report_is_summarised_and_can_be_printed(stack: LocalStack, tmp_path: Path) -> None:
     # No file may get longer than this: a write fails as one to a full disk does.
     run = f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}"
     done = command(stack, "/bin/sh", "-c", run)
@@ -409,7 +409,7 @@ def test_a_stopped_workflow_is_watched_to_the_recorded_end(stack: LocalStack, wo
     assert "WorkflowEnded: its workflow ended without it: ABORTED" in done.stderr
 
 
-def test_a_client_of_a_stack_that_is_gone_learns_that_another_answers(stack: LocalStack) -> None:
+def test_client_of_a_gone_stack_learns_that_another_answers(stack: LocalStack) -> None:
     done = command(stack, "vigil", "sessions", AWS_ACCESS_KEY_ID="AKIAOFTHEONEBEFORE00")
     assert done.returncode == 1
     said = "another local stack runs there, and the one of this shell is gone, with its sessions"

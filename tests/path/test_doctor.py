@@ -131,7 +131,7 @@ def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
     assert "bedrock:InvokeModel" not in session.called
 
 
-def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack: LocalStack) -> None:
+def test_without_a_stack_doctor_checks_the_rest_and_the_default_model(stack: LocalStack) -> None:
     said = {"message": {"role": "assistant", "content": [{"text": "OK"}]}}
     with answering(200, {"usage": {"inputTokens": 9, "outputTokens": 4}, "output": said}) as address:
         results = examined(Elsewhere(stack, {"bedrock-runtime": address}), "Elsewhere")
@@ -163,7 +163,7 @@ def test_without_a_stack_the_rest_is_checked_and_the_default_model_called(stack:
         ),
     ],
 )
-def test_without_credentials_there_is_one_problem_and_no_other_check(environment: dict[str, str], said: str) -> None:
+def test_missing_credentials_are_one_problem_and_stop_all_other_checks(environment: dict[str, str], said: str) -> None:
     done = command(None, "vigil", "doctor", AWS_EC2_METADATA_DISABLED="true", **environment)
     assert (done.returncode, done.stderr) == (1, "")
     *_, problem, rest = done.stdout.splitlines()
@@ -183,7 +183,7 @@ def test_an_answer_that_is_not_from_aws_is_reported_in_one_line(name: str) -> No
     assert line.startswith({"doctor": "problem ", "sessions": "vigil: "}[name])
 
 
-def test_in_a_region_without_the_stack_bootstrap_and_stack_are_problems(stack: LocalStack) -> None:
+def test_missing_bootstrap_and_stack_are_problems(stack: LocalStack) -> None:
     results = examined(Elsewhere(stack, AWS_REGION="eu-west-3"))
     found = {what.partition(":")[0] for what in problems(results)}
     # The embedded AWS has no other model than the scripted one.
@@ -269,7 +269,7 @@ def test_the_page_of_permissions_says_what_each_command_needs() -> None:
     assert listed == [(name, *grant) for name, grants in COMMANDS.items() for grant in grants]
 
 
-def test_a_user_with_the_rows_of_the_page_runs_every_command_by_them_alone(
+def test_documented_permissions_suffice_for_every_command(
     stack: LocalStack, workflow: Workflow, deployment: Deployment, guest: Guest
 ) -> None:
     arns = permissions.arns(deployment, "aws", "000000000000")
@@ -452,7 +452,7 @@ def test_a_quota_of_zero_is_a_problem_and_a_missing_one_is_not_checked(stack: Lo
 
 
 @pytest.mark.parametrize(("left", "status"), [(9, Verdict.PROBLEM), (10, Verdict.OK)])
-def test_fewer_concurrent_executions_than_a_new_account_has_are_a_problem(
+def test_lambda_concurrency_below_that_of_a_new_account_is_a_problem(
     stack: LocalStack, left: int, status: Verdict
 ) -> None:
     with answering(200, {"AccountLimit": {"UnreservedConcurrentExecutions": left}}) as address:

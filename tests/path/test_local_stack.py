@@ -47,7 +47,7 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 
 def serves(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Wait until it says that it serves and return what other commands are told."""
+    """Wait until the stack serves and return its status."""
     assert process.stdout is not None
     said = "".join(takewhile(lambda line: not line.startswith("in another terminal"), process.stdout))
     assert process.poll() is None, process.communicate()
@@ -70,7 +70,7 @@ def is_gone(group: int) -> bool:
     return False
 
 
-def test_the_plain_aws_cli_works_against_it_and_down_stops_all_of_it(start: Start, tmp_path: Path) -> None:
+def test_aws_cli_works_on_the_local_stack_and_down_stops_all_of_it(start: Start, tmp_path: Path) -> None:
     process = start("--agent", "examples.hello_agent:hello_agent")
     endpoint = serves(process)["endpoint"]
     group = server_group(process)
@@ -112,7 +112,7 @@ def test_however_it_ends_nothing_goes_on_running(start: Start, hows: list[signal
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_that_dies_says_so_to_everybody_and_leaves_its_logs(start: Start, how: signal.Signals) -> None:
+def test_dead_server_is_reported_to_all_clients_and_leaves_its_logs(start: Start, how: signal.Signals) -> None:
     process = start()
     stack = serves(process)
     folder = Path(stack["log"]).parent

@@ -14,7 +14,7 @@ from vigil.session import Status
 
 
 @pytest.mark.criterion("1.2", "1.3", "2.1", "2.2", "7.3", "7.4", "7.5")
-def test_the_id_of_an_event_is_the_session_id_as_far_as_the_agent(
+def test_event_id_is_the_session_id_up_to_the_agent(
     stack: LocalStack, workflow: Workflow, deployment: Deployment
 ) -> None:
     event_id = put_event(stack, {"agent": "tells_environment"})
@@ -39,9 +39,7 @@ def test_the_id_of_an_event_is_the_session_id_as_far_as_the_agent(
     assert environment["DDB_TABLE_NAME"] == stack.outputs["TableName"]
 
 
-def test_the_agent_sees_its_own_credentials_and_nothing_of_the_host(
-    stack: LocalStack, workflow: Workflow, deployment: Deployment
-) -> None:
+def test_agent_sees_only_its_own_credentials(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> None:
     _, session = workflow.run(detail={"agent": "tells_environment"})
     assert session is not None
     environment = json.loads(deployment.artifacts(session.session_id).read("environment.json"))

@@ -51,7 +51,7 @@ def test_a_browser_is_told_what_an_artifact_is(artifacts: Artifacts, s3: Any, na
     assert s3.head_object(Bucket=bucket, Key=key)["ContentType"] == content_type
 
 
-def test_an_artifact_may_be_saved_anew_and_each_session_has_its_own(
+def test_artifact_can_be_overwritten_and_each_session_has_its_own(
     artifacts: Artifacts, artifacts_of: Callable[[str], Artifacts], new_session: Callable[..., str]
 ) -> None:
     other = artifacts_of(new_session(Status.BUSY))
@@ -144,9 +144,7 @@ def test_a_session_finds_what_completed_ones_kept_of_days_before(artifacts: Arti
     assert found == [[], ["June"], ["July", "June"]]
 
 
-def test_sessions_of_the_same_day_do_not_hide_that_of_an_earlier_day(
-    artifacts: Artifacts, kept: Kept, series: str
-) -> None:
+def test_sessions_of_the_same_day_do_not_hide_an_earlier_one(artifacts: Artifacts, kept: Kept, series: str) -> None:
     kept(JUNE, "June")
     for number in range(2 * PAGE + 1):
         kept(JULY, f"July {number}", ends=Status.FAILED if number % 2 else Status.COMPLETED)

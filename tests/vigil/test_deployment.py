@@ -112,9 +112,7 @@ def test_all_messages_are_listed_and_counted_and_again_at_once(queue: Queue) -> 
         assert queue.deployment.count_dead_letters() == len(ids)
 
 
-def test_each_event_is_sent_again_once_and_what_cannot_be_read_stays(
-    queue: Queue, new_session: Callable[..., str]
-) -> None:
+def test_resend_sends_each_event_once_and_keeps_unreadable_ones(queue: Queue, new_session: Callable[..., str]) -> None:
     ids, session_id = sorted(str(uuid.uuid4()) for _ in range(12)), new_session(Status.FAILED)
     queue.put("no JSON", *map(event, ids), event(session_id), event("short"))
     results = list(queue.deployment.resend_dead_letters())
@@ -134,7 +132,7 @@ def test_each_event_is_sent_again_once_and_what_cannot_be_read_stays(
     assert [result.started for result in queue.deployment.resend_dead_letters()] == [False, False]
 
 
-def test_an_end_between_the_start_and_the_deletion_starts_no_session_twice(queue: Queue) -> None:
+def test_resend_interrupted_before_the_deletion_starts_no_session_twice(queue: Queue) -> None:
     session_id = str(uuid.uuid4())
     queue.put(event(session_id))
 

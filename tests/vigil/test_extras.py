@@ -35,9 +35,7 @@ def test_an_extra_of_which_a_package_is_missing_is_named(
         extras.require_extras("cli", "local", "infra")
 
 
-def test_vigil_as_pip_installs_it_without_extras_says_what_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vigil_without_extras_names_the_extras_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     wheel = build.build_wheel(str(tmp_path))
     with zipfile.ZipFile(tmp_path / wheel) as archive:

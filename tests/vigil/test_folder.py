@@ -1,4 +1,4 @@
-"""What a command saves on this machine is there whole or not at all, and nobody else's."""
+"""A command saves its files completely or not at all, and replaces no file of the user."""
 
 import os
 import resource
@@ -52,7 +52,7 @@ def test_the_umask_decides_who_may_read_what_is_saved(tmp_path: Path, umask: int
     assert (tmp_path / "a").stat().st_mode & 0o777 == mode
 
 
-def test_what_a_command_saves_replaces_all_that_another_has_saved(tmp_path: Path) -> None:
+def test_saved_files_of_a_command_replace_those_of_an_earlier_one(tmp_path: Path) -> None:
     def there() -> dict[str, str]:
         return {path.name: path.read_text() for path in tmp_path.iterdir() if path.name != LISTING}
 
@@ -104,7 +104,7 @@ def test_one_command_at_a_time_saves_its_files_in_a_folder(tmp_path: Path) -> No
         ("", "Invalid value for '--out': it must name a folder in which you may create files, such as '.'"),
     ],
 )
-def test_a_folder_that_takes_no_file_is_told_before_anything_starts(words: list[str], out: str, said: str) -> None:
+def test_unwritable_folder_is_reported_before_anything_starts(words: list[str], out: str, said: str) -> None:
     done = command(None, "vigil", *words, "--out", out)
     assert done.returncode != 0
     assert done.stdout == ""

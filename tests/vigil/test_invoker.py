@@ -59,7 +59,7 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             if "x-amz-target" in headers:
-                # DynamoDB, in whose table nobody waits in line, nor may.
+                # DynamoDB: the table has no line, and refuses to create one.
                 found = headers["x-amz-target"].endswith(".GetItem")
                 answer = b"{}" if found else b'{"__type": "AccessDeniedException"}'
                 self.send_response(200 if found else 400)

@@ -138,14 +138,14 @@ def test_a_heartbeat_changes_itself_alone(journal: Journal, new_session: NewSess
     assert first.heartbeat_at < second
 
 
-def test_a_heartbeat_fails_if_the_session_is_gone_or_another_worker_s(
+def test_heartbeat_fails_if_the_session_is_gone_or_another_worker_runs_it(
     journal: Journal, table: Any, new_session: NewSession
 ) -> None:
     session_id, gone = new_session(Status.BUSY, worker="another"), str(uuid.uuid4())
     before = journal.get(session_id)
-    for beaten in (session_id, gone):
-        with pytest.raises(SessionEnded, match=f"session {beaten}: the session has ended, or another worker runs it"):
-            journal.heartbeat(beaten, "mine")
+    for lost in (session_id, gone):
+        with pytest.raises(SessionEnded, match=f"session {lost}: the session has ended, or another worker runs it"):
+            journal.heartbeat(lost, "mine")
     assert journal.get(session_id) == before
     assert "Item" not in table.get_item(Key=key(gone))
 
@@ -165,7 +165,7 @@ def test_a_session_is_closed_for_its_execution(journal: Journal, new_session: Ne
     assert not journal.fail_orphaned(session_id, OWN, CLOSED)
 
 
-def test_a_session_that_left_no_record_gets_one_when_it_is_closed(journal: Journal) -> None:
+def test_closed_session_without_a_record_gets_one(journal: Journal) -> None:
     session_id = str(uuid.uuid4())
     assert journal.fail_orphaned(session_id, OWN, CLOSED)
     session = journal.get(session_id)
@@ -262,7 +262,7 @@ def test_a_write_repeated_after_a_lost_answer_succeeds(
     assert woken == (["token"] if ended else [])
 
 
-def test_a_close_repeated_after_a_lost_answer_changes_nothing_more(table: Any, new_session: NewSession) -> None:
+def test_close_repeated_after_a_lost_answer_changes_nothing(table: Any, new_session: NewSession) -> None:
     session_id = new_session(Status.BUSY, execution_arn=OWN)
     with answer_lost(table) as sent:
         Journal(table).fail_orphaned(session_id, OWN, CLOSED)

@@ -101,7 +101,7 @@ class Writers(RuleBasedStateMachine):
         if status[0] in TERMINAL:
             assert self.record == before
         elif status[1] in TERMINAL:
-            # Nobody waits when a workflow ends its session, or the reconciler because the workflow has ended.
+            # No workflow waits if it ends the session itself or has ended before the reconciler closes the session.
             self.must_wake = self.writer not in ("workflow", "duplicate", "reconciler")
         if self.writer == "duplicate" and before.get("execution_arn") == OWN:
             assert self.record == before
@@ -241,7 +241,7 @@ def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(
 
 
 def test_no_workflow_waits_on_the_record_of_another_execution(table: Any, embedded: LocalStack) -> None:
-    """Its token would take the place of the token of the one that nobody would then wake."""
+    """Its token would overwrite the token of the other execution, which then would not wake."""
     writers = Writers(table, embedded.client("dynamodb"))
     writers._do("duplicate begins")
     writers._task("WaitForChange", OWN)

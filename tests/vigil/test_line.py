@@ -85,7 +85,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def line(table: Any, clock: Clock) -> Iterator[Line]:
-    """A line of five a second, in which nobody waits."""
+    """An empty line of five starts a second."""
     yield Line(table, Decimal(5))
     table.delete_item(Key={"PK": LINE, "SK": LINE})
 
@@ -110,7 +110,7 @@ def test_a_new_session_does_not_wait_in_an_empty_line(line: Line, clock: Clock) 
     await_turn(line, Place(0, 0, clock.now), "session")
 
 
-def test_those_that_are_refused_get_turns_at_a_steady_pace_in_their_order(queue: Queue, clock: Clock) -> None:
+def test_refused_sessions_get_turns_in_order_at_a_steady_pace(queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(10)
     assert [one.turn for one in waiting] == [clock.now + FIRST + i * STEP for i in range(10)]
     assert {(one.line["refusals"], one.line["code"], one.line["message"]) for one in waiting} == {
@@ -136,7 +136,7 @@ def test_the_line_begins_anew_when_nobody_has_waited_for_a_while(line: Line, que
     assert [one.turn - clock.now for one in queue.joined(3)] == [FIRST, FIRST + STEP, FIRST + 2 * STEP]
 
 
-def test_a_ticket_from_before_the_line_has_its_turn_before_the_first(table: Any, queue: Queue) -> None:
+def test_ticket_older_than_the_line_has_its_turn_first(table: Any, queue: Queue) -> None:
     key = {"PK": LINE, "SK": LINE}
     table.update_item(Key=key, UpdateExpression="ADD issued :one", ExpressionAttributeValues={":one": 1})
     later, early = queue.joined(4), queue.new()
@@ -179,7 +179,7 @@ def test_of_sessions_refused_at_the_same_time_one_moves_the_line(queue: Queue, c
     assert turns[-1] <= clock.now + 2000 + 8 * STEP * SLOWER
 
 
-def test_a_line_that_is_refused_again_and_again_waits_longer_each_time(queue: Queue, clock: Clock) -> None:
+def test_repeatedly_refused_line_waits_longer_each_time(queue: Queue, clock: Clock) -> None:
     (one,) = queue.joined(1)
     pauses = []
     for _ in range(12):
@@ -306,7 +306,7 @@ def test_a_damaged_line_traps_no_session(
 @pytest.mark.parametrize(
     "damage", [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
 )
-def test_a_line_that_would_never_end_is_damaged_and_delays_no_session(
+def test_endless_line_counts_as_damaged_and_delays_no_session(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
 ) -> None:
     queue.joined(2)
@@ -314,7 +314,7 @@ def test_a_line_that_would_never_end_is_damaged_and_delays_no_session(
     await_turn(line, Place(0, 0, clock.now), "session")
 
 
-def test_a_session_in_a_slow_line_looks_halfway_but_at_most_every_90_s(table: Any, queue: Queue, clock: Clock) -> None:
+def test_session_in_a_slow_line_checks_halfway_at_most_every_90_s(table: Any, queue: Queue, clock: Clock) -> None:
     table.put_item(Item={"PK": LINE, "SK": LINE, "issued": 500, "number": 0, "at": clock.now, "step": 1000})
     for ticket, ahead in ((400, 200_000), (100, SELDOM), (50, 50_000)):
         one = queue.new()
@@ -331,7 +331,7 @@ def test_a_turn_is_awaited_by_the_clock_of_the_workflow(monkeypatch: pytest.Monk
     assert slept == [0.4, 0]
 
 
-def test_a_session_that_began_though_it_was_refused_waits_in_line_no_more(queue: Queue, clock: Clock) -> None:
+def test_session_that_began_despite_a_refusal_leaves_the_line(queue: Queue, clock: Clock) -> None:
     (one,) = queue.joined(1)
     began = "1970-01-01T00:00:00.000Z"
     watched = {"status": "BUSY", "otherExecution": False, "deadline": 1_000, "lastHeartbeat": {"unchangedMs": 0}}
@@ -353,9 +353,7 @@ def test_a_line_that_was_deleted_holds_nobody_up(table: Any, queue: Queue, clock
     assert waiting[-2].refused().turn <= clock.now + 10_000
 
 
-def test_a_slow_line_of_which_all_were_stopped_goes_faster_for_who_comes(
-    line: Line, queue: Queue, clock: Clock
-) -> None:
+def test_slow_line_speeds_up_when_all_its_sessions_were_stopped(line: Line, queue: Queue, clock: Clock) -> None:
     one = queue.joined(100)[0]
     for _ in range(12):
         clock.now = one.turn
@@ -368,7 +366,7 @@ def test_a_slow_line_of_which_all_were_stopped_goes_faster_for_who_comes(
     assert seconds < 600
 
 
-def test_the_first_ticket_after_many_refusals_begins_a_line_like_any_other(queue: Queue) -> None:
+def test_first_ticket_after_many_refusals_begins_a_normal_line(queue: Queue) -> None:
     one = queue.new()
     one.line |= {"refusals": 8}
     assert one.refused().line["refusals"] == 1

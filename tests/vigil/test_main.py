@@ -21,7 +21,7 @@ main()
 
 
 @pytest.mark.parametrize("name", ["importlib.metadata", "vigil.cli", "typer", "vigil.watch"])
-def test_an_interruption_while_the_command_is_imported_prints_nothing(name: str) -> None:
+def test_interruption_during_the_import_of_the_command_prints_nothing(name: str) -> None:
     ended = _run(name, "default_int_handler")
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 

@@ -116,7 +116,7 @@ def calls_of_step_functions() -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("status", [Status.INITIATED, Status.BUSY])
-def test_a_session_whose_execution_has_ended_is_closed_with_how_it_did(
+def test_session_of_an_ended_execution_is_closed_with_its_outcome(
     executions: dict[str, str], journal: Journal, new_session: NewSession, status: Status, how: str
 ) -> None:
     session_id = new_session(status, execution_arn=executions[how])
@@ -128,9 +128,7 @@ def test_a_session_whose_execution_has_ended_is_closed_with_how_it_did(
     assert handler(told, None) == {"closed": []}
 
 
-def test_a_session_that_its_execution_did_not_even_record_is_closed(
-    executions: dict[str, str], journal: Journal
-) -> None:
+def test_failed_execution_without_a_record_gets_a_closed_one(executions: dict[str, str], journal: Journal) -> None:
     session_id = str(uuid.uuid4())
     assert handler(event(session_id, executions["fails"]), None) == {"closed": [session_id]}
     session = journal.get(session_id)
@@ -232,7 +230,7 @@ def test_an_event_without_a_session_starts_a_sweep(
     }
     for status, how in ((Status.BUSY, "runs"), (Status.COMPLETED, "succeeds")):
         new_session(status, execution_arn=executions[how])
-    # One whose execution nobody knows.
+    # A session without a known execution.
     new_session(Status.BUSY)
     assert set(handler(swept_by, None)["closed"]) == closed
     assert handler(SCHEDULE, None) == {"closed": []}
@@ -319,7 +317,7 @@ def test_a_sweep_that_runs_out_of_time_leaves_the_rest_to_the_next(
 NO_EXECUTION = ("x", "\x1b[2J", "x" * 10_000, "arn:aws:s3:::bucket", ANOTHER)
 
 
-def test_malformed_records_are_closed_where_they_can_be_and_keep_no_other(
+def test_malformed_records_do_not_stop_the_closing_of_others(
     executions: dict[str, str], new_session: NewSession, journal: Journal, table: Any
 ) -> None:
     handler(SCHEDULE, None)

@@ -148,7 +148,7 @@ def test_a_phase_has_the_name_and_the_number_of_its_key(key: str, number: int, n
 @pytest.mark.parametrize(
     ("status", "since"), [("INITIATED", "0"), ("BUSY", "2"), ("COMPLETED", "4"), ("FAILED", "4"), ("odd", "4")]
 )
-def test_a_status_dates_from_its_own_moment_and_not_from_the_last_change(status: str, since: str) -> None:
+def test_status_is_dated_by_its_own_change_not_the_last_one(status: str, since: str) -> None:
     times = {"start_time": "0", "created_at": "1", "busy_at": "2", "updated_at": "3", "ended_at": "4"}
     session = Session.from_item({"PK": "a" * 36, "status": status, **times})
     assert session.status_since == since

@@ -103,7 +103,7 @@ def test_a_missing_variable_is_named(
         settings.from_env(environment)
 
 
-def test_a_worker_without_a_session_id_that_can_be_one_does_not_start() -> None:
+def test_worker_does_not_start_with_an_invalid_session_id() -> None:
     with pytest.raises(InvalidSessionId, match="not 'short'"):
         WorkerSettings.from_env({**WORKER, Env.SESSION_ID: "short"})
 

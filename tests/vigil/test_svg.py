@@ -1,4 +1,4 @@
-"""Charts that an agent saved: drawn anew, with nothing in them that could run or be fetched."""
+"""Charts that an agent saved: Vigil redraws them without anything that could run or be fetched."""
 
 import re
 from xml.etree import ElementTree

@@ -15,7 +15,7 @@ from vigil.session import Status
 from vigil.wakeup import waker
 
 
-def test_a_workflow_that_waits_wakes_by_the_write_that_ends_its_session(
+def test_write_that_ends_the_session_wakes_its_workflow(
     embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     sfn, session_id = embedded.client("stepfunctions"), str(uuid.uuid4())
@@ -44,7 +44,7 @@ def test_a_workflow_that_waits_wakes_by_the_write_that_ends_its_session(
     journal.complete(session_id, "s3://bucket/report.md")
     execution = until(lambda: (found := sfn.describe_execution(executionArn=arn))["status"] != "RUNNING" and found)
     assert (execution["status"], execution["output"]) == ("SUCCEEDED", "{}")
-    # Nobody waits with the token any longer.
+    # No execution waits with the token any longer.
     token = table.get_item(Key={"PK": session_id, "SK": "SESSION"})["Item"]["task_token"]
     with caplog.at_level(logging.INFO):
         waker(lambda: sfn)(token)

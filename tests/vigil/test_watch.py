@@ -74,7 +74,7 @@ def world(
         world.stop()
 
 
-def test_a_watcher_asks_step_functions_a_few_times_in_a_session_of_hours(world: World, journal: Journal) -> None:
+def test_watcher_asks_step_functions_rarely_in_a_long_session(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
     hours, looks = 3 * 3600, 10
     for number in range(1, looks + 1):
@@ -94,7 +94,7 @@ def test_a_watcher_asks_step_functions_a_few_times_in_a_session_of_hours(world: 
     assert (outcome.completed, outcome.code, outcome.message) == (False, "Done", "")
 
 
-def test_it_asks_at_once_when_the_record_tells_that_the_workflow_has_moved(world: World, journal: Journal) -> None:
+def test_watcher_asks_at_once_when_the_record_shows_a_workflow_step(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.INITIATED, execution_arn=world.execution_arn)
     world.plan = {
         1: lambda: world.wait_anew(session_id),
@@ -119,7 +119,7 @@ def test_a_stopped_execution_is_noticed_without_a_change_of_the_record(world: Wo
     assert world.now <= ASK_SECONDS + 1
 
 
-def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: World, journal: Journal) -> None:
+def test_last_activity_before_the_workflow_ended_is_shown(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
 
     def end(**_: object) -> None:
@@ -138,7 +138,7 @@ def test_what_the_session_did_just_before_its_workflow_ended_is_shown(world: Wor
     assert isinstance(outcome, SessionOutcome)
 
 
-def test_every_status_that_a_session_has_had_is_shown_when_it_began(world: World, journal: Journal) -> None:
+def test_every_past_status_is_shown_with_its_start(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.INITIATED, execution_arn=world.execution_arn)
     journal.mark_busy(session_id)
     journal.complete(session_id, "s3://report")
@@ -150,9 +150,7 @@ def test_every_status_that_a_session_has_had_is_shown_when_it_began(world: World
     assert {name: at for name, at in shown.items() if name in begun} == begun
 
 
-def test_what_is_written_after_the_end_does_not_hide_it_and_a_redrive_does(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writes_after_the_end_do_not_hide_it_but_a_redrive_does(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both as one history, since the embedded AWS writes the first now and then, and the second never."""
     told = [
         ("ExecutionStarted", {}),

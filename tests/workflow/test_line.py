@@ -30,7 +30,7 @@ def burst(events: int, quotas: Quotas, seconds: float, pace: float = 25, seed: i
     return sessions
 
 
-def test_a_session_that_nobody_refuses_takes_as_few_transitions_as_ever() -> None:
+def test_session_without_a_refusal_takes_no_extra_transitions() -> None:
     (session,) = burst(1, Quotas(), 60)
     assert (session.tries, session.asked, session.transitions) == (1, 1, 10)
 

@@ -57,7 +57,7 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
 
         return until(look)
 
-    # Seconds from the wake-up to the store, as far as is known: each session aims anew by where the last ones hit.
+    # Estimated seconds from the wake-up to the store; each session corrects the estimate by the last results.
     aim = [0.05]
 
     def race(number: int) -> tuple[str, list[str]]:
@@ -89,7 +89,7 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
         # Until both orders of the two writes were met. On a machine with a lot to do, it takes longer to aim.
         for number in range(ROUNDS):
             ends = list(pool.map(race, range(number * SESSIONS, (number + 1) * SESSIONS)))
-            # Nobody had to wait for the time to pass.
+            # No wait ended by its timeout.
             assert not any("States.Timeout" in errors for _, errors in ends)
             refused |= {"DynamoDb.ConditionalCheckFailedException" in errors for _, errors in ends}
             if number and len(refused) == 2:
@@ -153,7 +153,7 @@ def test_an_agent_that_lives_is_not_missed(
 )
 # More than two minutes, on a machine that looks more often than its agent beats.
 @example(safety=18, heartbeat=30, first_beat=0.58, sleeps=0.64, beats=4.5)
-def test_an_agent_that_lives_is_not_missed_because_its_machine_slept(
+def test_living_agent_is_not_lost_because_its_machine_slept(
     safety: int, heartbeat: int, first_beat: float, sleeps: float, beats: float
 ) -> None:
     # Long enough for a few looks before and after.
@@ -176,7 +176,7 @@ def test_an_agent_that_died_is_missed_though_its_machine_slept(
     assert dies <= missed.seconds <= max(dies, life.sleeps + asleep) + bound
 
 
-def test_agent_that_is_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
+def test_agent_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
     life = Life(first_beat=0, beat=30, dies=95, sleeps=100, asleep=120)
     woken = life.sleeps + life.asleep
     assert woken + 4 * 30 <= lived(life, safety=30, heartbeat=30).seconds <= woken + 6 * 30

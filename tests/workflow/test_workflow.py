@@ -151,9 +151,7 @@ def test_a_session_that_failed_fails_its_execution_with_the_same_cause(
     assert said in error.message
 
 
-def test_an_agent_that_goes_on_after_its_session_has_ended_is_stopped(
-    workflow: Workflow, deployment: Deployment
-) -> None:
+def test_agent_that_outlives_its_session_is_stopped(workflow: Workflow, deployment: Deployment) -> None:
     session_id, arn = workflow.start(detail={"agent": "completes_and_stays"})
     execution, session = workflow.ended(arn), workflow.session(session_id)
     assert session is not None
@@ -249,7 +247,7 @@ NO_IDS = [
     ["a" * 40],
     None,
     "x" * 40 + "\n",
-    # What cannot be told as it is: half of a surrogate pair, and more than a cause may hold.
+    # Ids that a cause cannot repeat: half of a surrogate pair, and more characters than a cause may hold.
     "x" * 40 + "\ud800",
     "x" * 150_000,
 ]
@@ -260,7 +258,7 @@ def nested(levels: int, opening: str = "[", closing: str = "]") -> str:
     return opening * levels + "1" + closing * levels
 
 
-def test_an_id_that_is_none_is_refused_before_anything_is_written(workflow: Workflow) -> None:
+def test_invalid_id_is_refused_before_anything_is_written(workflow: Workflow) -> None:
     def sessions() -> set[str]:
         return {item["PK"] for item in workflow.table.scan(ProjectionExpression="PK")["Items"]}
 
@@ -275,10 +273,10 @@ def test_an_id_that_is_none_is_refused_before_anything_is_written(workflow: Work
 
     ids = [*map(json.dumps, NO_IDS), nested(3_000), f'"good", "detail": {nested(5_000)}, "session_id": "bad"']
     inputs = ["null", "[]", "7", '"text"', "{}", *(f'{{"session_id": {bad}}}' for bad in ids)]
-    # Not all at once: each end is told to an instance of the reconciler.
+    # Two at a time: each end starts an instance of the reconciler.
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(refused, inputs))
-    # Sessions of other tests on this stack may still begin: theirs have an id that is one.
+    # Sessions of other tests on this stack may begin meanwhile: their ids are valid.
     assert all(re.fullmatch(SESSION_ID_PATTERN, begun) for begun in sessions() - before)
 
 
@@ -296,7 +294,7 @@ BAD_DETAILS: list[tuple[object, str]] = [
 ]
 
 
-def test_a_detail_that_cannot_be_taken_fails_the_session_with_its_reason(workflow: Workflow) -> None:
+def test_invalid_detail_fails_the_session_with_the_reason(workflow: Workflow) -> None:
     def refused(detail: object, said: str) -> None:
         session_id, arn = workflow.start(detail=detail)
         error = failed(workflow, arn, session_id)
@@ -312,7 +310,7 @@ def test_a_detail_that_cannot_be_taken_fails_the_session_with_its_reason(workflo
 
 NOT_STARTED = "InvalidExecutionInput"
 DEEP = {"InvalidDetail", NOT_STARTED}
-"""What becomes of a detail that is deeper than some part of the way can read, of which AWS has others than we."""
+"""Accepted outcomes of a detail too deep for some parser on its way; AWS has other parsers than the local stack."""
 GREETS = '"agent": "hello_agent"'
 ODD_DETAILS: dict[str, set[str]] = {
     f'{{{GREETS}, "x": {nested(198)}}}': {"SUCCEEDED"},
@@ -391,7 +389,7 @@ def test_deadline_of_the_event_is_the_sessions_and_hidden_from_the_agent(
     assert json.loads(deployment.artifacts(session.session_id).read("detail.json")) == detail
 
 
-def test_an_agent_that_no_detail_asks_anything_of_gets_an_empty_one(workflow: Workflow) -> None:
+def test_agent_without_a_detail_gets_an_empty_one(workflow: Workflow) -> None:
     execution, _ = workflow.run(detail=None)
     assert execution["status"] == "SUCCEEDED"
 

@@ -1,7 +1,7 @@
 """REPORT lines: what Lambda logs at the end of every invocation, and the only source of billed time and memory used.
 
-A function can print forged lines, but nobody can forge the metrics: a day with more lines than invocations is dropped.
-Limits: forged lines go unnoticed where the real ones expired or were not sampled, and up to two per window otherwise;
+A function can print forged lines, but not the metrics: a day with more lines than invocations is dropped.
+Limits: forged lines go unnoticed where the real ones expired or were not sampled, and up to two a window otherwise;
 each has plausible values.
 """
 

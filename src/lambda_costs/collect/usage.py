@@ -35,9 +35,9 @@ class Window:
         return (self.end - self.start).days
 
     def kept(self, retention_days: int | None) -> "Window":
-        """Return the days of which a log group with this retention has every event; None keeps events for ever.
+        """Return the days whose events a log group with this retention has completely; None keeps events for ever.
 
-        Events expire at the hour at which they were written: of one more day, only a part is left.
+        Events expire at the hour at which they were written, so the oldest day is incomplete and does not count.
         """
         if retention_days is None:
             return self

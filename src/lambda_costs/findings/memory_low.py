@@ -22,7 +22,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
     days = reports.days_of_size[today]
     most, died = reports.where(days=days).max_used_mb, reports.where(days=days, outcome=Outcome.OUT_OF_MEMORY).lines
     if not (context.usage.errors and context.usage.errors.total):
-        died = 0  # CloudWatch counts these as errors, and nobody can forge its metrics
+        died = 0  # CloudWatch counts these as errors, and no function can forge its metrics
     if (most <= HIGH_USED_SHARE * today and not died) or today >= MAX_MEMORY_MB:
         return
     # An invocation that ran out of memory would have used more, by an unknown amount.

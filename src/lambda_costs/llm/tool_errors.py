@@ -53,7 +53,7 @@ class ToolErrors(HookProvider):
         return self._quoted(text) or check_names_and_numbers(text, ())
 
     def check_reason(self, quote: str) -> str:
-        """Return the whole tool error of which ``quote`` is a part; raises InvalidStatus if there is none."""
+        """Return the whole tool error that contains ``quote``; raises InvalidStatus if no error contains it."""
         if not self._failures:
             raise InvalidStatus("no tool has failed, so the session has not failed: continue with the procedure")
         if failure := self._quoted(quote):

@@ -93,7 +93,7 @@ class LogsInsights:
 
 @contextmanager
 def logs_insights(clients: Clients, status: str = "Complete") -> Iterator[LogsInsights]:
-    """Have Logs Insights answer the queries of ``clients``, each of which ends as ``status``."""
+    """Have Logs Insights answer the queries of ``clients``; each query ends as ``status``."""
     insights = LogsInsights(clients("logs", "us-east-1"), status)
     with (
         clients.sending("logs.StartQuery", insights.start),

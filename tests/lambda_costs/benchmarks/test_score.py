@@ -62,7 +62,7 @@ def test_a_memory_size_below_the_need_does_not_fit() -> None:
     assert scored(finding(what, memory_mb=need), finding(what, memory_mb=need - 1)).fits == (True, False)
 
 
-def test_an_analysis_abstains_if_it_names_the_gap_and_claims_nothing() -> None:
+def test_analysis_abstains_by_naming_the_gap_and_claiming_nothing() -> None:
     name, other = sorted(ACCOUNT.abstain)[:2]
     claim = finding(Planted(other, "arm64"), 0.0, 1.0, 2.0)
     result = scored(claim, finding(Planted(name, "errors")), gaps=(name, other, f"{other}s"))

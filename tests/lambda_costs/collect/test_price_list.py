@@ -133,7 +133,7 @@ def read(api: PriceListApi, *regions: str) -> tuple[PriceList, list[Gap]]:
     return read_prices(api.client, regions, gaps), gaps
 
 
-def test_a_regions_prices_are_those_of_its_price_list_to_the_last_page() -> None:
+def test_prices_of_a_region_come_from_all_pages_of_its_price_list() -> None:
     api = PriceListApi(page=4)
     api.has("us-east-1", awslambda(), logs())
     assert read(api, "us-east-1") == (

@@ -280,7 +280,7 @@ def check_named_commands(text: str) -> int:
     return checked
 
 
-def test_commands_that_are_named_and_not_run_exist_with_their_options(text: str) -> None:
+def test_commands_named_but_not_run_exist_with_their_options(text: str) -> None:
     assert check_named_commands(text) > 10
 
 
@@ -289,7 +289,7 @@ OTHERS = [path for path in sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.
 
 
 @pytest.mark.parametrize("document", OTHERS, ids=lambda document: document.name)
-def test_commands_that_another_document_names_exist_with_their_options(document: Path) -> None:
+def test_commands_named_by_another_document_exist_with_their_options(document: Path) -> None:
     check_named_commands(document.read_text(encoding="utf-8"))
 
 
@@ -347,7 +347,7 @@ def git_files(*options: str) -> list[str]:
 
 
 @pytest.mark.criterion("8.4")
-def test_everything_that_the_tree_names_exists_and_is_told_in_a_few_words(text: str) -> None:
+def test_every_entry_of_the_tree_exists_and_is_described_briefly(text: str) -> None:
     files = git_files("--cached", "--others", "--exclude-standard")
     there = {*files, *(f"{parent}/" for name in files for parent in Path(name).parents)}
     paths = tree(text)

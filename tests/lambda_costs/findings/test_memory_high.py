@@ -148,7 +148,7 @@ def test_the_timeout_is_raised_for_the_slowest_invocations(limit: int, command: 
     assert ("timeout" in result.risk) is ("--timeout" in command) is ("Timeout: 8" in result.as_code)
 
 
-def test_a_size_that_runs_longer_than_lambda_allows_is_not_proposed() -> None:
+def test_memory_size_that_exceeds_lambdas_timeout_is_not_proposed() -> None:
     slow = on_days({11: 400_000.0})
     # Expected are 2.5 times as long at 256 MB, 1,000 s, and (1 + 1024/320)/2 = 2.1 times at 320 MB: 840 s.
     result = claimed(find, function(timeout_seconds=900), used_at(1024, 200, p99_ms=slow))

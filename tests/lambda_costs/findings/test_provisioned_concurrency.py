@@ -76,12 +76,12 @@ def test_pc_pays_off_from_60_percent_utilisation_on(more: int, is_found: bool) -
     assert bool(found(find, used=used)) is is_found
 
 
-def test_pc_with_less_than_14_days_of_data_does_not_count_as_unused() -> None:
+def test_provisioned_concurrency_with_under_14_days_is_not_unused() -> None:
     assert "less than 14 days" in abstained(find, used=on_pc(1000, days=13))
     claimed(find, used=on_pc(1000, days=14))
 
 
-def test_a_young_function_has_no_more_invocations_on_pc_than_in_all() -> None:
+def test_invocations_on_pc_never_exceed_those_of_a_young_function() -> None:
     young = daily(14_000, days=14)
     used = on_pc(14_000, days=14, invocations=young, duration_ms=daily(500 * 14_000, 14), reports=reports(days=14))
     evidence = claimed(find, used=used).evidence

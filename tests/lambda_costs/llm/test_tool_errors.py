@@ -137,11 +137,11 @@ def test_tool_of_the_journal_gets_no_text_into_the_record(session: AgentSession,
     assert not [text for text in texts if "900" in text or "evil" in text]
 
 
-def test_part_of_an_error_of_aws_brings_the_whole_error_into_the_record(session: AgentSession) -> None:
+def test_quoted_part_of_an_aws_error_records_the_whole_error(session: AgentSession) -> None:
     answers = Tools(session, lambda _: AwsUnavailable("AccessDenied")).run(
         [
             ("plain", {}),
-            # The error stays AWS's, although the model has said the same before.
+            # The error counts as AWS's, although the model wrote the same text before.
             ("look", {"text": "AccessDenied"}),
             ("journal_start_phase", {"phase": "work"}),
             ("journal_finish_phase", {"phase": "work", "message": f"{HALF} is what to do"}),

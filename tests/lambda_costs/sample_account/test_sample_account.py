@@ -70,14 +70,14 @@ def test_a_line_bills_duration_and_init_by_the_whole_millisecond() -> None:
     assert all(line.billed_ms == ceil(line.duration_ms + (line.init_ms or 0)) for line in sampled.lines)
 
 
-def test_memory_used_stays_below_the_need_and_out_of_memory_takes_all() -> None:
+def test_memory_used_is_below_the_need_and_all_when_out_of_memory() -> None:
     function, sampled = seen({**BUSY, "need": 0.4, "out_of_memory_share": 0.2})
     killed = [line for line in sampled.lines if line.error_type == "Runtime.OutOfMemory"]
     assert {line.used_mb for line in killed} == {function.memory_mb}
     assert max(line.used_mb for line in sampled.lines if line not in killed) <= 410
 
 
-def test_an_earlier_memory_size_shows_in_the_lines_and_in_the_days() -> None:
+def test_earlier_memory_size_appears_in_lines_and_days() -> None:
     _, sampled = seen({**BUSY, "cpu": 1.0, "earlier": 0.5, "earlier_share": 0.5, "traffic": "constant"})
     assert {line.memory_mb for line in sampled.lines if line.day < 15} == {512}
     assert {line.memory_mb for line in sampled.lines if line.day >= 15} == {1024}

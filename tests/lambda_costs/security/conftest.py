@@ -1,4 +1,4 @@
-"""One local stack for this folder: its functions hold secrets, and it records what the model is told."""
+"""One local stack for this folder: its functions hold secrets, and it records the model's input."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ TIMING = {
 
 
 class RecordingStack(LocalStack):
-    """A local stack that records what the models of its agents are told and answer."""
+    """A local stack that records input and answers of its agents' models."""
 
     SERVER = "tests.lambda_costs.security.server"
 

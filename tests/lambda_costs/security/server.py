@@ -1,4 +1,4 @@
-"""The embedded AWS, which records what a model is told and answers, and which files it writes to.
+"""The embedded AWS, which records a model's input and answers, and which files it writes to.
 
 Started with ``python -m tests.lambda_costs.security.server``; both records lie in the folder of the stack.
 """

@@ -1,4 +1,4 @@
-"""Secrets of an account's functions and of the agent itself are written nowhere and told to no model."""
+"""Secrets of the analysed functions and of the agent are written nowhere and sent to no model."""
 
 import json
 import re

@@ -89,7 +89,7 @@ def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatc
     ],
     ids=["anthropic", "ollama", "openai"],
 )
-def test_another_provider_is_asked_for_the_model_and_a_bounded_answer(
+def test_request_to_another_provider_names_model_and_answer_limit(
     monkeypatch: pytest.MonkeyPatch, spec: str, base: str, path: str, limit: Callable[[Any], int]
 ) -> None:
     seen: list[tuple[str, str, int]] = []
@@ -147,7 +147,7 @@ def test_all_attempts_of_a_call_end_before_the_agent_seems_to_hang(progress_seco
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 @pytest.mark.parametrize("retry_after", [60, 120])
 @pytest.mark.parametrize(("progress_seconds", "attempts"), [(60, 1), (900, ATTEMPTS)])
-def test_a_provider_that_says_when_to_come_back_is_not_waited_for_too_long(
+def test_long_retry_after_of_a_provider_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, provider: str, retry_after: int, progress_seconds: int, attempts: int
 ) -> None:
     timeouts: list[float] = []
@@ -179,7 +179,7 @@ def test_a_provider_that_says_when_to_come_back_is_not_waited_for_too_long(
 def test_a_bedrock_that_never_answers_is_given_up_in_time(
     monkeypatch: pytest.MonkeyPatch, progress_seconds: int, attempts: int
 ) -> None:
-    # The system accepts the connections; nobody reads from them.
+    # The system accepts the connections; no process reads from them.
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", f"http://127.0.0.1:{server.getsockname()[1]}")
         monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "a-bedrock-api-key")

@@ -92,7 +92,7 @@ def reported(agent: object) -> Make:
 
 
 def said(record: Session) -> str:
-    """Return what the record of a session that failed says of it."""
+    """Return the error in the record of a failed session."""
     assert record.status == Status.FAILED
     assert record.error is not None
     return f"{record.error.code}: {record.error.message}"
@@ -144,7 +144,7 @@ def test_what_cuts_an_agent_off_is_the_cause(end_of: EndOf, make: Make, reason: 
     assert error == f"{code}: the agent stopped before its turn ended, with stop reason {reason}: {meaning}"
 
 
-def test_an_agent_that_set_completed_is_completed_whatever_stops_it(end_of: EndOf) -> None:
+def test_agent_that_set_completed_stays_completed(end_of: EndOf) -> None:
     model = scripted(DRAFT, COMPLETED, stops="content_filtered")
     assert end_of(lambda session: equipped(session, model)).status == Status.COMPLETED
 
@@ -279,9 +279,7 @@ def test_what_stops_a_node_is_the_cause(
 
 
 @pytest.mark.parametrize(("script", "make"), ALONE.values(), ids=ALONE)
-def test_a_node_that_is_cut_off_fails_the_session_though_others_finish(
-    end_of: EndOf, script: list[Call], make: Shape
-) -> None:
+def test_unfinished_node_fails_the_session_though_others_finish(end_of: EndOf, script: list[Call], make: Shape) -> None:
     second = scripted()
     error = said(end_of(reported(make(scripted(*script, stops="content_filtered"), second))))
     assert error.startswith("ContentFiltered: ")
@@ -323,7 +321,7 @@ class Remote(AgentBase):
 
 
 class Team(MultiAgentBase):
-    """Agents of which Vigil does not know how to find them."""
+    """A team whose agents Vigil cannot find."""
 
     async def invoke_async(self, *_: Any, **__: Any) -> Any:
         raise AssertionError
@@ -345,7 +343,7 @@ def test_what_is_no_agent_is_refused_by_name_before_a_model_call(
 
 
 def later(prompt: str) -> Future[None]:
-    """Return what will fail, once nobody looks any more."""
+    """Return a future whose result is read by no code."""
     return Future()
 
 

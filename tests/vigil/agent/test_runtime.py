@@ -184,7 +184,7 @@ def test_a_runtime_takes_no_second_session(
         ("no_such_agent", "KeyError", "'no_such_agent'"),
     ],
 )
-def test_whatever_the_agent_does_the_session_ends_failed_with_its_cause(
+def test_misbehaving_agent_fails_its_session_with_the_cause(
     runtime: Runtime, journal: Journal, new_session: NewSession, agent: str, code: str, message: str
 ) -> None:
     session_id = new_session()
@@ -240,7 +240,7 @@ def test_a_bad_invocation_is_refused_with_its_reason(runtime: Runtime, changes: 
     assert runtime.invoke(session_id, environment=environment)[0] == 400
 
 
-def test_a_runtime_that_is_stopped_fails_its_session_and_the_others_go_on(
+def test_stopped_runtime_fails_its_session_and_others_go_on(
     table: Any, start: Start, journal: Journal, new_session: NewSession, saved: Saved
 ) -> None:
     stopped, kept = new_session(), new_session()
@@ -284,7 +284,7 @@ def test_time_in_which_the_supervisor_was_frozen_is_not_idle_time(
     def wait(listening: list[Any], timeout: float) -> list[Any]:
         nonlocal now
         now += timeout + next(nap, 0)
-        # It works for a minute, of which nobody hears.
+        # The worker works for a minute and sends nothing.
         return ["ended"] if frozen and now > sum(frozen) + 60 else []
 
     monkeypatch.setattr(runtime_module, "time", SimpleNamespace(monotonic=lambda: now))

@@ -32,9 +32,7 @@ NewSession = Callable[..., str]
         ('storage_read(name="../../secrets")', "artifact name must be"),
     ],
 )
-def test_what_a_tool_refuses_is_told_to_the_model_and_ends_in_the_record(
-    session: AgentSession, call: str, said: str
-) -> None:
+def test_tool_refusal_reaches_the_model_and_the_record(session: AgentSession, call: str, said: str) -> None:
     agent = follows(session, f"1. `{call}`")
     agent("go")
     assert said in results(agent)[0]
@@ -73,7 +71,7 @@ def test_the_tools_write_to_their_session_and_set_busy_once(session: AgentSessio
 
 
 @pytest.mark.parametrize("make", [journal_tools, storage_tools])
-def test_no_tool_lets_the_model_name_a_session_a_table_or_a_bucket(
+def test_no_tool_takes_a_session_table_or_bucket_from_the_model(
     session: AgentSession, make: Callable[[AgentSession], list[Any]]
 ) -> None:
     names = {name for tool in make(session) for name in tool.tool_spec["inputSchema"]["json"]["properties"]}

@@ -28,7 +28,7 @@ EndOf = Callable[..., Session]
 HELLO = "examples.hello_agent:hello_agent"
 
 
-def test_the_supervisor_hears_of_every_call_of_the_model_and_of_a_tool(session: AgentSession) -> None:
+def test_supervisor_receives_every_model_and_tool_call(session: AgentSession) -> None:
     told: list[str] = []
     run(replace(session, agent=HELLO, keep_alive=told.append))
     assert session.journal.get(session.session_id).status == Status.COMPLETED
@@ -73,7 +73,7 @@ def test_a_log_that_is_broken_is_not_the_cause(end_of: EndOf) -> None:
         logger.removeHandler(handler)
 
 
-def test_notes_are_all_signs_of_life_and_one_in_15_seconds_is_written(session: AgentSession) -> None:
+def test_every_progress_note_counts_and_one_per_15_s_is_written(session: AgentSession) -> None:
     told: list[str] = []
     now = 0.0
     session = replace(session, keep_alive=told.append, clock=lambda: now)
@@ -222,7 +222,7 @@ CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
         "KeyboardInterrupt",
         "KeyboardInterrupt (in BaseExceptionGroup: one (1 sub-exception))",
     ),
-    # Raised while another was handled, which nobody named as the cause
+    # Raised while another was handled, without `from`
     (
         lambda: while_handling(chain(RuntimeError("a"), denied())),
         "LookupError",
@@ -300,9 +300,7 @@ ON_DEMAND = (
         ("ThrottlingException", "Too many tokens per day", "start fewer sessions at once"),
     ],
 )
-def test_of_a_model_that_bedrock_refuses_the_cause_says_what_to_do(
-    end_of: EndOf, code: str, message: str, begins: str
-) -> None:
+def test_refusal_of_a_model_by_bedrock_says_what_to_do(end_of: EndOf, code: str, message: str, begins: str) -> None:
     def agent(prompt: str) -> NoReturn:
         # As Strands passes a throttled call on.
         raise chain(ModelThrottledException(message), refused(code, message))

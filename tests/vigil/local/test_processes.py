@@ -224,7 +224,7 @@ time.sleep(600)
     await_end(pids)
 
 
-def test_a_fork_server_that_ended_or_hangs_is_an_error_at_the_next_start(
+def test_dead_or_hanging_fork_server_fails_the_next_start(
     server: ForkServer, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runtime = ForkedRuntime(server, folder, environment)
