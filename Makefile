@@ -33,7 +33,7 @@ $(NPM)/.installed: requirements/package.json requirements/package-lock.json $(BI
 	@touch $@
 
 .PHONY: lock
-lock: install ## Lock the dependencies anew, with hashes
+lock: install ## Update the locked dependencies, with hashes
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" --all-extras --output-file requirements/dev.txt pyproject.toml
 	@# What goes to AWS is what runs here: the same versions.

@@ -1,4 +1,4 @@
-"""docs/faults.md: what is promised, and how the session of each fault ended. ``python -m tests.chaos`` writes it."""
+"""docs/faults.md: how the session of each fault must end, and how it ended. ``python -m tests.chaos`` writes it."""
 
 import json
 import re
@@ -15,46 +15,62 @@ DOCUMENT = PROJECT / "docs" / "faults.md"
 _TEXT = """\
 # Faults, and how each of them ends
 
-Whatever goes wrong, a session has one record, which ends COMPLETED or FAILED with a code and a message; its execution
-ends with it; and nothing is left of its processes. The table below says for each fault how the session must end,
-and within how long. `make faults` lets sessions meet the faults and writes down how they did end; a test does the same
-and holds each to its row.
+After any fault, these rules hold:
 
-How long it may take depends on three parameters of the stack: SafetySeconds (S), HeartbeatSeconds (H) and
+- The session has one record, which ends COMPLETED or FAILED with a code and a message.
+- Its execution ends with it.
+- None of its processes remains.
+
+The last table says for each fault how the session must end, and within how long. `make faults`
+injects the faults into sessions and writes how these ended. A test does the same and compares each
+session with its row.
+
+The time limits depend on three parameters of the stack: SafetySeconds (S), HeartbeatSeconds (H) and
 ProgressSeconds (P). In production, with their defaults of {safety}, {heartbeat} and {progress} s:
 
 | What goes wrong | The session ends within | In production |
 |---|---|---|
 {bounds}
 
-Where AWS itself fails, the workflow tries again: a call to DynamoDB 15 times, with pauses of 231 s at most in all, the
-invocation of the agent 10 times, with 131 s. A call that hangs is given up: one to DynamoDB after 20 s, one of the
-function after 75 s, the stop of the agent's machine after 15 s. Above all stands the deadline of at most
-MaxSessionSeconds, {session} s: at it the workflow looks at the session and ends it, once an invocation under way has
-ended, which takes 13 minutes at most, if AgentCore never answers; should AWS fail just then, the tries of three states
-come on top: 493 s if it refuses, 19 minutes if it hangs.
-If the workflow is gone, or cannot write, the reconciler closes the session: at the event that Step Functions sends, or
-by its schedule, which comes every 5 minutes and leaves out what began less than a minute ago.
+If an AWS service fails, the workflow retries: a call of DynamoDB 15 times, with pauses of at most
+231 s in total, and the invocation of the agent 10 times, with pauses of 131 s. It gives up a call
+that hangs: a call of DynamoDB after 20 s, of the function after 75 s, and the stop of the agent's
+machine after 15 s.
 
-The sessions are real ones on the local stack: the deployed template, the runtime with its workers, the invoker and the
-reconciler, with S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s. **Real** are also all faults of our
-processes (SIGKILL at the very call that the table names, SIGSTOP, SIGTERM, a memory limit, a hanging tool, a broken
-Lambda handler), a permission and a concurrency taken away, and what people do: stop, abort, delete, overwrite.
-**Simulated** are the faults of AWS's services: the embedded AWS answers the calls of one session with an error by the
-name that AWS gives it, late, never, with rubbish, or by resetting the connection. The clock that is wrong is the
-worker's alone. Where a bound is divided by {hurry}, so were the workflow's pauses. All sessions run at once on one
-small machine, so each has {margin} s more than its bound for the work itself; "After" is all that it took.
+The deadline, at most MaxSessionSeconds ({session} s), limits every session. At the deadline, the
+workflow checks the session and ends it. It first waits for an invocation that is under way, for at
+most 13 minutes if AgentCore never answers. If AWS fails at that moment, the retries of three states
+add 493 s if AWS refuses the calls, and 19 minutes if they hang.
+
+If the workflow is gone or cannot write, the reconciler closes the session. It acts on the event
+that Step Functions sends, or on its schedule. The schedule runs every 5 minutes and skips sessions
+that began less than a minute ago.
+
+The sessions of the test are real ones on the local stack. It has the deployed template, the runtime
+with its workers, the invoker and the reconciler. There,
+S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s.
+
+- **Real** are all faults of our processes: SIGKILL at the very call that the table names, SIGSTOP,
+  SIGTERM, a memory limit, a hanging tool, a broken Lambda handler. Real are also the removal of a
+  permission or of concurrency, and what people do: stop, abort, delete, overwrite.
+- **Simulated** are the faults of AWS's services. The embedded AWS answers the calls of one session
+  with an error that has AWS's name, late, never, with malformed data, or by a reset of the
+  connection. Only the worker's clock is wrong.
+
+If a bound is divided by {hurry}, the workflow's pauses are as well. All sessions run at once on one
+small machine, so each may take {margin} s more than its bound for the work itself. "After" is the total
+time.
 
 | Fault | When | The session must end | Within | It ended | After |
 |---|---|---|---|---|---|
 """
 
 _WHAT = {
-    "max(S, 2 H) + S ⌈4 H / S⌉": "The agent's machine is gone without a word",
+    "max(S, 2 H) + S ⌈4 H / S⌉": "The agent's machine dies without a message",
     "2 H": "The agent was accepted and never started",
     "P + H": "The agent hangs",
     "max(S, 2 H)": "The session has ended, and the wake-up is lost",
-    "H": "No wake-up is possible, because the token cannot be stored",
+    "H": "The workflow cannot store its token, so no wake-up is possible",
     "max(S, 2 H) + 5 H": "The record was deleted",
 }
 

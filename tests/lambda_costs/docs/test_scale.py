@@ -1,4 +1,4 @@
-"""docs/scale.md tells of the load what the code makes it."""
+"""docs/scale.md states the load that the code causes."""
 
 import re
 from math import ceil
@@ -52,7 +52,7 @@ def load() -> dict[str, int]:
     return {
         "state transitions": walked.transitions,
         "history events": len(walked.events),
-        "looks of its workflow": walked.states.count("CheckStatus"),
+        "checks by its workflow": walked.states.count("CheckStatus"),
         "task tokens stored": tokens,
         **{f"write units: {name}": value for name, value in units.items()},
         "write units in all, at most": sum(units.values()),
@@ -80,7 +80,7 @@ def test_where_a_stage_saturates_follows_from_the_load(page: str) -> None:
 def test_the_bounds_of_the_helpers_are_those_of_the_code(page: str) -> None:
     for said in (
         f"{CONCURRENCY} instances at once, {BATCH} messages a call",
-        f"closes for {CLOSING_SECONDS} s, stops {STOPS_AT_ONCE} agents at a time until {STOPPING_SECONDS} s",
+        f"closes for {CLOSING_SECONDS} s and stops {STOPS_AT_ONCE} agents at a time until {STOPPING_SECONDS} s",
         f"every {ASK_SECONDS:.0f} to {MAX_ASK_SECONDS:.0f} s",
         f"{20 * ASK_SECONDS:.0f} watchers",
         f"the last {MOST_KEPT} sessions",
