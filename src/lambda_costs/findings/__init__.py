@@ -7,9 +7,15 @@ from lambda_costs.model.context import FindingKind
 
 
 def _declared() -> dict[str, FindingKind]:
-    names = sorted(module.name for module in iter_modules(__path__))
-    findings: list[FindingKind] = [import_module(f"{__name__}.{name}").FINDING for name in names]
-    return {finding.kind: finding for finding in sorted(findings, key=lambda finding: finding.kind)}
+    kinds: dict[str, FindingKind] = {}
+    for name in sorted(module.name for module in iter_modules(__path__)):
+        finding = getattr(import_module(f"{__name__}.{name}"), "FINDING", None)
+        if not isinstance(finding, FindingKind):
+            raise TypeError(f"{__name__}.{name} must declare a FindingKind as FINDING, as every module of this folder")
+        if finding.kind in kinds:
+            raise ValueError(f"{__name__}.{name} declares the kind {finding.kind!r}, which another module declares too")
+        kinds[finding.kind] = finding
+    return dict(sorted(kinds.items()))
 
 
 KINDS = _declared()  # every kind of finding, by its name

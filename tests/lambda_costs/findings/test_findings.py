@@ -1,12 +1,15 @@
 """What all rules have in common. A finding's own test module has the EXAMPLE that these tests need."""
 
 import shlex
+import sys
 from dataclasses import asdict, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lambda_costs import findings
 from lambda_costs.findings import KINDS
 from lambda_costs.model.context import FindingKind
 from lambda_costs.report.history import PreviousFinding
@@ -37,6 +40,25 @@ def that_need(*needs: str) -> list[FindingKind]:
 
 def every(kinds: list[FindingKind]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("kind", kinds, ids=lambda kind: kind.kind)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "stray must declare a FindingKind as FINDING"),
+        ("FINDING = 5", "stray must declare a FindingKind as FINDING"),
+        ("from lambda_costs.findings.arm64 import FINDING", "stray declares the kind 'arm64', which another"),
+    ],
+)
+def test_a_module_without_a_kind_of_its_own_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
+) -> None:
+    (tmp_path / "stray.py").write_text(source)
+    monkeypatch.setattr(findings, "__path__", [*findings.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "lambda_costs.findings.stray", raising=False)
+    with pytest.raises((TypeError, ValueError), match=message):
+        findings._declared()
+    monkeypatch.delitem(sys.modules, "lambda_costs.findings.stray", raising=False)
 
 
 @every(that_need("compute", "on_demand", "billed"))
