@@ -47,8 +47,8 @@ that Step Functions sends, or on its schedule. The schedule runs every 5 minutes
 that began less than a minute ago.
 
 The sessions of the test are real ones on the local stack. It has the deployed template, the runtime
-with its workers, the invoker and the reconciler. There,
-S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s.
+with its workers, the invoker and the reconciler,
+with S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s.
 
 - **Real** are all faults of our processes: SIGKILL at the very call that the table names, SIGSTOP,
   SIGTERM, a memory limit, a hanging tool, a broken Lambda handler. Real are also the removal of a

@@ -149,7 +149,7 @@ ALL_PRINT = [["-h"], ["run", "-h"], ["show"], ["show", "--json"], ["logs"], ["se
 
 
 @pytest.mark.parametrize("words", ALL_PRINT, ids=" ".join)
-def test_a_command_that_nobody_reads_any_more_ends_as_by_sigpipe(
+def test_command_whose_reader_has_gone_ends_as_by_sigpipe(
     stack: LocalStack, greeted: str, unread: int, words: list[str]
 ) -> None:
     given = [*words, *([greeted] if words[0] in ("show", "report") else [])]
@@ -382,7 +382,7 @@ def test_unsaved_report_is_summarised_and_can_be_printed(stack: LocalStack, tmp_
     assert command(stack, "vigil", "report", session_id).stdout == "# Hello"
 
 
-def test_a_stack_that_is_not_there_is_named_with_what_to_do(stack: LocalStack) -> None:
+def test_missing_stack_is_named_with_a_remedy(stack: LocalStack) -> None:
     line = refused(stack, "vigil", "trigger", VIGIL_STACK="Elsewhere")
     assert f"no stack Elsewhere in {stack.endpoint}" in line
     assert "make deploy" in line

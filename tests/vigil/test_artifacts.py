@@ -46,7 +46,7 @@ def test_an_artifact_that_is_too_large_is_refused_whole(artifacts: Artifacts) ->
     ("name", "content_type"),
     [("a.svg", "image/svg+xml"), ("a.html", "text/html; charset=utf-8"), ("a", "text/plain; charset=utf-8")],
 )
-def test_a_browser_is_told_what_an_artifact_is(artifacts: Artifacts, s3: Any, name: str, content_type: str) -> None:
+def test_artifacts_are_saved_with_their_media_type(artifacts: Artifacts, s3: Any, name: str, content_type: str) -> None:
     bucket, _, key = artifacts.write(name, "x").removeprefix("s3://").partition("/")
     assert s3.head_object(Bucket=bucket, Key=key)["ContentType"] == content_type
 

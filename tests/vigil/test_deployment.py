@@ -42,7 +42,7 @@ def test_a_body_that_is_no_event_has_no_id(body: str) -> None:
         rule_input(body)
 
 
-def test_an_event_is_told_with_its_reason() -> None:
+def test_dead_letter_has_the_events_id_time_and_reason() -> None:
     attributes = {"ERROR_CODE": {"StringValue": "NO"}, "ERROR_MESSAGE": {"StringValue": "denied"}}
     message = {"Body": '{"id": "a", "time": "b"}', "MessageAttributes": attributes}
     assert DeadLetter.from_message(message) == DeadLetter("a", "b", "NO: denied")
@@ -54,7 +54,7 @@ def event(session_id: str, **changes: object) -> dict[str, object]:
     return {**told, "detail": {"days": 7}, **changes}
 
 
-def test_what_is_sent_again_is_what_the_rule_sends() -> None:
+def test_resend_sends_the_same_input_as_the_rule() -> None:
     session_id = str(uuid.uuid4())
     found, given = rule_input(json.dumps(event(session_id, detail={"text": "ä\n"})))
     assert found == session_id

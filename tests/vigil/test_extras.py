@@ -22,9 +22,7 @@ def test_everything_that_the_checkout_needs_is_there() -> None:
 @pytest.mark.parametrize(
     ("missing", "extra"), [("typer", "cli"), ("rich", "cli"), ("ministack", "local"), ("aws-cdk-lib", "infra")]
 )
-def test_an_extra_of_which_a_package_is_missing_is_named(
-    monkeypatch: pytest.MonkeyPatch, missing: str, extra: str
-) -> None:
+def test_incompletely_installed_extra_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, extra: str) -> None:
     def find(name: str) -> object:
         if name == missing:
             raise PackageNotFoundError(name)

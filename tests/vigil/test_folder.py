@@ -35,7 +35,7 @@ def test_without_room_for_all_files_everything_stays_as_it_was(tmp_path: Path) -
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old", "stale": "old"}
 
 
-def test_a_name_that_a_folder_has_is_told_by_that_name(tmp_path: Path) -> None:
+def test_name_of_an_existing_folder_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(EnvironmentProblem, match=f"^{tmp_path}/a was not saved: Is a directory$"):
         write(tmp_path, {"a": "new"})

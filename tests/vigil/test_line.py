@@ -129,7 +129,7 @@ def test_a_new_session_goes_to_the_end_of_the_line(line: Line, queue: Queue, clo
     assert queue.new().refused().turn == last.turn + STEP
 
 
-def test_the_line_begins_anew_when_nobody_has_waited_for_a_while(line: Line, queue: Queue, clock: Clock) -> None:
+def test_line_restarts_after_a_while_without_waiting_sessions(line: Line, queue: Queue, clock: Clock) -> None:
     queue.joined(3)
     clock.now += 3_600_000
     assert line.is_empty(clock.now)
@@ -190,7 +190,7 @@ def test_repeatedly_refused_line_waits_longer_each_time(queue: Queue, clock: Clo
     assert one.line["step"] <= LONGEST_STEP
 
 
-def test_a_slow_line_goes_faster_again_when_nobody_is_refused(line: Line, queue: Queue, clock: Clock) -> None:
+def test_slow_line_speeds_up_without_refusals(line: Line, queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(120)
     for _ in range(2):
         clock.now = waiting[0].turn
@@ -345,7 +345,7 @@ def test_session_that_began_despite_a_refusal_leaves_the_line(queue: Queue, cloc
     assert told["deadline"] == clock.now + 1_000
 
 
-def test_a_line_that_was_deleted_holds_nobody_up(table: Any, queue: Queue, clock: Clock) -> None:
+def test_deleted_line_delays_no_session(table: Any, queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(30)
     table.delete_item(Key={"PK": LINE, "SK": LINE})
     assert waiting[-1].looks() == "InvokeAgent"

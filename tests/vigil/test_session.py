@@ -129,7 +129,7 @@ def test_a_malformed_cause_is_shown() -> None:
 
 
 @pytest.mark.parametrize("number", [None, "1", *NUMBERS[:4], {}])
-def test_usage_that_is_no_number_is_none(number: object) -> None:
+def test_usage_with_an_invalid_number_is_none(number: object) -> None:
     usage = {"model": "m", "input_tokens": Decimal(1), "output_tokens": Decimal(2), "dollars": Decimal("0.5")}
     assert Usage.from_item({**usage, "price_assumed": False}) == Usage("m", 1, 2, Decimal("0.5"))
     for name in ("input_tokens", "output_tokens", "dollars"):

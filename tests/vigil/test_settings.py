@@ -42,7 +42,7 @@ def test_the_runtime_reads_its_environment() -> None:
     [(RuntimeSettings, {}, name) for name in (Env.HEARTBEAT_SECONDS, Env.PROGRESS_SECONDS)]
     + [(InvokerSettings, INVOKER, Env.MAX_SESSION_SECONDS)],
 )
-def test_a_number_that_is_none_is_named(
+def test_invalid_number_is_named(
     settings: type[RuntimeSettings] | type[InvokerSettings], complete: dict[str, str], name: str, value: str
 ) -> None:
     with pytest.raises(MissingSetting, match=rf"^environment variable {name} must be a number from 1, not "):
@@ -71,7 +71,7 @@ def test_a_budget_is_an_exact_amount() -> None:
 
 @pytest.mark.parametrize("name", [Env.BUDGET_DOLLARS, Env.MAX_SCAN_DOLLARS])
 @pytest.mark.parametrize("value", ["0", "0.009", "-1", "1e3", "NaN", "five", "5,00", "٣"])
-def test_a_budget_that_is_none_is_named(name: str, value: str) -> None:
+def test_invalid_budget_is_named(name: str, value: str) -> None:
     with pytest.raises(MissingSetting, match=rf"^environment variable {name} must be a number from 0\.01, not "):
         WorkerSettings.from_env({**WORKER, name: value})
 

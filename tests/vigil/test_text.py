@@ -29,7 +29,7 @@ def test_visible_text_holds_no_character_that_does_anything(text: str) -> None:
     assert len(one_line(text).splitlines()) <= 1
 
 
-def test_what_is_hidden_is_shown_and_what_is_drawn_stays() -> None:
+def test_hidden_characters_are_shown_and_drawn_ones_stay() -> None:
     assert visible("a\x1b\x9b\u202e\u2028\ud800\r\nb\rc\té漢😀") == (
         "a<U+001B><U+009B><U+202E><U+2028><U+D800>\nb<U+000D>c\té漢😀"
     )

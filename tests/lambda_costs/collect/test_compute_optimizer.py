@@ -81,7 +81,7 @@ def test_the_option_ranked_first_is_the_recommendation(optimizer: Optimizer) -> 
         ({"memorySizeRecommendationOptions": [option(1, 512, 0.0)]}, "Optimized", (), 512, 0.0),
     ],
 )  # fmt: skip
-def test_what_a_recommendation_leaves_out_is_none(
+def test_missing_fields_of_a_recommendation_are_none(
     optimizer: Optimizer, given: dict[str, Any], finding: str, reasons: Any, memory_mb: Any, savings: Any
 ) -> None:
     optimizer.is_enrolled()

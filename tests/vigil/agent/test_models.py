@@ -121,7 +121,7 @@ def test_request_to_another_provider_names_model_and_answer_limit(
         "arn:aws:bedrock:::provisioned-model/x",
     ],
 )
-def test_a_model_that_cannot_be_is_refused_with_what_can(spec: str) -> None:
+def test_invalid_model_is_refused_with_the_valid_forms(spec: str) -> None:
     said = "take a Bedrock model id or ARN, or provider/model (providers: anthropic, ollama, openai), not "
     with pytest.raises(MissingSetting, match=re.escape(said + repr(spec))):
         make_model(spec, "us-east-1")

@@ -138,7 +138,7 @@ def limited(limit: str) -> Make:
         (limited("output_tokens"), "limit_output_tokens"),
     ],
 )
-def test_what_cuts_an_agent_off_is_the_cause(end_of: EndOf, make: Make, reason: str) -> None:
+def test_reason_that_cut_an_agent_off_is_the_cause(end_of: EndOf, make: Make, reason: str) -> None:
     code, meaning = STOPPED[reason]
     error = said(end_of(make))
     assert error == f"{code}: the agent stopped before its turn ended, with stop reason {reason}: {meaning}"
@@ -332,7 +332,7 @@ class Team(MultiAgentBase):
     [(Remote(), "Remote"), (Team(), "Team"), (object(), "object"), ("agent", "str"), (None, "NoneType")],
 )
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_what_is_no_agent_is_refused_by_name_before_a_model_call(
+def test_object_that_is_no_agent_is_refused_before_a_model_call(
     end_of: EndOf, made: Any, name: str, in_graph: bool
 ) -> None:
     model, told = scripted(), list[str]()

@@ -203,7 +203,7 @@ def test_an_agent_that_saved_a_report_without_a_status_is_completed(
     assert ended(journal, session_id).status == Status.COMPLETED
 
 
-def test_what_a_crashed_worker_has_started_ends_with_it(
+def test_processes_of_a_crashed_worker_end_with_it(
     runtime: Runtime, journal: Journal, new_session: NewSession, saved: Saved
 ) -> None:
     session_id = new_session()

@@ -316,7 +316,7 @@ def test_refusal_of_a_model_by_bedrock_says_what_to_do(end_of: EndOf, code: str,
     "error",
     [refused("AccessDeniedException", MARKETPLACE, "GetItem"), refused("ValidationException", "messages: too many")],
 )
-def test_of_another_error_only_what_aws_says_is_told(end_of: EndOf, error: ClientError) -> None:
+def test_other_errors_of_aws_are_recorded_unchanged(end_of: EndOf, error: ClientError) -> None:
     def agent(prompt: str) -> NoReturn:
         raise error
 
