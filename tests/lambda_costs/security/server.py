@@ -1,6 +1,6 @@
-"""The embedded AWS, which records a model's input and answers, and which files it writes to.
+"""The embedded AWS, which records a model's input and answers, who stops agents, and which files it writes to.
 
-Started with ``python -m tests.lambda_costs.security.server``; both records lie in the folder of the stack.
+Started with ``python -m tests.lambda_costs.security.server``; the records lie in the folder of the stack.
 """
 
 import os
@@ -11,6 +11,8 @@ from typing import Any
 from vigil.local import server
 
 LOG = "model.log"
+STOPS = "stops.log"
+"""One line for each call of StopRuntimeSession: the session's id and the status of the answer."""
 WRITTEN = "written.log"
 
 
@@ -25,8 +27,18 @@ def wrap(app: Any) -> Any:
 
             return noted
 
+        async def note_status(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                session_id = dict(scope["headers"])[b"x-amzn-bedrock-agentcore-runtime-session-id"].decode()
+                with Path(STOPS).open("a") as log:
+                    log.write(f"{session_id} {message['status']}\n")
+            await answer(message)
+
+        answer = send
         if scope["type"] == "http" and scope["path"].startswith("/model/"):
             receive, send = noting(receive), noting(send)
+        elif scope["type"] == "http" and scope["path"].endswith("/stopruntimesession"):
+            send = note_status
         await app(scope, receive, send)
 
     return recording

@@ -11,6 +11,7 @@ import pytest
 from infra.roles import declared_actions
 from lambda_costs import READ_ACTIONS
 from tests.lambda_costs.security.principals import MODELS, PROFILES, reaches
+from tests.lambda_costs.security.server import STOPS
 from tests.support import Workflow, let_go, until
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.deployment import Deployment
@@ -398,7 +399,7 @@ def test_without_stop_agent_the_reconciler_closes_but_stops_no_agent(
     stop = "ReconcilerAgentStop", "bedrock-agentcore:StopRuntimeSession"
     with nullcontext() if granted else without(*stop):
         assert reconcile(stack, event) == {"closed": [session_id]}
-    stopped = f"session {session_id} had ended before this: the agent's environment was shut down"
-    if granted:
-        until(lambda: stopped in stack.agent_log.read_text())
-    assert (stopped in stack.agent_log.read_text()) == granted
+    # An agent that has seen the end at a heartbeat is gone before it is stopped: 404.
+    stops = (stack.agent_log.parent / STOPS).read_text().splitlines()
+    (status,) = [line.split()[1] for line in stops if line.startswith(session_id)]
+    assert status in (("200", "404") if granted else ("403",))
