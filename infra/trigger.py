@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.nag import suppress
-from infra.trust import trusted
+from infra.trust import grant, trusted
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 
 
@@ -43,8 +43,7 @@ class Trigger(Construct):
         # The rule refers to the role; so the role names the rule by what CloudFormation begins its name with.
         rules = stack.format_arn(service="events", resource="rule", resource_name=f"{stack.stack_name}-*")
         role = iam.Role(self, "Role", assumed_by=trusted(stack, "events", rules))
-        start, machine = ["states:StartExecution"], [workflow.state_machine_arn]
-        role.add_to_policy(iam.PolicyStatement(sid="TriggerWorkflowStart", actions=start, resources=machine))
+        grant(role, "TriggerWorkflowStart", "states:StartExecution", workflow.state_machine_arn)
         self.rule = events.Rule(
             self,
             "Rule",
