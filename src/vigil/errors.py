@@ -136,16 +136,14 @@ class AgentStopped(AgentError):
 class WorkflowEnded(VigilError):
     """The workflow ended before the session did."""
 
+    def __init__(self, how: str) -> None:
+        super().__init__(f"its workflow ended without it: {how}")
+
     @classmethod
     def of(cls, execution: Mapping[str, Any]) -> "WorkflowEnded":
         """Return the error of a session whose execution ended, as Step Functions describes that."""
         reason = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
-        return cls.by(f"{execution['status']}{f', {reason}' if reason else ''}")
-
-    @classmethod
-    def by(cls, how: str) -> "WorkflowEnded":
-        """Return the error that says ``how`` the workflow ended."""
-        return cls(f"its workflow ended without it: {how}")
+        return cls(f"{execution['status']}{f', {reason}' if reason else ''}")
 
 
 class StoppedByOperator(VigilError):
