@@ -21,21 +21,14 @@ TRANSIENT_DYNAMODB_ERRORS = [
     f"{prefix}.{error}"
     for prefix in ("DynamoDB", "DynamoDb")
     for error in (
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestLimitExceededException",
-        "ThrottlingException",
-        "InternalServerError",
-        "InternalServerErrorException",
-        "SdkClientException",
+        *("ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestLimitExceededException"),
+        *("ThrottlingException", "InternalServerError", "InternalServerErrorException", "SdkClientException"),
         # A transaction of the agent on the same record.
         "TransactionConflictException",
     )
 ]
 TRANSIENT_LAMBDA_ERRORS = [
-    "Lambda.ServiceException",
-    "Lambda.SdkClientException",
-    "Lambda.ClientExecutionTimeoutException",
+    *("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException"),
     "AgentUnavailable",
 ]
 LAMBDA_DEATHS = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"]

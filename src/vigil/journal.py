@@ -193,19 +193,15 @@ class Journal:
         """
         check_session_id(session_id)
         now = self._now()
-        values: dict[str, Any] = {
-            ":failed": Status.FAILED,
-            ":error": _error(failure),
-            ":now": iso(now),
-            ":start": iso(now),
-        }
-        values |= {":execution": execution_arn, ":expires": _expiry(now), **_from(Status.FAILED)}
-        condition = (
-            "(attribute_not_exists(PK) OR execution_arn = :execution)"
-            " AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))"
-        )
+        values = {":failed": Status.FAILED, ":error": _error(failure), ":now": iso(now), ":start": iso(now)}
+        own = "(attribute_not_exists(PK) OR execution_arn = :execution)"
         try:
-            self._update(session_id, FAIL, values, condition)
+            self._update(
+                session_id,
+                FAIL,
+                {**values, ":execution": execution_arn, ":expires": _expiry(now), **_from(Status.FAILED)},
+                f"{own} AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
+            )
         except SessionEnded:
             return False
         return True
@@ -306,10 +302,7 @@ class Journal:
         refused: str = "the session is not BUSY",
         **more: Any,
     ) -> Any:
-        """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY.
-
-        ``#name`` in an expression stands for the attribute ``name``, whether DynamoDB reserves that word or not.
-        """
+        """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY."""
         if not condition:
             condition, values = "#status = :busy", {**values, ":busy": Status.BUSY}
         with translate_errors(session_id, refused):

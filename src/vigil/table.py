@@ -54,12 +54,8 @@ def _delay_after_conflict(
 
 def query(table: "Table", **request: Any) -> Iterator[dict[str, Any]]:
     """Yield the items of every page."""
-    while True:
-        answer = table.query(**request)
-        yield from answer["Items"]
-        if "LastEvaluatedKey" not in answer:
-            return
-        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    for page in table.meta.client.get_paginator("query").paginate(TableName=table.name, **request):
+        yield from page["Items"]
 
 
 def item_key(partition: str, sort: str = RECORD_SK) -> dict[str, str]:
