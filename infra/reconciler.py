@@ -1,6 +1,6 @@
 """The function that closes a session whose workflow ended without it, and the queue that events and a schedule fill."""
 
-from aws_cdk import ArnFormat, Duration
+from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -79,12 +79,8 @@ def _role(
     scope: Construct, table: dynamodb.TableV2, workflow: sfn.StateMachine, queue: sqs.Queue, agent_runtime_arn: str
 ) -> iam.Role:
     role = iam.Role(scope, "ReconcilerRole", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-    executions = workflow.stack.format_arn(
-        service="states",
-        resource="execution",
-        arn_format=ArnFormat.COLON_RESOURCE_NAME,
-        resource_name=f"{workflow.state_machine_name}:*",
-    )
+    stack, machine = workflow.stack, workflow.state_machine_name
+    executions = f"arn:{stack.partition}:states:{stack.region}:{stack.account}:execution:{machine}:*"
     grant(role, "ReconcilerSessionsList", "dynamodb:Query", f"{table.table_arn}/index/{INDEX_BY_STATUS}")
     grant(role, "ReconcilerSessionRead", "dynamodb:GetItem", table.table_arn)
     grant(role, "ReconcilerSessionClose", "dynamodb:UpdateItem", table.table_arn)
@@ -93,8 +89,8 @@ def _role(
     queue_actions = "sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes"
     grant(role, "ReconcilerQueueRead", queue_actions, queue.queue_arn)
     grant_on_runtime(role, "ReconcilerAgentStop", "bedrock-agentcore:StopRuntimeSession", agent_runtime_arn)
-    machine = workflow.stack.resolve(workflow.state_machine_name)["Fn::GetAtt"][0]
-    executions_for_nag = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine}.Name>:*"
+    machine_id = stack.resolve(machine)["Fn::GetAtt"][0]
+    executions_for_nag = f"arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<{machine_id}.Name>:*"
     reason = "The executions of the one state machine; their names are Step Functions'."
     suppress(role, {iam5_id(executions_for_nag): reason})
     return role

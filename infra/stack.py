@@ -25,13 +25,9 @@ class VigilStack(cdk.Stack):
     """Everything that Vigil needs in one account and region."""
 
     def __init__(self, scope: Construct, name: str) -> None:
-        super().__init__(
-            scope,
-            name,
-            description="Vigil: long AI-agent jobs as sessions that always end",
-            # CreateStack takes 51,200 bytes in its request.
-            suppress_template_indentation=True,
-        )
+        what = "Vigil: long AI-agent jobs as sessions that always end"
+        # Without indentation: CreateStack takes 51,200 bytes in its request.
+        super().__init__(scope, name, description=what, suppress_template_indentation=True)
         timing = Timing(self)
         table = _table(self)
         bucket = _bucket(self)

@@ -31,7 +31,7 @@ import json
 import re
 from typing import Any
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -117,9 +117,7 @@ def _role(scope: Construct, table: dynamodb.TableV2, invoker: lambda_.IFunction,
     stack = Stack.of(scope)
     # Every state machine of the account: this one refers to its role, so the role cannot name it ("Prevent
     # cross-service confused deputy issue", Step Functions Developer Guide).
-    machines = stack.format_arn(
-        service="states", resource="stateMachine", arn_format=ArnFormat.COLON_RESOURCE_NAME, resource_name="*"
-    )
+    machines = f"arn:{stack.partition}:states:{stack.region}:{stack.account}:stateMachine:*"
     role = iam.Role(scope, "AgentWorkflowRole", assumed_by=trusted(stack, "states", machines))
     grant(role, "WorkflowSessionCreate", "dynamodb:PutItem", table.table_arn)
     grant(role, "WorkflowSessionRead", "dynamodb:GetItem", table.table_arn)

@@ -6,6 +6,7 @@ from infra.states.tasks import CAUGHT_ERROR, ELSE_FAIL, RETRY_INVOKER, State, ca
 from vigil.session import RECORD_SK, Status
 
 INVOKE_SECONDS = 75  # the invoker's own timeout is 60 s; the rest is for Lambda to start it
+AT_A_LIMIT = ("Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded")
 INVALID_SESSION_ID = {"code": "InvalidSessionId", "message": "session_id must be 33 to 100 letters, digits or '-'"}
 UNREADABLE_DETAIL = {
     "code": "InvalidDetail",
@@ -85,11 +86,7 @@ INVOKE_AGENT: State = {
     },
     "Retry": RETRY_INVOKER,
     "Catch": [
-        catch(
-            *("Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded"),
-            then="CheckLine",
-            line=jsonata(expressions.REFUSED),
-        ),
+        catch(*AT_A_LIMIT, then="CheckLine", line=jsonata(expressions.REFUSED)),
         # Lambda's runtime could not read the event, and did not call the function.
         catch("Runtime.UnmarshalError", then="MarkFailed", error=UNREADABLE_DETAIL),
         ELSE_FAIL,

@@ -33,7 +33,7 @@ from vigil.session import (
     check_session_id,
     iso,
 )
-from vigil.table import FAIL, item_key, open_table, query, storable, task_key, translate_errors
+from vigil.table import FAIL, NOT_BUSY, Item, item_key, open_table, query, storable, task_key, translate_errors
 from vigil.wakeup import waker
 
 if TYPE_CHECKING:
@@ -262,9 +262,7 @@ class Journal:
             ExpressionAttributeValues=values,
         )
 
-    def _while_busy(
-        self, session_id: str, refused: str = "", *, put: dict[str, Any] | None = None, **update: Any
-    ) -> None:
+    def _while_busy(self, session_id: str, refused: str = "", *, put: Item | None = None, **update: Any) -> None:
         """Put or update an item of a session, in one transaction with the check that its record is BUSY.
 
         Raises SessionEnded if the session is not BUSY, or, for the reason ``refused``, if the update's condition fails.
@@ -289,7 +287,7 @@ class Journal:
             reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
             failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
             if any(failed):
-                why = "the session is not BUSY" if failed[0] else refused
+                why = NOT_BUSY if failed[0] else refused
                 raise SessionEnded(f"session {session_id}: {why}") from error
             raise
 
@@ -299,7 +297,7 @@ class Journal:
         update: str,
         values: dict[str, Any],
         condition: str = "",
-        refused: str = "the session is not BUSY",
+        refused: str = NOT_BUSY,
         **more: Any,
     ) -> Any:
         """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY."""
@@ -310,17 +308,17 @@ class Journal:
                 Key=item_key(session_id),
                 UpdateExpression=update,
                 ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in re.findall(r"#(\w+)", update + condition)},
+                ExpressionAttributeNames={f"#{name}": name for name in re.findall(r"#(\w+)", f"{update} {condition}")},
                 ExpressionAttributeValues=values,
                 **more,
             )
 
-    def _set(self, session_id: str, name: str, value: str | dict[str, Any]) -> None:
+    def _set(self, session_id: str, name: str, value: str | Item) -> None:
         """Set an attribute of a BUSY session's record."""
         values = {":value": value, ":now": iso(self._now())}
         self._update(session_id, f"SET #{name} = :value, updated_at = :now", values)
 
-    def _transition(self, session_id: str, status: Status, fields: dict[str, Any], worker: str | None = None) -> None:
+    def _transition(self, session_id: str, status: Status, fields: Item, worker: str | None = None) -> None:
         now = iso(self._now())
         # The write that sets BUSY is also the first heartbeat. ``busy_at`` stays, heartbeat and update change.
         moments = ("ended_at",) if status in TERMINAL else ("heartbeat_at", "busy_at")
@@ -335,7 +333,7 @@ class Journal:
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
         update += " REMOVE progress" if status is Status.COMPLETED else ""
         try:
-            item: dict[str, Any] = self._update(
+            item: Item = self._update(
                 session_id,
                 update,
                 values,

@@ -221,18 +221,6 @@ def forward_output(output: Pipe, session_id: str, tail: deque[str]) -> None:
             tail.append(" ".join(visible(line).split()))
 
 
-class _AttributingFormatter(logging.Formatter):
-    """Begins each line with the id of this runtime's session, once it is known."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        super().__init__(LOG_FORMAT)
-        self._supervisor = supervisor
-
-    def format(self, record: logging.LogRecord) -> str:
-        session_id, text = self._supervisor.session_id, super().format(record)
-        return attribute(session_id, text).removesuffix("\n") if session_id else visible(text)
-
-
 @cache
 def _journal(region: str, table: str, attempts: int) -> Journal:
     return Journal.open(aws_session(region), table, attempts)
@@ -314,8 +302,14 @@ def prepare(*inherited: int) -> Supervisor:
     # It has its own handler, whose lines are JSON and name the session too.
     logging.getLogger("bedrock_agentcore.app").propagate = False
     supervisor = Supervisor(RuntimeSettings.from_env(), Worker(*inherited))
+
+    class Attributing(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            session_id, text = supervisor.session_id, super().format(record)
+            return attribute(session_id, text).removesuffix("\n") if session_id else visible(text)
+
     # After the fork: the worker's lines get the id in forward_output.
-    handler.setFormatter(_AttributingFormatter(supervisor))
+    handler.setFormatter(Attributing(LOG_FORMAT))
     return supervisor
 
 
