@@ -292,13 +292,7 @@ class Journal:
             raise
 
     def _update(
-        self,
-        session_id: str,
-        update: str,
-        values: dict[str, Any],
-        condition: str = "",
-        refused: str = NOT_BUSY,
-        **more: Any,
+        self, session_id: str, update: str, values: Item, condition: str = "", refused: str = NOT_BUSY, **more: Any
     ) -> Any:
         """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY."""
         if not condition:
