@@ -77,20 +77,25 @@ def handler(event: object, context: object) -> dict[str, str]:
 
 
 def await_turn(line: Line, place: Place, session_id: str) -> None:
-    """Wait for the last second before the session's turn, at which the line's pace is updated.
+    """Wait for the last second before the session's turn.
 
     Raises AgentThrottled for a new session while others wait. A line that cannot be read delays no session.
     """
     try:
-        if place.ticket:
-            line.keep_pace(place.ticket, place.now)
-        elif not line.is_empty(place.now):
-            raise AgentThrottled(f"session {session_id}: other sessions wait in line before it")
+        admit(line, place, session_id)
     # The last three mean a damaged item.
     except (BotoCoreError, ClientError, ArithmeticError, TypeError, ValueError) as error:
         logger.warning("the line cannot be read: %s", _one_line(error))
     # A workflow waits whole seconds; the turns lie within them.
     time.sleep(min(1.0, max(0.0, (place.turn - place.now) / 1000)))
+
+
+def admit(line: Line, place: Place, session_id: str) -> None:
+    """Update the line's pace if it is the session's turn; raise AgentThrottled if it is new and others wait."""
+    if place.ticket:
+        line.keep_pace(place.ticket, place.now)
+    elif not line.is_empty(place.now):
+        raise AgentThrottled(f"session {session_id}: other sessions wait in line before it")
 
 
 def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]:
