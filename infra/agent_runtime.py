@@ -17,7 +17,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.lambda_package import SOURCES, let_all_read
-from infra.parameters import Timing, agent_factory, budget_dollars, max_scan_dollars, model_id
+from infra.parameters import Timing, agent_parameters
 from infra.roles import agent_role, grant_own_logs
 from vigil.names import Env, Parameter
 
@@ -42,7 +42,6 @@ class AgentRuntime(Construct):
     ) -> None:
         super().__init__(scope, name)
         stack = cdk.Stack.of(self)
-        model = model_id(stack)
         existing = cdk.CfnParameter(
             self,
             "Given",
@@ -52,20 +51,24 @@ class AgentRuntime(Construct):
         )
         existing.override_logical_id(Parameter.AGENT_RUNTIME_ARN)
         create = cdk.CfnCondition(self, "Create", expression=cdk.Fn.condition_equals(existing.value_as_string, ""))
+        environment = agent_parameters(stack)
         # The role stands without the runtime: the agent process of a local stack uses this very one.
-        self.role = agent_role(self, table, bucket, model)
-        environment = {
-            Env.MODEL: model,
-            Env.BUDGET_DOLLARS: budget_dollars(stack),
-            Env.MAX_SCAN_DOLLARS: max_scan_dollars(stack),
-            Env.AGENT: agent_factory(stack),
+        self.role = agent_role(self, table, bucket, environment[Env.MODEL])
+        environment |= {
             Env.HEARTBEAT_SECONDS: timing.heartbeat,
             Env.PROGRESS_SECONDS: timing.progress,
             # AgentCore promises no region in the environment, and boto3 needs one.
             "AWS_DEFAULT_REGION": stack.region,
         }
         runtime = _runtime(self, self.role, environment)
-        log_group = _log_group(self, runtime)
+        # AgentCore would create the group at the first session, to keep for ever.
+        log_group = logs.LogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/aws/bedrock-agentcore/runtimes/{runtime.agent_runtime_id}-DEFAULT",
+            retention=logs.RetentionDays.TWO_WEEKS,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
         for child in (*runtime.node.find_all(), *log_group.node.find_all()):
             if isinstance(child, cdk.CfnResource):
                 child.cfn_options.condition = create
@@ -103,17 +106,6 @@ def _runtime(scope: Construct, role: iam.Role, environment: dict[str, str]) -> a
         lifecycle_configuration=agentcore.LifecycleConfiguration(
             idle_runtime_session_timeout=cdk.Duration.minutes(15), max_lifetime=cdk.Duration.hours(8)
         ),
-    )
-
-
-def _log_group(scope: Construct, runtime: agentcore.Runtime) -> logs.LogGroup:
-    # AgentCore would create the group at the first session, to keep for ever.
-    return logs.LogGroup(
-        scope,
-        "Logs",
-        log_group_name=f"/aws/bedrock-agentcore/runtimes/{runtime.agent_runtime_id}-DEFAULT",
-        retention=logs.RetentionDays.TWO_WEEKS,
-        removal_policy=cdk.RemovalPolicy.DESTROY,
     )
 
 

@@ -5,7 +5,7 @@ from constructs import Construct
 
 from vigil import settings
 from vigil.agent.models import MODEL_PATTERN, PROVIDERS
-from vigil.names import Parameter
+from vigil.names import Env, Parameter
 
 
 def _number(scope: Construct, name: Parameter, default: int, least: float, most: float, description: str) -> str:
@@ -31,9 +31,9 @@ class Timing:
         self.session = _number(scope, Parameter.MAX_SESSION_SECONDS, settings.MAX_SESSION_SECONDS, 1, 28_500, what)
 
 
-def model_id(scope: Construct) -> str:
-    """Return a reference to the parameter that names the agent's model."""
-    return cdk.CfnParameter(
+def agent_parameters(scope: Construct) -> dict[str, str]:
+    """Return the agent's environment variables that are references to parameters."""
+    model = cdk.CfnParameter(
         scope,
         Parameter.MODEL_ID,
         default=settings.DEFAULT_MODEL,
@@ -41,27 +41,21 @@ def model_id(scope: Construct) -> str:
         constraint_description="must be the id or the ARN of a foundation model or an inference profile, or"
         f" provider/model (providers: {', '.join(PROVIDERS)})",
         description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",
-    ).value_as_string
-
-
-def budget_dollars(scope: Construct) -> str:
-    """Return a reference to the parameter that says what a session's model calls may cost."""
+    )
     what = "What the model calls of a session may cost, in dollars"
-    return _number(scope, Parameter.BUDGET_DOLLARS, settings.BUDGET_DOLLARS, 0.01, 1000, what)
-
-
-def max_scan_dollars(scope: Construct) -> str:
-    """Return a reference to the parameter that bounds what an event may let the reading of an analysis cost."""
+    budget = _number(scope, Parameter.BUDGET_DOLLARS, settings.BUDGET_DOLLARS, 0.01, 1000, what)
     what = "What reading the data of an analysis may cost, in dollars, whatever its event asks for"
-    return _number(scope, Parameter.MAX_SCAN_DOLLARS, settings.MAX_SCAN_DOLLARS, 0.01, 1000, what)
-
-
-def agent_factory(scope: Construct) -> str:
-    """Return a reference to the parameter that names the agent."""
-    return cdk.CfnParameter(
+    max_scan = _number(scope, Parameter.MAX_SCAN_DOLLARS, settings.MAX_SCAN_DOLLARS, 0.01, 1000, what)
+    factory = cdk.CfnParameter(
         scope,
         Parameter.AGENT_FACTORY,
         default=settings.DEFAULT_AGENT,
         allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
         description="Factory of the agent, package.module:factory",
-    ).value_as_string
+    )
+    return {
+        Env.MODEL: model.value_as_string,
+        Env.BUDGET_DOLLARS: budget,
+        Env.MAX_SCAN_DOLLARS: max_scan,
+        Env.AGENT: factory.value_as_string,
+    }

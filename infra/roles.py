@@ -11,7 +11,7 @@ from constructs import Construct
 
 from infra.lambda_package import SOURCES
 from infra.nag import iam5_id, suppress
-from infra.trust import trusted
+from infra.trust import grant, trusted
 from vigil.artifacts import PREFIX
 
 
@@ -28,31 +28,23 @@ def agent_role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, mod
     # Runtime", trust policy).
     any_runtime = stack.format_arn(service="bedrock-agentcore", resource="*")
     role = iam.Role(scope, "Role", assumed_by=trusted(stack, "bedrock-agentcore", any_runtime))
-    artifacts = [bucket.arn_for_objects(f"{PREFIX}*")]
-    for sid, actions, resources in (
-        ("AgentJournalRead", ["dynamodb:GetItem"], [table.table_arn]),
-        ("AgentJournalUpdate", ["dynamodb:UpdateItem"], [table.table_arn]),
-        ("AgentJournalItem", ["dynamodb:PutItem"], [table.table_arn]),
-        ("AgentJournalCheck", ["dynamodb:ConditionCheckItem"], [table.table_arn]),
-        ("AgentHistoryRead", ["dynamodb:Query"], [table.table_arn]),
-        ("AgentArtifactWrite", ["s3:PutObject"], artifacts),
-        ("AgentArtifactRead", ["s3:GetObject"], artifacts),
-    ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=resources))
+    artifacts = bucket.arn_for_objects(f"{PREFIX}*")
+    grant(role, "AgentJournalRead", "dynamodb:GetItem", table.table_arn)
+    grant(role, "AgentJournalUpdate", "dynamodb:UpdateItem", table.table_arn)
+    grant(role, "AgentJournalItem", "dynamodb:PutItem", table.table_arn)
+    grant(role, "AgentJournalCheck", "dynamodb:ConditionCheckItem", table.table_arn)
+    grant(role, "AgentHistoryRead", "dynamodb:Query", table.table_arn)
+    grant(role, "AgentArtifactWrite", "s3:PutObject", artifacts)
+    grant(role, "AgentArtifactRead", "s3:GetObject", artifacts)
     # Most of these APIs take no resource, and an agent that looks at an account cannot know the names in it.
     declared: dict[str, list[str]] = defaultdict(list)
     for action in dict.fromkeys(declared_actions()):
         declared[action.partition(":")[0].title().replace("-", "")].append(action)
     for service, actions in declared.items():
-        role.add_to_policy(iam.PolicyStatement(sid=f"AgentReads{service}", actions=actions, resources=["*"]))
+        grant(role, f"AgentReads{service}", " ".join(actions), "*")
     bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
-    suppress(
-        role,
-        {
-            iam5_id("*"): "Most of these APIs take no resource, and an agent may look at the whole account.",
-            iam5_id(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session.",
-        },
-    )
+    suppress(role, {iam5_id("*"): "Most of these APIs take no resource, and an agent may look at the whole account."})
+    suppress(role, {iam5_id(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session."})
     _grant_model(role, model_id)
     return role
 
@@ -71,25 +63,12 @@ def _grant_model(role: iam.Role, model_id: str) -> None:
         f"arn:{stack.partition}:bedrock:*::foundation-model/*",
         f"arn:{stack.partition}:bedrock:*:{stack.account}:inference-profile/*",
     ]
-    invoke = ["bedrock:InvokeModel"]
-    models = [f"{here}::foundation-model/{name}", *profiles]
-    role.add_to_policy(iam.PolicyStatement(sid="AgentModelInvoke", actions=invoke, resources=models))
-    role.add_to_policy(
-        iam.PolicyStatement(
-            sid="AgentModelBehindProfile",
-            actions=invoke,
-            resources=behind_profile,
-            conditions={"ArnEquals": {"bedrock:InferenceProfileArn": profiles}},
-        )
-    )
+    grant(role, "AgentModelInvoke", "bedrock:InvokeModel", f"{here}::foundation-model/{name}", *profiles)
+    only = {"ArnEquals": {"bedrock:InferenceProfileArn": profiles}}
+    grant(role, "AgentModelBehindProfile", "bedrock:InvokeModel", *behind_profile, conditions=only)
     reason = "Only what the one inference profile leads to: a condition names it."
-    suppress(
-        role,
-        {
-            iam5_id("arn:<AWS::Partition>:bedrock:*::foundation-model/*"): reason,
-            iam5_id("arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*"): reason,
-        },
-    )
+    for resource in ("*::foundation-model/*", "*:<AWS::AccountId>:inference-profile/*"):
+        suppress(role, {iam5_id(f"arn:<AWS::Partition>:bedrock:{resource}"): reason})
 
 
 def grant_own_logs(role: iam.Role, runtime_name: str) -> None:
@@ -97,16 +76,8 @@ def grant_own_logs(role: iam.Role, runtime_name: str) -> None:
     stack = cdk.Stack.of(role)
     log_groups = f"log-group:/aws/bedrock-agentcore/runtimes/{stack.resolve(runtime_name)}-*"
     group = f"arn:{stack.partition}:logs:{stack.region}:{stack.account}:{log_groups}"
-    for sid, actions, resource in (
-        ("AgentOwnLogGroup", ["logs:CreateLogGroup", "logs:DescribeLogStreams"], group),
-        ("AgentOwnLogs", ["logs:CreateLogStream", "logs:PutLogEvents"], f"{group}:log-stream:*"),
-    ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=actions, resources=[resource]))
+    grant(role, "AgentOwnLogGroup", "logs:CreateLogGroup logs:DescribeLogStreams", group)
+    grant(role, "AgentOwnLogs", "logs:CreateLogStream logs:PutLogEvents", f"{group}:log-stream:*")
     as_nag_writes = f"arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:{log_groups}"
-    suppress(
-        role,
-        {
-            iam5_id(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name.",
-            iam5_id(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams.",
-        },
-    )
+    suppress(role, {iam5_id(as_nag_writes): "AgentCore adds an id and the endpoint to the runtime's name."})
+    suppress(role, {iam5_id(f"{as_nag_writes}:log-stream:*"): "AgentCore names the log streams."})

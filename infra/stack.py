@@ -9,7 +9,7 @@ from infra.agent_runtime import AgentRuntime
 from infra.invoker import agent_invoker
 from infra.nag import suppress
 from infra.parameters import Timing
-from infra.reconciler import Reconciler
+from infra.reconciler import reconciler
 from infra.trigger import Trigger
 from infra.workflow import agent_workflow
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
@@ -25,13 +25,9 @@ class VigilStack(cdk.Stack):
     """Everything that Vigil needs in one account and region."""
 
     def __init__(self, scope: Construct, name: str) -> None:
-        super().__init__(
-            scope,
-            name,
-            description="Vigil: long AI-agent jobs as sessions that always end",
-            # CreateStack takes 51,200 bytes in its request.
-            suppress_template_indentation=True,
-        )
+        what = "Vigil: long AI-agent jobs as sessions that always end"
+        # Without indentation: CreateStack takes 51,200 bytes in its request.
+        super().__init__(scope, name, description=what, suppress_template_indentation=True)
         timing = Timing(self)
         table = _table(self)
         bucket = _bucket(self)
@@ -39,18 +35,14 @@ class VigilStack(cdk.Stack):
         invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn, timing=timing)
         workflow = agent_workflow(self, table=table, invoker=invoker, agent_runtime_arn=agent.arn, timing=timing)
         agent.grant_wake(workflow)
-        reconciler = Reconciler(self, "Reconciler", table=table, workflow=workflow, agent_runtime_arn=agent.arn)
+        closer = reconciler(self, table=table, workflow=workflow, agent_runtime_arn=agent.arn).function_name
         trigger = Trigger(self, "Trigger", workflow=workflow)
         for output, value, description in (
             (Output.TABLE, table.table_name, "Session records and work phases"),
             (Output.BUCKET, bucket.bucket_name, "Reports and other artifacts"),
             (Output.STATE_MACHINE, workflow.state_machine_arn, "The workflow; start it with {session_id, detail}"),
             (Output.INVOKER, invoker.function_name, "Lambda function that hands a session to the agent"),
-            (
-                Output.RECONCILER,
-                reconciler.function.function_name,
-                "Lambda function that closes sessions whose workflow ended without them",
-            ),
+            (Output.RECONCILER, closer, "Lambda function that closes sessions whose workflow ended without them"),
             (Output.RULE, trigger.rule.rule_name, "EventBridge rule that starts the workflow"),
             (Output.DEAD_LETTERS, trigger.dead_letters.queue_url, "Events that could not start a workflow"),
             (Output.AGENT_ROLE, agent.role.role_arn, "Role of the agent"),
@@ -106,11 +98,6 @@ def _bucket(scope: Construct) -> s3.Bucket:
         ],
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )
-    suppress(
-        bucket,
-        {
-            "AwsSolutions-S1": "The bucket is private and only the agent writes to it:"
-            " an access log costs more than it tells."
-        },
-    )
+    reason = "The bucket is private and only the agent writes to it: an access log costs more than it tells."
+    suppress(bucket, {"AwsSolutions-S1": reason})
     return bucket

@@ -10,7 +10,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.nag import suppress
-from infra.trust import trusted
+from infra.trust import grant, trusted
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 
 
@@ -27,7 +27,7 @@ class Trigger(Construct):
             retention_period=Duration.days(14),
         )
         suppress(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
-        self.alarm = cloudwatch.Alarm(
+        cloudwatch.Alarm(
             self,
             "DeadLettersAlarm",
             alarm_description="An event could not start a Vigil session; `vigil lost` shows it",
@@ -43,26 +43,23 @@ class Trigger(Construct):
         # The rule refers to the role; so the role names the rule by what CloudFormation begins its name with.
         rules = stack.format_arn(service="events", resource="rule", resource_name=f"{stack.stack_name}-*")
         role = iam.Role(self, "Role", assumed_by=trusted(stack, "events", rules))
-        start, machine = ["states:StartExecution"], [workflow.state_machine_arn]
-        role.add_to_policy(iam.PolicyStatement(sid="TriggerWorkflowStart", actions=start, resources=machine))
+        grant(role, "TriggerWorkflowStart", "states:StartExecution", workflow.state_machine_arn)
+        session = {
+            "session_id": events.EventField.event_id,
+            "detail": events.EventField.from_path("$.detail"),
+            "event_time": events.EventField.time,
+        }
+        target = targets.SfnStateMachine(
+            workflow,
+            input=events.RuleTargetInput.from_object(session),
+            role=role.without_policy_updates(),
+            # What EventBridge has tried in vain for a day, its default; `vigil lost` sends it again.
+            dead_letter_queue=self.dead_letters,
+        )
         self.rule = events.Rule(
             self,
             "Rule",
             description="Starts a Vigil session; the event's id becomes the session's",
             event_pattern=events.EventPattern(source=[EVENT_SOURCE], detail_type=[EVENT_DETAIL_TYPE]),
-            targets=[
-                targets.SfnStateMachine(
-                    workflow,
-                    input=events.RuleTargetInput.from_object(
-                        {
-                            "session_id": events.EventField.event_id,
-                            "detail": events.EventField.from_path("$.detail"),
-                            "event_time": events.EventField.time,
-                        }
-                    ),
-                    role=role.without_policy_updates(),
-                    # What EventBridge has tried in vain for a day, its default; `vigil lost` sends it again.
-                    dead_letter_queue=self.dead_letters,
-                )
-            ],
+            targets=[target],
         )

@@ -27,9 +27,11 @@ AWS and the embedded AWS read the states the same way. ``docs/waiting.md`` shows
 ``docs/faults.md`` how each fault ends.
 """
 
+import json
+import re
 from typing import Any
 
-from aws_cdk import ArnFormat, RemovalPolicy, Stack
+from aws_cdk import RemovalPolicy, Stack
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -37,43 +39,49 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.nag import endpoint_suppressions, iam5_id, runtime_and_endpoints, suppress
+from infra.nag import iam5_id, suppress
 from infra.parameters import Timing
 from infra.states import end, line, start, watch
-from infra.trust import trusted
+from infra.trust import grant, grant_on_runtime, trusted
+
+STATES = {
+    # Start: record the session, and invoke the agent.
+    "InitializeSession": start.INITIALIZE_SESSION,
+    "RouteByInputError": start.ROUTE_BY_INPUT_ERROR,
+    "InvokeAgent": start.INVOKE_AGENT,
+    # Line: wait for a turn, if AWS is at a limit.
+    "CheckLine": line.CHECK_LINE,
+    "RouteByTurn": line.ROUTE_BY_TURN,
+    "RescheduleLine": line.RESCHEDULE_LINE,
+    # Watch: wait until the record says how the session ended, or the agent is lost.
+    "CheckStatus": watch.CHECK_STATUS,
+    "RouteByStatus": watch.ROUTE_BY_STATUS,
+    "WaitForChange": watch.WAIT_FOR_CHANGE,
+    "WaitBeforeRetry": watch.WAIT_BEFORE_RETRY,
+    # End: record a failure, stop the agent, and end as the session did.
+    "MarkFailed": end.MARK_FAILED,
+    "StopAgent": end.STOP_AGENT,
+    "CheckOutcome": end.CHECK_OUTCOME,
+    "SessionCompleted": end.SESSION_COMPLETED,
+    "SessionFailed": end.SESSION_FAILED,
+}
 
 
 def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing: Timing) -> dict[str, Any]:
     """Return the state machine. Input: {"session_id", "detail", "event_time"}, from the EventBridge rule.
 
-    The arguments may hold CloudFormation tokens.
+    The arguments may hold CloudFormation tokens. They replace ``${table}``, ``${invoker}``, ``${runtime}``, and the
+    names of ``timing``'s fields, in the states.
     """
-    return {
+    machine = {
         "Comment": "Drives one Vigil session from its event to COMPLETED or FAILED",
         "QueryLanguage": "JSONata",
         "StartAt": "InitializeSession",
-        "States": {
-            # Start: record the session, and invoke the agent.
-            "InitializeSession": start.initialize_session(table_name, timing),
-            "RouteByInputError": start.route_by_input_error(),
-            "InvokeAgent": start.invoke_agent(invoker_arn),
-            # Line: wait for a turn, if AWS is at a limit.
-            "CheckLine": line.check_line(table_name, timing),
-            "RouteByTurn": line.route_by_turn(timing),
-            "RescheduleLine": line.reschedule_line(table_name, timing),
-            # Watch: wait until the record says how the session ended, or the agent is lost.
-            "CheckStatus": watch.check_status(table_name, timing),
-            "RouteByStatus": watch.route_by_status(timing),
-            "WaitForChange": watch.wait_for_change(table_name, timing),
-            "WaitBeforeRetry": watch.wait_before_retry(timing),
-            # End: record a failure, stop the agent, and end as the session did.
-            "MarkFailed": end.mark_failed(table_name),
-            "StopAgent": end.stop_agent(agent_runtime_arn),
-            "CheckOutcome": end.check_outcome(),
-            "SessionCompleted": end.session_completed(),
-            "SessionFailed": end.session_failed(),
-        },
+        "States": STATES,
     }
+    values = {"table": table_name, "invoker": invoker_arn, "runtime": agent_runtime_arn, **vars(timing)}
+    text = re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], json.dumps(machine))
+    return dict(json.loads(text))
 
 
 def agent_workflow(
@@ -109,21 +117,12 @@ def _role(scope: Construct, table: dynamodb.TableV2, invoker: lambda_.IFunction,
     stack = Stack.of(scope)
     # Every state machine of the account: this one refers to its role, so the role cannot name it ("Prevent
     # cross-service confused deputy issue", Step Functions Developer Guide).
-    machines = stack.format_arn(
-        service="states", resource="stateMachine", arn_format=ArnFormat.COLON_RESOURCE_NAME, resource_name="*"
-    )
+    machines = f"arn:{stack.partition}:states:{stack.region}:{stack.account}:stateMachine:*"
     role = iam.Role(scope, "AgentWorkflowRole", assumed_by=trusted(stack, "states", machines))
-    for sid, action, resources in (
-        ("WorkflowSessionCreate", "dynamodb:PutItem", [table.table_arn]),
-        ("WorkflowSessionRead", "dynamodb:GetItem", [table.table_arn]),
-        ("WorkflowSessionUpdate", "dynamodb:UpdateItem", [table.table_arn]),
-        ("WorkflowAgentInvoke", "lambda:InvokeFunction", [invoker.function_arn]),
-        ("WorkflowAgentStop", "bedrock-agentcore:StopRuntimeSession", runtime_and_endpoints(agent_runtime_arn)),
-    ):
-        role.add_to_policy(iam.PolicyStatement(sid=sid, actions=[action], resources=resources))
-    suppressions = {
-        iam5_id("*"): "Log delivery and X-Ray, which CDK grants, know no resources.",
-        **endpoint_suppressions(scope, agent_runtime_arn),
-    }
-    suppress(role, suppressions)
+    grant(role, "WorkflowSessionCreate", "dynamodb:PutItem", table.table_arn)
+    grant(role, "WorkflowSessionRead", "dynamodb:GetItem", table.table_arn)
+    grant(role, "WorkflowSessionUpdate", "dynamodb:UpdateItem", table.table_arn)
+    grant(role, "WorkflowAgentInvoke", "lambda:InvokeFunction", invoker.function_arn)
+    grant_on_runtime(role, "WorkflowAgentStop", "bedrock-agentcore:StopRuntimeSession", agent_runtime_arn)
+    suppress(role, {iam5_id("*"): "Log delivery and X-Ray, which CDK grants, know no resources."})
     return role

@@ -9,18 +9,16 @@ STOP_SECONDS = 15
 """AgentCore may take 11 s. The session has ended by then, so no retry follows a timeout: the agent's worker learns of
 the end at its next heartbeat."""
 
-
-def mark_failed(table_name: str) -> State:
-    """Record the failure, unless the session has ended meanwhile or the record is another execution's."""
-    arguments = {
-        "TableName": table_name,
-        "Key": KEY,
-        "UpdateExpression": FAIL,
-        "ConditionExpression": (
-            f"(attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed))) AND {OWN_RECORD}"
-        ),
-        "ExpressionAttributeNames": {"#status": "status", "#error": "error"},
-        "ExpressionAttributeValues": {
+MARK_FAILED: State = {
+    **dynamodb(
+        "updateItem",
+        Key=KEY,
+        UpdateExpression=FAIL,
+        # Unless the session has ended meanwhile.
+        ConditionExpression="(attribute_not_exists(#status) OR NOT (#status IN (:completed, :failed))) AND "
+        + OWN_RECORD,
+        ExpressionAttributeNames={"#status": "status", "#error": "error"},
+        ExpressionAttributeValues={
             **{f":{status.lower()}": {"S": status} for status in TERMINAL},
             ":error": {"M": {"code": {"S": "{% $error.code %}"}, "message": {"S": "{% $error.message %}"}}},
             ":now": {"S": jsonata(STATE_ENTERED_TIME)},
@@ -28,46 +26,41 @@ def mark_failed(table_name: str) -> State:
             ":execution": {"S": jsonata(EXECUTION_ARN)},
             ":expires": number(EXPIRY_SECONDS),
         },
-    }
-    return {
-        **dynamodb("updateItem", arguments),
-        "Catch": [
-            catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus"),
-            # The record cannot be written, and may be another execution's. This execution still fails with the first
-            # cause, and the reconciler closes the session and stops its agent.
-            catch_all(then="CheckOutcome"),
-        ],
-        "Next": "StopAgent",
-    }
+    ),
+    "Catch": [
+        catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus"),
+        # The record cannot be written, and may be another execution's. This execution still fails with the first
+        # cause, and the reconciler closes the session and stops its agent.
+        catch_all(then="CheckOutcome"),
+    ],
+    "Next": "StopAgent",
+}
 
+STOP_AGENT: State = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
+    "TimeoutSeconds": STOP_SECONDS,
+    "Arguments": {"AgentRuntimeArn": "${runtime}", "RuntimeSessionId": "{% $session_id %}"},
+    "Retry": RETRY_AGENTCORE,
+    # It may never have started or may be gone; and whatever fails here, the session has ended.
+    "Catch": [catch_all(then="CheckOutcome")],
+    "Next": "CheckOutcome",
+}
 
-def stop_agent(agent_runtime_arn: str) -> State:
-    """Stop the session of AgentCore, if it still runs."""
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
-        "TimeoutSeconds": STOP_SECONDS,
-        "Arguments": {"AgentRuntimeArn": agent_runtime_arn, "RuntimeSessionId": "{% $session_id %}"},
-        "Retry": RETRY_AGENTCORE,
-        # It may never have started or may be gone; and whatever fails here, the session has ended.
-        "Catch": [catch_all(then="CheckOutcome")],
-        "Next": "CheckOutcome",
-    }
-
-
-def check_outcome() -> State:
-    """Return the report of a session that is COMPLETED."""
-    done = choice(f"$status = '{Status.COMPLETED}'", then="SessionCompleted")
-    # The output of the execution. It stands here since the embedded AWS evaluates none of a Succeed state.
-    done["Output"] = {"session_id": "{% $session_id %}", "status": Status.COMPLETED, "report_uri": "{% $report_uri %}"}
-    return {"Type": "Choice", "Choices": [done], "Default": "SessionFailed"}
-
-
-def session_completed() -> State:
-    """Let the execution succeed."""
-    return {"Type": "Succeed"}
-
-
-def session_failed() -> State:
-    """Let the execution fail with the session's error."""
-    return {"Type": "Fail", "Error": "{% $error.code %}", "Cause": jsonata(FAIL_CAUSE)}
+CHECK_OUTCOME: State = {
+    "Type": "Choice",
+    "Choices": [
+        {
+            **choice(f"$status = '{Status.COMPLETED}'", then="SessionCompleted"),
+            # The output of the execution. It stands here since the embedded AWS evaluates none of a Succeed state.
+            "Output": {
+                "session_id": "{% $session_id %}",
+                "status": Status.COMPLETED,
+                "report_uri": "{% $report_uri %}",
+            },
+        }
+    ],
+    "Default": "SessionFailed",
+}
+SESSION_COMPLETED: State = {"Type": "Succeed"}
+SESSION_FAILED: State = {"Type": "Fail", "Error": "{% $error.code %}", "Cause": jsonata(FAIL_CAUSE)}

@@ -1,10 +1,9 @@
 """The workflow's JSONata expressions, by names that say what they compute.
 
-Each is text without ``{% %}``, which ``jsonata`` adds. Moments are milliseconds since 1970. The parameters that
-``timing`` holds are seconds, and may be fractions and CloudFormation tokens.
+Each is text without ``{% %}``, which ``jsonata`` adds. Moments are milliseconds since 1970. ``workflow.definition``
+replaces names such as ``${safety}``.
 """
 
-from infra.parameters import Timing
 from vigil.line import AHEAD, LATEST, LOAD, LONGEST_LINE, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER
 from vigil.names import DEADLINE_KEY
 from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, SESSION_ID_PATTERN, TTL_DAYS, Status
@@ -25,9 +24,28 @@ def jsonata(expression: str) -> str:
     return f"{{% {expression} %}}"
 
 
-def whole(seconds: str) -> str:
-    """Drop the fraction of a parameter: Step Functions waits for whole seconds."""
-    return f"$floor({seconds})"
+RECORD = "$states.result.Item"
+
+
+def record_text(attribute: str, default: str) -> str:
+    """Return the text of an attribute of the record, or ``default`` without it."""
+    return f"$exists({RECORD}.{attribute}.S) ? {RECORD}.{attribute}.S : '{default}'"
+
+
+def line_with(fields: str) -> str:
+    """Return ``$line`` with ``fields`` in the place of its own."""
+    return f"$merge([$line, {{{fields}}}])"
+
+
+def waiting_until(turn: str) -> str:
+    """Return ``$line`` of a session that waits until ``turn``."""
+    return line_with(f"'refused': false, 'turn': {turn}")
+
+
+# The stack's intervals. Step Functions waits for whole seconds, and a parameter may be a fraction.
+SAFETY = "$floor(${safety})"
+HEARTBEAT = "$floor(${heartbeat})"
+LONGEST_SESSION = "$floor(${session})"
 
 
 # The execution and its errors.
@@ -81,14 +99,12 @@ IS_OPEN = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[S
 """Whether the session may still end: it is INITIATED or BUSY, or its record is missing."""
 
 
-def deadline(timing: Timing) -> str:
-    """When the session must have ended: as its event asks, within the parameter, or as the parameter says."""
-    longest = whole(timing.session)
-    return (
-        f"($requested := $states.input.detail.{DEADLINE_KEY};"
-        f" $allowed := $type($requested) = 'number' and $requested >= 1 and $requested <= {longest};"
-        f" {START_MOMENT} + 1000 * ($allowed ? $requested : {longest}))"
-    )
+DEADLINE = (
+    f"($requested := $states.input.detail.{DEADLINE_KEY};"
+    f" $allowed := $type($requested) = 'number' and $requested >= 1 and $requested <= {LONGEST_SESSION};"
+    f" {START_MOMENT} + 1000 * ($allowed ? $requested : {LONGEST_SESSION}))"
+)
+"""When the session must have ended: as its event asks, within the parameter, or as the parameter says."""
 
 
 # The line, in which sessions wait that AgentCore or Lambda refused. ``vigil.line`` describes its item of the table.
@@ -115,68 +131,44 @@ REFUSED = (
 PAUSE_AFTER_REFUSALS = f"$min([{LONGEST_PAUSE}, 1000 * $power(2, $max([0, $line.refusals - 3]))])"
 """Milliseconds, from 1,000 on, that double with each refusal from the fourth on."""
 WAITING_REASON = "$line.code & ': ' & $line.message"
-
-
-def line_with(fields: str) -> str:
-    """Return ``$line`` with ``fields`` in the place of its own."""
-    return f"$merge([$line, {{{fields}}}])"
-
-
-def waiting_until(turn: str) -> str:
-    """Return ``$line`` of a session that waits until ``turn``."""
-    return line_with(f"'refused': false, 'turn': {turn}")
-
-
-def shortest_step(timing: Timing) -> str:
-    """Milliseconds between two turns while AgentCore refuses no session."""
-    return f"$floor(1000 / ({LOAD} * {timing.starts}))"
-
-
-def place_in_line(timing: Timing) -> str:
-    """Return ``$line`` with the session's ticket and turn, from the line's item; a damaged item gives the turn 0."""
-    return (
-        "($item := $states.result.Attributes;"
-        # The item may have been deleted while the session waited.
-        " $issued := $number($item.issued.N);"
-        " $ticket := $line.ticket = 0 or $line.ticket > $issued ? $issued : $line.ticket;"
-        " $at := $exists($item.at.N) ? $number($item.at.N) : 0;"
-        f" $step := $exists($item.step.N) ? $number($item.step.N) : {shortest_step(timing)};"
-        " $number := $exists($item.number.N) ? $number($item.number.N) : $ticket;"
-        f" $tooLate := $at > $millis() + {LATEST};"
-        " $turn := $at + ($ticket - $number) * $step;"
-        f" $damaged := $tooLate or $step > {LONGEST_STEP} or $turn > $millis() + {LONGEST_LINE};"
-        " $merge([$line, {'ticket': $ticket, 'at': $tooLate ? 0 : $at, 'step': $step,"
-        " 'refusals': $line.ticket = 0 ? 1 : $line.refusals, 'turn': $damaged ? 0 : $turn}]))"
-    )
-
-
-def next_check_of_line(timing: Timing) -> str:
-    """When a session that has no turn now checks the line again, at its turn at the latest."""
-    after_refusal = "($line.turn > $millis() ? $line.turn : $millis() + 1000 + $floor(1000 * $random()))"
-    # A line that was slowed down may go faster again. Fewer checks would miss that; more would be too many events.
-    halfway = f"$min([$line.turn, $max([$floor(($line.turn + $millis()) / 2), $millis() + {SELDOM}])])"
-    is_slow = f"$line.step > {shortest_step(timing)} and $line.turn > $millis() + 4000"
-    return f"$line.refused ? {after_refusal} : {is_slow} ? {halfway} : $line.turn"
-
-
-def rescheduled_turn(timing: Timing) -> str:
-    """When the session has its turn after it has rescheduled the line."""
-    # Sessions that took a ticket just before the line began have their turns before its first.
-    return f"($millis() + ($line.refusals > 1 ? {PAUSE_AFTER_REFUSALS} : 1000 + {AHEAD} * {shortest_step(timing)}))"
-
-
-def rescheduled_step(timing: Timing) -> str:
-    """Milliseconds between two turns after a refusal at a turn, which slows the line down, or in a new line."""
-    shortest = shortest_step(timing)
-    slower = f"$max([{shortest}, $min([{LONGEST_STEP}, $ceil({SLOWER} * $line.step)])])"
-    return f"$line.refusals > 1 ? {slower} : {shortest}"
+SHORTEST_STEP = f"$floor(1000 / ({LOAD} * ${{starts}}))"
+"""Milliseconds between two turns while AgentCore refuses no session."""
+PLACE_IN_LINE = (
+    "($item := $states.result.Attributes;"
+    # The item may have been deleted while the session waited.
+    " $issued := $number($item.issued.N);"
+    " $ticket := $line.ticket = 0 or $line.ticket > $issued ? $issued : $line.ticket;"
+    " $at := $exists($item.at.N) ? $number($item.at.N) : 0;"
+    f" $step := $exists($item.step.N) ? $number($item.step.N) : {SHORTEST_STEP};"
+    " $number := $exists($item.number.N) ? $number($item.number.N) : $ticket;"
+    f" $tooLate := $at > $millis() + {LATEST};"
+    " $turn := $at + ($ticket - $number) * $step;"
+    f" $damaged := $tooLate or $step > {LONGEST_STEP} or $turn > $millis() + {LONGEST_LINE};"
+    " $merge([$line, {'ticket': $ticket, 'at': $tooLate ? 0 : $at, 'step': $step,"
+    " 'refusals': $line.ticket = 0 ? 1 : $line.refusals, 'turn': $damaged ? 0 : $turn}]))"
+)
+"""``$line`` with the session's ticket and turn, from the line's item; a damaged item gives the turn 0."""
+# A line that was slowed down may go faster again. Fewer checks would miss that; more would be too many events.
+NEXT_CHECK_OF_LINE = (
+    "$line.refused ? ($line.turn > $millis() ? $line.turn : $millis() + 1000 + $floor(1000 * $random()))"
+    f" : $line.step > {SHORTEST_STEP} and $line.turn > $millis() + 4000"
+    f" ? $min([$line.turn, $max([$floor(($line.turn + $millis()) / 2), $millis() + {SELDOM}])]) : $line.turn"
+)
+"""When a session that has no turn now checks the line again, at its turn at the latest."""
+# Sessions that took a ticket just before the line began have their turns before its first.
+RESCHEDULED_TURN = f"($millis() + ($line.refusals > 1 ? {PAUSE_AFTER_REFUSALS} : 1000 + {AHEAD} * {SHORTEST_STEP}))"
+"""When the session has its turn after it has rescheduled the line."""
+RESCHEDULED_STEP = (
+    f"$line.refusals > 1 ? $max([{SHORTEST_STEP}, $min([{LONGEST_STEP}, $ceil({SLOWER} * $line.step)])])"
+    f" : {SHORTEST_STEP}"
+)
+"""Milliseconds between two turns after a refusal at a turn, which slows the line down, or in a new line."""
 
 
 # The watch over the agent, by its heartbeats and the session record.
 
 NO_HEARTBEAT = "{'value': '', 'since': $millis(), 'checkedAt': $millis()}"
 """``$lastHeartbeat`` before the first: awaited from now on."""
-RECORD = "$states.result.Item"
 IS_OTHER_EXECUTION = f"$exists({RECORD}.execution_arn.S) and {RECORD}.execution_arn.S != {EXECUTION_ARN}"
 """Whether the record is another execution's, for which the event of this one was delivered twice."""
 IS_PAST_DEADLINE = f"({IS_OPEN}) and $millis() >= $deadline"
@@ -186,59 +178,31 @@ LOST_MESSAGE = (
     " ? 'the agent sent no heartbeat after it was invoked'"
     " : 'no heartbeat from the agent since ' & $lastHeartbeat.value"
 )
-
-
-def record_text(attribute: str, default: str) -> str:
-    """Return the text of an attribute of the record, or ``default`` without it."""
-    return f"$exists({RECORD}.{attribute}.S) ? {RECORD}.{attribute}.S : '{default}'"
-
-
 RECORD_STATUS = f"$exists({RECORD}) ? ({record_text('status', 'none')}) : ''"
 """The session's status, 'none' for a record without one, '' without a record."""
-
-
-def shortest_wait(timing: Timing) -> str:
-    """Seconds between two checks that keep the execution of the longest session below its limit of events."""
-    return f"$ceil({whole(timing.session)} / {MAX_CHECKS})"
-
-
-def safety_wait(timing: Timing) -> str:
-    """Seconds until the next check, if nothing wakes the workflow."""
-    return f"$max([{whole(timing.safety)}, {shortest_wait(timing)}])"
-
-
-def heartbeat_wait(timing: Timing) -> str:
-    """Seconds until the next check, if nothing can wake the workflow."""
-    return f"$max([{whole(timing.heartbeat)}, {shortest_wait(timing)}])"
-
-
-def last_heartbeat(timing: Timing) -> str:
-    """Return ``$lastHeartbeat`` by the record. Only the workflow's clock counts, and no clock is compared with it."""
-    sleep_seconds = f"({safety_wait(timing)} + {HEARTBEATS_ASLEEP} * {whole(timing.heartbeat)})"
-    return (
-        f"($value := $exists({RECORD}) ? ({record_text('heartbeat_at', '')}) : 'no record';"
-        # After a sleep, the wait for the agent starts again.
-        " $since := $value = $lastHeartbeat.value"
-        f" and $millis() - $lastHeartbeat.checkedAt < 1000 * {sleep_seconds} ? $lastHeartbeat.since : $millis();"
-        # Stored, since RouteByStatus is evaluated later.
-        " {'value': $value, 'since': $since, 'checkedAt': $millis(), 'unchangedMs': $millis() - $since})"
-    )
-
-
-def is_lost(timing: Timing) -> str:
-    """Whether the agent has sent no new heartbeat, or the record has been missing, for too long."""
-    heartbeats = f"($lastHeartbeat.value = '' ? {HEARTBEATS_TO_START} : {HEARTBEATS_TO_LOSE})"
-    return f"({IS_OPEN}) and $lastHeartbeat.unchangedMs >= 1000 * ({heartbeats} * {whole(timing.heartbeat)})"
-
-
-def wait_seconds(timing: Timing) -> str:
-    """Seconds that the workflow waits to be woken: until the next check of the line, or of the session."""
-    in_line = f"$min([{line_wait(timing)}, $floor(($line.turn - $millis()) / 1000)])"
-    heartbeat = f"$lastHeartbeat.value = '' ? {HEARTBEATS_TO_START} * {whole(timing.heartbeat)} : {safety_wait(timing)}"
-    watching = f"$min([{heartbeat}, $ceil(($deadline - $millis()) / 1000)])"
-    return f"$max([1, $line.turn > 0 ? {in_line} : {watching}])"
-
-
-def line_wait(timing: Timing) -> str:
-    """Seconds between two checks of a session in line, which may take long: again by the limit of events."""
-    return f"$max([{whole(timing.safety)}, {SECONDS_IN_LINE // MAX_CHECKS}])"
+SHORTEST_WAIT = f"$ceil({LONGEST_SESSION} / {MAX_CHECKS})"
+"""Seconds between two checks that keep the execution of the longest session below its limit of events."""
+SAFETY_WAIT = f"$max([{SAFETY}, {SHORTEST_WAIT}])"  # seconds until the next check, if nothing wakes the workflow
+HEARTBEAT_WAIT = f"$max([{HEARTBEAT}, {SHORTEST_WAIT}])"  # the same, if nothing can wake the workflow
+LAST_HEARTBEAT = (
+    f"($value := $exists({RECORD}) ? ({record_text('heartbeat_at', '')}) : 'no record';"
+    # After a sleep, the wait for the agent starts again.
+    " $since := $value = $lastHeartbeat.value and $millis() - $lastHeartbeat.checkedAt"
+    f" < 1000 * ({SAFETY_WAIT} + {HEARTBEATS_ASLEEP} * {HEARTBEAT}) ? $lastHeartbeat.since : $millis();"
+    # Stored, since RouteByStatus is evaluated later.
+    " {'value': $value, 'since': $since, 'checkedAt': $millis(), 'unchangedMs': $millis() - $since})"
+)
+"""``$lastHeartbeat`` by the record. Only the workflow's clock counts, and no clock is compared with it."""
+IS_LOST = (
+    f"({IS_OPEN}) and $lastHeartbeat.unchangedMs >= 1000 *"
+    f" (($lastHeartbeat.value = '' ? {HEARTBEATS_TO_START} : {HEARTBEATS_TO_LOSE}) * {HEARTBEAT})"
+)
+"""Whether the agent has sent no new heartbeat, or the record has been missing, for too long."""
+# A session may wait in line for long: again by the limit of events.
+WAIT_IN_LINE = f"$min([$max([{SAFETY}, {SECONDS_IN_LINE // MAX_CHECKS}]), $floor(($line.turn - $millis()) / 1000)])"
+WAIT_FOR_AGENT = (
+    f"$min([$lastHeartbeat.value = '' ? {HEARTBEATS_TO_START} * {HEARTBEAT} : {SAFETY_WAIT},"
+    " $ceil(($deadline - $millis()) / 1000)])"
+)
+WAIT_SECONDS = f"$max([1, $line.turn > 0 ? {WAIT_IN_LINE} : {WAIT_FOR_AGENT}])"
+"""Seconds that the workflow waits to be woken: until the next check of the line, or of the session."""

@@ -1,119 +1,101 @@
 """The start of a session: its record is created, and the agent is invoked."""
 
-from infra.parameters import Timing
 from infra.states import expressions
 from infra.states.expressions import jsonata
 from infra.states.tasks import CAUGHT_ERROR, ELSE_FAIL, RETRY_INVOKER, State, catch, catch_all, choice, dynamodb, number
 from vigil.session import RECORD_SK, Status
 
 INVOKE_SECONDS = 75  # the invoker's own timeout is 60 s; the rest is for Lambda to start it
+AT_A_LIMIT = ("Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded")
 INVALID_SESSION_ID = {"code": "InvalidSessionId", "message": "session_id must be 33 to 100 letters, digits or '-'"}
 UNREADABLE_DETAIL = {
     "code": "InvalidDetail",
     "message": "the event's detail is nested too deeply, or has a number too large, to be read",
 }
 
-
-def initialize_session(table_name: str, timing: Timing) -> State:
-    """Create the session record, unless another execution has created it."""
-    initial = {
-        "session_id": "{% $states.input.session_id %}",
-        "deadline": jsonata(expressions.deadline(timing)),
-        "status": Status.INITIATED,
-        "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
-        "line": jsonata(expressions.NOT_IN_LINE),
-    }
-    arguments = {
-        "TableName": table_name,
-        "Item": _record(timing),
+_INITIAL = {
+    "session_id": "{% $states.input.session_id %}",
+    "deadline": jsonata(expressions.DEADLINE),
+    "status": Status.INITIATED,
+    "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
+    "line": jsonata(expressions.NOT_IN_LINE),
+}
+_UNREADABLE_INPUT = {
+    "session_id": jsonata(expressions.PRINTABLE_SESSION_ID),
+    "valid": jsonata(f"$exists({expressions.SESSION_ID})"),
+    "status": "",
+    "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
+    "deadline": "{% $millis() %}",
+}
+INITIALIZE_SESSION: State = {
+    **dynamodb(
+        "putItem",
+        Item={
+            # Without a valid id, its expression is undefined: States.QueryEvaluationError.
+            "PK": {"S": jsonata(expressions.SESSION_ID)},
+            "SK": {"S": RECORD_SK},
+            "status": {"S": Status.INITIATED},
+            "start_time": {"S": jsonata(expressions.START_TIME)},
+            "created_at": {"S": jsonata(expressions.STATE_ENTERED_TIME)},
+            "updated_at": {"S": jsonata(expressions.STATE_ENTERED_TIME)},
+            "deadline_at": {"S": jsonata(f"$fromMillis({expressions.DEADLINE})")},
+            "execution_arn": {"S": jsonata(expressions.EXECUTION_ARN)},
+            "expires_at": number(expressions.EXPIRY_SECONDS),
+            "detail": {"S": jsonata(expressions.STORED_DETAIL)},
+        },
         # A repeated write of this execution is no duplicate: the first may have been applied and its answer lost.
         # Before a redrive, the session may have ended: then its record stays as it is.
-        "ConditionExpression": "attribute_not_exists(PK) OR (execution_arn = :own AND #status = :initiated)",
-        "ExpressionAttributeNames": {"#status": "status"},
-        "ExpressionAttributeValues": {
+        ConditionExpression="attribute_not_exists(PK) OR (execution_arn = :own AND #status = :initiated)",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={
             ":own": {"S": jsonata(expressions.EXECUTION_ARN)},
             ":initiated": {"S": Status.INITIATED},
         },
-    }
-    unreadable_input = {
-        "session_id": jsonata(expressions.PRINTABLE_SESSION_ID),
-        "valid": jsonata(f"$exists({expressions.SESSION_ID})"),
-        "status": "",
-        "lastHeartbeat": initial["lastHeartbeat"],
-        "deadline": "{% $millis() %}",
-    }
-    return {
-        **dynamodb("putItem", arguments),
-        # Only here: the detail may be more than can be evaluated, and nothing catches what fails in a Catch.
-        "Assign": {**initial, "detail": jsonata(expressions.DETAIL)},
-        "Catch": [
-            catch("States.QueryEvaluationError", then="RouteByInputError", **unreadable_input),
-            # The record is another execution's, since EventBridge delivered the event twice; or it is this
-            # execution's, and the session went on or ended before a redrive.
-            catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus", **initial),
-            catch_all(then="MarkFailed", **initial, error=CAUGHT_ERROR),
-        ],
-        "Next": "InvokeAgent",
-    }
+    ),
+    # Only here: the detail may be more than can be evaluated, and nothing catches what fails in a Catch.
+    "Assign": {**_INITIAL, "detail": jsonata(expressions.DETAIL)},
+    "Catch": [
+        catch("States.QueryEvaluationError", then="RouteByInputError", **_UNREADABLE_INPUT),
+        # The record is another execution's, since EventBridge delivered the event twice; or it is this
+        # execution's, and the session went on or ended before a redrive.
+        catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus", **_INITIAL),
+        catch_all(then="MarkFailed", **_INITIAL, error=CAUGHT_ERROR),
+    ],
+    "Next": "InvokeAgent",
+}
 
+ROUTE_BY_INPUT_ERROR: State = {
+    "Type": "Choice",
+    # With a valid id, the detail cannot be read. The record may exist already.
+    "Choices": [choice("$valid", then="MarkFailed", error=UNREADABLE_DETAIL)],
+    "Assign": {"error": INVALID_SESSION_ID},
+    "Default": "SessionFailed",
+}
 
-def _record(timing: Timing) -> State:
-    return {
-        # Without a valid id, its expression is undefined: States.QueryEvaluationError.
-        "PK": {"S": jsonata(expressions.SESSION_ID)},
-        "SK": {"S": RECORD_SK},
-        "status": {"S": Status.INITIATED},
-        "start_time": {"S": jsonata(expressions.START_TIME)},
-        "created_at": {"S": jsonata(expressions.STATE_ENTERED_TIME)},
-        "updated_at": {"S": jsonata(expressions.STATE_ENTERED_TIME)},
-        "deadline_at": {"S": jsonata(f"$fromMillis({expressions.deadline(timing)})")},
-        "execution_arn": {"S": jsonata(expressions.EXECUTION_ARN)},
-        "expires_at": number(expressions.EXPIRY_SECONDS),
-        "detail": {"S": jsonata(expressions.STORED_DETAIL)},
-    }
-
-
-def route_by_input_error() -> State:
-    """Fail the session if its id is valid, else the execution alone."""
-    return {
-        "Type": "Choice",
-        # With a valid id, the detail cannot be read. The record may exist already.
-        "Choices": [choice("$valid", then="MarkFailed", error=UNREADABLE_DETAIL)],
-        "Assign": {"error": INVALID_SESSION_ID},
-        "Default": "SessionFailed",
-    }
-
-
-def invoke_agent(invoker_arn: str) -> State:
-    """Call the Lambda function that hands the session to the agent; stand in line if AWS is at a limit."""
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::lambda:invoke",
-        "TimeoutSeconds": INVOKE_SECONDS,
-        "Arguments": {
-            "FunctionName": invoker_arn,
-            "Payload": {
-                "session_id": "{% $session_id %}",
-                "detail": "{% $detail %}",
-                "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}", "now": "{% $millis() %}"},
-            },
+INVOKE_AGENT: State = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::lambda:invoke",
+    "TimeoutSeconds": INVOKE_SECONDS,
+    "Arguments": {
+        "FunctionName": "${invoker}",
+        "Payload": {
+            "session_id": "{% $session_id %}",
+            "detail": "{% $detail %}",
+            "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}", "now": "{% $millis() %}"},
         },
-        "Retry": RETRY_INVOKER,
-        "Catch": [
-            catch(
-                *("Lambda.TooManyRequestsException", "AgentThrottled", "AgentQuotaExceeded"),
-                then="CheckLine",
-                line=jsonata(expressions.REFUSED),
-            ),
-            # Lambda's runtime could not read the event, and did not call the function.
-            catch("Runtime.UnmarshalError", then="MarkFailed", error=UNREADABLE_DETAIL),
-            ELSE_FAIL,
-        ],
-        "Assign": {
-            # The calls may have taken minutes: the first heartbeat is awaited from now on.
-            "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
-            "deadline": jsonata(expressions.EXTENDED_DEADLINE),
-            "line": jsonata(expressions.NOT_IN_LINE),
-        },
-        "Next": "CheckStatus",
-    }
+    },
+    "Retry": RETRY_INVOKER,
+    "Catch": [
+        catch(*AT_A_LIMIT, then="CheckLine", line=jsonata(expressions.REFUSED)),
+        # Lambda's runtime could not read the event, and did not call the function.
+        catch("Runtime.UnmarshalError", then="MarkFailed", error=UNREADABLE_DETAIL),
+        ELSE_FAIL,
+    ],
+    "Assign": {
+        # The calls may have taken minutes: the first heartbeat is awaited from now on.
+        "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
+        "deadline": jsonata(expressions.EXTENDED_DEADLINE),
+        "line": jsonata(expressions.NOT_IN_LINE),
+    },
+    "Next": "CheckStatus",
+}

@@ -21,21 +21,14 @@ TRANSIENT_DYNAMODB_ERRORS = [
     f"{prefix}.{error}"
     for prefix in ("DynamoDB", "DynamoDb")
     for error in (
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestLimitExceededException",
-        "ThrottlingException",
-        "InternalServerError",
-        "InternalServerErrorException",
-        "SdkClientException",
+        *("ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestLimitExceededException"),
+        *("ThrottlingException", "InternalServerError", "InternalServerErrorException", "SdkClientException"),
         # A transaction of the agent on the same record.
         "TransactionConflictException",
     )
 ]
 TRANSIENT_LAMBDA_ERRORS = [
-    "Lambda.ServiceException",
-    "Lambda.SdkClientException",
-    "Lambda.ClientExecutionTimeoutException",
+    *("Lambda.ServiceException", "Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException"),
     "AgentUnavailable",
 ]
 LAMBDA_DEATHS = ["Lambda.Unknown", "Runtime.ExitError", "Sandbox.Timedout", "States.Timeout"]
@@ -84,13 +77,13 @@ def choice(condition: str, *, then: str, **assign: object) -> State:
     return {"Condition": jsonata(condition), **({"Assign": assign} if assign else {}), "Next": then}
 
 
-def dynamodb(operation: str, arguments: State) -> State:
-    """Call DynamoDB, again if it does not answer in time."""
+def dynamodb(operation: str, **arguments: object) -> State:
+    """Call DynamoDB with ``arguments`` for the table, again if it does not answer in time."""
     return {
         "Type": "Task",
         "Resource": f"arn:aws:states:::dynamodb:{operation}",
         "TimeoutSeconds": DYNAMODB_SECONDS,
-        "Arguments": arguments,
+        "Arguments": {"TableName": "${table}", **arguments},
         "Retry": RETRY_DYNAMODB_AND_TIMEOUTS,
     }
 

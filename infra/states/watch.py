@@ -1,6 +1,5 @@
 """The watch over a session: check its record, route by its status, wait until it changes."""
 
-from infra.parameters import Timing
 from infra.states import expressions
 from infra.states.expressions import jsonata, record_text
 from infra.states.tasks import ELSE_FAIL, KEY, OWN_RECORD, RETRY_DYNAMODB, State, catch, catch_all, choice, dynamodb
@@ -15,95 +14,84 @@ DEADLINE_EXCEEDED = {
     "code": "DeadlineExceeded",
     "message": "{% 'the session did not end by its deadline, ' & $fromMillis($deadline) %}",
 }
+LOST = {"code": jsonata(expressions.LOST_CODE), "message": jsonata(expressions.LOST_MESSAGE)}
 
-
-def check_status(table_name: str, timing: Timing) -> State:
-    """Read the session record."""
-    return {
-        **dynamodb("getItem", {"TableName": table_name, "Key": KEY, "ConsistentRead": True}),
-        "Catch": [ELSE_FAIL],
-        "Assign": {
-            "status": jsonata(expressions.RECORD_STATUS),
-            "otherExecution": jsonata(expressions.IS_OTHER_EXECUTION),
-            "report_uri": jsonata(record_text("report_uri", "")),
-            "lastHeartbeat": jsonata(expressions.last_heartbeat(timing)),
-            "error": {
-                "code": jsonata(record_text("error.M.code", "UnknownStatus")),
-                "message": jsonata(
-                    record_text("error.M.message", "the session record has a status that Vigil does not know")
-                ),
-            },
-        },
-        "Next": "RouteByStatus",
-    }
-
-
-def route_by_status(timing: Timing) -> State:
-    """End the session, check the line, or wait: the first rule that holds."""
-    lost = {"code": jsonata(expressions.LOST_CODE), "message": jsonata(expressions.LOST_MESSAGE)}
-    return {
-        "Type": "Choice",
-        "Choices": [
-            choice("$otherExecution", then="SessionFailed", error=DUPLICATE),
-            choice(f"$status = '{Status.COMPLETED}'", then="StopAgent"),
-            choice(f"$status = '{Status.FAILED}'", then="StopAgent"),
-            # AgentCore took the session, but its answer was lost before a later call was refused.
-            choice(
-                f"$status = '{Status.BUSY}' and $line.refusals > 0",
-                then="WaitForChange",
-                deadline=jsonata(expressions.EXTENDED_DEADLINE),
-                line=jsonata(expressions.NOT_IN_LINE),
-            ),
-            choice(expressions.WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
-            choice(expressions.MAY_CHECK_LINE, then="CheckLine"),
-            choice(expressions.IS_IN_LINE, then="WaitForChange"),
-            choice(expressions.IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
-            choice(expressions.is_lost(timing), then="MarkFailed", error=lost),
-            # Without a record, there is nothing to store a task token on.
-            choice("$status = ''", then="WaitBeforeRetry"),
-            choice(expressions.IS_OPEN, then="WaitForChange"),
-        ],
-        # The status is unknown.
-        "Default": "MarkFailed",
-    }
-
-
-def wait_for_change(table_name: str, timing: Timing) -> State:
-    """Store a task token on the record. The write that ends the session returns it, and its writer wakes this state."""
-    open_statuses = "".join(f"':{status.lower()}': {{'S': '{status}'}}, " for status in ALLOWED_FROM[Status.FAILED])
-    return {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
-        "TimeoutSeconds": jsonata(expressions.wait_seconds(timing)),
-        "Arguments": {
-            "TableName": table_name,
-            "Key": KEY,
-            "UpdateExpression": jsonata(
-                "'SET task_token = :token, deadline_at = :deadline'"
-                " & ($line.turn > 0 ? ', waiting_for = :reason' : ' REMOVE waiting_for')"
-            ),
-            # On the record of another execution, the token would replace that one's.
-            "ConditionExpression": f"#status IN (:initiated, :busy) AND {OWN_RECORD}",
-            "ExpressionAttributeNames": {"#status": "status"},
-            # DynamoDB refuses a value that no expression uses.
-            "ExpressionAttributeValues": jsonata(
-                f"$merge([{{{open_statuses}':token': {{'S': $states.context.Task.Token}},"
-                f" ':execution': {{'S': {expressions.EXECUTION_ARN}}},"
-                " ':deadline': {'S': $fromMillis($deadline)}},"
-                f" $line.turn > 0 ? {{':reason': {{'S': {expressions.WAITING_REASON}}}}} : {{}}])"
+CHECK_STATUS: State = {
+    **dynamodb("getItem", Key=KEY, ConsistentRead=True),
+    "Catch": [ELSE_FAIL],
+    "Assign": {
+        "status": jsonata(expressions.RECORD_STATUS),
+        "otherExecution": jsonata(expressions.IS_OTHER_EXECUTION),
+        "report_uri": jsonata(record_text("report_uri", "")),
+        "lastHeartbeat": jsonata(expressions.LAST_HEARTBEAT),
+        "error": {
+            "code": jsonata(record_text("error.M.code", "UnknownStatus")),
+            "message": jsonata(
+                record_text("error.M.message", "the session record has a status that Vigil does not know")
             ),
         },
-        "Retry": RETRY_DYNAMODB,
-        "Catch": [
-            # It is time for a check, or the session has ended.
-            catch("States.Timeout", "DynamoDb.ConditionalCheckFailedException", then="CheckStatus"),
-            # No token can be stored, so the workflow checks more often.
-            catch_all(then="WaitBeforeRetry"),
-        ],
-        "Next": "CheckStatus",
-    }
+    },
+    "Next": "RouteByStatus",
+}
 
+ROUTE_BY_STATUS: State = {
+    "Type": "Choice",
+    # The first rule that holds.
+    "Choices": [
+        choice("$otherExecution", then="SessionFailed", error=DUPLICATE),
+        choice(f"$status = '{Status.COMPLETED}'", then="StopAgent"),
+        choice(f"$status = '{Status.FAILED}'", then="StopAgent"),
+        # AgentCore took the session, but its answer was lost before a later call was refused.
+        choice(
+            f"$status = '{Status.BUSY}' and $line.refusals > 0",
+            then="WaitForChange",
+            deadline=jsonata(expressions.EXTENDED_DEADLINE),
+            line=jsonata(expressions.NOT_IN_LINE),
+        ),
+        choice(expressions.WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
+        choice(expressions.MAY_CHECK_LINE, then="CheckLine"),
+        choice(expressions.IS_IN_LINE, then="WaitForChange"),
+        choice(expressions.IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
+        choice(expressions.IS_LOST, then="MarkFailed", error=LOST),
+        # Without a record, there is nothing to store a task token on.
+        choice("$status = ''", then="WaitBeforeRetry"),
+        choice(expressions.IS_OPEN, then="WaitForChange"),
+    ],
+    # The status is unknown.
+    "Default": "MarkFailed",
+}
 
-def wait_before_retry(timing: Timing) -> State:
-    """Wait for a heartbeat interval."""
-    return {"Type": "Wait", "Seconds": jsonata(expressions.heartbeat_wait(timing)), "Next": "CheckStatus"}
+_OPEN_STATUSES = "".join(f"':{status.lower()}': {{'S': '{status}'}}, " for status in ALLOWED_FROM[Status.FAILED])
+# Stores a task token on the record. The write that ends the session returns it, and its writer wakes this state.
+WAIT_FOR_CHANGE: State = {
+    "Type": "Task",
+    "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
+    "TimeoutSeconds": jsonata(expressions.WAIT_SECONDS),
+    "Arguments": {
+        "TableName": "${table}",
+        "Key": KEY,
+        "UpdateExpression": jsonata(
+            "'SET task_token = :token, deadline_at = :deadline'"
+            " & ($line.turn > 0 ? ', waiting_for = :reason' : ' REMOVE waiting_for')"
+        ),
+        # On the record of another execution, the token would replace that one's.
+        "ConditionExpression": f"#status IN (:initiated, :busy) AND {OWN_RECORD}",
+        "ExpressionAttributeNames": {"#status": "status"},
+        # DynamoDB refuses a value that no expression uses.
+        "ExpressionAttributeValues": jsonata(
+            f"$merge([{{{_OPEN_STATUSES}':token': {{'S': $states.context.Task.Token}},"
+            f" ':execution': {{'S': {expressions.EXECUTION_ARN}}},"
+            " ':deadline': {'S': $fromMillis($deadline)}},"
+            f" $line.turn > 0 ? {{':reason': {{'S': {expressions.WAITING_REASON}}}}} : {{}}])"
+        ),
+    },
+    "Retry": RETRY_DYNAMODB,
+    "Catch": [
+        # It is time for a check, or the session has ended.
+        catch("States.Timeout", "DynamoDb.ConditionalCheckFailedException", then="CheckStatus"),
+        # No token can be stored, so the workflow checks more often.
+        catch_all(then="WaitBeforeRetry"),
+    ],
+    "Next": "CheckStatus",
+}
+WAIT_BEFORE_RETRY: State = {"Type": "Wait", "Seconds": jsonata(expressions.HEARTBEAT_WAIT), "Next": "CheckStatus"}

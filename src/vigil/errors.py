@@ -1,35 +1,13 @@
 """Every error that Vigil raises on purpose.
 
     VigilError
-    ├── InvalidInput            the caller's input is refused; nothing was written
-    │   ├── InvalidSessionId
-    │   ├── InvalidDetail       the event's detail
-    │   ├── InvalidArtifact     an artifact's name or size
-    │   ├── InvalidStatus       a status or a work phase that cannot be
-    │   └── MissingSetting      an environment variable
-    ├── SessionError
-    │   ├── SessionNotFound
-    │   ├── SessionEnded        the status is terminal and stays so
-    │   ├── SessionTaken        another worker already runs the session
-    │   └── ReportMissing       COMPLETED without a saved report
-    ├── AgentError
-    │   ├── AgentNotAccepted    AgentCore or the runtime refused the invocation; a retry does not help
-    │   ├── AgentThrottled      AgentCore starts no more sessions at the moment
-    │   ├── AgentQuotaExceeded  AgentCore runs no more sessions at once
-    │   ├── AgentUnavailable    AgentCore failed or could not be reached
-    │   ├── AgentIncomplete     the agent stopped without a result
-    │   ├── AgentCutOff         something stopped the agent before its turn ended; its code says what
-    │   ├── AgentUnsupported    the factory returned an object whose model calls cannot be counted
-    │   ├── AgentCrashed        the worker process died
-    │   ├── AgentLost           the agent sends no heartbeat, or makes no progress
-    │   ├── BudgetExceeded      the agent's model calls have cost what the session may spend
-    │   └── AgentStopped        the agent's environment was shut down
-    ├── WorkflowEnded           the workflow ended before the session did
-    ├── StoppedByOperator       a user ran `vigil stop`
-    └── EnvironmentProblem      a problem of AWS, credentials, the stack, ports or the disk
-        ├── StackNotDeployed
-        ├── AwsUnavailable
-        └── LocalStackError
+    ├── InvalidInput        InvalidSessionId, InvalidDetail, InvalidArtifact, InvalidStatus, MissingSetting
+    ├── SessionError        SessionNotFound, SessionEnded, SessionTaken, ReportMissing
+    ├── AgentError          AgentNotAccepted, AgentThrottled, AgentQuotaExceeded, AgentUnavailable, AgentIncomplete,
+    │                       AgentCutOff, AgentUnsupported, AgentCrashed, AgentLost, BudgetExceeded, AgentStopped
+    ├── WorkflowEnded
+    ├── StoppedByOperator
+    └── EnvironmentProblem  StackNotDeployed, AwsUnavailable, LocalStackError
 
 The class name is the error code that a person finds in the session record, the execution and the log. The workflow
 sets codes that have no class: DuplicateSession, UnknownStatus, RecordMissing, DeadlineExceeded. docs/errors.md says
@@ -103,7 +81,7 @@ class AgentError(VigilError):
 
 
 class AgentNotAccepted(AgentError):
-    """AgentCore or the runtime did not take the invocation."""
+    """AgentCore or the runtime refused the invocation; a retry does not help."""
 
 
 class AgentThrottled(AgentError):
@@ -158,16 +136,14 @@ class AgentStopped(AgentError):
 class WorkflowEnded(VigilError):
     """The workflow ended before the session did."""
 
+    def __init__(self, how: str) -> None:
+        super().__init__(f"its workflow ended without it: {how}")
+
     @classmethod
     def of(cls, execution: Mapping[str, Any]) -> "WorkflowEnded":
         """Return the error of a session whose execution ended, as Step Functions describes that."""
         reason = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
-        return cls.by(f"{execution['status']}{f', {reason}' if reason else ''}")
-
-    @classmethod
-    def by(cls, how: str) -> "WorkflowEnded":
-        """Return the error that says ``how`` the workflow ended."""
-        return cls(f"its workflow ended without it: {how}")
+        return cls(f"{execution['status']}{f', {reason}' if reason else ''}")
 
 
 class StoppedByOperator(VigilError):

@@ -49,8 +49,6 @@ logger.handlers[0].setFormatter(_JsonLines())
 ACCEPTED = frozenset({"accepted", "already running", "already ended"})
 """Answers which mean that the session has its one worker. The last two answer a repeated invocation."""
 THROTTLED = frozenset({"ThrottlingException", "TooManyRequestsException"})
-QUOTA_EXCEEDED = "ServiceQuotaExceededException"
-CONFLICT = "RetryableConflictException"
 RUNTIME_NOT_STARTED = re.compile(r"Received error \(50[234]\)|Runtime initialization time exceeded")
 """AgentCore's message, with HTTP 424, when the runtime did not start. A refusal by the runtime itself is a 400."""
 
@@ -153,10 +151,11 @@ def _error_class(error: ClientError) -> type[AgentError]:
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     if code in THROTTLED or status == 429:
         return AgentThrottled
-    if code == QUOTA_EXCEEDED or status == 402:
+    if code == "ServiceQuotaExceededException" or status == 402:
         return AgentQuotaExceeded
     not_started = status == 424 and RUNTIME_NOT_STARTED.match(str(error.response["Error"].get("Message")))
-    return AgentUnavailable if code == CONFLICT or status >= 500 or not_started else AgentNotAccepted
+    retryable = code == "RetryableConflictException" or status >= 500 or not_started
+    return AgentUnavailable if retryable else AgentNotAccepted
 
 
 def _one_line(reason: object) -> str:

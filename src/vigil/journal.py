@@ -3,7 +3,8 @@
 Transitions are condition expressions, so that two writers cannot both win; no decision is made by reading first.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +23,7 @@ from vigil.session import (
     HISTORY_PK_PREFIX,
     RECORD_SK,
     TASK_SK_PREFIX,
+    TERMINAL,
     TTL_DAYS,
     Failure,
     Session,
@@ -31,7 +33,7 @@ from vigil.session import (
     check_session_id,
     iso,
 )
-from vigil.table import FAIL, item_key, open_table, query, storable, task_key, translate_errors
+from vigil.table import FAIL, NOT_BUSY, Item, item_key, open_table, query, storable, task_key, translate_errors
 from vigil.wakeup import waker
 
 if TYPE_CHECKING:
@@ -192,14 +194,13 @@ class Journal:
         check_session_id(session_id)
         now = self._now()
         values = {":failed": Status.FAILED, ":error": _error(failure), ":now": iso(now), ":start": iso(now)}
+        own = "(attribute_not_exists(PK) OR execution_arn = :execution)"
         try:
             self._update(
                 session_id,
                 FAIL,
                 {**values, ":execution": execution_arn, ":expires": _expiry(now), **_from(Status.FAILED)},
-                "(attribute_not_exists(PK) OR execution_arn = :execution)"
-                " AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
-                names={"#error": "error"},
+                f"{own} AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
             )
         except SessionEnded:
             return False
@@ -224,7 +225,9 @@ class Journal:
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; raises SessionEnded unless the session is BUSY."""
-        check_phase_name(name)
+        if not (isinstance(name, str) and 0 < len(name) <= MAX_PHASE_NAME and "#" not in name and name.isprintable()):
+            allowed = f"1 to {MAX_PHASE_NAME} printable characters without '#'"
+            raise InvalidStatus(f"phase must be {allowed}, not {str(name)[:80]!r}")
         now = iso(self._now())
         # The counter on the record gives phases that begin at the same time distinct numbers.
         update = "ADD task_count :one SET updated_at = :now REMOVE progress"
@@ -259,24 +262,23 @@ class Journal:
             ExpressionAttributeValues=values,
         )
 
-    def _while_busy(
-        self, session_id: str, refused: str = "", *, put: dict[str, Any] | None = None, **update: Any
-    ) -> None:
+    def _while_busy(self, session_id: str, refused: str = "", *, put: Item | None = None, **update: Any) -> None:
         """Put or update an item of a session, in one transaction with the check that its record is BUSY.
 
         Raises SessionEnded if the session is not BUSY, or, for the reason ``refused``, if the update's condition fails.
         """
         table: Any = {"TableName": self._table.name}
-        check = {"Key": item_key(session_id), "ConditionExpression": "#status = :busy"}
-        check |= {
+        check = {
+            **table,
+            "Key": item_key(session_id),
+            "ConditionExpression": "#status = :busy",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":busy": Status.BUSY},
         }
-        if put is None:
-            write = {"Update": {**table, **update}}
-        else:
+        write = {"Update": table | update}
+        if put is not None:
             write = {"Put": {**table, "Item": {**put, "expires_at": _expiry(self._now())}}}
-        items: Any = [{"ConditionCheck": {**table, **check}}, write]
+        items: Any = [{"ConditionCheck": check}, write]
         try:
             with translate_errors(session_id):
                 self._table.meta.client.transact_write_items(TransactItems=items)
@@ -285,41 +287,35 @@ class Journal:
             reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
             failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
             if any(failed):
-                why = "the session is not BUSY" if failed[0] else refused
+                why = NOT_BUSY if failed[0] else refused
                 raise SessionEnded(f"session {session_id}: {why}") from error
             raise
 
     def _update(
-        self,
-        session_id: str,
-        update: str,
-        values: dict[str, Any],
-        condition: str = "",
-        *,
-        names: Mapping[str, str] | None = None,
-        refused: str = "the session is not BUSY",
-        **more: Any,
+        self, session_id: str, update: str, values: Item, condition: str = "", refused: str = NOT_BUSY, **more: Any
     ) -> Any:
         """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY."""
+        if not condition:
+            condition, values = "#status = :busy", {**values, ":busy": Status.BUSY}
         with translate_errors(session_id, refused):
             return self._table.update_item(
                 Key=item_key(session_id),
                 UpdateExpression=update,
-                ConditionExpression=condition or "#status = :busy",
-                ExpressionAttributeNames={"#status": "status", **(names or {})},
-                ExpressionAttributeValues=values if condition else {**values, ":busy": Status.BUSY},
+                ConditionExpression=condition,
+                ExpressionAttributeNames={f"#{name}": name for name in re.findall(r"#(\w+)", f"{update} {condition}")},
+                ExpressionAttributeValues=values,
                 **more,
             )
 
-    def _set(self, session_id: str, name: str, value: str | dict[str, Any]) -> None:
+    def _set(self, session_id: str, name: str, value: str | Item) -> None:
         """Set an attribute of a BUSY session's record."""
         values = {":value": value, ":now": iso(self._now())}
-        self._update(session_id, "SET #name = :value, updated_at = :now", values, names={"#name": name})
+        self._update(session_id, f"SET #{name} = :value, updated_at = :now", values)
 
-    def _transition(self, session_id: str, status: Status, fields: dict[str, Any], worker: str | None = None) -> None:
+    def _transition(self, session_id: str, status: Status, fields: Item, worker: str | None = None) -> None:
         now = iso(self._now())
         # The write that sets BUSY is also the first heartbeat. ``busy_at`` stays, heartbeat and update change.
-        moments = ("ended_at",) if status.terminal else ("heartbeat_at", "busy_at")
+        moments = ("ended_at",) if status in TERMINAL else ("heartbeat_at", "busy_at")
         fields = {"status": status, "updated_at": now, **dict.fromkeys(moments, now), **fields}
         allowed = _from(status)
         values = {**{f":{name}": value for name, value in fields.items()}, **allowed}
@@ -331,12 +327,11 @@ class Journal:
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
         update += " REMOVE progress" if status is Status.COMPLETED else ""
         try:
-            item: dict[str, Any] = self._update(
+            item: Item = self._update(
                 session_id,
                 update,
                 values,
                 condition,
-                names={f"#{name}": name for name in fields},
                 refused=f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -347,15 +342,8 @@ class Journal:
                 raise
             item = dict(error.item)
         # The same write returns the token: the workflow stores no token once the session has ended.
-        if status.terminal and "task_token" in item:
+        if status in TERMINAL and "task_token" in item:
             self._wake(item["task_token"])
-
-
-def check_phase_name(name: object) -> str:
-    """Return ``name`` if it can name a work phase, else raise InvalidStatus."""
-    if isinstance(name, str) and 0 < len(name) <= MAX_PHASE_NAME and "#" not in name and name.isprintable():
-        return name
-    raise InvalidStatus(f"phase must be 1 to {MAX_PHASE_NAME} printable characters without '#', not {str(name)[:80]!r}")
 
 
 def _from(status: Status) -> dict[str, str]:

@@ -80,16 +80,17 @@ class Reconciler:
         """
         start = self._clock()
         closed: list[str] = []
-        first_error = self._close_all(executions, closed, start + CLOSING_SECONDS)
+        errors: list[Exception] = []
+        self._close_all(executions, closed, errors, start + CLOSING_SECONDS)
         if sweep:
             try:
-                first_error = self._close_all(self._not_running(), closed, start + CLOSING_SECONDS) or first_error
+                self._close_all(self._not_running(), closed, errors, start + CLOSING_SECONDS)
             except (BotoCoreError, ClientError, VigilError) as error:
-                first_error = error
+                errors.append(error)
         with ThreadPoolExecutor(STOPS_AT_ONCE) as pool:
             list(pool.map(partial(self._stop_agent, until=start + STOPPING_SECONDS), closed))
-        if first_error is not None:
-            raise first_error
+        if errors:
+            raise errors[0]
         return closed
 
     def _not_running(self) -> Sequence[tuple[str, str]]:
@@ -115,10 +116,9 @@ class Reconciler:
         return [(session_id, arn) for session_id, arn in found if arn not in running]
 
     def _close_all(
-        self, executions: Iterable[tuple[str, str]], closed: list[str], until: float
-    ) -> BotoCoreError | ClientError | VigilError | None:
-        """Add the ids of the sessions that it closes to ``closed``; return the first error."""
-        first_error: BotoCoreError | ClientError | VigilError | None = None
+        self, executions: Iterable[tuple[str, str]], closed: list[str], errors: list[Exception], until: float
+    ) -> None:
+        """Add the ids of the sessions that it closes to ``closed``, and what it meets to ``errors``."""
         for session_id, execution_arn in executions:
             if self._clock() > until:
                 logger.warning("out of time: the rest is left to the next sweep")
@@ -132,8 +132,7 @@ class Reconciler:
             except (BotoCoreError, ClientError, VigilError) as error:
                 # One error must not keep the other sessions open.
                 logger.exception("session %s could not be compared with its execution", session_id)
-                first_error = first_error or error
-        return first_error
+                errors.append(error)
 
     def _close(self, session_id: str, execution_arn: str) -> bool:
         # First the table: Step Functions answers 15 questions a second for a whole account, and most executions that
@@ -156,11 +155,11 @@ class Reconciler:
         """Return the error of an execution that has ended, or None if it runs."""
         if not execution_arn.startswith(self._executions):
             # An agent may write any ARN into its record; describing another machine's execution is denied.
-            return WorkflowEnded.by("its record names no execution of it")
+            return WorkflowEnded("its record names no execution of it")
         try:
             execution = self._workflows.describe_execution(executionArn=execution_arn)
         except self._workflows.exceptions.ExecutionDoesNotExist:
-            return WorkflowEnded.by("it is gone")
+            return WorkflowEnded("it is gone")
         return None if execution["status"] in ("RUNNING", "PENDING_REDRIVE") else WorkflowEnded.of(execution)
 
     def _stop_agent(self, session_id: str, until: float) -> None:

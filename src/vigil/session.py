@@ -42,14 +42,9 @@ class Status(StrEnum):
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
 
-    @property
-    def terminal(self) -> bool:
-        """Whether the session has ended; a terminal status never changes."""
-        return self in TERMINAL
-
 
 TERMINAL = (Status.COMPLETED, Status.FAILED)
-
+"""Statuses of a session that has ended; they never change."""
 ALLOWED_FROM: dict[Status, tuple[Status, ...]] = {
     Status.BUSY: (Status.INITIATED,),
     Status.COMPLETED: (Status.BUSY,),

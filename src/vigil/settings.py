@@ -30,21 +30,17 @@ def require(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
-    """Return the environment variable ``name``, a number from 1, without its fraction; or raise MissingSetting."""
+def number(environ: Mapping[str, str], name: str, default: int, least: str = "0.01") -> Decimal:
+    """Return the environment variable ``name``, a number from ``least``, such as dollars; or raise MissingSetting."""
     value = environ.get(name, "").strip() or str(default)
-    # A parameter of the stack may be a fraction.
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) or int(float(value)) < 1:
-        raise MissingSetting(f"environment variable {name} must be a number from 1, not {value[:80]!r}")
-    return int(float(value))
-
-
-def number(environ: Mapping[str, str], name: str, default: int) -> Decimal:
-    """Return the environment variable ``name``, a number from 0.01, such as dollars; or raise MissingSetting."""
-    value = environ.get(name, "").strip() or str(default)
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) or Decimal(value) < Decimal("0.01"):
-        raise MissingSetting(f"environment variable {name} must be a number from 0.01, not {value[:80]!r}")
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value) or Decimal(value) < Decimal(least):
+        raise MissingSetting(f"environment variable {name} must be a number from {least}, not {value[:80]!r}")
     return Decimal(value)
+
+
+def whole_number(environ: Mapping[str, str], name: str, default: int) -> int:
+    """Return the environment variable ``name``, a number from 1, without its fraction: the stack's may have one."""
+    return int(number(environ, name, default, least="1"))
 
 
 @dataclass(frozen=True)
@@ -94,8 +90,8 @@ class RuntimeSettings:
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "RuntimeSettings":
         """Read the settings, or raise MissingSetting."""
         return cls(
-            heartbeat_seconds=whole_number(environ, Env.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS),
-            progress_seconds=whole_number(environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS),
+            whole_number(environ, Env.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS),
+            whole_number(environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS),
         )
 
 

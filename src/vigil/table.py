@@ -26,6 +26,8 @@ FAIL = (
     " execution_arn = if_not_exists(execution_arn, :execution), expires_at = if_not_exists(expires_at, :expires)"
 )
 """The update that fails a session, and creates its record if it is missing."""
+Item = dict[str, Any]  # attributes by name
+NOT_BUSY = "the session is not BUSY"
 MAX_TEXT = 1000  # characters of a text that the agent writes into a record
 
 
@@ -52,14 +54,10 @@ def _delay_after_conflict(
     return random.uniform(0, min(2.0, 0.05 * 2**attempts))
 
 
-def query(table: "Table", **request: Any) -> Iterator[dict[str, Any]]:
+def query(table: "Table", **request: Any) -> Iterator[Item]:
     """Yield the items of every page."""
-    while True:
-        answer = table.query(**request)
-        yield from answer["Items"]
-        if "LastEvaluatedKey" not in answer:
-            return
-        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    for page in table.meta.client.get_paginator("query").paginate(TableName=table.name, **request):
+        yield from page["Items"]
 
 
 def item_key(partition: str, sort: str = RECORD_SK) -> dict[str, str]:
@@ -79,7 +77,7 @@ def storable(text: str) -> str:
 
 
 @contextmanager
-def translate_errors(session_id: str = "", refused: str = "the session is not BUSY", about: str = "") -> Iterator[None]:
+def translate_errors(session_id: str = "", refused: str = NOT_BUSY, about: str = "") -> Iterator[None]:
     """Raise SessionEnded, with the reason ``refused``, for a condition that fails, AwsUnavailable for other errors.
 
     The message begins with the session, or with ``about``.

@@ -37,28 +37,20 @@ class Price(NamedTuple):
 
 
 PRICES = {
-    model: Price(*map(Decimal, dollars))
-    for model, *dollars in (
-        line.split()
-        for line in """
-            claude-fable-5-1   10    50    0.25  12.50
-            claude-fable-5     10    50    1     12.50
-            claude-opus-5-5     4    20    0.20   5
-            claude-opus-5       5    25    0.50   6.25
-            claude-opus-4-8     5    25    0.50   6.25
-            claude-opus-4-7     5    25    0.50   6.25
-            claude-opus-4-6     5    25    0.50   6.25
-            claude-opus-4-5     5    25    0.50   6.25
-            claude-opus-4-1    15    75    1.50  18.75
-            claude-sonnet-5-5   2    10    0.10   2.50
-            claude-sonnet-5     2    10    0.20   2.50
-            claude-sonnet-4-6   3    15    0.30   3.75
-            claude-sonnet-4-5   3    15    0.30   3.75
-            claude-sonnet-4     3    15    0.30   3.75
-            claude-haiku-5-5    0.50  2.50 0.05   0.625
-            claude-haiku-4-5    1     5    0.10   1.25
-        """.strip().splitlines()
+    f"claude-{model}": Price(*map(Decimal, dollars.split()))
+    for dollars, models in (
+        ("10   50    0.25 12.50", "fable-5-1"),
+        ("10   50    1    12.50", "fable-5"),
+        ("4    20    0.20 5", "opus-5-5"),
+        ("5    25    0.50 6.25", "opus-5 opus-4-8 opus-4-7 opus-4-6 opus-4-5"),
+        ("15   75    1.50 18.75", "opus-4-1"),
+        ("2    10    0.10 2.50", "sonnet-5-5"),
+        ("2    10    0.20 2.50", "sonnet-5"),
+        ("3    15    0.30 3.75", "sonnet-4-6 sonnet-4-5 sonnet-4"),
+        ("0.50 2.50  0.05 0.625", "haiku-5-5"),
+        ("1    5     0.10 1.25", "haiku-4-5"),
     )
+    for model in models.split()
 }
 """By the model's name in its id. Haiku 5.5 costs this for prompts above 100,000 tokens, and a fifth below. The higher
 price of Sonnet 4 and 4.5 for prompts above 200,000 tokens is left out: they need a beta header."""
@@ -115,11 +107,9 @@ class Budget(HookProvider):
         usage = self._usage
         if usage is None or usage.dollars < self._budget:
             return
-        source = (
-            f"at the highest prices known, because that of {usage.model} is not"
-            if usage.price_assumed
-            else f"at the prices of {PRICES_DATE} for {usage.model}"
-        )
+        source = f"at the prices of {PRICES_DATE} for {usage.model}"
+        if usage.price_assumed:
+            source = f"at the highest prices known, because that of {usage.model} is not"
         raise BudgetExceeded(
             f"the model calls have cost ${usage.dollars:,.2f} of a budget of ${self._budget:,.2f}:"
             f" {self._calls} calls, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {source}"
@@ -132,12 +122,12 @@ class Budget(HookProvider):
             return
         model, price = model_id(event.agent.model), price_of(event.agent.model)
         before = self._usage or Usage(model, 0, 0, Decimal(0))
+        # The total holds cached tokens, which some providers do not count as input.
+        tokens_in = max(tokens["inputTokens"], tokens["totalTokens"] - tokens["outputTokens"])
         self._calls += 1
         self._usage = Usage(
             model=model,
-            # The total holds cached tokens, which some providers do not count as input.
-            input_tokens=before.input_tokens
-            + max(tokens["inputTokens"], tokens["totalTokens"] - tokens["outputTokens"]),
+            input_tokens=before.input_tokens + tokens_in,
             output_tokens=before.output_tokens + tokens["outputTokens"],
             dollars=before.dollars + (price or HIGHEST_PRICE).of(tokens),
             price_assumed=before.price_assumed or price is None,

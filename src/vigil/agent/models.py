@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,16 +70,14 @@ def make_model(spec: str | None, region: str) -> "Model":
         from strands.models import BedrockModel
 
         attempts, connect, answer = call_limits(_progress_seconds(), BACKOFF_SECONDS)
-        config = Config(
-            retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=connect, read_timeout=answer
-        )
-        # Not streamed: a session has no reader, and one answer a call is one thing to retry.
+        retries: Any = {"mode": "standard", "total_max_attempts": attempts}
         return BedrockModel(
             model_id=spec,
             max_tokens=MAX_TOKENS,
             boto_session=aws_session(region),
+            # A session has no reader, and one answer a call is one thing to retry.
             streaming=False,
-            boto_client_config=config,
+            boto_client_config=Config(retries=retries, connect_timeout=connect, read_timeout=answer),
         )
     try:
         module = import_module(f"strands.models.{provider}")
@@ -88,9 +85,13 @@ def make_model(spec: str | None, region: str) -> "Model":
         raise MissingSetting(
             f"{Env.MODEL}={spec} needs the package strands-agents[{provider}] in the agent's environment"
         ) from error
-    class_name, _, backoff, arguments = PROVIDERS[provider]
-    attempts, connect, answer = call_limits(_progress_seconds(), backoff)
-    model: Model = getattr(module, class_name)(model_id=model_id, **arguments(attempts, connect + answer))
+    known = PROVIDERS[provider]
+    attempts, connect, answer = call_limits(_progress_seconds(), known.backoff)
+    client: dict[str, Any] = {"client_args": {"timeout": connect + answer, "max_retries": attempts - 1}}
+    if provider == "ollama":
+        # Its client tries once.
+        client = {"ollama_client_args": {"timeout": connect + answer}}
+    model: Model = getattr(module, known.class_name)(model_id=model_id, **known.arguments, **client)
     return model
 
 
@@ -133,37 +134,17 @@ class Provider(NamedTuple):
     class_name: str  # the class in strands.models.<provider>
     key: str | None  # the environment variable of its API key; None if it needs no key
     backoff: float  # the longest that its client waits between the attempts of a call
-    arguments: Callable[[int, float], dict[str, Any]]
-    """What the class needs beside the model's id, for a number of attempts and the seconds of one attempt."""
+    arguments: dict[str, Any]  # what the class needs beside the model's id and its client's arguments
 
 
 PROVIDERS = {
     # Its client waits for as long as the answer's Retry-After says, up to 60 s.
-    "anthropic": Provider(
-        "AnthropicModel",
-        "ANTHROPIC_API_KEY",
-        60.0 * (ATTEMPTS - 1),
-        lambda attempts, seconds: {
-            "max_tokens": MAX_TOKENS,
-            "client_args": {"timeout": seconds, "max_retries": attempts - 1},
-        },
-    ),
-    # The address is OLLAMA_HOST, or Ollama's default. Its client tries once.
-    "ollama": Provider(
-        "OllamaModel",
-        None,
-        BACKOFF_SECONDS,
-        lambda attempts, seconds: {"host": None, "max_tokens": MAX_TOKENS, "ollama_client_args": {"timeout": seconds}},
-    ),
+    "anthropic": Provider("AnthropicModel", "ANTHROPIC_API_KEY", 60.0 * (ATTEMPTS - 1), {"max_tokens": MAX_TOKENS}),
+    # The address is OLLAMA_HOST, or Ollama's default.
+    "ollama": Provider("OllamaModel", None, BACKOFF_SECONDS, {"host": None, "max_tokens": MAX_TOKENS}),
     # As Anthropic's, up to 120 s.
     "openai": Provider(
-        "OpenAIModel",
-        "OPENAI_API_KEY",
-        120.0 * (ATTEMPTS - 1),
-        lambda attempts, seconds: {
-            "params": {"max_completion_tokens": MAX_TOKENS},
-            "client_args": {"timeout": seconds, "max_retries": attempts - 1},
-        },
+        "OpenAIModel", "OPENAI_API_KEY", 120.0 * (ATTEMPTS - 1), {"params": {"max_completion_tokens": MAX_TOKENS}}
     ),
 }
 MODEL_PATTERN = (

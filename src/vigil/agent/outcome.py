@@ -12,15 +12,14 @@ from strands.types.exceptions import ContextWindowOverflowException, MaxTokensRe
 
 from vigil.errors import AgentCutOff, AgentIncomplete, AgentUnsupported
 
+_LIMIT = ("LimitReached", "it reached a limit that it was given")
 STOPPED = {
     "cancelled": ("AgentCancelled", "it was cancelled"),
     "checkpoint": ("AgentPaused", "it paused at a checkpoint, and a session cannot resume it"),
     "content_filtered": ("ContentFiltered", "the provider's filter stopped the model"),
     "guardrail_intervened": ("GuardrailIntervened", "a guardrail stopped the model"),
     "interrupt": ("AgentInterrupted", "it waits for a person, and no person answers in a session"),
-    "limit_output_tokens": ("LimitReached", "it reached a limit that it was given"),
-    "limit_total_tokens": ("LimitReached", "it reached a limit that it was given"),
-    "limit_turns": ("LimitReached", "it reached a limit that it was given"),
+    **{f"limit_{what}": _LIMIT for what in ("output_tokens", "total_tokens", "turns")},
     "max_tokens": ("MaxTokens", "the model's answer was longer than max_tokens allows"),
     "model_context_window_exceeded": ("ContextOverflow", "the conversation is longer than the model's context"),
     "refusal": ("ModelRefused", "the model refused to go on"),

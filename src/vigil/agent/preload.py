@@ -8,15 +8,13 @@ import os
 from contextlib import suppress
 from importlib import import_module
 
-import anyio._backends._asyncio
+import anyio._backends._asyncio  # noqa: F401
 import uvicorn
 
 import vigil.agent.runtime
 from vigil.agent.session import aws_session
 from vigil.names import Env
 from vigil.settings import DEFAULT_AGENT
-
-__all__ = ["anyio", "vigil"]
 
 if os.environ.get(Env.AGENT, DEFAULT_AGENT) == DEFAULT_AGENT:
     with suppress(ImportError):

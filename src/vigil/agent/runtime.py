@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from vigil.agent.session import aws_session
-from vigil.agent.worker import DONE, reseed, work
+from vigil.agent.worker import DONE, Pipe, reseed, work
 from vigil.agent_log import attribute
 from vigil.errors import AgentCrashed, AgentLost, AgentStopped, InvalidInput, SessionEnded, VigilError
 from vigil.journal import Journal
@@ -102,8 +102,12 @@ class Worker:
         """Return the exit code or signal of the worker, and its last output."""
         self._waiter.join()
         self._reader.join(STDERR_SECONDS)
-        tail = " ".join(list(self._stderr_tail)).strip()[-600:]
-        return f"{describe_exit(self.process.exitcode)} and no result" + (f": {tail}" if tail else "")
+        code, tail = self.process.exitcode, " ".join(list(self._stderr_tail)).strip()[-600:]
+        end = f"exit code {code}"
+        if code is not None and code < 0:
+            # Real-time signals have no names.
+            end = f"signal {next((known.name for known in signal.Signals if known == -code), -code)}"
+        return f"{end} and no result{f': {tail}' if tail else ''}"
 
 
 class Supervisor:
@@ -205,17 +209,7 @@ class Supervisor:
                 return AgentLost(f"the agent made no progress for {idle:.0f} s; it was last seen at: {doing}")
 
 
-def describe_exit(code: int | None) -> str:
-    """Return a process's exit code, or the name of the signal that killed it."""
-    if code is None or code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"signal {signal.Signals(-code).name}"
-    except ValueError:
-        return f"signal {-code}"
-
-
-def forward_output(output: "connection.Connection[Any, Any]", session_id: str, tail: deque[str]) -> None:
+def forward_output(output: Pipe, session_id: str, tail: deque[str]) -> None:
     """Write what the worker prints to standard error, with the session's id; ``tail`` keeps the last lines."""
     with open(output.fileno(), errors="replace", closefd=False) as lines, output:
         # In pieces: one line may fill the memory.
@@ -225,18 +219,6 @@ def forward_output(output: "connection.Connection[Any, Any]", session_id: str, t
                 # One write a line: other processes write to the same file.
                 os.write(sys.stderr.fileno(), attribute(session_id, line).encode(errors="backslashreplace"))
             tail.append(" ".join(visible(line).split()))
-
-
-class _AttributingFormatter(logging.Formatter):
-    """Begins each line with the id of this runtime's session, once it is known."""
-
-    def __init__(self, supervisor: Supervisor) -> None:
-        super().__init__(LOG_FORMAT)
-        self._supervisor = supervisor
-
-    def format(self, record: logging.LogRecord) -> str:
-        session_id, text = self._supervisor.session_id, super().format(record)
-        return attribute(session_id, text).removesuffix("\n") if session_id else visible(text)
 
 
 @cache
@@ -320,8 +302,14 @@ def prepare(*inherited: int) -> Supervisor:
     # It has its own handler, whose lines are JSON and name the session too.
     logging.getLogger("bedrock_agentcore.app").propagate = False
     supervisor = Supervisor(RuntimeSettings.from_env(), Worker(*inherited))
+
+    class Attributing(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            session_id, text = supervisor.session_id, super().format(record)
+            return attribute(session_id, text).removesuffix("\n") if session_id else visible(text)
+
     # After the fork: the worker's lines get the id in forward_output.
-    handler.setFormatter(_AttributingFormatter(supervisor))
+    handler.setFormatter(Attributing(LOG_FORMAT))
     return supervisor
 
 

@@ -16,13 +16,13 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from importlib import import_module
 from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakSet
 
 from botocore.exceptions import ClientError
@@ -50,18 +50,15 @@ from vigil.names import REPORT, Env
 from vigil.session import Usage
 from vigil.settings import WorkerSettings
 
+Pipe: TypeAlias = "connection.Connection[Any, Any]"
+
 logger = logging.getLogger("vigil.worker")
 
 ANSWER_SECONDS = 0.5  # how often a streamed answer counts as progress
 DONE = b"done"  # the worker sends this to its runtime when the end of its session is on record
 
 
-def work(
-    orders: "connection.Connection[Any, Any]",
-    output: "connection.Connection[Any, Any]",
-    progress: "connection.Connection[Any, Any]",
-    inherited: Iterable[int],
-) -> None:
+def work(orders: Pipe, output: Pipe, progress: Pipe, inherited: Iterable[int]) -> None:
     """Be the worker process: receive (environment, detail) of a session, and run it.
 
     It prints to ``output`` and writes to ``progress`` what it does. It closes ``inherited``, descriptors of its parent.
@@ -139,7 +136,8 @@ def run(session: AgentSession) -> None:
                 follow(part)
             result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
             if inspect.isawaitable(result):
-                result = asyncio.run(_awaited(result))
+                # wait_for makes a coroutine of any awaitable.
+                result = asyncio.run(asyncio.wait_for(result, timeout=None))
         _conclude(session, result)
     except SessionEnded:
         logger.info("session %s had ended already", session.session_id)
@@ -211,10 +209,6 @@ def agents_of(agent: object) -> list[Agent]:
 
     look(agent)
     return found
-
-
-async def _awaited(result: Awaitable[object]) -> object:
-    return await result
 
 
 def _conclude(session: AgentSession, result: object) -> None:

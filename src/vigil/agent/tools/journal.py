@@ -11,9 +11,7 @@ AGENT_FAILED = "AgentFailed"  # error code of a session that the agent itself de
 
 
 def journal_tools(
-    session: AgentSession,
-    check_reason: Callable[[str], str] = lambda reason: reason,
-    check_text: Callable[[str], str] = lambda text: text,
+    session: AgentSession, check_reason: Callable[[str], str] = str, check_text: Callable[[str], str] = str
 ) -> list[Any]:
     """Return the journal tools of ``session``.
 
