@@ -1,11 +1,13 @@
 """The analysis in three steps: list the functions, collect what they used, find what they overpay."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import groupby
 from math import fsum
+from operator import attrgetter
 
 from lambda_costs.collect.compute_optimizer import Recommendation, read_recommendations
 from lambda_costs.collect.gaps import Gap
@@ -89,49 +91,48 @@ class CostAnalysis:
 
     @cached_property
     def _collected(self) -> CollectedData:
-        return _collect(self._request, self._inventory, self._client, self._now(), self._progress)
+        request, client, functions = self._request, self._client, self._inventory.functions
+        limit, most = request.max_scan_dollars, metrics_cost(len(functions))
+        if limit < most:
+            raise InvalidDetail(
+                f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,}"
+                f" function{'' if len(functions) == 1 else 's'} alone may cost ${most:.2g}: allow more, or name fewer"
+                " functions or regions"
+            )
+        window = Window.before(self._now(), request.days)
+        gaps: list[Gap] = []
+        # The inventory is sorted by region.
+        by_region = {region: list(here) for region, here in groupby(functions, attrgetter("region"))}
+        prices = read_prices(client, list(by_region), gaps)
+        by_arn: dict[str, FunctionUsage] = {}
+        recommendations: dict[str, Recommendation] = {}
+        metrics, queried, queries = 0, 0, 0.0
+        for region, here in by_region.items():
+            recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
+            reader = RegionReader(
+                here, window, client, gaps, self._progress, lambda item: request.label(item.name, item.region)
+            )
+            by_arn |= reader.read(limit - most - queries, prices.regions.get(region))
+            metrics, queried = metrics + sum(reader.metric_count), queried + reader.queried_bytes
+            queries += reader.query_dollars
+        scan = ScanCost(metrics, queried, metrics * METRIC_DATA + queries, limit)
+        return CollectedData(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
 
     @cached_property
     def _analysis(self) -> Analysis:
         return analyse(self._request, self._inventory, self._collected)
 
 
-def _collect(
-    request: CostRequest, inventory: Inventory, client: Client, now: datetime, progress: Progress
-) -> CollectedData:
-    window, functions, limit = Window.before(now, request.days), inventory.functions, request.max_scan_dollars
-    left = limit - metrics_cost(len(functions))
-    if left < 0:
-        raise InvalidDetail(
-            f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,}"
-            f" function{'' if len(functions) == 1 else 's'} alone may cost"
-            f" ${metrics_cost(len(functions)):.2g}: allow more, or name fewer functions or regions"
-        )
-    gaps: list[Gap] = []
-    by_region: dict[str, list[Function]] = {}
-    for function in functions:
-        by_region.setdefault(function.region, []).append(function)
-    prices = read_prices(client, list(by_region), gaps)
-    by_arn: dict[str, FunctionUsage] = {}
-    recommendations: dict[str, Recommendation] = {}
-    metrics, queried, queries = 0, 0, 0.0
-    for region, here in by_region.items():
-        recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
-        reader = RegionReader(here, window, client, gaps, progress, lambda item: request.label(item.name, item.region))
-        read = reader.read(left - queries, prices.regions.get(region))
-        by_arn |= read.by_arn
-        metrics, queried, queries = metrics + read.metrics, queried + read.queried_bytes, queries + read.query_dollars
-    scan = ScanCost(metrics, queried, metrics * METRIC_DATA + queries, limit)
-    return CollectedData(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
-
-
 def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> Analysis:
     """Return the analysis of ``data``; reads nothing from AWS."""
     functions, usage = inventory.functions, data.usage
     computed = {item.arn: compute(item, usage.by_arn[item.arn], usage.window.days) for item in functions}
-    rates = {
-        region: prices.at(_gb_seconds(functions, computed, region)) for region, prices in data.prices.regions.items()
-    }
+    # All functions of a region and architecture decide its price tier.
+    gb_seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for function in functions:
+        if isinstance(used := computed[function.arn], Compute):
+            gb_seconds[function.region][function.architecture] += used.gb_seconds
+    rates = {region: prices.at(gb_seconds[region]) for region, prices in data.prices.regions.items()}
     contexts = [
         FunctionContext(
             function,
@@ -172,15 +173,3 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         data.scan,
         data.recommendations,
     )
-
-
-def _gb_seconds(
-    functions: Iterable[Function], computed: Mapping[str, Compute | NoClaim], region: str
-) -> dict[str, float]:
-    """Return the GB-seconds of ``functions`` in ``region`` by architecture, which decide the price tier."""
-    total: dict[str, float] = defaultdict(float)
-    for function in functions:
-        used = computed[function.arn]
-        if function.region == region and isinstance(used, Compute):
-            total[function.architecture] += used.gb_seconds
-    return total

@@ -12,7 +12,7 @@ from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 from lambda_costs.collect.insights import MAX_LOG_GROUPS, QueryFailed, query_reports
 from lambda_costs.collect.inventory import Client, Function
 from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
-from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, log_metric, total_between
+from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, total_between
 from lambda_costs.collect.prices import RegionPrices
 from lambda_costs.collect.provisioned import Provisioned, list_provisioned
 from lambda_costs.collect.report_lines import Tally, TallyKey, read_lines, reconcile
@@ -31,16 +31,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class RegionUsage:
-    """What the functions of one region used."""
-
-    by_arn: Mapping[str, FunctionUsage]
-    metrics: int  # number of metrics requested
-    queried_bytes: int  # bytes of log groups that Logs Insights was asked to scan
-    query_dollars: float  # the cost of that
-
-
 @dataclass
 class RegionReader:
     """Reads, once, what ``functions`` of one region used in ``window``. Threads share clients, as boto3 allows."""
@@ -56,36 +46,29 @@ class RegionReader:
         self.region = self.functions[0].region
         services = ("lambda", "logs", "cloudwatch")
         self.awslambda, self.logs, self.cloudwatch = (self.client(service, self.region) for service in services)
+        self.pool = ThreadPoolExecutor(THREADS)
         self.used: dict[Function, FunctionUsage] = {}
         # Numbers of metrics requested; a list, since threads can append to one without a lock.
         self.metric_count: list[int] = []
+        self.queried_bytes, self.query_dollars = 0, 0.0  # what Logs Insights was asked to scan, and its cost
 
-    def read(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
-        """Read everything; Logs Insights scans logs for at most ``query_dollars``.
+    def read(self, dollars: float, prices: RegionPrices | None) -> Mapping[str, FunctionUsage]:
+        """Return what the functions used, by ARN; Logs Insights scans logs for at most ``dollars``.
 
         Other REPORT lines are read one by one, which is free.
         """
-        with ThreadPoolExecutor(THREADS) as self.pool:
-            try:
-                return self._read(query_dollars, prices)
-            except BaseException:
-                # Do not wait for tasks that have not started.
-                self.pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _read(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
-        self._read_metrics()
-        for function, settings in self._map_with_progress("settings", self._settings, self.functions):
-            self._update(function, **settings)
-        self._read_provisioned_invocations()
-        self._read_idle_functions()
-        queried = self._read_reports(query_dollars, prices)
-        return RegionUsage(
-            {function.arn: usage for function, usage in self.used.items()},
-            sum(self.metric_count),
-            queried,
-            queried / BYTES_PER_GB * prices.log_scan if prices else 0.0,
-        )
+        try:
+            self._read_metrics()
+            for function, settings in self._map_with_progress("settings", self._settings, self.functions):
+                self._update(function, **settings)
+            self._read_provisioned_invocations()
+            self._read_idle_functions()
+            self._read_reports(dollars, prices)
+        finally:
+            # After an error, do not wait for tasks that have not started.
+            self.pool.shutdown(cancel_futures=True)
+        self.query_dollars = self.queried_bytes / BYTES_PER_GB * prices.log_scan if prices else 0.0
+        return {function.arn: usage for function, usage in self.used.items()}
 
     def _update(self, function: Function, **fields: Any) -> None:
         self.used[function] = replace(self.used[function], **fields)
@@ -162,26 +145,24 @@ class RegionReader:
             last = earlier.last_use if earlier else None
             self._update(function, unread=past.unread([idle[function]]), last_invoked=last, triggers=found)
 
-    def _read_reports(self, dollars: float, prices: RegionPrices | None) -> int:
-        """Read REPORT lines of functions with invocations; return the bytes that Logs Insights was asked to scan."""
+    def _read_reports(self, dollars: float, prices: RegionPrices | None) -> None:
+        """Read REPORT lines of functions with invocations."""
         active = {function: calls for function in self.functions if (calls := self.used[function].invocations)}
         sizes = {
             function.log_group: scanned_bytes(group, self.used[function].ingested_bytes)
             for function in active
             if (group := self.used[function].log_group) and group.only_of(function)
         }
-        names, queried = groups_within_budget(sizes, dollars, prices.log_scan) if prices else ([], 0)
+        names, self.queried_bytes = groups_within_budget(sizes, dollars, prices.log_scan) if prices else ([], 0)
         most = dollars / prices.log_scan * BYTES_PER_GB if prices else 0.0
         lock = Lock()
 
         def again(functions: Sequence[Function]) -> bool:
-            nonlocal queried
             with lock:
-                total = queried + sum(sizes[function.log_group] or 0 for function in functions)
-                if total > most:
-                    return False
-                queried = total
-                return True
+                total = self.queried_bytes + sum(sizes[function.log_group] or 0 for function in functions)
+                if total <= most:
+                    self.queried_bytes = total
+                return total <= most
 
         tallies = self._query([function for function in active if function.log_group in names], again)
 
@@ -204,7 +185,6 @@ class RegionReader:
                 self._update(function, reports=reports)
                 if reports is None or reports.days_dropped:
                     self.gaps.append(Gap(self.label(function), TOO_MANY_REPORT_LINES))
-        return queried
 
     def _fits(self, function: Function, lines: int, start: datetime, end: datetime) -> bool:
         metric = lambda_metric("Invocations", function.name)
@@ -252,7 +232,7 @@ def _metrics_of(function: Function) -> dict[str, Metric]:
         "p99_ms": lambda_metric("Duration", function.name, "p99"),
         "errors": lambda_metric("Errors", function.name),
         "recursions_dropped": lambda_metric("RecursiveInvocationsDropped", function.name),
-        "ingested_bytes": log_metric("IncomingBytes", function.log_group),
+        "ingested_bytes": Metric("AWS/Logs", "IncomingBytes", (("LogGroupName", function.log_group),)),
     }
     if function.insights:
         metrics["cpu_ms"] = Metric("LambdaInsights", "cpu_total_time", (("function_name", function.name),))
