@@ -30,12 +30,14 @@ MAX_START_MS = 10_000  # longest init (Developer Guide, "Understanding the Lambd
 
 _NUMBER = r"\d{1,12}(?:\.\d+)?"
 _TEXT = re.compile(
-    rf"REPORT RequestId: \S+\s+Duration: (?P<duration>{_NUMBER}) ms\s+Billed Duration: (?P<billed>{_NUMBER}) ms"
-    r"\s+Memory Size: (?P<memory>\d{1,9}) MB\s+Max Memory Used: (?P<used>\d{1,9}) MB"
-    rf"(?:\s+Init Duration: (?P<init>{_NUMBER}) ms)?"
-    rf"(?:\s+Restore Duration: {_NUMBER} ms\s+Billed Restore Duration: (?P<restore>{_NUMBER}) ms)?"
-    r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<error>[\w.]+))?"
+    rf"REPORT RequestId: \S+\s+Duration: (?P<durationMs>{_NUMBER}) ms"
+    rf"\s+Billed Duration: (?P<billedDurationMs>{_NUMBER}) ms"
+    r"\s+Memory Size: (?P<memorySizeMB>\d{1,9}) MB\s+Max Memory Used: (?P<maxMemoryUsedMB>\d{1,9}) MB"
+    rf"(?:\s+Init Duration: (?P<initDurationMs>{_NUMBER}) ms)?(?:\s+Restore Duration: {_NUMBER} ms"
+    rf"\s+Billed Restore Duration: (?P<billedRestoreDurationMs>{_NUMBER}) ms)?"
+    r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<errorType>[\w.]+))?"
 )
+"""Its groups have the names of the fields of ``platform.report``."""
 
 Fits = Callable[[int, datetime, datetime], bool]  # whether so many invocations can have ended between two moments
 
@@ -137,12 +139,32 @@ def parse_report(message: str) -> ReportLine | None:
     None also for impossible values: beyond Lambda's limits, billed for less than the duration, or for more than the
     duration and the start. Source: AWS Lambda Developer Guide, "Working with Lambda function logs".
     """
-    line = _parse_json(message) if message.startswith("{") else _parse_text(message)
-    if line is None or not _possible(line):
+    try:
+        values = _json_values(message) if message.startswith("{") else _text_values(message)
+        duration, billed = float(values["durationMs"]), float(values["billedDurationMs"])
+        memory, used = int(values["memorySizeMB"]), int(values["maxMemoryUsedMB"])
+        init = None if values.get("initDurationMs") is None else float(values["initDurationMs"])
+        restore = float(values.get("billedRestoreDurationMs", 0))
+        ended = outcome(values.get("status"), values.get("errorType"))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # an application's own text or JSON
+    line = ReportLine(duration, billed, memory, used, init, restore, ended)
+    if not _possible(line):
         return None
-    if line.init_ms is None:
-        return line
-    return line._replace(init_ms=min(line.init_ms, max(0.0, line.billed_ms - line.duration_ms)))
+    return line if init is None else line._replace(init_ms=min(init, max(0.0, billed - duration)))
+
+
+def _text_values(message: str) -> dict[str, Any]:
+    match = _TEXT.match(message)
+    return {name: text for name, text in match.groupdict().items() if text is not None} if match else {}
+
+
+def _json_values(message: str) -> dict[str, Any]:
+    event = json.loads(message)
+    if event["type"] != "platform.report":
+        return {}
+    record = event["record"]
+    return {**record["metrics"], "status": record.get("status"), "errorType": record.get("errorType")}
 
 
 def _possible(line: ReportLine) -> bool:
@@ -160,22 +182,6 @@ def _possible(line: ReportLine) -> bool:
     )
 
 
-def _parse_text(message: str) -> ReportLine | None:
-    match = _TEXT.match(message)
-    if match is None:
-        return None
-    init = match["init"]
-    return ReportLine(
-        float(match["duration"]),
-        float(match["billed"]),
-        int(match["memory"]),
-        int(match["used"]),
-        float(init) if init else None,
-        float(match["restore"] or 0),
-        outcome(match["status"], match["error"]),
-    )
-
-
 def outcome(status: str | None, error: str | None) -> Outcome:
     """Return the outcome for a line's status and error type; a successful line in text has no status."""
     if error == "Runtime.OutOfMemory":
@@ -183,27 +189,6 @@ def outcome(status: str | None, error: str | None) -> Outcome:
     if status in (None, "", "success"):
         return Outcome.SUCCESS
     return Outcome.TIMEOUT if status == "timeout" else Outcome.ERROR
-
-
-def _parse_json(message: str) -> ReportLine | None:
-    try:
-        event = json.loads(message)
-        if event["type"] != "platform.report":
-            return None
-        record = event["record"]
-        metrics = record["metrics"]
-        init = metrics.get("initDurationMs")
-        return ReportLine(
-            float(metrics["durationMs"]),
-            float(metrics["billedDurationMs"]),
-            int(metrics["memorySizeMB"]),
-            int(metrics["maxMemoryUsedMB"]),
-            None if init is None else float(init),
-            float(metrics.get("billedRestoreDurationMs", 0)),
-            outcome(record.get("status"), record.get("errorType")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None  # an application's own JSON
 
 
 def read_lines(
