@@ -48,7 +48,4 @@ def explain(error: BotoCoreError | ClientError | ResponseParserError) -> str:
     if not isinstance(error, ClientError):
         return f"no answer ({type(error).__name__})"
     code = error.response.get("Error", {}).get("Code", "")
-    for codes, reason in _REASONS.items():
-        if code in codes:
-            return reason
-    return f"error {code}"
+    return next((reason for codes, reason in _REASONS.items() if code in codes), f"error {code}")
