@@ -14,10 +14,9 @@ from lambda_costs.collect.inventory import Client, Function
 from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
 from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, total_between
 from lambda_costs.collect.prices import RegionPrices
-from lambda_costs.collect.provisioned import Provisioned, list_provisioned
 from lambda_costs.collect.report_lines import Tally, TallyKey, read_lines, reconcile
 from lambda_costs.collect.scan import BYTES_PER_GB, groups_within_budget, scanned_bytes
-from lambda_costs.collect.triggers import list_mappings, policy_principals
+from lambda_costs.collect.settings import Provisioned, list_mappings, list_provisioned, policy_principals
 from lambda_costs.collect.usage import IDLE_DAYS, LOOK_BACK_DAYS, FunctionUsage, Window
 
 THREADS = 8

@@ -17,7 +17,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
     if usage.errors is None:
         yield context.gap("no Errors datapoint in the window")
         return
-    timed_out = daily_timeout_shares(usage, context.end)
+    timed_out = daily_timeout_shares(context)
     some_timed_out = context.reports.where(outcome=Outcome.TIMEOUT).lines > 0
     shares: dict[date, float] = {}
     for day in last_days(context.end):

@@ -22,7 +22,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
     reports, all_lines = context.reports, context.reports.all.lines
     # A sample may have few lines of the last days: those days get the timeout share of the whole sample.
     usual = reports.where(outcome=Outcome.TIMEOUT).lines / all_lines if all_lines >= MIN_INVOCATIONS else 0.0
-    measured = daily_timeout_shares(context.usage, context.end)
+    measured = daily_timeout_shares(context)
     shares = {day: measured.get(day, min(usual, _error_share(context.usage, day))) for day in last_days(context.end)}
     day = max(shares, key=lambda day: (shares[day], day), default=None)
     if day is None or shares[day] <= FAILED_SHARE:
@@ -76,19 +76,17 @@ def find(context: FunctionContext, used: Compute) -> Results:
     )
 
 
-def daily_timeout_shares(usage: FunctionUsage, end: date) -> dict[date, float]:
+def daily_timeout_shares(context: FunctionContext) -> dict[date, float]:
     """Return the share of timeouts on each of the last days with enough REPORT lines.
 
     The Errors metric counts timeouts and bounds the share.
     """
     shares: dict[date, float] = {}
-    if usage.reports is None:
-        return shares
-    for day in last_days(end):
-        lines = usage.reports.where(days=frozenset([day])).lines
+    for day in last_days(context.end):
+        lines = context.reports.where(days=frozenset([day])).lines
         if lines >= MIN_DAY_LINES:
-            timed_out = usage.reports.where(days=frozenset([day]), outcome=Outcome.TIMEOUT).lines
-            shares[day] = min(timed_out / lines, _error_share(usage, day))
+            timed_out = context.reports.where(days=frozenset([day]), outcome=Outcome.TIMEOUT).lines
+            shares[day] = min(timed_out / lines, _error_share(context.usage, day))
     return shares
 
 

@@ -1,13 +1,13 @@
 """What findings save when applied together, gross and net of the free tier, and which of them claim money."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import groupby
 from math import fsum, prod
 from operator import attrgetter
 
 from lambda_costs.collect.prices import FREE_GB_SECONDS
-from lambda_costs.model.finding import NO_SAVINGS, Finding, SavingsRange
+from lambda_costs.model.finding import Finding, SavingsRange
 
 MIN_REPORTED_DOLLARS = 0.01  # US dollars per 30 days: the report only counts findings that save less
 
@@ -66,16 +66,12 @@ class FindingGroups:
 
 def group_by_claim(findings: Iterable[Finding]) -> FindingGroups:
     """Group ``findings`` by whether they claim money."""
-    claims, small, observations = [], [], []
-    for finding in findings:
-        savings = finding.savings
-        if savings == NO_SAVINGS:
-            observations.append(finding)
-        elif max(abs(savings.low), abs(savings.expected), abs(savings.high)) < MIN_REPORTED_DOLLARS:
-            small.append(finding)
-        else:
-            claims.append(finding)
-    return FindingGroups(tuple(claims), tuple(small), tuple(observations))
+    sizes = [(max(map(abs, astuple(finding.savings))), finding) for finding in findings]
+    return FindingGroups(
+        claims=tuple(finding for size, finding in sizes if size >= MIN_REPORTED_DOLLARS),
+        small=tuple(finding for size, finding in sizes if 0 < size < MIN_REPORTED_DOLLARS),
+        observations=tuple(finding for size, finding in sizes if not size),
+    )
 
 
 def combined_savings(findings: Iterable[Finding]) -> SavingsRange:
