@@ -99,15 +99,9 @@ def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
         ended = outcome(row.get("status"), row.get("error"))
         key = TallyKey(date.fromisoformat(row["day"][:10]), round(float(row["memory"])), ended)
         durations, billeds = float(row["durations"]), float(row["billeds"])
-        return key, Tally(
-            int(float(row["lines"])),
-            durations,
-            billeds,
-            # Only the billed part of the init phase.
-            min(float(row.get("init_sum") or 0), billeds - durations),
-            int(float(row.get("inits") or 0)),
-            round(float(row["most"])),
-        )
+        init = min(float(row.get("init_sum") or 0), billeds - durations)  # only the billed part of the init phase
+        lines, inits, most = float(row["lines"]), float(row.get("inits") or 0), float(row["most"])
+        return key, Tally(int(lines), durations, billeds, init, int(inits), round(most))
     except (KeyError, ValueError) as error:
         raise QueryFailed("Logs Insights does not answer as documented") from error
 

@@ -9,9 +9,7 @@ from math import fsum
 from typing import Any
 
 MAX_QUERIES = 500  # queries that one GetMetricData call takes (CloudWatch API Reference)
-
 DAY_SECONDS = 86_400
-
 PERIODS = ((14, 60), (62, 300), (454, 3600))
 """(days, seconds of the finest period that CloudWatch keeps of data up to that old) (CloudWatch User Guide, "Metrics
 retention"; a day less, since the hour is not documented)."""

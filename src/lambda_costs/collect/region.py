@@ -16,11 +16,10 @@ from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_me
 from lambda_costs.collect.prices import RegionPrices
 from lambda_costs.collect.report_lines import Tally, TallyKey, read_lines, reconcile
 from lambda_costs.collect.scan import BYTES_PER_GB, groups_within_budget, scanned_bytes
-from lambda_costs.collect.settings import Provisioned, list_mappings, list_provisioned, policy_principals
+from lambda_costs.collect.settings import list_mappings, list_provisioned, policy_principals
 from lambda_costs.collect.usage import IDLE_DAYS, LOOK_BACK_DAYS, FunctionUsage, Window
 
 THREADS = 8
-
 TOO_MANY_REPORT_LINES = "ignored times with more REPORT lines than invocations: some lines are duplicates or forged"
 
 Progress = Callable[[str, int, int], None]  # called with (what is read, functions done, functions in all)
@@ -104,18 +103,19 @@ class RegionReader:
         return settings
 
     def _read_provisioned_invocations(self) -> None:
-        def metric(function: Function, item: Provisioned) -> Metric:
-            return lambda_metric("ProvisionedConcurrencyInvocations", function.name, qualifier=item.qualifier)
-
-        warm = {function: usage.provisioned for function, usage in self.used.items() if usage.provisioned}
-        if not warm:
-            return
-        values = self._values([metric(function, item) for function, items in warm.items() for item in items])
+        warm = {
+            function: {
+                lambda_metric("ProvisionedConcurrencyInvocations", function.name, qualifier=item.qualifier): item
+                for item in usage.provisioned
+            }
+            for function, usage in self.used.items()
+            if usage.provisioned
+        }
+        values = self._values([metric for items in warm.values() for metric in items])
         for function, items in warm.items():
-            unread = values.unread(metric(function, item) for item in items)
-            observed = tuple(replace(item, invocations=values.daily.get(metric(function, item))) for item in items)
+            observed = tuple(replace(item, invocations=values.daily.get(metric)) for metric, item in items.items())
             # Without these values, the provisioned concurrency must not look unused.
-            self._update(function, provisioned=None if unread else observed)
+            self._update(function, provisioned=None if values.unread(items) else observed)
 
     def _read_idle_functions(self) -> None:
         """Read the last invocation and the triggers of functions that nothing invoked recently."""

@@ -20,9 +20,7 @@ from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, M
 from lambda_costs.collect.metrics import Daily
 
 MAX_LINES = 4_000  # lines read of one function by FilterLogEvents. A function with more invocations is sampled
-
 SLICES = 4  # parts of the window that a sample is read from, so that it covers more than the window's beginning
-
 MAX_PAGES = 20  # pages read of one slice: FilterLogEvents may return empty pages
 
 MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS

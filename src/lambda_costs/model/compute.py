@@ -11,12 +11,10 @@ from lambda_costs.model import duration
 from lambda_costs.model.finding import PERIOD_DAYS
 
 MB_PER_GB = 1024  # as Lambda bills it
-
 MIN_DAYS = 14
 MIN_INVOCATIONS = 50
 """Less data support no claim. AWS Compute Optimizer also asks for 50 invocations in 14 days (its User Guide,
 "Requirements")."""
-
 SAMPLE_FACTOR = 1.5  # largest factor between the mean duration of REPORT lines and that of the metric; our own choice
 
 

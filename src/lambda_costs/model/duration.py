@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import fsum, sqrt
 
 FULL_VCPU_MB = 1769
-
 Z_95 = 1.96  # half-width of a 95 % confidence interval, in standard errors
 MIN_ERROR = 0.02  # least relative error of a mean duration: days differ by more than chance
 CPU_ERROR = 0.1  # relative error of measured CPU time: agents on the machine use some of it, too
