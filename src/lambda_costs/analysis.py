@@ -133,22 +133,15 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         if isinstance(used := computed[function.arn], Compute):
             gb_seconds[function.region][function.architecture] += used.gb_seconds
     rates = {region: prices.at(gb_seconds[region]) for region, prices in data.prices.regions.items()}
+    labels, end = {item.arn: request.label(item.name, item.region) for item in functions}, usage.window.end.date()
     contexts = [
-        FunctionContext(
-            function,
-            usage.by_arn[function.arn],
-            computed[function.arn],
-            rates.get(function.region),
-            request.label(function.name, function.region),
-            usage.window.end.date(),
-        )
-        for function in functions
+        FunctionContext(item, usage.by_arn[item.arn], computed[item.arn], rates.get(item.region), labels[item.arn], end)
+        for item in functions
     ]
-    known = [context for context in contexts if context.known_rates]
-    cost = {item.function.arn: item.cost(used) for item in known if isinstance(used := item.on_demand(), Compute)}
-    on_demand = (context.on_demand() for context in contexts)
+    on_demand = [(context, used) for context in contexts if isinstance(used := context.on_demand(), Compute)]
+    cost = {context.function.arn: context.cost(used) for context, used in on_demand if context.known_rates}
     # Functions in regions without a price use the free tier, too.
-    spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for used in on_demand if isinstance(used, Compute)))
+    spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for _, used in on_demand))
     # With a name filter, functions that were not analysed may use the free tier.
     free = request.functions is None and 0 < spend.gb_seconds <= FREE_GB_SECONDS
     results = [
@@ -159,17 +152,8 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         for result in kind.rule(replace(context, free=free))
     ]
     findings = rank(item for item in results if isinstance(item, Finding))
-    gaps = {*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}
+    gaps = tuple(sorted({*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}))
+    totals, sources = combine(findings, spend), data.prices.sources
     return Analysis(
-        request,
-        functions,
-        usage,
-        computed,
-        cost,
-        findings,
-        tuple(sorted(gaps)),
-        combine(findings, spend),
-        data.prices.sources,
-        data.scan,
-        data.recommendations,
+        request, functions, usage, computed, cost, findings, gaps, totals, sources, data.scan, data.recommendations
     )

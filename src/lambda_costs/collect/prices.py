@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 DATE = "2025-10"
@@ -13,9 +14,6 @@ FREE_GB_SECONDS = 400_000
 METRIC_DATA = 0.01 / 1000  # $ per metric requested of GetMetricData, in every region ("Amazon CloudWatch Pricing")
 
 Tiers = tuple[tuple[float, float], ...]  # (GB-seconds a month at most, $ per GB-second), ascending; the last is open
-
-_OPEN = float("inf")
-
 
 Duration = TypeVar("Duration", float, Tiers)
 
@@ -58,8 +56,8 @@ class RegionPrices(Prices[Tiers]):
 PRICES: Mapping[str, RegionPrices] = {
     "us-east-1": RegionPrices(
         duration={
-            "x86_64": ((6e9, 0.0000166667), (15e9, 0.0000150000), (_OPEN, 0.0000133334)),
-            "arm64": ((7.5e9, 0.0000133334), (18.75e9, 0.0000120001), (_OPEN, 0.0000106667)),
+            "x86_64": ((6e9, 0.0000166667), (15e9, 0.0000150000), (inf, 0.0000133334)),
+            "arm64": ((7.5e9, 0.0000133334), (18.75e9, 0.0000120001), (inf, 0.0000106667)),
         },
         provisioned={"x86_64": 0.0000041667, "arm64": 0.0000033334},
         provisioned_duration={"x86_64": 0.0000097222, "arm64": 0.0000077778},

@@ -219,8 +219,8 @@ def _read(
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=function.log_group,
         filterPattern='"platform.report"' if function.json_logs else "REPORT",
-        startTime=_milliseconds(start),
-        endTime=_milliseconds(end) - 1,  # inclusive
+        startTime=int(start.timestamp() * 1000),
+        endTime=int(end.timestamp() * 1000) - 1,  # inclusive
         limit=limit,
     )
     seen: set[tuple[int, str]] = set()
@@ -264,7 +264,3 @@ def reconcile(tallies: Mapping[TallyKey, Tally], invocations: Daily) -> Reports 
     dropped = {day for day, count in lines.items() if count > (calls[day] if strict else 2 + 1.02 * calls[day])}
     kept = {key: item for key, item in tallies.items() if key.day not in dropped}
     return Reports(kept, len(dropped)) if kept else None
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

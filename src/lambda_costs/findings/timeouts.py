@@ -1,11 +1,13 @@
 """Timeouts: invocations that ran until the timeout, are billed for all of it and returned nothing."""
 
 from datetime import date, timedelta
+from math import sqrt
 
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.compute import MIN_INVOCATIONS, Compute, sampling_error
+from lambda_costs.model.compute import MIN_INVOCATIONS, Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, compute_evidence, needs_compute
+from lambda_costs.model.duration import Z_95
 from lambda_costs.model.finding import NO_SAVINGS, ComputeShare, Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
@@ -35,7 +37,9 @@ def find(context: FunctionContext, used: Compute) -> Results:
         return
     # A timeout is an error and lasts as long as the timeout setting: lines that show more may be forged.
     share = min(timed_out.lines / lines.lines, _error_share(context.usage))
-    most = min(share + (sampling_error(share, lines.lines) if used.sampled else 0.0), _error_share(context.usage))
+    # The half-width of the 95 % confidence interval of a share in a sample.
+    error = Z_95 * sqrt(share * (1 - share) / lines.lines) if used.sampled else 0.0
+    most = min(share + error, _error_share(context.usage))
     number = used.invocations * share
     seconds = min(timed_out.billed_ms / timed_out.lines / 1000, context.function.timeout_seconds)
     instead = min(seconds, ended.billed_ms / ended.lines / 1000) if ended.lines else 0.0

@@ -39,11 +39,6 @@ class Compute:
     model: duration.DurationModel
 
 
-def sampling_error(share: float, lines: int) -> float:
-    """Return the half-width of the 95 % confidence interval of a share in a sample of ``lines``."""
-    return duration.Z_95 * sqrt(share * (1 - share) / lines)
-
-
 def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compute | NoClaim:
     """Return what ``function`` uses per 30 days, or why the data do not show it.
 
