@@ -70,12 +70,8 @@ def find(context: FunctionContext, used: Compute) -> Results:
 def _fees(context: FunctionContext, inits: float) -> float | None:
     """Return SnapStart's fees per 30 days; None if the function cannot use it, or its prices are not known."""
     function = context.function
-    if (
-        function.runtime not in runtimes.SNAPSTART
-        or function.package_type != "Zip"
-        or function.file_system
-        or function.ephemeral_mb > FREE_MB
-    ):
+    plain = function.package_type == "Zip" and not function.file_system and function.ephemeral_mb <= FREE_MB
+    if function.runtime not in runtimes.SNAPSTART or not plain:
         return None
     if function.runtime in runtimes.SNAPSTART_FREE:
         return 0.0

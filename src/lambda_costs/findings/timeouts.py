@@ -103,10 +103,9 @@ def _error_share(usage: FunctionUsage, day: date | None = None) -> float:
     """Return errors divided by invocations on a day, or in the window."""
     if not usage.errors or not usage.invocations:
         return 0.0
-    if day is None:
-        return usage.errors.total / usage.invocations.total
-    calls = usage.invocations.by_day.get(day, 0.0)
-    return usage.errors.by_day.get(day, 0.0) / calls if calls else 0.0
+    both = (usage.errors, usage.invocations)
+    errors, calls = (daily.total if day is None else daily.by_day.get(day, 0.0) for daily in both)
+    return errors / calls if calls else 0.0
 
 
 FINDING = FindingKind(kind="timeouts", title="Timeouts occurring", rule=find, urgent=True)
