@@ -70,20 +70,20 @@ class Answer:
         return None
 
 
+_Days = dict[Metric, dict[date, float] | None]  # the values of each metric by day; None if they are incomplete
+
+
 def daily_values(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime, pool: Executor) -> Answer:
     """Return the values of each of ``metrics`` in [start, end), both midnight UTC; batches are read in parallel."""
     batches = [metrics[first : first + MAX_QUERIES] for first in range(0, len(metrics), MAX_QUERIES)]
-    read: dict[Metric, dict[date, float] | None] = {}
+    read: _Days = {}
     for batch in pool.map(lambda batch: _by_day(cloudwatch, batch, start, end), batches):
         read |= batch
     daily = {metric: Daily(days, end.date()) for metric, days in read.items() if days}
     return Answer(daily, frozenset(metric for metric, days in read.items() if days is None))
 
 
-def _by_day(
-    cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime
-) -> dict[Metric, dict[date, float] | None]:
-    """Return the values of each of ``metrics`` by day, or None if they are incomplete."""
+def _by_day(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime) -> _Days:
     named = {f"m{index}": metric for index, metric in enumerate(metrics)}
     values: dict[str, dict[date, float]] = {identifier: {} for identifier in named}
     # The last page of a metric decides whether it is complete.

@@ -74,9 +74,8 @@ def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
     def by_architecture(usage: str, unit: str) -> dict[str, float]:
         return {name: awslambda.price(f"{usage}{suffix}", unit) for name, suffix in _ARCHITECTURES.items()}
 
-    tiers = {name: awslambda.tiers(f"Lambda-GB-Second{end}", _GB_SECONDS) for name, end in _ARCHITECTURES.items()}
     prices = RegionPrices(
-        duration=tiers,
+        duration={name: awslambda.tiers(f"Lambda-GB-Second{end}", _GB_SECONDS) for name, end in _ARCHITECTURES.items()},
         provisioned=by_architecture("Lambda-Provisioned-Concurrency", _GB_SECONDS),
         provisioned_duration=by_architecture("Lambda-Provisioned-GB-Second", _GB_SECONDS),
         ephemeral=by_architecture("Lambda-Storage-GB-Second", _GB_SECONDS),

@@ -138,7 +138,7 @@ def parse_report(message: str) -> ReportLine | None:
     duration and the start. Source: AWS Lambda Developer Guide, "Working with Lambda function logs".
     """
     try:
-        values = _json_values(message) if message.startswith("{") else _text_values(message)
+        values = _fields(message)
         duration, billed = float(values["durationMs"]), float(values["billedDurationMs"])
         memory, used = int(values["memorySizeMB"]), int(values["maxMemoryUsedMB"])
         init = None if values.get("initDurationMs") is None else float(values["initDurationMs"])
@@ -152,12 +152,11 @@ def parse_report(message: str) -> ReportLine | None:
     return line if init is None else line._replace(init_ms=min(init, max(0.0, billed - duration)))
 
 
-def _text_values(message: str) -> dict[str, Any]:
-    match = _TEXT.match(message)
-    return {name: text for name, text in match.groupdict().items() if text is not None} if match else {}
-
-
-def _json_values(message: str) -> dict[str, Any]:
+def _fields(message: str) -> dict[str, Any]:
+    """Return the fields of a report under their names in ``platform.report``; none of any other message."""
+    if not message.startswith("{"):
+        match = _TEXT.match(message)
+        return {name: text for name, text in match.groupdict().items() if text is not None} if match else {}
     event = json.loads(message)
     if event["type"] != "platform.report":
         return {}

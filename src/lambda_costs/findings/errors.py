@@ -5,7 +5,6 @@ from lambda_costs.findings.timeouts import FAILED_DAYS, FAILED_SHARE, MIN_DAY_LI
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, money
-from vigil.sdk import quote
 
 
 @needs_compute()
@@ -42,11 +41,8 @@ def find(context: FunctionContext, used: Compute) -> Results:
             " they cost if they take as long as the others. Once fixed, they are still billed: nothing is claimed."
         ),
         change="Fix the cause of the errors",
-        how_to=(
-            "# find the errors in its logs\n"
-            f"aws logs filter-log-events --region {context.function.region}"
-            f" --log-group-name={quote(context.function.log_group)} --filter-pattern '?ERROR ?Error' --max-items 20"
-        ),
+        how_to="# find the errors in its logs\n"
+        + context.logs_command("filter-log-events", "--filter-pattern '?ERROR ?Error' --max-items 20"),
         risk="Lambda retries a failed asynchronous invocation twice and bills each attempt.",
         validate="Check that Errors divided by Invocations falls below a tenth on every day.",
     )

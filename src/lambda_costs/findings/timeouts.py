@@ -67,11 +67,8 @@ def find(context: FunctionContext, used: Compute) -> Results:
             " nothing, if they still run as long."
         ),
         change="Fix the cause of the timeouts",
-        how_to=(
-            "# find the requests that time out\n"
-            f"aws logs filter-log-events --region {context.function.region}"
-            f" --log-group-name={quote(context.function.log_group)} --filter-pattern {quote(pattern)} --max-items 20"
-        ),
+        how_to="# find the requests that time out\n"
+        + context.logs_command("filter-log-events", f"--filter-pattern {quote(pattern)} --max-items 20"),
         risk="A longer timeout alone makes each of them more expensive.",
         validate="Check that the share of REPORT lines with status timeout falls below a tenth on every day.",
         # Compute that the free tier covers costs nothing.

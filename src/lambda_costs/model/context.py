@@ -109,6 +109,11 @@ class FunctionContext:
             f" --function-name={quote(self.function.name)} {options}"
         ).rstrip()
 
+    def logs_command(self, operation: str, options: str) -> str:
+        """Return the AWS CLI command for ``operation`` on this function's log group."""
+        group = quote(self.function.log_group)
+        return f"aws logs {operation} --region {self.function.region} --log-group-name={group} {options}"
+
 
 def as_code(cloudformation: str, cdk: str, resource: str = "AWS::Lambda::Function") -> str:
     """Return properties of ``resource`` for CloudFormation and for the CDK in Python."""
