@@ -16,41 +16,27 @@ PC_DURATION_ERROR = 0.05  # relative difference between the duration on PC and t
 
 def find(context: FunctionContext) -> Results:
     """Yield a finding for each alias or version whose PC costs more than it saves."""
+    used = None if (context.silent_days() or 0) >= MIN_DAYS else context.compute  # None if the function did not run
     for item in context.usage.provisioned or ():
-        if reason := _missing_data(context, item):
-            yield context.gap(reason)
-        elif finding := _compare(context, item):
+        subject = f"provisioned concurrency on {item.qualifier}"
+        if isinstance(used, NoClaim):
+            yield context.gap(used.reason)
+        elif used and context.reports.days_of_size.keys() != {context.function.memory_mb}:
+            # PC is on a published version, whose memory size may differ from that of $LATEST in the inventory.
+            yield context.gap(f"{subject}: its versions ran with several memory sizes")
+        elif item.invocations and item.invocations.days < MIN_DAYS:
+            yield context.gap(f"{subject}: less than {MIN_DAYS} days of data")
+        elif finding := _compare(context, item, used):
             yield finding
 
 
-def _did_not_run(context: FunctionContext) -> bool:
-    return (context.silent_days() or 0) >= MIN_DAYS
-
-
-def _missing_data(context: FunctionContext, item: Provisioned) -> str | None:
-    if not _did_not_run(context):
-        if isinstance(context.compute, NoClaim):
-            return context.compute.reason
-        if context.reports.days_of_size.keys() != {context.function.memory_mb}:
-            # PC is on a published version, whose memory size may differ from that of $LATEST in the inventory.
-            return f"provisioned concurrency on {item.qualifier}: its versions ran with several memory sizes"
-    if item.invocations and item.invocations.days < MIN_DAYS:
-        return f"provisioned concurrency on {item.qualifier}: less than {MIN_DAYS} days of data"
-    return None
-
-
-def _compare(context: FunctionContext, item: Provisioned) -> Finding | None:
+def _compare(context: FunctionContext, item: Provisioned, used: Compute | None) -> Finding | None:
     function, price = context.function, context.price
     on_pc = context.rates.provisioned_duration[function.architecture]
     keep_warm = context.rates.provisioned[function.architecture]
     capacity = item.executions * context.memory_gb * PERIOD_DAYS * DAY_SECONDS
     every, on_it = _per_period(context.usage.invocations), _per_period(item.invocations)
-    per_invocation, evidence = 0.0, {}
-    if isinstance(context.compute, Compute) and not _did_not_run(context):
-        per_invocation = context.compute.billed_seconds * context.memory_gb
-        # Extrapolated like the invocations on PC: otherwise those could exceed all invocations.
-        invocations = {"Invocations": Measurement(round(every, 1), f"per {PERIOD_DAYS} days")}
-        evidence = {**compute_evidence(context.compute), **invocations}
+    per_invocation = used.billed_seconds * context.memory_gb if used else 0.0
     gb_seconds = min(on_it * per_invocation, capacity)
     # A missing datapoint does not prove that PC is unused: at most, all invocations ran on it.
     most = min(max(every, on_it) * per_invocation, capacity)
@@ -78,7 +64,7 @@ def _compare(context: FunctionContext, item: Provisioned) -> Finding | None:
             if known
             else Measurement("not known"),
             "Break-even utilisation": Measurement(round(100 * keep_warm / (price - on_pc), 1), "%"),
-            **{f"{name} (whole function)": measurement for name, measurement in evidence.items()},
+            **_evidence(used, every),
         },
         formula=(
             f"{item.executions:,} × {function.memory_mb:,} MB / 1,024 × {PERIOD_DAYS * DAY_SECONDS:,} s"
@@ -103,6 +89,15 @@ def _compare(context: FunctionContext, item: Provisioned) -> Finding | None:
         ),
         savings=SavingsRange(low, expected, high),
     )
+
+
+def _evidence(used: Compute | None, invocations: float) -> dict[str, Measurement]:
+    if used is None:
+        return {}
+    # Extrapolated like the invocations on PC: otherwise those could exceed all invocations.
+    extrapolated = {"Invocations": Measurement(round(invocations, 1), f"per {PERIOD_DAYS} days")}
+    evidence = {**compute_evidence(used), **extrapolated}
+    return {f"{name} (whole function)": measurement for name, measurement in evidence.items()}
 
 
 def _per_period(daily: Daily | None) -> float:
