@@ -1,11 +1,13 @@
 """The analysis in three steps: list the functions, collect what they used, find what they overpay."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import groupby
 from math import fsum
+from operator import attrgetter
 
 from lambda_costs.collect.compute_optimizer import Recommendation, read_recommendations
 from lambda_costs.collect.gaps import Gap
@@ -89,65 +91,57 @@ class CostAnalysis:
 
     @cached_property
     def _collected(self) -> CollectedData:
-        return _collect(self._request, self._inventory, self._client, self._now(), self._progress)
+        request, client, functions = self._request, self._client, self._inventory.functions
+        limit, most = request.max_scan_dollars, metrics_cost(len(functions))
+        if limit < most:
+            raise InvalidDetail(
+                f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,}"
+                f" function{'' if len(functions) == 1 else 's'} alone may cost ${most:.2g}: allow more, or name fewer"
+                " functions or regions"
+            )
+        window = Window.before(self._now(), request.days)
+        gaps: list[Gap] = []
+        # The inventory is sorted by region.
+        by_region = {region: list(here) for region, here in groupby(functions, attrgetter("region"))}
+        prices = read_prices(client, list(by_region), gaps)
+        by_arn: dict[str, FunctionUsage] = {}
+        recommendations: dict[str, Recommendation] = {}
+        metrics, queried, queries = 0, 0, 0.0
+        for region, here in by_region.items():
+            recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
+            reader = RegionReader(
+                here, window, client, gaps, self._progress, lambda item: request.label(item.name, item.region)
+            )
+            by_arn |= reader.read(limit - most - queries, prices.regions.get(region))
+            metrics, queried = metrics + sum(reader.metric_count), queried + reader.queried_bytes
+            queries += reader.query_dollars
+        scan = ScanCost(metrics, queried, metrics * METRIC_DATA + queries, limit)
+        return CollectedData(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
 
     @cached_property
     def _analysis(self) -> Analysis:
         return analyse(self._request, self._inventory, self._collected)
 
 
-def _collect(
-    request: CostRequest, inventory: Inventory, client: Client, now: datetime, progress: Progress
-) -> CollectedData:
-    window, functions, limit = Window.before(now, request.days), inventory.functions, request.max_scan_dollars
-    left = limit - metrics_cost(len(functions))
-    if left < 0:
-        raise InvalidDetail(
-            f"detail: max_scan_dollars is {limit:g}, but the metrics of {len(functions):,}"
-            f" function{'' if len(functions) == 1 else 's'} alone may cost"
-            f" ${metrics_cost(len(functions)):.2g}: allow more, or name fewer functions or regions"
-        )
-    gaps: list[Gap] = []
-    by_region: dict[str, list[Function]] = {}
-    for function in functions:
-        by_region.setdefault(function.region, []).append(function)
-    prices = read_prices(client, list(by_region), gaps)
-    by_arn: dict[str, FunctionUsage] = {}
-    recommendations: dict[str, Recommendation] = {}
-    metrics, queried, queries = 0, 0, 0.0
-    for region, here in by_region.items():
-        recommendations |= read_recommendations(client, region, [function.arn for function in here], gaps)
-        reader = RegionReader(here, window, client, gaps, progress, lambda item: request.label(item.name, item.region))
-        read = reader.read(left - queries, prices.regions.get(region))
-        by_arn |= read.by_arn
-        metrics, queried, queries = metrics + read.metrics, queried + read.queried_bytes, queries + read.query_dollars
-    scan = ScanCost(metrics, queried, metrics * METRIC_DATA + queries, limit)
-    return CollectedData(Usage(window, by_arn, tuple(gaps)), prices, recommendations, scan)
-
-
 def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> Analysis:
     """Return the analysis of ``data``; reads nothing from AWS."""
     functions, usage = inventory.functions, data.usage
     computed = {item.arn: compute(item, usage.by_arn[item.arn], usage.window.days) for item in functions}
-    rates = {
-        region: prices.at(_gb_seconds(functions, computed, region)) for region, prices in data.prices.regions.items()
-    }
+    # All functions of a region and architecture decide its price tier.
+    gb_seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for function in functions:
+        if isinstance(used := computed[function.arn], Compute):
+            gb_seconds[function.region][function.architecture] += used.gb_seconds
+    rates = {region: prices.at(gb_seconds[region]) for region, prices in data.prices.regions.items()}
+    labels, end = {item.arn: request.label(item.name, item.region) for item in functions}, usage.window.end.date()
     contexts = [
-        FunctionContext(
-            function,
-            usage.by_arn[function.arn],
-            computed[function.arn],
-            rates.get(function.region),
-            request.label(function.name, function.region),
-            usage.window.end.date(),
-        )
-        for function in functions
+        FunctionContext(item, usage.by_arn[item.arn], computed[item.arn], rates.get(item.region), labels[item.arn], end)
+        for item in functions
     ]
-    known = [context for context in contexts if context.known_rates]
-    cost = {item.function.arn: item.cost(used) for item in known if isinstance(used := item.on_demand(), Compute)}
-    on_demand = (context.on_demand() for context in contexts)
+    on_demand = [(context, used) for context in contexts if isinstance(used := context.on_demand(), Compute)]
+    cost = {context.function.arn: context.cost(used) for context, used in on_demand if context.known_rates}
     # Functions in regions without a price use the free tier, too.
-    spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for used in on_demand if isinstance(used, Compute)))
+    spend = ComputeSpend(fsum(cost.values()), fsum(used.gb_seconds for _, used in on_demand))
     # With a name filter, functions that were not analysed may use the free tier.
     free = request.functions is None and 0 < spend.gb_seconds <= FREE_GB_SECONDS
     results = [
@@ -158,29 +152,8 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         for result in kind.rule(replace(context, free=free))
     ]
     findings = rank(item for item in results if isinstance(item, Finding))
-    gaps = {*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}
+    gaps = tuple(sorted({*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}))
+    totals, sources = combine(findings, spend), data.prices.sources
     return Analysis(
-        request,
-        functions,
-        usage,
-        computed,
-        cost,
-        findings,
-        tuple(sorted(gaps)),
-        combine(findings, spend),
-        data.prices.sources,
-        data.scan,
-        data.recommendations,
+        request, functions, usage, computed, cost, findings, gaps, totals, sources, data.scan, data.recommendations
     )
-
-
-def _gb_seconds(
-    functions: Iterable[Function], computed: Mapping[str, Compute | NoClaim], region: str
-) -> dict[str, float]:
-    """Return the GB-seconds of ``functions`` in ``region`` by architecture, which decide the price tier."""
-    total: dict[str, float] = defaultdict(float)
-    for function in functions:
-        used = computed[function.arn]
-        if function.region == region and isinstance(used, Compute):
-            total[function.architecture] += used.gb_seconds
-    return total

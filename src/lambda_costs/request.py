@@ -16,6 +16,7 @@ _ALLOWED = {
     "functions": "a name filter such as orders-*",
     "max_scan_dollars": "a number from 0 to {:g}, the stack's MaxScanDollars",
 }
+_KNOWN = ", ".join(_ALLOWED)
 
 Region = Annotated[str, Field(pattern=r"^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$")]
 
@@ -51,7 +52,7 @@ def parse_request(detail: object, default_region: str, max_scan_dollars: float =
     Raises InvalidDetail: one line that names every invalid key and what is allowed.
     """
     if not isinstance(detail, dict):
-        raise InvalidDetail(f"detail must be an object with {_known()}, not {type(detail).__name__}")
+        raise InvalidDetail(f"detail must be an object with {_KNOWN}, not {type(detail).__name__}")
     complete = {"regions": [default_region], "max_scan_dollars": min(SCAN_DOLLARS, max_scan_dollars), **detail}
     try:
         request = CostRequest.model_validate(complete)
@@ -64,9 +65,5 @@ def parse_request(detail: object, default_region: str, max_scan_dollars: float =
         f"{key} must be {_ALLOWED[key].format(max_scan_dollars)}" if key in _ALLOWED else f"{key[:64]!r} is not known"
         for key in keys
     ]
-    unknown = f" (known: {_known()})" if any(key not in _ALLOWED for key in keys) else ""
+    unknown = f" (known: {_KNOWN})" if any(key not in _ALLOWED for key in keys) else ""
     raise InvalidDetail(f"detail: {'; '.join(problems)}{unknown}")
-
-
-def _known() -> str:
-    return ", ".join(_ALLOWED)

@@ -18,9 +18,9 @@ from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.price_list import PriceList
 from lambda_costs.collect.prices import PRICES
-from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.report_lines import Outcome, Reports, Tally, TallyKey
 from lambda_costs.collect.scan import ScanCost
+from lambda_costs.collect.settings import Provisioned
 from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.model.compute import compute
 from lambda_costs.model.context import FunctionContext, Rule

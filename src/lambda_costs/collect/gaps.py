@@ -8,18 +8,14 @@ from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionEr
 from botocore.parsers import ResponseParserError
 
 _REASONS = {
-    ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"): "access denied",
+    "access denied": "AccessDenied AccessDeniedException UnauthorizedOperation AuthorizationError",
     # After botocore's retries.
-    ("Throttling", "ThrottlingException", "TooManyRequestsException", "LimitExceededException"): "throttled",
-    ("ResourceNotFoundException", "ResourceNotFound"): "does not exist",
+    "throttled": "Throttling ThrottlingException TooManyRequestsException LimitExceededException",
+    "does not exist": "ResourceNotFoundException ResourceNotFound",
     # The answer to valid credentials in a region that the account has not enabled.
-    (
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "AuthFailure",
-        "OptInRequired",
-    ): "not enabled for this account",
+    "not enabled for this account": "UnrecognizedClientException InvalidClientTokenId AuthFailure OptInRequired",
 }
+"""Error codes of AWS by what they mean."""
 
 
 @dataclass(frozen=True, order=True)
@@ -48,7 +44,4 @@ def explain(error: BotoCoreError | ClientError | ResponseParserError) -> str:
     if not isinstance(error, ClientError):
         return f"no answer ({type(error).__name__})"
     code = error.response.get("Error", {}).get("Code", "")
-    for codes, reason in _REASONS.items():
-        if code in codes:
-            return reason
-    return f"error {code}"
+    return next((reason for reason, codes in _REASONS.items() if code in codes.split()), f"error {code}")

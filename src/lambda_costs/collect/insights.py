@@ -5,7 +5,7 @@ not run on AWS; the embedded AWS ignores ``stats``, which its answer shows.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -17,46 +17,38 @@ MAX_ROWS = 10_000  # rows that one query returns at most
 POLL_SECONDS = 1.0
 QUERY_SECONDS = 900.0  # the service allows an hour; a query of so many groups takes seconds
 
-_STATS = f"""| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
+
+def _query(event: str, numbers: Iterable[str], status: str, error: str, *, megabyte: int = 1, parse: str = "") -> str:
+    """Return the query of ``event``, with the condition of ``report_lines._possible``.
+
+    ``numbers``: the fields of duration, billed duration, init, memory and memory used, the last two in parts of a
+    ``megabyte``. ``parse`` makes the fields that the event does not have.
+    """
+    duration, billed, init, memory, used = numbers
+    scale = f" / {megabyte}" if megabyte > 1 else ""
+    return f"""filter {event} and {duration} >= 0 and {duration} <= {MAX_DURATION_MS}\
+ and {billed} >= {duration} and {billed} <= {duration} + {MAX_START_MS + 1}\
+ and coalesce({init}, 0) >= 0 and coalesce({init}, 0) <= {MAX_DURATION_MS}\
+ and {memory} >= {MIN_MEMORY_MB * megabyte} and {memory} <= {MAX_MEMORY_MB * megabyte}\
+ and {used} >= 0 and {used} <= {memory} * 1.02
+{parse}| fields {duration} as duration, {billed} as billed, {init} as init, {used}{scale} as used,
+ {memory}{scale} as memory, coalesce({status}, "success") as status, coalesce({error}, "none") as error
+| stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
  count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error
 | limit {MAX_ROWS}"""
 
 
-def _possible(duration: str, billed: str, init: str, memory: str, used: str, mb: int = 1) -> str:
-    """Return the condition of ``report_lines._possible``; ``mb`` units of ``memory`` are a megabyte."""
-    return (
-        f"{duration} >= 0 and {duration} <= {MAX_DURATION_MS}"
-        f" and {billed} >= {duration} and {billed} <= {duration} + {MAX_START_MS + 1}"
-        f" and coalesce({init}, 0) >= 0 and coalesce({init}, 0) <= {MAX_DURATION_MS}"
-        f" and {memory} >= {MIN_MEMORY_MB * mb} and {memory} <= {MAX_MEMORY_MB * mb}"
-        f" and {used} >= 0 and {used} <= {memory} * 1.02\n"
-    )
-
-
-TEXT_QUERY = (
-    'filter @type = "REPORT" and '
-    + _possible("@duration", "@billedDuration", "@initDuration", "@memorySize", "@maxMemoryUsed", 1_000_000)
-    + """| parse @message /Status: (?<status_of>[a-z]+)/
-| parse @message /Error Type: (?<error_of>[A-Za-z.]+)/
-| fields @duration as duration, @billedDuration as billed, @initDuration as init, @maxMemoryUsed / 1000000 as used,
- @memorySize / 1000000 as memory, coalesce(status_of, "success") as status, coalesce(error_of, "none") as error
-"""
-    + _STATS
+TEXT_QUERY = _query(
+    '@type = "REPORT"',
+    ("@duration", "@billedDuration", "@initDuration", "@memorySize", "@maxMemoryUsed"),
+    "status_of",
+    "error_of",
+    megabyte=1_000_000,
+    parse="| parse @message /Status: (?<status_of>[a-z]+)/\n| parse @message /Error Type: (?<error_of>[A-Za-z.]+)/\n",
 )
-JSON_QUERY = (
-    'filter type = "platform.report" and '
-    + _possible(
-        "record.metrics.durationMs",
-        "record.metrics.billedDurationMs",
-        "record.metrics.initDurationMs",
-        "record.metrics.memorySizeMB",
-        "record.metrics.maxMemoryUsedMB",
-    )
-    + """| fields record.metrics.durationMs as duration, record.metrics.billedDurationMs as billed,
- record.metrics.initDurationMs as init, record.metrics.maxMemoryUsedMB as used, record.metrics.memorySizeMB as memory,
- coalesce(record.status, "success") as status, coalesce(record.errorType, "none") as error
-"""
-    + _STATS
+_METRICS = ("durationMs", "billedDurationMs", "initDurationMs", "memorySizeMB", "maxMemoryUsedMB")
+JSON_QUERY = _query(
+    'type = "platform.report"', [f"record.metrics.{name}" for name in _METRICS], "record.status", "record.errorType"
 )
 
 
@@ -107,15 +99,9 @@ def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
         ended = outcome(row.get("status"), row.get("error"))
         key = TallyKey(date.fromisoformat(row["day"][:10]), round(float(row["memory"])), ended)
         durations, billeds = float(row["durations"]), float(row["billeds"])
-        return key, Tally(
-            int(float(row["lines"])),
-            durations,
-            billeds,
-            # Only the billed part of the init phase.
-            min(float(row.get("init_sum") or 0), billeds - durations),
-            int(float(row.get("inits") or 0)),
-            round(float(row["most"])),
-        )
+        init = min(float(row.get("init_sum") or 0), billeds - durations)  # only the billed part of the init phase
+        lines, inits, most = float(row["lines"]), float(row.get("inits") or 0), float(row["most"])
+        return key, Tally(int(lines), durations, billeds, init, int(inits), round(most))
     except (KeyError, ValueError) as error:
         raise QueryFailed("Logs Insights does not answer as documented") from error
 

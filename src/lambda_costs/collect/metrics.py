@@ -1,6 +1,6 @@
 """Daily values of CloudWatch metrics. A metric without datapoints is absent from the answer, not zero."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -9,9 +9,7 @@ from math import fsum
 from typing import Any
 
 MAX_QUERIES = 500  # queries that one GetMetricData call takes (CloudWatch API Reference)
-
 DAY_SECONDS = 86_400
-
 PERIODS = ((14, 60), (62, 300), (454, 3600))
 """(days, seconds of the finest period that CloudWatch keeps of data up to that old) (CloudWatch User Guide, "Metrics
 retention"; a day less, since the hour is not documented)."""
@@ -72,50 +70,45 @@ class Answer:
         return None
 
 
+_Days = dict[Metric, dict[date, float] | None]  # the values of each metric by day; None if they are incomplete
+
+
 def daily_values(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime, pool: Executor) -> Answer:
     """Return the values of each of ``metrics`` in [start, end), both midnight UTC; batches are read in parallel."""
     batches = [metrics[first : first + MAX_QUERIES] for first in range(0, len(metrics), MAX_QUERIES)]
-    daily: dict[Metric, Daily] = {}
-    partial: set[Metric] = set()
-    for known, missing in pool.map(lambda batch: _read(cloudwatch, batch, start, end), batches):
-        daily |= known
-        partial |= missing
-    return Answer(daily, frozenset(partial))
+    read: _Days = {}
+    for batch in pool.map(lambda batch: _by_day(cloudwatch, batch, start, end), batches):
+        read |= batch
+    daily = {metric: Daily(days, end.date()) for metric, days in read.items() if days}
+    return Answer(daily, frozenset(metric for metric, days in read.items() if days is None))
 
 
-def _read(
-    cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime
-) -> tuple[dict[Metric, Daily], set[Metric]]:
+def _by_day(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime) -> _Days:
     named = {f"m{index}": metric for index, metric in enumerate(metrics)}
-    queries = [_query(identifier, metric) for identifier, metric in named.items()]
     values: dict[str, dict[date, float]] = {identifier: {} for identifier in named}
     # The last page of a metric decides whether it is complete.
     status: dict[str, str] = {}
-    for page in cloudwatch.get_paginator("get_metric_data").paginate(
-        MetricDataQueries=queries, StartTime=start, EndTime=end
-    ):
-        for result in page["MetricDataResults"]:
-            status[result["Id"]] = result.get("StatusCode", "Complete")
-            # botocore returns local time if CloudWatch answers in JSON.
-            days = (moment.astimezone(UTC).date() for moment in result["Timestamps"])
-            values[result["Id"]].update(zip(days, result["Values"], strict=True))
-    partial = {identifier for identifier in named if status.get(identifier) != "Complete"}
-    return (
-        {named[name]: Daily(days, end.date()) for name, days in values.items() if days and name not in partial},
-        {named[name] for name in partial},
-    )
+    for result in _results(cloudwatch, [_query(*item) for item in named.items()], start, end):
+        status[result["Id"]] = result.get("StatusCode", "Complete")
+        # botocore returns local time if CloudWatch answers in JSON.
+        days = (moment.astimezone(UTC).date() for moment in result["Timestamps"])
+        values[result["Id"]].update(zip(days, result["Values"], strict=True))
+    return {metric: values[name] if status.get(name) == "Complete" else None for name, metric in named.items()}
 
 
 def total_between(cloudwatch: Any, metric: Metric, start: datetime, end: datetime, now: datetime) -> float:
     """Return the sum of ``metric`` from ``start`` to ``end``, rounded out to the finest period that is kept."""
     seconds = next(seconds for days, seconds in PERIODS if now - start <= timedelta(days=days))
-    first, last = start.timestamp() // seconds, end.timestamp() // seconds + 1
-    pages = cloudwatch.get_paginator("get_metric_data").paginate(
-        MetricDataQueries=[_query("m", metric, seconds)],
-        StartTime=datetime.fromtimestamp(first * seconds, UTC),
-        EndTime=datetime.fromtimestamp(last * seconds, UTC),
-    )
-    return fsum(value for page in pages for result in page["MetricDataResults"] for value in result["Values"])
+    bounds = (start.timestamp() // seconds, end.timestamp() // seconds + 1)
+    first, last = (datetime.fromtimestamp(bound * seconds, UTC) for bound in bounds)
+    results = _results(cloudwatch, [_query("m", metric, seconds)], first, last)
+    return fsum(value for result in results for value in result["Values"])
+
+
+def _results(cloudwatch: Any, queries: list[Any], start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
+    paginator = cloudwatch.get_paginator("get_metric_data")
+    for page in paginator.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
+        yield from page["MetricDataResults"]
 
 
 def _query(identifier: str, metric: Metric, seconds: int = DAY_SECONDS) -> dict[str, Any]:
@@ -128,8 +121,3 @@ def lambda_metric(name: str, function: str, stat: str = "Sum", qualifier: str | 
     """Return a metric of a function, or of one of its aliases or versions."""
     resource = (("Resource", f"{function}:{qualifier}"),) if qualifier else ()
     return Metric("AWS/Lambda", name, (("FunctionName", function), *resource), stat)
-
-
-def log_metric(name: str, group: str) -> Metric:
-    """Return a metric of a log group."""
-    return Metric("AWS/Logs", name, (("LogGroupName", group),))

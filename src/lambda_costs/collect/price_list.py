@@ -27,7 +27,6 @@ from lambda_costs.collect.prices import DATE, PRICES, SOURCE, RegionPrices, Tier
 
 THREADS = 4
 
-_API_REGION = "us-east-1"
 _ARCHITECTURES = {"x86_64": "", "arm64": "-ARM"}
 _GB_SECONDS = r"(Lambda-)?GB-Seconds?"
 
@@ -46,30 +45,26 @@ class PriceList:
 
 def read_prices(client: Client, regions: Sequence[str], gaps: list[Gap]) -> PriceList:
     """Return the prices of ``regions`` from the API, else from the table; a region in neither becomes a Gap."""
-    pricing = client("pricing", _API_REGION)
-    prices: dict[str, RegionPrices] = {}
-    sources: dict[str, str] = {}
+    pricing = client("pricing", "us-east-1")
 
-    def read(region: str) -> tuple[RegionPrices, date] | str:
+    def read(region: str) -> tuple[RegionPrices | None, str]:
+        """Return the prices and their source, or None and why there are none."""
         try:
-            return _read_region(pricing, region)
+            prices, published = _read_region(pricing, region)
+            return prices, f"AWS Price List API, published {published}"
         except (BotoCoreError, ClientError, ResponseParserError) as error:
-            return f"the Price List API could not be read: {explain(error)}"
+            reason = f"the Price List API could not be read: {explain(error)}"
         except _Unusable as error:
-            return f"the price list of the API cannot be used: {error}"
+            reason = f"the price list of the API cannot be used: {error}"
+        if region in PRICES:
+            return PRICES[region], f"{SOURCE}, table of {DATE} ({reason})"
+        return None, f"no price for this region in the table of {DATE}, and {reason}"
 
     with ThreadPoolExecutor(THREADS) as pool:
-        answers = dict(zip(regions, pool.map(read, regions), strict=True))
-    for region, answer in answers.items():
-        if not isinstance(answer, str):
-            prices[region], published = answer
-            sources[region] = f"AWS Price List API, published {published}"
-        elif region in PRICES:
-            prices[region] = PRICES[region]
-            sources[region] = f"{SOURCE}, table of {DATE} ({answer})"
-        else:
-            gaps.append(Gap(f"savings in {region}", f"no price for this region in the table of {DATE}, and {answer}"))
-    return PriceList(prices, sources)
+        answers = list(zip(regions, pool.map(read, regions), strict=True))
+    gaps += [Gap(f"savings in {region}", reason) for region, (prices, reason) in answers if prices is None]
+    priced = [(region, prices, source) for region, (prices, source) in answers if prices]
+    return PriceList({region: prices for region, prices, _ in priced}, {region: source for region, _, source in priced})
 
 
 def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
@@ -79,9 +74,8 @@ def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
     def by_architecture(usage: str, unit: str) -> dict[str, float]:
         return {name: awslambda.price(f"{usage}{suffix}", unit) for name, suffix in _ARCHITECTURES.items()}
 
-    tiers = {name: awslambda.tiers(f"Lambda-GB-Second{end}", _GB_SECONDS) for name, end in _ARCHITECTURES.items()}
     prices = RegionPrices(
-        duration=tiers,
+        duration={name: awslambda.tiers(f"Lambda-GB-Second{end}", _GB_SECONDS) for name, end in _ARCHITECTURES.items()},
         provisioned=by_architecture("Lambda-Provisioned-Concurrency", _GB_SECONDS),
         provisioned_duration=by_architecture("Lambda-Provisioned-GB-Second", _GB_SECONDS),
         ephemeral=by_architecture("Lambda-Storage-GB-Second", _GB_SECONDS),

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
+from typing import Generic, TypeVar
 
 DATE = "2025-10"
 SOURCE = "AWS Price List, services AWSLambda and AmazonCloudWatch"
@@ -13,17 +15,18 @@ METRIC_DATA = 0.01 / 1000  # $ per metric requested of GetMetricData, in every r
 
 Tiers = tuple[tuple[float, float], ...]  # (GB-seconds a month at most, $ per GB-second), ascending; the last is open
 
-_OPEN = float("inf")
+Duration = TypeVar("Duration", float, Tiers)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Flat:
-    """Prices without tiers; $ per GB-second unless stated otherwise."""
+class Prices(Generic[Duration]):
+    """The prices of a region; $ per GB-second unless stated otherwise."""
 
-    provisioned: Mapping[str, float]  # by architecture, like the next two
+    duration: Mapping[str, Duration]  # by architecture, like the next four
+    provisioned: Mapping[str, float]
     provisioned_duration: Mapping[str, float]
     ephemeral: Mapping[str, float]  # of /tmp beyond 512 MB
-    requests: Mapping[str, float]  # $ per request, by architecture
+    requests: Mapping[str, float]  # $ per request
     log_ingestion: float  # $ per GB; an upper bound for a function that logs more than 10 TB a month
     log_storage: float  # $ per GB-month
     log_scan: float  # $ per GB that a Logs Insights query scans
@@ -31,18 +34,11 @@ class _Flat:
     snapstart_restore: float | None = None  # $ per GB. Both are None if not known; Java runtimes pay neither
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rates(_Flat):
-    """What an account pays in a region for one more unit."""
-
-    duration: Mapping[str, float]  # by architecture
+Rates = Prices[float]  # what an account pays for one more unit
 
 
-@dataclass(frozen=True, kw_only=True)
-class RegionPrices(_Flat):
-    """The price list of a region, in US dollars."""
-
-    duration: Mapping[str, Tiers]  # by architecture
+class RegionPrices(Prices[Tiers]):
+    """The price list of a region."""
 
     def at(self, gb_seconds: Mapping[str, float]) -> Rates:
         """Return the rates of an account that uses ``gb_seconds`` a month, by architecture.
@@ -60,8 +56,8 @@ class RegionPrices(_Flat):
 PRICES: Mapping[str, RegionPrices] = {
     "us-east-1": RegionPrices(
         duration={
-            "x86_64": ((6e9, 0.0000166667), (15e9, 0.0000150000), (_OPEN, 0.0000133334)),
-            "arm64": ((7.5e9, 0.0000133334), (18.75e9, 0.0000120001), (_OPEN, 0.0000106667)),
+            "x86_64": ((6e9, 0.0000166667), (15e9, 0.0000150000), (inf, 0.0000133334)),
+            "arm64": ((7.5e9, 0.0000133334), (18.75e9, 0.0000120001), (inf, 0.0000106667)),
         },
         provisioned={"x86_64": 0.0000041667, "arm64": 0.0000033334},
         provisioned_duration={"x86_64": 0.0000097222, "arm64": 0.0000077778},

@@ -12,16 +12,14 @@ from lambda_costs.collect.gaps import Gap, record_gap_if_denied
 from lambda_costs.collect.insights import MAX_LOG_GROUPS, QueryFailed, query_reports
 from lambda_costs.collect.inventory import Client, Function
 from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
-from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, log_metric, total_between
+from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, total_between
 from lambda_costs.collect.prices import RegionPrices
-from lambda_costs.collect.provisioned import Provisioned, list_provisioned
 from lambda_costs.collect.report_lines import Tally, TallyKey, read_lines, reconcile
 from lambda_costs.collect.scan import BYTES_PER_GB, groups_within_budget, scanned_bytes
-from lambda_costs.collect.triggers import list_mappings, policy_principals
+from lambda_costs.collect.settings import list_mappings, list_provisioned, policy_principals
 from lambda_costs.collect.usage import IDLE_DAYS, LOOK_BACK_DAYS, FunctionUsage, Window
 
 THREADS = 8
-
 TOO_MANY_REPORT_LINES = "ignored times with more REPORT lines than invocations: some lines are duplicates or forged"
 
 Progress = Callable[[str, int, int], None]  # called with (what is read, functions done, functions in all)
@@ -29,16 +27,6 @@ Again = Callable[[Sequence[Function]], bool]  # whether the budget allows to sca
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class RegionUsage:
-    """What the functions of one region used."""
-
-    by_arn: Mapping[str, FunctionUsage]
-    metrics: int  # number of metrics requested
-    queried_bytes: int  # bytes of log groups that Logs Insights was asked to scan
-    query_dollars: float  # the cost of that
 
 
 @dataclass
@@ -56,36 +44,29 @@ class RegionReader:
         self.region = self.functions[0].region
         services = ("lambda", "logs", "cloudwatch")
         self.awslambda, self.logs, self.cloudwatch = (self.client(service, self.region) for service in services)
+        self.pool = ThreadPoolExecutor(THREADS)
         self.used: dict[Function, FunctionUsage] = {}
         # Numbers of metrics requested; a list, since threads can append to one without a lock.
         self.metric_count: list[int] = []
+        self.queried_bytes, self.query_dollars = 0, 0.0  # what Logs Insights was asked to scan, and its cost
 
-    def read(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
-        """Read everything; Logs Insights scans logs for at most ``query_dollars``.
+    def read(self, dollars: float, prices: RegionPrices | None) -> Mapping[str, FunctionUsage]:
+        """Return what the functions used, by ARN; Logs Insights scans logs for at most ``dollars``.
 
         Other REPORT lines are read one by one, which is free.
         """
-        with ThreadPoolExecutor(THREADS) as self.pool:
-            try:
-                return self._read(query_dollars, prices)
-            except BaseException:
-                # Do not wait for tasks that have not started.
-                self.pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _read(self, query_dollars: float, prices: RegionPrices | None) -> RegionUsage:
-        self._read_metrics()
-        for function, settings in self._map_with_progress("settings", self._settings, self.functions):
-            self._update(function, **settings)
-        self._read_provisioned_invocations()
-        self._read_idle_functions()
-        queried = self._read_reports(query_dollars, prices)
-        return RegionUsage(
-            {function.arn: usage for function, usage in self.used.items()},
-            sum(self.metric_count),
-            queried,
-            queried / BYTES_PER_GB * prices.log_scan if prices else 0.0,
-        )
+        try:
+            self._read_metrics()
+            for function, settings in self._map_with_progress("settings", self._settings, self.functions):
+                self._update(function, **settings)
+            self._read_provisioned_invocations()
+            self._read_idle_functions()
+            self._read_reports(dollars, prices)
+        finally:
+            # After an error, do not wait for tasks that have not started.
+            self.pool.shutdown(cancel_futures=True)
+        self.query_dollars = self.queried_bytes / BYTES_PER_GB * prices.log_scan if prices else 0.0
+        return {function.arn: usage for function, usage in self.used.items()}
 
     def _update(self, function: Function, **fields: Any) -> None:
         self.used[function] = replace(self.used[function], **fields)
@@ -122,18 +103,19 @@ class RegionReader:
         return settings
 
     def _read_provisioned_invocations(self) -> None:
-        def metric(function: Function, item: Provisioned) -> Metric:
-            return lambda_metric("ProvisionedConcurrencyInvocations", function.name, qualifier=item.qualifier)
-
-        warm = {function: usage.provisioned for function, usage in self.used.items() if usage.provisioned}
-        if not warm:
-            return
-        values = self._values([metric(function, item) for function, items in warm.items() for item in items])
+        warm = {
+            function: {
+                lambda_metric("ProvisionedConcurrencyInvocations", function.name, qualifier=item.qualifier): item
+                for item in usage.provisioned
+            }
+            for function, usage in self.used.items()
+            if usage.provisioned
+        }
+        values = self._values([metric for items in warm.values() for metric in items])
         for function, items in warm.items():
-            unread = values.unread(metric(function, item) for item in items)
-            observed = tuple(replace(item, invocations=values.daily.get(metric(function, item))) for item in items)
+            observed = tuple(replace(item, invocations=values.daily.get(metric)) for metric, item in items.items())
             # Without these values, the provisioned concurrency must not look unused.
-            self._update(function, provisioned=None if unread else observed)
+            self._update(function, provisioned=None if values.unread(items) else observed)
 
     def _read_idle_functions(self) -> None:
         """Read the last invocation and the triggers of functions that nothing invoked recently."""
@@ -162,26 +144,24 @@ class RegionReader:
             last = earlier.last_use if earlier else None
             self._update(function, unread=past.unread([idle[function]]), last_invoked=last, triggers=found)
 
-    def _read_reports(self, dollars: float, prices: RegionPrices | None) -> int:
-        """Read REPORT lines of functions with invocations; return the bytes that Logs Insights was asked to scan."""
+    def _read_reports(self, dollars: float, prices: RegionPrices | None) -> None:
+        """Read REPORT lines of functions with invocations."""
         active = {function: calls for function in self.functions if (calls := self.used[function].invocations)}
         sizes = {
             function.log_group: scanned_bytes(group, self.used[function].ingested_bytes)
             for function in active
             if (group := self.used[function].log_group) and group.only_of(function)
         }
-        names, queried = groups_within_budget(sizes, dollars, prices.log_scan) if prices else ([], 0)
+        names, self.queried_bytes = groups_within_budget(sizes, dollars, prices.log_scan) if prices else ([], 0)
         most = dollars / prices.log_scan * BYTES_PER_GB if prices else 0.0
         lock = Lock()
 
         def again(functions: Sequence[Function]) -> bool:
-            nonlocal queried
             with lock:
-                total = queried + sum(sizes[function.log_group] or 0 for function in functions)
-                if total > most:
-                    return False
-                queried = total
-                return True
+                total = self.queried_bytes + sum(sizes[function.log_group] or 0 for function in functions)
+                if total <= most:
+                    self.queried_bytes = total
+                return total <= most
 
         tallies = self._query([function for function in active if function.log_group in names], again)
 
@@ -204,7 +184,6 @@ class RegionReader:
                 self._update(function, reports=reports)
                 if reports is None or reports.days_dropped:
                     self.gaps.append(Gap(self.label(function), TOO_MANY_REPORT_LINES))
-        return queried
 
     def _fits(self, function: Function, lines: int, start: datetime, end: datetime) -> bool:
         metric = lambda_metric("Invocations", function.name)
@@ -252,7 +231,7 @@ def _metrics_of(function: Function) -> dict[str, Metric]:
         "p99_ms": lambda_metric("Duration", function.name, "p99"),
         "errors": lambda_metric("Errors", function.name),
         "recursions_dropped": lambda_metric("RecursiveInvocationsDropped", function.name),
-        "ingested_bytes": log_metric("IncomingBytes", function.log_group),
+        "ingested_bytes": Metric("AWS/Logs", "IncomingBytes", (("LogGroupName", function.log_group),)),
     }
     if function.insights:
         metrics["cpu_ms"] = Metric("LambdaInsights", "cpu_total_time", (("function_name", function.name),))

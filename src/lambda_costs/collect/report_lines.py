@@ -20,9 +20,7 @@ from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, M
 from lambda_costs.collect.metrics import Daily
 
 MAX_LINES = 4_000  # lines read of one function by FilterLogEvents. A function with more invocations is sampled
-
 SLICES = 4  # parts of the window that a sample is read from, so that it covers more than the window's beginning
-
 MAX_PAGES = 20  # pages read of one slice: FilterLogEvents may return empty pages
 
 MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS
@@ -30,12 +28,14 @@ MAX_START_MS = 10_000  # longest init (Developer Guide, "Understanding the Lambd
 
 _NUMBER = r"\d{1,12}(?:\.\d+)?"
 _TEXT = re.compile(
-    rf"REPORT RequestId: \S+\s+Duration: (?P<duration>{_NUMBER}) ms\s+Billed Duration: (?P<billed>{_NUMBER}) ms"
-    r"\s+Memory Size: (?P<memory>\d{1,9}) MB\s+Max Memory Used: (?P<used>\d{1,9}) MB"
-    rf"(?:\s+Init Duration: (?P<init>{_NUMBER}) ms)?"
-    rf"(?:\s+Restore Duration: {_NUMBER} ms\s+Billed Restore Duration: (?P<restore>{_NUMBER}) ms)?"
-    r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<error>[\w.]+))?"
+    rf"REPORT RequestId: \S+\s+Duration: (?P<durationMs>{_NUMBER}) ms"
+    rf"\s+Billed Duration: (?P<billedDurationMs>{_NUMBER}) ms"
+    r"\s+Memory Size: (?P<memorySizeMB>\d{1,9}) MB\s+Max Memory Used: (?P<maxMemoryUsedMB>\d{1,9}) MB"
+    rf"(?:\s+Init Duration: (?P<initDurationMs>{_NUMBER}) ms)?(?:\s+Restore Duration: {_NUMBER} ms"
+    rf"\s+Billed Restore Duration: (?P<billedRestoreDurationMs>{_NUMBER}) ms)?"
+    r"(?:.*?\sStatus: (?P<status>\w+))?(?:\s+Error Type: (?P<errorType>[\w.]+))?"
 )
+"""Its groups have the names of the fields of ``platform.report``."""
 
 Fits = Callable[[int, datetime, datetime], bool]  # whether so many invocations can have ended between two moments
 
@@ -137,12 +137,31 @@ def parse_report(message: str) -> ReportLine | None:
     None also for impossible values: beyond Lambda's limits, billed for less than the duration, or for more than the
     duration and the start. Source: AWS Lambda Developer Guide, "Working with Lambda function logs".
     """
-    line = _parse_json(message) if message.startswith("{") else _parse_text(message)
-    if line is None or not _possible(line):
+    try:
+        values = _fields(message)
+        duration, billed = float(values["durationMs"]), float(values["billedDurationMs"])
+        memory, used = int(values["memorySizeMB"]), int(values["maxMemoryUsedMB"])
+        init = None if values.get("initDurationMs") is None else float(values["initDurationMs"])
+        restore = float(values.get("billedRestoreDurationMs", 0))
+        ended = outcome(values.get("status"), values.get("errorType"))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None  # an application's own text or JSON
+    line = ReportLine(duration, billed, memory, used, init, restore, ended)
+    if not _possible(line):
         return None
-    if line.init_ms is None:
-        return line
-    return line._replace(init_ms=min(line.init_ms, max(0.0, line.billed_ms - line.duration_ms)))
+    return line if init is None else line._replace(init_ms=min(init, max(0.0, billed - duration)))
+
+
+def _fields(message: str) -> dict[str, Any]:
+    """Return the fields of a report under their names in ``platform.report``; none of any other message."""
+    if not message.startswith("{"):
+        match = _TEXT.match(message)
+        return {name: text for name, text in match.groupdict().items() if text is not None} if match else {}
+    event = json.loads(message)
+    if event["type"] != "platform.report":
+        return {}
+    record = event["record"]
+    return {**record["metrics"], "status": record.get("status"), "errorType": record.get("errorType")}
 
 
 def _possible(line: ReportLine) -> bool:
@@ -160,22 +179,6 @@ def _possible(line: ReportLine) -> bool:
     )
 
 
-def _parse_text(message: str) -> ReportLine | None:
-    match = _TEXT.match(message)
-    if match is None:
-        return None
-    init = match["init"]
-    return ReportLine(
-        float(match["duration"]),
-        float(match["billed"]),
-        int(match["memory"]),
-        int(match["used"]),
-        float(init) if init else None,
-        float(match["restore"] or 0),
-        outcome(match["status"], match["error"]),
-    )
-
-
 def outcome(status: str | None, error: str | None) -> Outcome:
     """Return the outcome for a line's status and error type; a successful line in text has no status."""
     if error == "Runtime.OutOfMemory":
@@ -183,27 +186,6 @@ def outcome(status: str | None, error: str | None) -> Outcome:
     if status in (None, "", "success"):
         return Outcome.SUCCESS
     return Outcome.TIMEOUT if status == "timeout" else Outcome.ERROR
-
-
-def _parse_json(message: str) -> ReportLine | None:
-    try:
-        event = json.loads(message)
-        if event["type"] != "platform.report":
-            return None
-        record = event["record"]
-        metrics = record["metrics"]
-        init = metrics.get("initDurationMs")
-        return ReportLine(
-            float(metrics["durationMs"]),
-            float(metrics["billedDurationMs"]),
-            int(metrics["memorySizeMB"]),
-            int(metrics["maxMemoryUsedMB"]),
-            None if init is None else float(init),
-            float(metrics.get("billedRestoreDurationMs", 0)),
-            outcome(record.get("status"), record.get("errorType")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None  # an application's own JSON
 
 
 def read_lines(
@@ -236,8 +218,8 @@ def _read(
     pages = logs.get_paginator("filter_log_events").paginate(
         logGroupName=function.log_group,
         filterPattern='"platform.report"' if function.json_logs else "REPORT",
-        startTime=_milliseconds(start),
-        endTime=_milliseconds(end) - 1,  # inclusive
+        startTime=int(start.timestamp() * 1000),
+        endTime=int(end.timestamp() * 1000) - 1,  # inclusive
         limit=limit,
     )
     seen: set[tuple[int, str]] = set()
@@ -281,7 +263,3 @@ def reconcile(tallies: Mapping[TallyKey, Tally], invocations: Daily) -> Reports 
     dropped = {day for day, count in lines.items() if count > (calls[day] if strict else 2 + 1.02 * calls[day])}
     kept = {key: item for key, item in tallies.items() if key.day not in dropped}
     return Reports(kept, len(dropped)) if kept else None
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

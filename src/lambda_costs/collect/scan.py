@@ -10,7 +10,6 @@ from lambda_costs.collect.prices import METRIC_DATA
 METRICS_A_FUNCTION = 11
 """At most: Invocations, Duration twice, Errors, RecursiveInvocationsDropped, IncomingBytes, CPU time; and Invocations
 again, of the long past and of the minutes that a sample of REPORT lines covers."""
-
 BYTES_PER_GB = 2**30
 
 

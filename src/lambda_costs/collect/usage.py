@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.provisioned import Provisioned
 from lambda_costs.collect.report_lines import Reports
+from lambda_costs.collect.settings import Provisioned
 
 IDLE_DAYS = 30  # days without an invocation after which a function is idle; our own choice
 LOOK_BACK_DAYS = 455

@@ -4,6 +4,7 @@ Lambda bills the init phase of all functions since 1 August 2025.
 """
 
 from math import sqrt
+from typing import Any
 
 from lambda_costs.collect.metrics import DAY_SECONDS
 from lambda_costs.findings.ephemeral_storage import FREE_MB
@@ -11,7 +12,7 @@ from lambda_costs.model import runtimes
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.duration import Z_95
-from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, ComputeShare, Finding, Measurement, SavingsRange, money
+from lambda_costs.model.finding import PERIOD_DAYS, ComputeShare, Finding, Measurement, SavingsRange, money
 
 INIT_SHARE = 0.1  # least share of the billed time that init must take; our own choice
 SNAPSTART_RESTORE_SHARE = 0.5  # restoring a snapshot takes at most this share of the init time; our own assumption
@@ -22,9 +23,10 @@ def find(context: FunctionContext, used: Compute) -> Results:
     """Yield the finding if init takes at least 10 % of the billed time; money is claimed where SnapStart would save."""
     if used.init_share < INIT_SHARE or context.function.snapstart:
         return
-    init = context.cost(used) * used.init_share
-    fees = _fees(context, used.inits)
-    savings = NO_SAVINGS
+    cost = context.cost(used)
+    init, fees = cost * used.init_share, _fees(context, used.inits)
+    possible, note = "not possible as configured", "SnapStart does not support this configuration: no money is claimed."
+    advice: dict[str, Any] = {"change": "Load less in the init phase"}
     if fees is not None:
         # The number of cold starts in a sample has a statistical error.
         error = Z_95 / sqrt(max(1.0, used.inits * used.lines / used.invocations)) if used.sampled else 0.0
@@ -35,52 +37,41 @@ def find(context: FunctionContext, used: Compute) -> Results:
         )
         if savings.expected <= 0:
             return
+        possible, limit = f"{money(fees)} of fees", f"{SNAPSTART_RESTORE_SHARE:.0%} of the init time"
+        note = f"Minus {money(fees)} of SnapStart fees; restoring takes up to {limit}."
+        advice = {
+            "change": "Turn on SnapStart",
+            "proposed": {"snapstart": True},
+            "how_to": context.command("update-function-configuration", "--snap-start ApplyOn=PublishedVersions")
+            + "\n# SnapStart covers published versions only: publish one and let callers invoke it\n"
+            + context.command("publish-version", ""),
+            "as_code": as_code(
+                "SnapStart: {ApplyOn: PublishedVersions}", "snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS"
+            ),
+            "savings": savings,
+            "scaling": ComputeShare(cost, used.gb_seconds),
+        }
     yield Finding(
         **context.identity(FINDING.kind),
         evidence={
             "Init share of the billed time": Measurement(round(100 * used.init_share, 1), "%"),
             "Cold starts": Measurement(round(used.inits, 1), "per 30 days"),
             "Init costs": Measurement(money(init), "per 30 days"),
-            "SnapStart": Measurement("not possible as configured" if fees is None else f"{money(fees)} of fees"),
+            "SnapStart": Measurement(possible),
             **compute_evidence(used),
         },
-        formula=(
-            f"{money(context.cost(used))} of compute × {used.init_share:.4f} = {money(init)} for init."
-            + (
-                " SnapStart does not support this configuration: no money is claimed."
-                if fees is None
-                else f" Minus {money(fees)} of SnapStart fees; restoring takes up to {SNAPSTART_RESTORE_SHARE:.0%} of"
-                " the init time."
-            )
-        ),
-        change="Load less in the init phase" if fees is None else "Turn on SnapStart",
-        proposed={} if fees is None else {"snapstart": True},
-        how_to=""
-        if fees is None
-        else context.command("update-function-configuration", "--snap-start ApplyOn=PublishedVersions")
-        + "\n# SnapStart covers published versions only: publish one and let callers invoke it\n"
-        + context.command("publish-version", ""),
-        as_code=""
-        if fees is None
-        else as_code(
-            "SnapStart: {ApplyOn: PublishedVersions}", "snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS"
-        ),
+        formula=f"{money(cost)} of compute × {used.init_share:.4f} = {money(init)} for init. {note}",
         risk="Every copy of a snapshot shares what init created, such as random seeds and connections.",
         validate="Compare Init Duration with Restore Duration in the REPORT lines, and the latency of cold starts.",
-        savings=savings,
-        scaling=None if fees is None else ComputeShare(context.cost(used), used.gb_seconds),
+        **advice,
     )
 
 
 def _fees(context: FunctionContext, inits: float) -> float | None:
     """Return SnapStart's fees per 30 days; None if the function cannot use it, or its prices are not known."""
     function = context.function
-    if (
-        function.runtime not in runtimes.SNAPSTART
-        or function.package_type != "Zip"
-        or function.file_system
-        or function.ephemeral_mb > FREE_MB
-    ):
+    plain = function.package_type == "Zip" and not function.file_system and function.ephemeral_mb <= FREE_MB
+    if function.runtime not in runtimes.SNAPSTART or not plain:
         return None
     if function.runtime in runtimes.SNAPSTART_FREE:
         return 0.0

@@ -6,7 +6,6 @@ The claim is the storage of what would expire. Ingestion, which usually costs mo
 from lambda_costs.collect.scan import BYTES_PER_GB
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange, money, rate
-from vigil.sdk import quote
 
 RETENTION_DAYS = 30  # proposed retention. An assumption: nothing in AWS shows how long the logs are needed
 LOG_COMPRESSION_RATIO = 0.15
@@ -57,10 +56,7 @@ def find(context: FunctionContext) -> Results:
         ),
         change=f"Let its logs expire after {RETENTION_DAYS} days",
         proposed={"retention_days": RETENTION_DAYS},
-        how_to=(
-            f"aws logs put-retention-policy --region {context.function.region}"
-            f" --log-group-name={quote(group.name)} --retention-in-days {RETENTION_DAYS}"
-        ),
+        how_to=context.logs_command("put-retention-policy", f"--retention-in-days {RETENTION_DAYS}"),
         as_code=as_code(
             f"RetentionInDays: {RETENTION_DAYS}", "retention=logs.RetentionDays.ONE_MONTH", "AWS::Logs::LogGroup"
         ),

@@ -93,11 +93,10 @@ def memory_evidence(today_mb: int, max_used_mb: int) -> dict[str, Measurement]:
 
 def _best_size(model: DurationModel, today: int, least: int, slowest_seconds: float) -> int | None:
     """Return the largest, and so the fastest, of the cheapest sizes from ``least`` on that are fast enough."""
-    factors = {size: model.factor(size).expected for size in range(least, today, STEP_MB)}
     costs = {
         size: size * factor / today
-        for size, factor in factors.items()
-        if slowest_seconds * factor <= MAX_TIMEOUT_SECONDS
+        for size in range(least, today, STEP_MB)
+        if slowest_seconds * (factor := model.factor(size).expected) <= MAX_TIMEOUT_SECONDS
     }
     return max((size for size in costs if costs[size] <= min(costs.values()) + EQUAL_COST_SHARE), default=None)
 

@@ -1,11 +1,13 @@
 """Timeouts: invocations that ran until the timeout, are billed for all of it and returned nothing."""
 
 from datetime import date, timedelta
+from math import sqrt
 
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.compute import MIN_INVOCATIONS, Compute, sampling_error
+from lambda_costs.model.compute import MIN_INVOCATIONS, Compute
 from lambda_costs.model.context import FindingKind, FunctionContext, Results, compute_evidence, needs_compute
+from lambda_costs.model.duration import Z_95
 from lambda_costs.model.finding import NO_SAVINGS, ComputeShare, Finding, Measurement, SavingsRange, money, rate
 from vigil.sdk import quote
 
@@ -22,7 +24,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
     reports, all_lines = context.reports, context.reports.all.lines
     # A sample may have few lines of the last days: those days get the timeout share of the whole sample.
     usual = reports.where(outcome=Outcome.TIMEOUT).lines / all_lines if all_lines >= MIN_INVOCATIONS else 0.0
-    measured = daily_timeout_shares(context.usage, context.end)
+    measured = daily_timeout_shares(context)
     shares = {day: measured.get(day, min(usual, _error_share(context.usage, day))) for day in last_days(context.end)}
     day = max(shares, key=lambda day: (shares[day], day), default=None)
     if day is None or shares[day] <= FAILED_SHARE:
@@ -35,7 +37,9 @@ def find(context: FunctionContext, used: Compute) -> Results:
         return
     # A timeout is an error and lasts as long as the timeout setting: lines that show more may be forged.
     share = min(timed_out.lines / lines.lines, _error_share(context.usage))
-    most = min(share + (sampling_error(share, lines.lines) if used.sampled else 0.0), _error_share(context.usage))
+    # The half-width of the 95 % confidence interval of a share in a sample.
+    error = Z_95 * sqrt(share * (1 - share) / lines.lines) if used.sampled else 0.0
+    most = min(share + error, _error_share(context.usage))
     number = used.invocations * share
     seconds = min(timed_out.billed_ms / timed_out.lines / 1000, context.function.timeout_seconds)
     instead = min(seconds, ended.billed_ms / ended.lines / 1000) if ended.lines else 0.0
@@ -63,11 +67,8 @@ def find(context: FunctionContext, used: Compute) -> Results:
             " nothing, if they still run as long."
         ),
         change="Fix the cause of the timeouts",
-        how_to=(
-            "# find the requests that time out\n"
-            f"aws logs filter-log-events --region {context.function.region}"
-            f" --log-group-name={quote(context.function.log_group)} --filter-pattern {quote(pattern)} --max-items 20"
-        ),
+        how_to="# find the requests that time out\n"
+        + context.logs_command("filter-log-events", f"--filter-pattern {quote(pattern)} --max-items 20"),
         risk="A longer timeout alone makes each of them more expensive.",
         validate="Check that the share of REPORT lines with status timeout falls below a tenth on every day.",
         # Compute that the free tier covers costs nothing.
@@ -76,19 +77,17 @@ def find(context: FunctionContext, used: Compute) -> Results:
     )
 
 
-def daily_timeout_shares(usage: FunctionUsage, end: date) -> dict[date, float]:
+def daily_timeout_shares(context: FunctionContext) -> dict[date, float]:
     """Return the share of timeouts on each of the last days with enough REPORT lines.
 
     The Errors metric counts timeouts and bounds the share.
     """
     shares: dict[date, float] = {}
-    if usage.reports is None:
-        return shares
-    for day in last_days(end):
-        lines = usage.reports.where(days=frozenset([day])).lines
+    for day in last_days(context.end):
+        lines = context.reports.where(days=frozenset([day])).lines
         if lines >= MIN_DAY_LINES:
-            timed_out = usage.reports.where(days=frozenset([day]), outcome=Outcome.TIMEOUT).lines
-            shares[day] = min(timed_out / lines, _error_share(usage, day))
+            timed_out = context.reports.where(days=frozenset([day]), outcome=Outcome.TIMEOUT).lines
+            shares[day] = min(timed_out / lines, _error_share(context.usage, day))
     return shares
 
 
@@ -101,10 +100,9 @@ def _error_share(usage: FunctionUsage, day: date | None = None) -> float:
     """Return errors divided by invocations on a day, or in the window."""
     if not usage.errors or not usage.invocations:
         return 0.0
-    if day is None:
-        return usage.errors.total / usage.invocations.total
-    calls = usage.invocations.by_day.get(day, 0.0)
-    return usage.errors.by_day.get(day, 0.0) / calls if calls else 0.0
+    both = (usage.errors, usage.invocations)
+    errors, calls = (daily.total if day is None else daily.by_day.get(day, 0.0) for daily in both)
+    return errors / calls if calls else 0.0
 
 
 FINDING = FindingKind(kind="timeouts", title="Timeouts occurring", rule=find, urgent=True)

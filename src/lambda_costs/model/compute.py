@@ -1,6 +1,5 @@
 """What a function's invocations cost at today's settings, or why the data cannot tell."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from math import fsum, sqrt
@@ -12,12 +11,10 @@ from lambda_costs.model import duration
 from lambda_costs.model.finding import PERIOD_DAYS
 
 MB_PER_GB = 1024  # as Lambda bills it
-
 MIN_DAYS = 14
 MIN_INVOCATIONS = 50
 """Less data support no claim. AWS Compute Optimizer also asks for 50 invocations in 14 days (its User Guide,
 "Requirements")."""
-
 SAMPLE_FACTOR = 1.5  # largest factor between the mean duration of REPORT lines and that of the metric; our own choice
 
 
@@ -40,11 +37,6 @@ class Compute:
     init_share: float  # share of the billed time
     inits: float  # cold starts, per 30 days
     model: duration.DurationModel
-
-
-def sampling_error(share: float, lines: int) -> float:
-    """Return the half-width of the 95 % confidence interval of a share in a sample of ``lines``."""
-    return duration.Z_95 * sqrt(share * (1 - share) / lines)
 
 
 def compute(function: Function, usage: FunctionUsage, window_days: int) -> Compute | NoClaim:
@@ -124,24 +116,17 @@ def _model(function: Function, today: duration.Point, usage: FunctionUsage, repo
 
 
 def _point(memory_mb: int, days: frozenset[date], usage: FunctionUsage) -> duration.Point | None:
-    """Return the mean duration of the invocations on ``days``; None if there were too few."""
-    calls, durations = _on(days, usage)
+    """Return the mean duration of the invocations on those of ``days`` that show it; None if there were too few."""
+    assert usage.invocations is not None
+    assert usage.duration_ms is not None
+    seconds = {day: milliseconds / 1000 for day, milliseconds in usage.duration_ms.by_day.items() if day in days}
+    calls = {day: count for day, count in usage.invocations.by_day.items() if day in seconds and count > 0}
     total = fsum(calls.values())
     if total < MIN_INVOCATIONS:
         return None
-    mean = fsum(durations.values()) / total
+    mean = fsum(seconds[day] for day in calls) / total
     if len(calls) < 2:
         return duration.Point(memory_mb, mean, duration.MIN_ERROR * mean)
     # The standard error of the mean follows from how the days' means differ.
-    shares = {day: count / total for day, count in calls.items()}
-    variance = fsum(shares[day] ** 2 * (durations[day] / calls[day] - mean) ** 2 for day in calls)
+    variance = fsum((count / total) ** 2 * (seconds[day] / count - mean) ** 2 for day, count in calls.items())
     return duration.Point(memory_mb, mean, sqrt(variance * len(calls) / (len(calls) - 1)))
-
-
-def _on(days: frozenset[date], usage: FunctionUsage) -> tuple[Mapping[date, float], Mapping[date, float]]:
-    """Return invocations and their seconds, by day, for those of ``days`` that have both."""
-    assert usage.invocations is not None
-    assert usage.duration_ms is not None
-    calls = {day: count for day, count in usage.invocations.by_day.items() if day in days and count > 0}
-    seconds = {day: usage.duration_ms.by_day[day] / 1000 for day in calls if day in usage.duration_ms.by_day}
-    return {day: calls[day] for day in seconds}, seconds

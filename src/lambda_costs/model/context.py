@@ -50,11 +50,10 @@ class FunctionContext:
         CloudWatch has no datapoints of a day without invocations. Missing datapoints prove silence only if the metrics
         could be read, and only since the function is known to exist.
         """
-        usage = self.usage
-        if usage.unread:
+        if self.usage.unread:
             return None
-        last = usage.invocations.last_use if usage.invocations else None
-        known_since = last or usage.last_invoked or self.function.last_modified
+        last = self.usage.invocations.last_use if self.usage.invocations else None
+        known_since = last or self.usage.last_invoked or self.function.last_modified
         return (self.end - known_since).days if known_since else None
 
     def cost(self, used: Compute) -> float:
@@ -109,6 +108,11 @@ class FunctionContext:
             f"aws lambda {operation} --region {self.function.region}"
             f" --function-name={quote(self.function.name)} {options}"
         ).rstrip()
+
+    def logs_command(self, operation: str, options: str) -> str:
+        """Return the AWS CLI command for ``operation`` on this function's log group."""
+        group = quote(self.function.log_group)
+        return f"aws logs {operation} --region {self.function.region} --log-group-name={group} {options}"
 
 
 def as_code(cloudformation: str, cdk: str, resource: str = "AWS::Lambda::Function") -> str:

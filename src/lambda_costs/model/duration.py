@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import fsum, sqrt
 
 FULL_VCPU_MB = 1769
-
 Z_95 = 1.96  # half-width of a 95 % confidence interval, in standard errors
 MIN_ERROR = 0.02  # least relative error of a mean duration: days differ by more than chance
 CPU_ERROR = 0.1  # relative error of measured CPU time: agents on the machine use some of it, too
@@ -68,10 +67,8 @@ def from_cpu_time(today_mb: int, seconds: float, cpu_seconds: float) -> Duration
     # A fraction of a vCPU needs proportionally longer than the CPU time.
     share = cpu_seconds * FULL_VCPU_MB / effective_cpu_mb(today_mb) / seconds
     low, expected, high = (_clamp(share * factor) for factor in (1 - CPU_ERROR, 1.0, 1 + CPU_ERROR))
-    return DurationModel(
-        today_mb, low, expected, high,
-        f"Lambda Insights: {cpu_seconds * 1000:,.1f} ms of CPU time an invocation, {expected:.0%} of the duration",
-    )  # fmt: skip
+    basis = f"Lambda Insights: {cpu_seconds * 1000:,.1f} ms of CPU time an invocation, {expected:.0%} of the duration"
+    return DurationModel(today_mb, low, expected, high, basis)
 
 
 def fit_cpu_share(today: Point, others: Sequence[Point]) -> DurationModel | None:
@@ -98,10 +95,8 @@ def fit_cpu_share(today: Point, others: Sequence[Point]) -> DurationModel | None
     off = Z_95 * x[0] / at_today**2 * sqrt(mean_d**2 / spread + b**2 / total)
     low, expected, high = map(_clamp, (share - off, share, share + off))
     sizes = " and ".join(f"{point.memory_mb:,} MB" for point in sorted(points, key=lambda point: point.memory_mb))
-    return DurationModel(
-        today.memory_mb, low, expected, high,
-        f"a fit of the durations at {sizes}: {expected:.0%} of today's is CPU time",
-    )  # fmt: skip
+    basis = f"a fit of the durations at {sizes}: {expected:.0%} of today's is CPU time"
+    return DurationModel(today.memory_mb, low, expected, high, basis)
 
 
 def _clamp(share: float) -> float:

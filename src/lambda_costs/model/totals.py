@@ -1,13 +1,13 @@
 """What findings save when applied together, gross and net of the free tier, and which of them claim money."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import groupby
 from math import fsum, prod
 from operator import attrgetter
 
 from lambda_costs.collect.prices import FREE_GB_SECONDS
-from lambda_costs.model.finding import NO_SAVINGS, Finding, SavingsRange
+from lambda_costs.model.finding import Finding, SavingsRange
 
 MIN_REPORTED_DOLLARS = 0.01  # US dollars per 30 days: the report only counts findings that save less
 
@@ -46,13 +46,13 @@ def combine(findings: Iterable[Finding], spend: ComputeSpend) -> Totals:
 
     def saved(end: Callable[[SavingsRange], float]) -> tuple[float, float]:
         alone = fsum(map(end, standing))
-        after = [_after(group, end) for group in by_function]
-        cost = spend.cost - fsum(before.cost - then.cost for before, then in after)
-        gb_seconds = spend.gb_seconds - fsum(before.gb_seconds - then.gb_seconds for before, then in after)
+        removed = [_removed(group, end) for group in by_function]
+        cost = spend.cost - fsum(compute.cost for compute in removed)
+        gb_seconds = spend.gb_seconds - fsum(compute.gb_seconds for compute in removed)
         return alone + spend.cost - cost, alone + spend.billed - ComputeSpend(cost, max(0.0, gb_seconds)).billed
 
-    low, expected, high = (saved(end) for end in map(attrgetter, ("low", "expected", "high")))
-    return Totals(SavingsRange(low[0], expected[0], high[0]), SavingsRange(low[1], expected[1], high[1]))
+    gross, net = zip(*(saved(end) for end in map(attrgetter, ("low", "expected", "high"))), strict=True)
+    return Totals(SavingsRange(*gross), SavingsRange(*net))
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,12 @@ class FindingGroups:
 
 def group_by_claim(findings: Iterable[Finding]) -> FindingGroups:
     """Group ``findings`` by whether they claim money."""
-    claims, small, observations = [], [], []
-    for finding in findings:
-        savings = finding.savings
-        if savings == NO_SAVINGS:
-            observations.append(finding)
-        elif max(abs(savings.low), abs(savings.expected), abs(savings.high)) < MIN_REPORTED_DOLLARS:
-            small.append(finding)
-        else:
-            claims.append(finding)
-    return FindingGroups(tuple(claims), tuple(small), tuple(observations))
+    sizes = [(max(map(abs, astuple(finding.savings))), finding) for finding in findings]
+    return FindingGroups(
+        claims=tuple(finding for size, finding in sizes if size >= MIN_REPORTED_DOLLARS),
+        small=tuple(finding for size, finding in sizes if 0 < size < MIN_REPORTED_DOLLARS),
+        observations=tuple(finding for size, finding in sizes if not size),
+    )
 
 
 def combined_savings(findings: Iterable[Finding]) -> SavingsRange:
@@ -83,10 +79,10 @@ def combined_savings(findings: Iterable[Finding]) -> SavingsRange:
     return combine(findings, ComputeSpend(0.0, 0.0)).gross
 
 
-def _after(findings: list[Finding], end: Callable[[SavingsRange], float]) -> tuple[ComputeSpend, ComputeSpend]:
-    """Return the compute of one function before and after all of ``findings``."""
+def _removed(findings: list[Finding], end: Callable[[SavingsRange], float]) -> ComputeSpend:
+    """Return the part of one function's compute that all of ``findings`` remove together."""
     scales = [(end(finding.savings), scaling) for finding in findings if (scaling := finding.scaling)]
-    before = ComputeSpend(scales[0][1].cost, scales[0][1].gb_seconds)
-    remains = [1 - amount / scaling.cost for amount, scaling in scales]
+    before = scales[0][1]
+    remains = prod(1 - amount / scaling.cost for amount, scaling in scales)
     repriced = prod(scaling.repriced for _, scaling in scales)
-    return before, ComputeSpend(before.cost * prod(remains), before.gb_seconds * prod(remains) / repriced)
+    return ComputeSpend(before.cost - before.cost * remains, before.gb_seconds - before.gb_seconds * remains / repriced)

@@ -15,7 +15,7 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.log_groups import LogGroup
-from lambda_costs.collect.provisioned import Provisioned
+from lambda_costs.collect.settings import Provisioned
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.compute import NoClaim
 from lambda_costs.model.finding import Finding, SavingsRange

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from lambda_costs.collect.triggers import list_mappings, policy_principals
+from lambda_costs.collect.settings import list_mappings, policy_principals
 from tests.lambda_costs.conftest import Stubbed
 
 ORDERS = "arn:aws:lambda:us-east-1:000000000000:function:orders"
