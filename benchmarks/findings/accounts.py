@@ -25,7 +25,7 @@ def random_account(seed: int, count: int) -> SampleAccount:
 
 def free_tier_account(seed: int = 7) -> SampleAccount:
     """Return an account whose compute is inside the free tier, so that using less saves nothing."""
-    small = Scenario({"memory_mb": 1024, "timeout_seconds": 1, "daily_invocations": 300, "log_lines": 150})
+    small = Scenario(memory_mb=1024, timeout_seconds=1, daily_invocations=300, log_lines=150)
     wasteful = [PLANTED["memory"] | small, PLANTED["memory, Insights"] | small, PLANTED["arm64"] | small]
     # An analysis may propose these changes, but must not claim money for them.
     return assemble(seed, [*(scenario.without_labels() for scenario in (*wasteful, *wasteful)), small, small])

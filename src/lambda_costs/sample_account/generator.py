@@ -32,15 +32,9 @@ WELL_SIZED: Choices = {
     "ephemeral_mb": 512,
     "layer": None,
     "recursive_loop": False,
-    "dropped_daily": 0,
-    "provisioned_concurrency": 0,
-    "utilisation": 0.0,
-    "timeout_share": 0.0,
-    "out_of_memory_share": 0.0,
     "error_share": 0.001,
-    "failing_share": 0.0,
-    "failing_days": 0,
-    "failing_ended_days": 0,
+    **dict.fromkeys(("dropped_daily", "provisioned_concurrency", "utilisation", "timeout_share"), 0),
+    **dict.fromkeys(("out_of_memory_share", "failing_share", "failing_days", "failing_ended_days"), 0),
     "old_log_bytes": 0,
     "earlier": 1,  # times today's memory, until somewhere in the middle of the window
     "earlier_share": (0.4, 0.6),
@@ -65,7 +59,10 @@ def generate(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
     c = {key: _draw(rng, choices.get(key, value)) for key, value in WELL_SIZED.items()}
     memory = c["memory_mb"]
     earlier = round(memory * c["earlier"])
-    modes = _modes(c["large_payloads"], c["need"], memory)
+    large = c["large_payloads"] or {"share": 0.0}
+    modes = [Mode(1 - large["share"], 1.0, c["need"] * memory)]
+    if large["share"]:
+        modes.append(Mode(large["share"], large["slowness"], large["need"] * memory))
     # The slowest of what the window shows stays below the timeout.
     slowest = c["timeout_seconds"] * 1000 * c["p99"] / exp(2.326 * c["spread"] - c["spread"] ** 2 / 2)
     slowest /= max(mode.slowness for mode in modes)
@@ -81,7 +78,7 @@ def generate(rng: random.Random, name: str, choices: Choices) -> SampleFunction:
         "name": name,
         "io_ms": duration * (1 - c["cpu"]),
         "cpu_mb_ms": duration * c["cpu"] * min(memory, FULL_VCPU_MB),
-        "modes": modes,
+        "modes": tuple(modes),
         # Code that waits takes the same time on both architectures.
         "arm64_ratio": ratio if c["cpu"] > 0.1 else 1.0,
         "restore_ms": c["init_ms"] * rng.uniform(0.03, 0.12),
@@ -103,9 +100,3 @@ def _draw(rng: random.Random, choice: Any) -> Any:
         low, high = choice
         return rng.randint(low, high) if isinstance(low, int) else rng.uniform(low, high)
     return rng.choice(choice) if isinstance(choice, list) else choice
-
-
-def _modes(big: Mapping[str, float] | None, need: float, memory: int) -> tuple[Mode, ...]:
-    if big is None:
-        return (Mode(1.0, 1.0, need * memory),)
-    return (Mode(1 - big["share"], 1.0, need * memory), Mode(big["share"], big["slowness"], big["need"] * memory))

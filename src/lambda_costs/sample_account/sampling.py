@@ -1,6 +1,7 @@
 """A function's metrics and REPORT lines, sampled from its hidden parameters with noise."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -44,7 +45,7 @@ class Day:
     provisioned: int = 0
     cpu_ms: float = 0.0
     log_bytes: float = 0.0
-    durations: dict[float, int] = field(default_factory=dict)
+    durations: Counter[float] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -185,17 +186,15 @@ def _add_durations(
     for factor, number in drawn:
         value = round(min(mean * factor, limit), 2)
         if number:
-            day.durations[value] = day.durations.get(value, 0) + number
+            day.durations[value] += number
 
 
 def _bin_means(sigma: float) -> list[float]:
     """Return the mean of each bin of a lognormal whose mean is 1."""
     # A lognormal's partial mean below the quantile z is the normal distribution below z - sigma.
     below = [_NORMAL.cdf(_NORMAL.inv_cdf(q) - sigma) if 0 < q < 1 else q for q in _QUANTILES]
-    return [
-        (upper - lower) / (high - low)
-        for lower, upper, low, high in zip(below, below[1:], _QUANTILES, _QUANTILES[1:], strict=False)
-    ]
+    bins = zip(pairwise(below), pairwise(_QUANTILES), strict=True)
+    return [(upper - lower) / (high - low) for (lower, upper), (low, high) in bins]
 
 
 def _add_up(function: SampleFunction, lines: list[Line], rng: random.Random) -> list[Day]:
@@ -206,7 +205,7 @@ def _add_up(function: SampleFunction, lines: list[Line], rng: random.Random) -> 
         day.errors += line.status != "success"
         day.cpu_ms += _cpu_ms(function) * rng.gauss(1, 0.05)
         day.log_bytes += function.log_bytes
-        day.durations[line.duration_ms] = day.durations.get(line.duration_ms, 0) + 1
+        day.durations[line.duration_ms] += 1
     return [days[index] for index in sorted(days)]
 
 
