@@ -73,11 +73,10 @@ class PreviousFinding(BaseModel):
         most = self.scaling.cost if self.scaling else MAX_DOLLARS
         savings = (min(amount, most) for amount in astuple(self.savings))
         return Finding(
-            **{name: getattr(self, name) for name in ("id", "kind", "function", "region", "arn")},
+            **self.model_dump(include={"id", "kind", "function", "region", "arn", "proposed"}),
             evidence={},
             formula="",
             change=f"{title(self.kind)}: {settings}" if settings else title(self.kind),
-            proposed=self.proposed,
             risk="",
             validate="",
             savings=SavingsRange(*savings),

@@ -68,7 +68,10 @@ def render_report(
             yield f"> **Note by {escape(written_by)}.** {label}{escape(text)}"
 
     blocks = (
-        *_head(analysis, written_by),
+        "# What this account overpays for AWS Lambda",
+        f"{_count(len(analysis.functions), 'function')} in {', '.join(analysis.request.regions)},"
+        f" {analysis.start} up to {analysis.end} (UTC, {analysis.request.days} days)."
+        f" Every number was computed by code from the account's data; the prose was written by {escape(written_by)}.",
         *_summary(analysis, ranked, summary, comparison),
         *_savings_section(analysis, ranked),
         *(_changes(analysis, comparison) if isinstance(comparison, Comparison) else ()),
@@ -79,15 +82,6 @@ def render_report(
         METHOD,
     )
     return "\n\n".join(blocks)
-
-
-def _head(analysis: Analysis, written_by: str) -> Iterator[str]:
-    yield "# What this account overpays for AWS Lambda"
-    yield (
-        f"{_count(len(analysis.functions), 'function')} in {', '.join(analysis.request.regions)},"
-        f" {analysis.start} up to {analysis.end} (UTC, {analysis.request.days} days)."
-        f" Every number was computed by code from the account's data; the prose was written by {escape(written_by)}."
-    )
 
 
 def _summary(

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
 from lambda_costs.sample_account.function import SampleFunction
 from lambda_costs.sample_account.generator import generate
@@ -22,8 +23,7 @@ authorizer proxy migrate monitor resize
 """
 
 
-@dataclass(frozen=True, order=True)
-class Planted:
+class Planted(NamedTuple):
     """A function and what an analysis must find in it."""
 
     function: str
