@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import NamedTuple
 
-from lambda_costs.sample_account.function import SampleFunction
-from lambda_costs.sample_account.generator import generate
+from lambda_costs.sample_account.function import SampleFunction, generate
 from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS, Scenario
 
 FUNCTIONS = 48
