@@ -43,24 +43,18 @@ class Bucket:
         return True
 
 
-ANSWER_SECONDS = (0.5, 3.0)
-"""How long AgentCore takes to start a session and answer."""
+ANSWER_SECONDS = (0.5, 3.0)  # how long AgentCore takes to start a session and answer
 
 
 @dataclass(frozen=True)
 class Quotas:
     """What AWS allows, by its published default quotas."""
 
-    starts: float = 25
-    """New sessions that AgentCore starts in a second."""
-    starts_at_once: float = 25
-    """How many of them may be at the same moment, which is not published."""
-    sessions: int = 5000
-    """Sessions that AgentCore runs at once."""
-    functions: int = 1000
-    """Lambda functions that run at once."""
-    executions: float = 300
-    """Executions that begin in a second; the first 1,300 at once."""
+    starts: float = 25  # new sessions that AgentCore starts in a second
+    starts_at_once: float = 25  # how many of them may be at the same moment, which is not published
+    sessions: int = 5000  # sessions that AgentCore runs at once
+    functions: int = 1000  # Lambda functions that run at once
+    executions: float = 300  # executions that begin in a second; the first 1,300 at once
     executions_at_once: float = 1300
 
 
@@ -70,19 +64,14 @@ class Session:
 
     number: int
     arrived: float = 0.0
-    tries: int = 0
-    """Invocations of the Lambda function, those that Lambda refused included."""
-    asked: int = 0
-    """Calls of AgentCore."""
+    tries: int = 0  # invocations of the Lambda function, those that Lambda refused included
+    asked: int = 0  # calls of AgentCore
     transitions: int = 0
-    begun: float = float("inf")
-    """Seconds from the burst until AgentCore took it."""
-    ended: str = ""
-    """The state in which its execution ended."""
+    begun: float = float("inf")  # seconds from the burst until AgentCore took it
+    ended: str = ""  # the state in which its execution ended
     seconds: float = 0.0
     error: str = ""
-    ends: float = float("inf")
-    """When its agent writes COMPLETED."""
+    ends: float = float("inf")  # when its agent writes COMPLETED
 
     def item(self, now: float) -> dict[str, Any]:
         """Return its record at ``now``, as far as a workflow reads it."""

@@ -11,12 +11,9 @@ from typing import Any
 from benchmarks.crowd import Bucket
 from vigil.local import server
 
-STARTS = 5
-"""New sessions a second, one at a time."""
-SESSIONS = 50
-"""Sessions that run at once."""
-FUNCTIONS = 2
-"""Lambda functions that run at once."""
+STARTS = 5  # new sessions a second, one at a time
+SESSIONS = 50  # sessions that run at once
+FUNCTIONS = 2  # Lambda functions that run at once
 
 
 def narrowed(app: Any) -> Any:

@@ -23,8 +23,7 @@ from vigil.local.stack import REGION, LocalSession, LocalStack
 SIZES = (125, 250, 500, 1000)
 SEED = 101
 MOST_SECONDS = 60
-MOST_MB = 500
-"""Goals, of the largest account."""
+MOST_MB = 500  # goals, of the largest account
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,8 @@ class Run:
 
     functions: int
     seconds: float
-    peak_mb: float
-    """Most memory that the process had, with the interpreter and boto3."""
-    calls: dict[str, int]
-    """API calls by operation."""
+    peak_mb: float  # most memory that the process had, with the interpreter and boto3
+    calls: dict[str, int]  # API calls by operation
 
 
 def analyse() -> dict[str, Any]:

@@ -40,17 +40,13 @@ class Soak:
     """What one way of starting sessions came to."""
 
     name: str
-    triggered: dict[str, float]
-    """When each event was published."""
+    triggered: dict[str, float]  # when each event was published
     seconds: float
     executions: list[dict[str, Any]]
     sessions: dict[str, Session]
-    busy_at: dict[str, str]
-    """When the agent of each session began its phase."""
-    peak: int
-    """Most memory that all processes had together, in bytes."""
-    cpu: Counter[str]
-    """CPU time that each part used, in seconds."""
+    busy_at: dict[str, str]  # when the agent of each session began its phase
+    peak: int  # most memory that all processes had together, in bytes
+    cpu: Counter[str]  # CPU time that each part used, in seconds
 
     @property
     def lost(self) -> int:

@@ -24,18 +24,13 @@ ONLY_ON_AWS = ("TaskStarted", "TaskSubmitted")
 class Life:
     """What becomes of a session; seconds that its machine is awake after the start of its execution."""
 
-    invoked: float = 0
-    """How long it takes until the agent is invoked."""
-    ends: float = float("inf")
-    """When the agent writes COMPLETED."""
-    dies: float = float("inf")
-    """When the agent sends its last heartbeat."""
+    invoked: float = 0  # how long it takes until the agent is invoked
+    ends: float = float("inf")  # when the agent writes COMPLETED
+    dies: float = float("inf")  # when the agent sends its last heartbeat
     first_beat: float = 1
     beat: float = 30
-    sleeps: float = float("inf")
-    """When the machine of both agent and workflow falls asleep, as a laptop does."""
-    asleep: float = 0
-    """How long it sleeps. The waits that run go on afterwards; the clock shows the true time."""
+    sleeps: float = float("inf")  # when the machine of both agent and workflow falls asleep, as a laptop does
+    asleep: float = 0  # How long it sleeps. The waits that run go on afterwards; the clock shows the true time.
 
     @property
     def ended(self) -> float:

@@ -31,8 +31,7 @@ PRICES = "List prices of us-east-1, October 2025"
 TRANSITION = 25e-6
 WRITE_UNIT, READ_UNIT = 0.625e-6, 0.125e-6
 LAMBDA_CALL = 0.2e-6 + 0.25 * 1 * 13.3334e-6  # one second of 256 MB, arm64
-TOKEN_BYTES = 1024
-"""Size of a task token on AWS; those of the embedded AWS are 36 bytes long."""
+TOKEN_BYTES = 1024  # size of a task token on AWS; those of the embedded AWS are 36 bytes long
 
 
 def loop(table: str, invoker: str, seconds: float) -> dict[str, Any]:
@@ -195,16 +194,9 @@ def dollars(done: Walk, seconds: float, units: int, *, beats: bool) -> dict[str,
 
 
 def tell_latency(report: Report, latency: dict[str, list[float]]) -> None:
+    columns = "sessions", "mean", "p50", "p95", "p99", "most"
     report.table(
-        (
-            "Seconds from the terminal write to the end of the execution",
-            "sessions",
-            "mean",
-            "p50",
-            "p95",
-            "p99",
-            "most",
-        ),
+        ("Seconds from the terminal write to the end of the execution", *columns),
         (
             (name, len(v), *(f"{x:.2f}" for x in (sum(v) / len(v), *(percentile(v, p) for p in (0.5, 0.95, 0.99, 1)))))
             for name, v in latency.items()
@@ -223,10 +215,7 @@ def tell_counts(report: Report) -> None:
                 f"{len(plain.events):,}{beyond}",
             )
 
-    report.table(
-        ("Session", "transitions: Vigil", "loop of 10 s", "history events: Vigil", "loop of 10 s"),
-        rows(),
-    )
+    report.table(("Session", "transitions: Vigil", "loop of 10 s", "history events: Vigil", "loop of 10 s"), rows())
 
 
 def tell_check(report: Report, runs: Iterable[tuple[str, Run, dict[str, Any], float]]) -> None:

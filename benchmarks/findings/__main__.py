@@ -11,10 +11,8 @@ from benchmarks.report import Report, machine
 from lambda_costs.findings import KINDS
 from lambda_costs.sample_account import SampleAccount, build
 
-TUNING_SEEDS = (1, 2, 3, 4, 5)
-"""The analysis may be tuned on these."""
-REPORT_SEEDS = (101, 102, 103, 104, 105)
-"""The report is about these."""
+TUNING_SEEDS = (1, 2, 3, 4, 5)  # the analysis may be tuned on these
+REPORT_SEEDS = (101, 102, 103, 104, 105)  # the report is about these
 
 
 def accounts(seeds: list[int], sizes: list[int]) -> Iterator[tuple[str, SampleAccount]]:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from lambda_costs.sample_account import SampleAccount, assemble
 from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, STACKABLE, TRAPS, Scenario
 
-MIX = {"clean": 45, "planted": 35, "trap": 12, "abstain": 8}
-"""Weights of the groups of scenarios."""
+MIX = {"clean": 45, "planted": 35, "trap": 12, "abstain": 8}  # weights of the groups of scenarios
 
 OFTEN = {"memory": 4, "memory, changed": 2, "memory, Insights": 2, "arm64": 6, "arm64, memory": 3, "idle": 3}
 OFTEN |= {"kept warm": 2, "old runtime": 3, "logs kept": 3, "errors": 2}
-SELDOM = {"arm64, tmp": 0.5, "starved, cut": 0.5, "loop": 0.5}
-"""Weights of scenarios in PLANTED; others weigh 1."""
+SELDOM = {"arm64, tmp": 0.5, "starved, cut": 0.5, "loop": 0.5}  # weights of scenarios in PLANTED; others weigh 1
 
 STACKED = {"nothing": 6, "timeout": 3, "tmp": 0.5, "loop": 0.25, "dropped": 0.25}
 
@@ -25,7 +23,7 @@ def random_account(seed: int, count: int) -> SampleAccount:
 
 def free_tier_account(seed: int = 7) -> SampleAccount:
     """Return an account whose compute is inside the free tier, so that using less saves nothing."""
-    small = Scenario({"memory_mb": 1024, "timeout_seconds": 1, "daily_invocations": 300, "log_lines": 150})
+    small = Scenario(memory_mb=1024, timeout_seconds=1, daily_invocations=300, log_lines=150)
     wasteful = [PLANTED["memory"] | small, PLANTED["memory, Insights"] | small, PLANTED["arm64"] | small]
     # An analysis may propose these changes, but must not claim money for them.
     return assemble(seed, [*(scenario.without_labels() for scenario in (*wasteful, *wasteful)), small, small])

@@ -20,8 +20,7 @@ class Scored:
 
     name: str
     account: SampleAccount
-    document: Mapping[str, Any]
-    """Its findings.json."""
+    document: Mapping[str, Any]  # its findings.json
     score: Score
 
 

@@ -64,12 +64,9 @@ class Score:
     claims: tuple[Claim, ...]
     gross: Total
     net: Total
-    abstained: Mapping[str, bool]
-    """By function whose data support no claim."""
-    fits: tuple[bool, ...]
-    """Of each proposed memory size, whether it is enough for what the function needs."""
-    repeatable: bool
-    """Whether a second analysis wrote the same bytes."""
+    abstained: Mapping[str, bool]  # by function whose data support no claim
+    fits: tuple[bool, ...]  # of each proposed memory size, whether it is enough for what the function needs
+    repeatable: bool  # whether a second analysis wrote the same bytes
 
 
 def score(account: SampleAccount, document: Mapping[str, Any], *, repeatable: bool = True) -> Score:

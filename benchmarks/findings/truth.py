@@ -1,6 +1,6 @@
 """What a change truly saves in a sample account: the bill before less the bill after, by the hidden parameters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import fsum
 from typing import Any
@@ -12,20 +12,15 @@ DURATION = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
 """$ per GB-second, in the first tier: up to 6 billion GB-seconds a month."""
 PROVISIONED = {"x86_64": 0.0000041667, "arm64": 0.0000033334}
 PROVISIONED_DURATION = {"x86_64": 0.0000097222, "arm64": 0.0000077778}
-TMP = 0.0000000309
-"""$ per GB-second beyond 512 MB."""
+TMP = 0.0000000309  # $ per GB-second beyond 512 MB
 FREE_TMP_MB = 512
 FREE_GB_SECONDS = 400_000
-SNAPSTART_CACHE = 0.0000015046
-"""$ per GB-second, for runtimes other than Java."""
-SNAPSTART_RESTORE = 0.0001397998
-"""$ per GB, likewise."""
-LOG_STORAGE = 0.03
-"""$ per GB-month."""
+SNAPSTART_CACHE = 0.0000015046  # $ per GB-second, for runtimes other than Java
+SNAPSTART_RESTORE = 0.0001397998  # $ per GB, likewise
+LOG_STORAGE = 0.03  # $ per GB-month
 
 MONTH_SECONDS = DAYS * 86_400
-ROUNDED_UP_MS = 0.5
-"""Duration is billed by the whole millisecond."""
+ROUNDED_UP_MS = 0.5  # duration is billed by the whole millisecond
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,7 @@ class Settings:
     ephemeral_mb: int
     retention_days: int | None
     snapstart: bool = False
-    fixed: bool = False
-    """Whether the cause of its timeouts is fixed."""
+    fixed: bool = False  # whether the cause of its timeouts is fixed
 
     @classmethod
     def of(cls, function: SampleFunction) -> "Settings":
@@ -57,11 +51,9 @@ class Settings:
 class Bill:
     """Expected cost of 30 days, without costs that no change affects."""
 
-    on_demand: float
-    """US dollars for the GB-seconds that the free tier covers first."""
+    on_demand: float  # US dollars for the GB-seconds that the free tier covers first
     gb_seconds: float
-    other: float
-    """US dollars."""
+    other: float  # US dollars
 
 
 def bill(function: SampleFunction, settings: Settings) -> Bill:
@@ -101,16 +93,13 @@ def savings(function: SampleFunction, findings: Iterable[Mapping[str, Any]]) -> 
     return before - after
 
 
-def account_savings(functions: Iterable[SampleFunction], findings: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
+def account_savings(functions: Iterable[SampleFunction], findings: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     """Return the dollars that all ``findings`` save together: before the free tier, and after it."""
-    by_function: dict[str, list[Mapping[str, Any]]] = {}
-    for finding in findings:
-        by_function.setdefault(finding["function"], []).append(finding)
-    both = [
-        [bill(function, settings) for settings in _before_and_after(function, by_function.get(function.name, ()))]
-        for function in functions
-    ]
-    before, after = ([pair[index] for pair in both] for index in (0, 1))
+    before, after = [], []
+    for function in functions:
+        today, changed = _before_and_after(function, (item for item in findings if item["function"] == function.name))
+        before.append(bill(function, today))
+        after.append(bill(function, changed))
     return _gross(before) - _gross(after), _net(before) - _net(after)
 
 

@@ -12,7 +12,7 @@ from strands.types.streaming import StreamEvent
 
 from lambda_costs.agent import PROMPT, cost_agent
 from lambda_costs.sample_account import SampleAccount, seed_account
-from lambda_costs.sample_account.generator import Choices, generate
+from lambda_costs.sample_account.function import Choices, generate
 from tests.agents import Scripted
 from vigil.agent.models import retry_strategy
 from vigil.agent.session import AgentSession

@@ -37,7 +37,9 @@ class ToolErrors(HookProvider):
         arguments = event.tool_use["input"]
         # Vigil chose the names of the parameters, the model their values.
         values = list(arguments.values()) if isinstance(arguments, Mapping) else arguments
-        by_model = _is_about_input(error) or _repeats(one_line(text), values)
+        # Strands raises a ValueError from a ValidationError.
+        invalid = isinstance(error, InvalidInput | ValidationError) or isinstance(error.__cause__, ValidationError)
+        by_model = invalid or _repeats(one_line(text), values)
         if not isinstance(error, VigilError) or isinstance(error, EnvironmentProblem):
             # AWS may quote any text.
             text = printable(text)
@@ -62,11 +64,6 @@ class ToolErrors(HookProvider):
 
     def _quoted(self, quote: str) -> str | None:
         return next((failure for failure in reversed(self._failures) if quote and quote in failure), None)
-
-
-def _is_about_input(error: BaseException) -> bool:
-    """Whether ``error`` refuses the model's input; Strands raises a ValueError from a ValidationError."""
-    return isinstance(error, InvalidInput | ValidationError) or isinstance(error.__cause__, ValidationError)
 
 
 def _repeats(text: str, value: object) -> bool:

@@ -52,11 +52,8 @@ def functions_result(inventory: Inventory) -> dict[str, Any]:
         "by_runtime": _counts(function.runtime or "container image" for function in functions),
         "by_architecture": _counts(function.architecture for function in functions),
         "skipped": _reasons(inventory.gaps),
-        "names": [],
-        "names_left_out": len(functions),
     }
-    names = _fitting([function.name for function in functions], result)
-    return {**result, "names": names, "names_left_out": len(functions) - len(names)}
+    return _with_first("names", [function.name for function in functions], result)
 
 
 def usage_result(usage: Usage) -> dict[str, Any]:
@@ -78,20 +75,16 @@ def savings_result(analysis: Analysis) -> dict[str, Any]:
     by_kind: dict[str, list[Finding]] = defaultdict(list)
     for finding in analysis.findings:
         by_kind[finding.kind].append(finding)
-    count = len(analysis.findings)
     result = {
         "functions": len(analysis.functions),
         "compute_dollars": round(fsum(analysis.cost.values()), 2),
         "total_dollars": _cents(vars(analysis.totals.gross).values()),
         "total_dollars_after_free_tier": _cents(vars(analysis.totals.net).values()),
-        "findings": count,
+        "findings": len(analysis.findings),
         "by_kind": {kind: {"findings": len(some), "dollars": _sum(some)} for kind, some in sorted(by_kind.items())},
         "skipped": _reasons(analysis.gaps),
-        "best": [],
-        "best_left_out": count,
     }
-    best = _fitting(list(map(_row, analysis.findings)), result)
-    return {**result, "best": best, "best_left_out": count - len(best)}
+    return _with_first("best", list(map(_row, analysis.findings)), result)
 
 
 def findings_page(
@@ -123,16 +116,11 @@ def findings_page(
 def finding_detail(analysis: Analysis, finding_id: str) -> dict[str, Any]:
     """Return all of one finding but its commands; raises InvalidInput for an unknown id."""
     by_id = {finding.id: finding for finding in analysis.findings}
-    finding = by_id.get(finding_id)
-    if finding is None:
+    if finding_id not in by_id:
         raise InvalidInput(f"id must be the id of a finding; similar ids: {as_text(closest(finding_id, list(by_id)))}")
-    texts = ("kind", "function", "region", "formula", "risk", "validate")
-    result = {
-        **_row(finding),
-        **{name: getattr(finding, name) for name in texts},
-        "proposed": dict(finding.proposed),
-        "evidence": {},
-    }
+    finding = by_id[finding_id]
+    fields = ("kind", "function", "region", "formula", "risk", "validate", "proposed")
+    result = {**_row(finding), **{name: getattr(finding, name) for name in fields}, "evidence": {}}
     evidence = [(name, format_measurement(measurement)) for name, measurement in finding.evidence.items()]
     return {**result, "evidence": dict(_fitting(evidence, result))}
 
@@ -158,6 +146,12 @@ def _clean(data: object) -> object:
     if isinstance(data, Mapping):
         return {_clean(key): _clean(value) for key, value in data.items()}
     return [_clean(item) for item in data] if isinstance(data, list | tuple) else data
+
+
+def _with_first(name: str, items: Sequence[object], result: Mapping[str, object]) -> dict[str, Any]:
+    """Return ``result`` with the first of ``items`` that fit as ``name``, and the number of those left out."""
+    first = _fitting(items, {**result, name: [], f"{name}_left_out": len(items)})
+    return {**result, name: first, f"{name}_left_out": len(items) - len(first)}
 
 
 def _fitting(items: Sequence[Item], result: Mapping[str, object]) -> list[Item]:

@@ -89,23 +89,22 @@ def compare(previous: Iterable[str], analysis: Analysis) -> Comparison | str | N
 
 def _compare(document: PreviousFindings, analysis: Analysis) -> Comparison:
     findings = [item.as_finding() for item in document.findings]
-    then, now = ({finding.id: finding for finding in items} for items in (findings, analysis.findings))
+    then = {finding.id: finding for finding in findings}
     functions = {function.arn: function for function in analysis.functions}
     followed = [
         finding
         for finding in findings
         if (function := functions.get(finding.arn))
-        and _in_place(finding, function, analysis.usage.by_arn[finding.arn])
-        and not _unchanged(finding, function, document.end)
+        and _in_place(finding, function, analysis.usage.by_arn[finding.arn], document.end)
     ]
-    over = then.keys() - now.keys() - {finding.id for finding in followed}
-    both = (Changed(then[finding.id], finding) for finding in now.values() if finding.id in then)
+    over = then.keys() - {finding.id for finding in (*analysis.findings, *followed)}
+    both = [(then[finding.id], finding) for finding in analysis.findings if finding.id in then]
     return Comparison(
         since=document.end,
         total_then=_saved_together(findings),
-        new=tuple(finding for finding in now.values() if finding.id not in then),
-        changed=tuple(changed for changed in both if _has_changed(changed.then, changed.now)),
-        realised=tuple(_realised(followed, {function.arn: function for function in document.functions}, analysis)),
+        new=tuple(finding for finding in analysis.findings if finding.id not in then),
+        changed=tuple(Changed(*pair) for pair in both if _has_changed(*pair)),
+        realised=tuple(_realised(followed, document, analysis)),
         gone=tuple(Gone(item, _why_gone(item, functions, analysis)) for item in findings if item.id in over),
     )
 
@@ -121,9 +120,11 @@ def _has_changed(then: Finding, now: Finding) -> bool:
     return then.proposed != dict(now.proposed) or difference > least
 
 
-def _in_place(then: Finding, function: Function, usage: FunctionUsage) -> bool:
-    """Whether today's settings are those that ``then`` proposed. A setting that could not be read is not in place."""
+def _in_place(then: Finding, function: Function, usage: FunctionUsage, since: date) -> bool:
+    """Whether what ``then`` proposed was set after ``since``. A setting that could not be read is not in place."""
     settings: dict[str, object] = dict(vars(function))
+    if function.last_modified and function.last_modified < since and not then.proposed.keys().isdisjoint(settings):
+        return False  # Lambda itself says that it was set before
     if usage.recursion_allowed is not None:
         settings["recursive_loop"] = "Allow" if usage.recursion_allowed else "Terminate"
     if usage.log_group and (days := usage.log_group.retention_days):
@@ -136,15 +137,7 @@ def _in_place(then: Finding, function: Function, usage: FunctionUsage) -> bool:
     return bool(then.proposed) and all(settings.get(name) == value for name, value in then.proposed.items())
 
 
-def _unchanged(then: Finding, function: Function, since: date) -> bool:
-    """Whether Lambda itself says that the setting which ``then`` proposed was not changed after ``since``."""
-    changed = function.last_modified
-    return changed is not None and changed < since and not then.proposed.keys().isdisjoint(vars(function))
-
-
-def _realised(
-    followed: Iterable[Finding], then: Mapping[str, PreviousFunction], analysis: Analysis
-) -> Iterator[Realised]:
+def _realised(followed: Iterable[Finding], document: PreviousFindings, analysis: Analysis) -> Iterator[Realised]:
     by_function: dict[str, list[Finding]] = defaultdict(list)
     for finding in followed:
         if finding.scaling:
@@ -152,9 +145,10 @@ def _realised(
             by_function[finding.arn].append(finding)
         else:
             yield Realised((finding,), finding.savings.expected, measured=False)
-    functions = {function.arn: function for function in analysis.functions}
+    then = {function.arn: function for function in document.functions}
+    now = {function.arn: function for function in analysis.functions}
     for arn, findings in by_function.items():
-        measured = _measured_savings(then.get(arn), functions[arn], analysis, findings)
+        measured = _measured_savings(then.get(arn), now[arn], analysis, findings)
         dollars = _saved_together(findings).expected if measured is None else measured
         yield Realised(tuple(findings), dollars, measured is not None)
 

@@ -10,7 +10,7 @@ from datetime import date
 from math import fsum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AliasPath, BaseModel, Field, FiniteFloat, model_validator
 
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB
 from lambda_costs.findings import KINDS, title
@@ -31,24 +31,11 @@ _Dollars = Annotated[FiniteFloat, Field(ge=-MAX_DOLLARS, le=MAX_DOLLARS)]
 _Number = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-def _plausible(savings: SavingsRange) -> SavingsRange:
-    low, expected, high = astuple(savings)
-    if not (low >= -MAX_DOLLARS and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
-        raise ValueError("low, expected and high are out of range or not in order")
-    return savings
-
-
-class _Previous(BaseModel):
-    """A part of the document; unknown fields are ignored."""
-
-    model_config = ConfigDict(frozen=True)
-
-
-class _Scaling(_Previous):
+class _Scaling(BaseModel):
     cost: Annotated[_Dollars, Field(gt=0)]
 
 
-class PreviousFinding(_Previous):
+class PreviousFinding(BaseModel):
     """A finding of the earlier analysis."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}(:[A-Za-z0-9_$-]{1,140}){1,3}$")]
@@ -57,7 +44,7 @@ class PreviousFinding(_Previous):
     region: str
     arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:lambda:[a-z0-9-]{1,40}:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")]
     proposed: dict[str, _Number | str]
-    savings: Annotated[SavingsRange, AfterValidator(_plausible)]
+    savings: SavingsRange
     scaling: _Scaling | None
 
     @model_validator(mode="after")
@@ -70,10 +57,13 @@ class PreviousFinding(_Previous):
                 raise ValueError("the finding cannot propose such a setting")
         if (self.region, self.function) != (self.arn.split(":")[3], self.arn.split(":")[6]):
             raise ValueError("the function does not match its ARN")
+        low, expected, high = astuple(self.savings)
+        if not (low >= -MAX_DOLLARS and low - CENT <= expected <= high + CENT and high <= MAX_DOLLARS):
+            raise ValueError("low, expected and high are out of range or not in order")
         if self.scaling is None:
-            if self.savings.high and not {"memory_mb", "architecture"}.isdisjoint(self.proposed):
+            if high and not {"memory_mb", "architecture"}.isdisjoint(self.proposed):
                 raise ValueError("a change to compute must scale its cost")
-        elif self.savings.high > self.scaling.cost + CENT or self.savings.low < -self.scaling.cost * MAX_COST_FACTOR:
+        elif high > self.scaling.cost + CENT or low < -self.scaling.cost * MAX_COST_FACTOR:
             raise ValueError("the savings do not fit the cost that they scale")
         return self
 
@@ -83,18 +73,18 @@ class PreviousFinding(_Previous):
         most = self.scaling.cost if self.scaling else MAX_DOLLARS
         savings = (min(amount, most) for amount in astuple(self.savings))
         return Finding(
-            **{name: getattr(self, name) for name in ("id", "kind", "function", "region", "arn")},
+            **self.model_dump(include={"id", "kind", "function", "region", "arn", "proposed"}),
             evidence={},
             formula="",
             change=f"{title(self.kind)}: {settings}" if settings else title(self.kind),
-            proposed=self.proposed,
-            **dict.fromkeys(("how_to", "as_code", "risk", "validate"), ""),
+            risk="",
+            validate="",
             savings=SavingsRange(*savings),
             scaling=ComputeShare(self.scaling.cost, 0.0) if self.scaling else None,
         )
 
 
-class PreviousFunction(_Previous):
+class PreviousFunction(BaseModel):
     """What a function cost at the time of the earlier analysis, per 30 days."""
 
     arn: str
@@ -110,7 +100,7 @@ class PreviousFunction(_Previous):
         return self
 
 
-class PreviousFindings(_Previous):
+class PreviousFindings(BaseModel):
     """An earlier analysis."""
 
     end: Annotated[date, Field(ge=FIRST_DAY, validation_alias=AliasPath("window", "end"))]  # of its window

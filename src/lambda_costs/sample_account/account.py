@@ -4,28 +4,25 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import NamedTuple
 
-from lambda_costs.sample_account.function import SampleFunction
-from lambda_costs.sample_account.generator import generate
+from lambda_costs.sample_account.function import SampleFunction, generate
 from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS, Scenario
 
 FUNCTIONS = 48
 
-_SUBJECTS = (
-    *("orders", "invoices", "payments", "customers", "catalog", "inventory", "shipping", "returns", "search"),
-    *("billing", "accounts", "sessions", "carts", "coupons", "reviews", "media", "images", "videos", "emails"),
-    *("leads", "tickets", "devices", "sensors", "alerts", "reports", "partners", "vendors", "stores", "loyalty"),
-)
-_TASKS = (
-    *("api", "worker", "export", "import", "sync", "notify", "thumbnail", "report", "webhook", "cleanup", "archive"),
-    *("audit", "backfill", "index", "validate", "enrich", "dispatch", "router", "scheduler", "ingest", "transform"),
-    *("stream", "batch", "replay", "digest", "score", "match", "merge", "split", "publish", "consumer", "authorizer"),
-    *("proxy", "migrate", "monitor", "resize"),
-)
+_SUBJECTS = """
+orders invoices payments customers catalog inventory shipping returns search billing accounts sessions carts coupons
+reviews media images videos emails leads tickets devices sensors alerts reports partners vendors stores loyalty
+"""
+_TASKS = """
+api worker export import sync notify thumbnail report webhook cleanup archive audit backfill index validate enrich
+dispatch router scheduler ingest transform stream batch replay digest score match merge split publish consumer
+authorizer proxy migrate monitor resize
+"""
 
 
-@dataclass(frozen=True, order=True)
-class Planted:
+class Planted(NamedTuple):
     """A function and what an analysis must find in it."""
 
     function: str
@@ -53,8 +50,8 @@ def assemble(seed: int, scenarios: Sequence[Scenario]) -> SampleAccount:
     """Return an account with one function for each of ``scenarios``, named by ``seed``."""
     rng = random.Random(seed)
     # Few subjects in a small account, so that each has several functions.
-    subjects = _SUBJECTS[: max(9, ceil(len(scenarios) / 30))]
-    names = [f"{subject}-{task}" for subject in subjects for task in _TASKS]
+    subjects = _SUBJECTS.split()[: max(9, ceil(len(scenarios) / 30))]
+    names = [f"{subject}-{task}" for subject in subjects for task in _TASKS.split()]
     built = dict(zip(rng.sample(names, len(scenarios)), scenarios, strict=True))
     # Each has its own random generator, so that another function does not change it.
     functions = (generate(random.Random(f"{seed}/{name}"), name, scenario.choices) for name, scenario in built.items())

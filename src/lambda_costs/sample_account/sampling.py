@@ -1,6 +1,8 @@
 """A function's metrics and REPORT lines, sampled from its hidden parameters with noise."""
 
 import random
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -44,7 +46,7 @@ class Day:
     provisioned: int = 0
     cpu_ms: float = 0.0
     log_bytes: float = 0.0
-    durations: dict[float, int] = field(default_factory=dict)
+    durations: Counter[float] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,27 @@ def sample(function: SampleFunction, rng: random.Random) -> Sample:
     else:
         days = [_day(function, index, weights[index], pace[index], rng) for index in range(DAYS) if weights[index]]
         lines = list(_lines(function, weights, pace, rng))
-    return Sample(days, lines, _earlier(function, days, rng))
+    earlier = {}
+    if function.last_used_days and function.traffic == "monthly":
+        earlier = {DAYS - days[0].index + DAYS * month: 1 for month in range(1, 9)}
+    elif function.last_used_days:
+        earlier = {function.last_used_days + 5 * step: rng.randint(10, 400) for step in range(20)}
+    return Sample(days, lines, earlier)
 
 
 def _weights(function: SampleFunction, rng: random.Random) -> list[float]:
     """Return each day's traffic divided by the mean of the days that have any."""
     days = range(DAYS)
-    match function.traffic:
-        case "weekly":
-            weights = [0.4 if day % 7 in (5, 6) else 1.0 for day in days]
-        case "business-hours":
-            weights = [0.05 if day % 7 in (5, 6) else 1.0 for day in days]
-        case "bursts":
-            high = rng.sample(days, 3)
-            weights = [6.0 if day in high else 1.0 for day in days]
-        case "growing":
-            weights = [0.5 + day / DAYS for day in days]
-        case "monthly":
-            only = rng.randrange(3, DAYS - 3)
-            return [1.0 if day == only else 0.0 for day in days]
-        case "constant":
-            weights = [1.0] * DAYS
+    if function.traffic == "monthly":
+        only = rng.randrange(3, DAYS - 3)
+        return [1.0 if day == only else 0.0 for day in days]
+    weekend = {"weekly": 0.4, "business-hours": 0.05}.get(function.traffic, 1.0)
+    weights = [weekend if day % 7 in (5, 6) else 1.0 for day in days]
+    if function.traffic == "bursts":
+        high = rng.sample(days, 3)
+        weights = [6.0 if day in high else 1.0 for day in days]
+    elif function.traffic == "growing":
+        weights = [0.5 + day / DAYS for day in days]
     weights[: function.first_day] = [0.0] * function.first_day
     mean = sum(weights) / (DAYS - function.first_day)
     return [weight / mean for weight in weights]
@@ -140,8 +142,7 @@ def _lines(function: SampleFunction, weights: list[float], pace: list[float], rn
     # The sample has one invocation of each rare payload.
     rare = {rng.randrange(count): mode for mode in function.modes[1:]}
     for index in range(count):
-        at = (index + rng.random()) / count * running[-1]
-        day = first + next(place for place, upto in enumerate(running) if at <= upto)
+        day = first + bisect_left(running, (index + rng.random()) / count * running[-1])
         mode = rare.get(index) or _mode(function, rng)
         yield _invoke(function, day + _time_of_day(function, rng), pace[day], mode, rng)
 
@@ -161,41 +162,33 @@ def _day(function: SampleFunction, index: int, weight: float, pace: float, rng: 
     )
     if late:
         day.durations[function.timeout_seconds * 1000.0] = late
+    limit = function.timeout_seconds * 1000 * _MAX_TIMEOUT_SHARE
     left = count - late
-    for mode in function.modes[1:]:
-        rare = _binomial(rng, count - late, mode.share)
-        left -= rare
-        _add_durations(day, function, memory, mode, rare, pace, rng)
-    _add_durations(day, function, memory, function.modes[0], left, pace, rng)
+    for mode in reversed(function.modes):
+        # What the rare payloads leave is plain.
+        of_mode = left if mode is function.modes[0] else _binomial(rng, count - late, mode.share)
+        left -= of_mode
+        mean = function.plain_ms(memory) * mode.slowness * pace
+        for factor, number in _factors(function.spread, of_mode, rng):
+            day.durations[round(min(mean * factor, limit), 2)] += number
     return day
 
 
-def _add_durations(
-    day: Day, function: SampleFunction, memory: int, mode: Mode, count: int, pace: float, rng: random.Random
-) -> None:
-    mean, limit = function.plain_ms(memory) * mode.slowness * pace, function.timeout_seconds * 1000 * _MAX_TIMEOUT_SHARE
-    sigma = function.spread
+def _factors(sigma: float, count: int, rng: random.Random) -> list[tuple[float, int]]:
+    """Return ``count`` durations divided by their expected mean, and how often each occurs."""
     if count <= _FEW:
-        drawn = [(rng.lognormvariate(-(sigma**2) / 2, sigma), 1) for _ in range(count)]
-    else:
-        noise = rng.gauss(1, sqrt((exp(sigma**2) - 1) / count))
-        bounds = [round(count * quantile) for quantile in _QUANTILES]
-        counts = (upper - lower for lower, upper in pairwise(bounds))
-        drawn = [(value * noise, number) for value, number in zip(_bin_means(sigma), counts, strict=True)]
-    for factor, number in drawn:
-        value = round(min(mean * factor, limit), 2)
-        if number:
-            day.durations[value] = day.durations.get(value, 0) + number
+        return [(rng.lognormvariate(-(sigma**2) / 2, sigma), 1) for _ in range(count)]
+    noise = rng.gauss(1, sqrt((exp(sigma**2) - 1) / count))
+    numbers = [upper - lower for lower, upper in pairwise(round(count * quantile) for quantile in _QUANTILES)]
+    return [(value * noise, number) for value, number in zip(_bin_means(sigma), numbers, strict=True) if number]
 
 
 def _bin_means(sigma: float) -> list[float]:
     """Return the mean of each bin of a lognormal whose mean is 1."""
     # A lognormal's partial mean below the quantile z is the normal distribution below z - sigma.
     below = [_NORMAL.cdf(_NORMAL.inv_cdf(q) - sigma) if 0 < q < 1 else q for q in _QUANTILES]
-    return [
-        (upper - lower) / (high - low)
-        for lower, upper, low, high in zip(below, below[1:], _QUANTILES, _QUANTILES[1:], strict=False)
-    ]
+    bins = zip(pairwise(below), pairwise(_QUANTILES), strict=True)
+    return [(upper - lower) / (high - low) for (lower, upper), (low, high) in bins]
 
 
 def _add_up(function: SampleFunction, lines: list[Line], rng: random.Random) -> list[Day]:
@@ -206,21 +199,13 @@ def _add_up(function: SampleFunction, lines: list[Line], rng: random.Random) -> 
         day.errors += line.status != "success"
         day.cpu_ms += _cpu_ms(function) * rng.gauss(1, 0.05)
         day.log_bytes += function.log_bytes
-        day.durations[line.duration_ms] = day.durations.get(line.duration_ms, 0) + 1
+        day.durations[line.duration_ms] += 1
     return [days[index] for index in sorted(days)]
 
 
 def _cpu_ms(function: SampleFunction) -> float:
     # In milliseconds of a whole vCPU, at any memory size.
     return function.cpu_mb_ms / FULL_VCPU_MB * function.mean_slowness
-
-
-def _earlier(function: SampleFunction, days: list[Day], rng: random.Random) -> dict[int, int]:
-    if not function.last_used_days:
-        return {}
-    if function.traffic == "monthly":
-        return {DAYS - days[0].index + DAYS * month: 1 for month in range(1, 9)}
-    return {function.last_used_days + 5 * step: rng.randint(10, 400) for step in range(20)}
 
 
 def _poisson(rng: random.Random, mean: float) -> int:

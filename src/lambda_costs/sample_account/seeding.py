@@ -28,7 +28,10 @@ def seed_account(account: SampleAccount, client: Callable[[str], Any], now: date
     """Write ``account`` as of ``now`` into the embedded AWS; ``client`` makes a boto3 client of a service."""
     awslambda, logs, cloudwatch = client("lambda"), client("logs"), client("cloudwatch")
     midnight = datetime.combine(now.astimezone(UTC).date(), time(), UTC)
-    code = _code()
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("index.py", "def handler(event, context):\n    return event\n")
+    code = package.getvalue()
     role = client("iam").create_role(RoleName="sample-function", AssumeRolePolicyDocument=_TRUST)["Role"]
     layers = {
         name: awslambda.publish_layer_version(
@@ -50,13 +53,6 @@ def seed_account(account: SampleAccount, client: Callable[[str], Any], now: date
     for namespace, items in data.items():
         for first in range(0, len(items), METRICS_A_CALL):
             cloudwatch.put_metric_data(Namespace=namespace, MetricData=items[first : first + METRICS_A_CALL])
-
-
-def _code() -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("index.py", "def handler(event, context):\n    return event\n")
-    return buffer.getvalue()
 
 
 def _create(awslambda: Any, function: SampleFunction, role: str, code: bytes, layers: Mapping[str, str]) -> None:
@@ -90,9 +86,13 @@ def _write_logs(logs: Any, function: SampleFunction, seen: Sample, midnight: dat
     if function.retention_days:
         logs.put_retention_policy(logGroupName=group, retentionInDays=function.retention_days)
     kept_since = now - timedelta(days=function.retention_days or 10_000)
+    old = [
+        (midnight - timedelta(days=DAYS + 5 + index), f"INFO {'.' * (OLD_EVENT_BYTES - 5)}")
+        for index in range(function.old_log_bytes // OLD_EVENT_BYTES)
+    ]
     events = [
-        {"timestamp": _milliseconds(moment), "message": message}
-        for moment, message in sorted([*_old_events(function, midnight), *_reports(function, seen, midnight)])
+        {"timestamp": int(moment.timestamp() * 1000), "message": message}
+        for moment, message in sorted(old + _reports(function, seen, midnight))
         if moment >= kept_since
     ]
     logs.create_log_stream(logGroupName=group, logStreamName="sample")
@@ -100,10 +100,9 @@ def _write_logs(logs: Any, function: SampleFunction, seen: Sample, midnight: dat
         logs.put_log_events(logGroupName=group, logStreamName="sample", logEvents=events)
 
 
-def _reports(function: SampleFunction, seen: Sample, midnight: datetime) -> Iterator[tuple[datetime, str]]:
+def _reports(function: SampleFunction, seen: Sample, midnight: datetime) -> list[tuple[datetime, str]]:
     write = _json_report if function.json_logs else _text_report
-    for line in seen.lines:
-        yield midnight - timedelta(days=DAYS - line.day), write(line)
+    return [(midnight - timedelta(days=DAYS - line.day), write(line)) for line in seen.lines]
 
 
 def _text_report(line: Line) -> str:
@@ -129,11 +128,6 @@ def _json_report(line: Line) -> str:
     if line.error_type:
         record["errorType"] = line.error_type
     return json.dumps({"type": "platform.report", "record": record})
-
-
-def _old_events(function: SampleFunction, midnight: datetime) -> Iterator[tuple[datetime, str]]:
-    for index in range(function.old_log_bytes // OLD_EVENT_BYTES):
-        yield midnight - timedelta(days=DAYS + 5 + index), f"INFO {'.' * (OLD_EVENT_BYTES - 5)}"
 
 
 def _metrics(function: SampleFunction, seen: Sample, midnight: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -165,7 +159,3 @@ def _metrics(function: SampleFunction, seen: Sample, midnight: datetime) -> Iter
 def _datum(name: str, moment: datetime, dimensions: Mapping[str, str], **values: Any) -> dict[str, Any]:
     pairs = [{"Name": key, "Value": text} for key, text in dimensions.items()]
     return {"MetricName": name, "Timestamp": moment, "Dimensions": pairs, **values}
-
-
-def _milliseconds(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.findings.truth import account_savings, savings
 from lambda_costs.sample_account import SampleFunction
-from lambda_costs.sample_account.generator import generate
+from lambda_costs.sample_account.function import generate
 
 # A million invocations of 1 s, half of it CPU at 1,024 MB; no cold starts.
 PLAIN: dict[str, Any] = {

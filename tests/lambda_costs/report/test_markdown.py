@@ -14,10 +14,8 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange
-from lambda_costs.report.blocks import MAX_KIND_ROWS
 from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised
-from lambda_costs.report.markdown import MAX_GAP_NAMES, render_report
-from lambda_costs.report.savings import MAX_ROWS, MAX_SECTIONS
+from lambda_costs.report.markdown import MAX_GAP_NAMES, MAX_KIND_ROWS, MAX_ROWS, MAX_SECTIONS, render_report
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.analyses import analysis, finding, observation, used
 from tests.lambda_costs.cases import function

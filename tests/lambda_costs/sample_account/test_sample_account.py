@@ -5,7 +5,7 @@ import pytest
 
 from lambda_costs.findings import KINDS
 from lambda_costs.sample_account import SampleFunction, build
-from lambda_costs.sample_account.generator import Choices, generate
+from lambda_costs.sample_account.function import Choices, generate
 from lambda_costs.sample_account.sampling import ALL_LINES, Sample, sample
 from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lambda_costs.sample_account import SampleAccount, seed_account
-from lambda_costs.sample_account.generator import generate
+from lambda_costs.sample_account.function import generate
 from vigil.local.stack import LocalStack
 
 NAME = "orders-api"
