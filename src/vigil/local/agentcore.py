@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ministack.services import sts
 
 from vigil.errors import LocalStackError
 from vigil.local import inherited
 from vigil.local.gate import CREDENTIALS_PATH
 from vigil.local.processes import ForkServer
-from vigil.local.role_credentials import draw_role_credentials
 from vigil.names import Env
 from vigil.settings import whole_number
 
@@ -175,3 +175,27 @@ def _post(address: str, session_id: str, body: bytes) -> tuple[int, bytes]:
     with httpx.Client(transport=httpx.HTTPTransport(uds=address, verify=False), timeout=15, trust_env=False) as client:
         answer = client.post("http://localhost/invocations", content=body, headers=headers)
     return answer.status_code, answer.content
+
+
+def draw_role_credentials(role: str, session_name: str, expires: datetime | None = None) -> dict[str, str]:
+    """Return new credentials of ``role``, an ARN, by the names of AWS's container credentials.
+
+    AWS assumes the role as a service, which no caller of AssumeRole can be. So this registers the session itself.
+    """
+    account, role_name = role.split(":")[4], role.rsplit("/", 1)[-1]
+    drawn = {
+        "AccessKeyId": f"ASIA{secrets.token_hex(8).upper()}",
+        "SecretAccessKey": secrets.token_urlsafe(30),
+        "Token": secrets.token_urlsafe(60),
+    }
+    session: dict[str, object] = {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}",
+        "UserId": f"{role_name}:{session_name}",
+        "SecretAccessKey": drawn["SecretAccessKey"],
+        "SessionToken": drawn["Token"],
+    }
+    if expires is not None:
+        session["Expiration"] = expires.timestamp()
+        drawn["Expiration"] = expires.isoformat()
+    sts.register_session(drawn["AccessKeyId"], session)
+    return drawn

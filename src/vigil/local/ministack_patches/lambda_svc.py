@@ -12,8 +12,8 @@ from ministack.core.responses import error_response_json
 from ministack.services import lambda_svc
 
 from vigil.errors import LocalStackError
+from vigil.local.agentcore import draw_role_credentials
 from vigil.local.ministack_patches.patching import at_install, replaces, serves
-from vigil.local.role_credentials import draw_role_credentials
 
 slots = threading.Semaphore(4)
 """One for each function that runs. Each is a process, and its start takes as long as the work of two sessions."""
