@@ -13,8 +13,8 @@ from pathlib import Path
 from botocore.exceptions import ConnectionError as NoConnection
 
 from vigil.agent.models import remedy as model_remedy
-from vigil.deployment import Deployment, aws_errors
-from vigil.doctor.result import CheckResult, CheckResults, Verdict, error_code, guard, judge
+from vigil.deployment import Deployment, aws_errors, error_code
+from vigil.doctor.result import CheckResult, CheckResults, Verdict, guard, judge
 from vigil.errors import AwsUnavailable
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from botocore.exceptions import ClientError
 
-from vigil.deployment import aws_errors
+from vigil.deployment import aws_errors, error_code
 from vigil.errors import AwsUnavailable
 
 
@@ -48,12 +48,6 @@ def guard(what: str, check: Callable[[], CheckResults], if_missing: str = "") ->
         yield CheckResult(status, f"{what}: {reason(error)}", if_missing if missing else "")
     except (LookupError, TypeError) as error:
         yield CheckResult(Verdict.NOT_CHECKED, f"{what}: the answer cannot be read: {error!r}")
-
-
-def error_code(error: AwsUnavailable) -> str:
-    """Return AWS's code of the error, or an empty string."""
-    cause = error.__cause__
-    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""
 
 
 def reason(error: AwsUnavailable) -> str:
