@@ -104,11 +104,11 @@ class LocalAgentCore:
                 self._slots.release()
                 return process
             try:
-                self._by_session[key] = self._start(runtime)
+                process = self._by_session[key] = self._start(runtime)
             except LocalStackError:
                 self._slots.release()
                 raise
-            return self._by_session[key]
+            return process
 
     def _start(self, runtime: dict[str, Any]) -> _RuntimeProcess:
         # Relative, since the address of a Unix socket has at most 107 bytes.
@@ -139,7 +139,7 @@ class LocalAgentCore:
 
     def _fork_server(self) -> ForkServer:
         if self._server is None:
-            shared = {n: v for n, v in self._environment.items() if n in ("PYTHONPATH", Env.AGENT)}
+            shared = {name: value for name, value in self._environment.items() if name in ("PYTHONPATH", Env.AGENT)}
             self._server = ForkServer(self._log, {**self._base, **shared}, self._forget)
         return self._server
 
@@ -156,8 +156,9 @@ class LocalAgentCore:
 
     def credentials(self, token: str) -> tuple[int, bytes]:
         """Answer a request for the credentials of the role whose runtime process has ``token``."""
-        processes = list(self._by_pid.values())
-        role = next((process.runtime["roleArn"] for process in processes if process.token == token), None)
+        role = next(
+            (process.runtime["roleArn"] for process in [*self._by_pid.values()] if process.token == token), None
+        )
         if role is None:
             return 403, b'{"message": "unknown token"}'
         expires = datetime.now(UTC) + timedelta(hours=1)

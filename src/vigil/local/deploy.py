@@ -31,9 +31,8 @@ def synthesize(cache: Path) -> Path:
             "the local stack deploys app.py of a checkout, and this vigil was installed without one:"
             " in a checkout, run `make install`, or `pip install --editable '.[cli,local,infra]'`"
         )
-    inputs = sorted({path for pattern in _INPUTS for path in PROJECT.glob(pattern)})
     digest = hashlib.sha256()
-    for path in inputs:
+    for path in sorted({path for pattern in _INPUTS for path in PROJECT.glob(pattern)}):
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     assembly = cache / digest.hexdigest()[:16]
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,7 +40,16 @@ def synthesize(cache: Path) -> Path:
         # Stacks that start at the same time share one synthesis.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not assembly.is_dir():
-            _synthesize_into(assembly)
+            partial = assembly.with_name(f"partial-{os.getpid()}")
+            # jsii must find the Node of the virtual environment, not the machine's.
+            search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+            # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
+            environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
+            command = [sys.executable, "app.py"]
+            done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
+            partial.rename(assembly)
             # The file system's clock may differ from this machine's, so compare its times only with each other.
             now = assembly.stat().st_mtime
             for other in cache.iterdir():
@@ -50,26 +58,13 @@ def synthesize(cache: Path) -> Path:
     return assembly
 
 
-def _synthesize_into(assembly: Path) -> None:
-    partial = assembly.with_name(f"partial-{os.getpid()}")
-    # jsii must find the Node of the virtual environment, not the machine's.
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
-    environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
-    done = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
-    partial.rename(assembly)
-
-
 def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -> dict[str, str]:
     """Deploy the assembly's stack with ``session`` and return the stack's outputs."""
     account = session.client("sts").get_caller_identity()["Account"]
     _upload_assets(assembly, session.client("s3"), account, str(session.region_name))
     # `cdk bootstrap` creates this parameter, and the template reads it.
-    session.client("ssm").put_parameter(
-        Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True
-    )
+    version = "/cdk-bootstrap/hnb659fds/version"
+    session.client("ssm").put_parameter(Name=version, Value="30", Type="String", Overwrite=True)
     cloudformation = session.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,

@@ -122,11 +122,10 @@ class Gate:
         else:
             service, body = await self._check_signature(scope, headers, query, receive, presigned)
         root = not presigned and router.extract_access_key_id(dict(headers), query) == self._root
-        if not root:
-            raw_path = scope["raw_path"].decode("latin-1")
-            reason = operations.refusal(service, scope["method"], raw_path, scope["path"], query, headers, body)
-            if reason:
-                raise Refused("AccessDenied", f"the request is refused: {reason}")
+        raw_path = scope["raw_path"].decode("latin-1")
+        request = (service, scope["method"], raw_path, scope["path"], query, headers, body)
+        if not root and (reason := operations.refusal(*request)):
+            raise Refused("AccessDenied", f"the request is refused: {reason}")
         by_root.set(root)
         return body
 
@@ -149,8 +148,8 @@ class Gate:
         if router.extract_access_key_id(dict(headers), query) != parsed.access_key_id:
             # Signed with one key and naming another: IAM would check the grants of the other.
             raise Refused("IncompleteSignature", "the request names two access keys")
-        tokens = query.get("X-Amz-Security-Token", [""]) if presigned else [headers.get("x-amz-security-token", "")]
-        secret = self._credential(parsed.access_key_id, tokens[0]).secret_access_key
+        token = query.get("X-Amz-Security-Token", [""])[0] if presigned else headers.get("x-amz-security-token", "")
+        secret = self._credential(parsed.access_key_id, token).secret_access_key
         declared, encoding = headers.get("x-amz-content-sha256", ""), headers.get("content-encoding", "")
         if parsed.service != "s3" and (
             (declared and len(declared) != 64) or "x-amz-decoded-content-length" in headers or "aws-chunked" in encoding
@@ -227,9 +226,7 @@ def _check_time(parsed: Any, presigned: Mapping[str, list[str]] | None) -> None:
     if sigv4._amz_datetime(parsed.amz_date) is None:
         raise Refused("IncompleteSignature", "X-Amz-Date must be like 20260102T030405Z")
     failure = sigv4.request_time_failure(parsed)
-    if presigned is not None and failure and failure[1].startswith("Signature expired"):
-        failure = None
-    if failure:
+    if failure and not (presigned is not None and failure[1].startswith("Signature expired")):
         raise Refused(*failure)
     if presigned is not None:
         expires = presigned.get("X-Amz-Expires", [""])[0]
@@ -244,17 +241,16 @@ def _is_number(text: str, digits: int) -> bool:
 
 
 async def _body(receive: Receive, max_bytes: float = math.inf) -> bytes:
-    parts, size, more = [], 0, True
+    body, more = bytearray(), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Refused("IncompleteBody", "the connection ended before the body")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > max_bytes:
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
             raise Refused("EntityTooLarge", f"the body has more than {max_bytes} bytes")
         more = message.get("more_body", False)
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _refusal(

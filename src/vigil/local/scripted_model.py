@@ -35,17 +35,17 @@ class Step:
 
 def procedure(prompt: str) -> list[Step]:
     """Return the steps that ``prompt`` numbers; raises ValueError for a step that is no call with literal arguments."""
-    return [_step(source) for source in _STEP.findall(prompt)]
-
-
-def _step(source: str) -> Step:
-    try:
-        call = ast.parse(_PROSE.sub(repr(PROSE), source), mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError("not a call with keyword arguments")
-        return Step(call.func.id, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords})
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"step `{source}` of the procedure: {error}") from error
+    steps = []
+    for source in _STEP.findall(prompt):
+        try:
+            call = ast.parse(_PROSE.sub(repr(PROSE), source), mode="eval").body
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+                raise ValueError("not a call with keyword arguments")
+            arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(f"step `{source}` of the procedure: {error}") from error
+        steps.append(Step(call.func.id, arguments))
+    return steps
 
 
 def converse(request: dict[str, Any]) -> dict[str, Any]:
