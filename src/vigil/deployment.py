@@ -61,9 +61,7 @@ class DeadLetter:
         event: object = None
         with suppress(ValueError, RecursionError):
             event = json.loads(_text_of(message, "Body"))
-        error = (
-            _text_of(message, "MessageAttributes", name, "StringValue") for name in ("ERROR_CODE", "ERROR_MESSAGE")
-        )
+        error = [_text_of(message, "MessageAttributes", f"ERROR_{part}", "StringValue") for part in ("CODE", "MESSAGE")]
         reason = ": ".join(filter(None, error)) or "unknown"
         return cls(_text_of(event, "id") or "?", _text_of(event, "time") or "?", reason, _text_of(message, "MessageId"))
 
@@ -131,8 +129,7 @@ class Deployment:
                     " with `vigil local up` and set the variables that `vigil local env` prints"
                 ) from error
             raise
-        found: Mapping[str, Any] = stacks[0]
-        return found
+        return dict(stacks[0])
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
@@ -217,11 +214,10 @@ class Deployment:
         with suppress(SessionNotFound):
             self.journal.get(session_id)
             return False
+        arn, name = self.state_machine_arn, session_id[:_NAME]
         try:
             with aws_errors():
-                self.stepfunctions.start_execution(
-                    stateMachineArn=self.state_machine_arn, name=session_id[:_NAME], input=execution_input
-                )
+                self.stepfunctions.start_execution(stateMachineArn=arn, name=name, input=execution_input)
         except AwsUnavailable as error:
             if error_code(error) == "ExecutionAlreadyExists":
                 return False
@@ -232,7 +228,7 @@ class Deployment:
     def _dead_messages(self) -> Iterator[tuple[Iterator[Any], Callable[[Any], None]]]:
         """Provide all messages of the dead-letter queue, and a function that deletes one; others stay."""
         queue, sqs = self.output(Output.DEAD_LETTERS), self.client("sqs")
-        kept: dict[str, str] = {}
+        kept: dict[str, str] = {}  # receipt handles by the id of the message
 
         def receive() -> Iterator[Any]:
             while True:
@@ -248,7 +244,7 @@ class Deployment:
                 messages = [message for message in answer.get("Messages", []) if message["MessageId"] not in kept]
                 if not messages:
                     return
-                kept.update({message["MessageId"]: message["ReceiptHandle"] for message in messages})
+                kept.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
                 yield from messages
 
         def delete(message: Any) -> None:
@@ -259,14 +255,10 @@ class Deployment:
         try:
             yield receive(), delete
         finally:
-            handles = list(kept.values())
-            for first in range(0, len(handles), 10):
-                entries: Any = [
-                    {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                    for number, handle in enumerate(handles[first : first + 10])
-                ]
+            entries: Any = [{"Id": key, "ReceiptHandle": value, "VisibilityTimeout": 0} for key, value in kept.items()]
+            for first in range(0, len(entries), 10):
                 with aws_errors():
-                    sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
+                    sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
     def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""

@@ -20,12 +20,7 @@ ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask St
 MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
 NO_EVENT = "check the event's source and detail type"
 _RECENT_EXECUTIONS = 25
-_ENDS = {
-    "ExecutionSucceeded": "executionSucceededEventDetails",
-    "ExecutionFailed": "executionFailedEventDetails",
-    "ExecutionAborted": "executionAbortedEventDetails",
-    "ExecutionTimedOut": "executionTimedOutEventDetails",
-}
+_ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded", "Failed", "Aborted", "TimedOut")}
 """The events with which an execution ends, and the field of each that holds the cause."""
 
 

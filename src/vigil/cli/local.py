@@ -18,15 +18,14 @@ from vigil.text import quote, to_json
 if TYPE_CHECKING:
     from vigil.local.stack import LocalStack
 
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")]
+_PARAMETER = typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated.")
+Parameters = Annotated[list[str] | None, _PARAMETER]
+
 
 def up(
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
-    ] = 4566,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated."),
-    ] = None,
+    port: Port = 4566,
+    parameters: Parameters = None,
     sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
     agent: Agent = None,
     model: Model = None,
@@ -75,9 +74,8 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         console.write(to_json(dataclasses.asdict(stack)) + "\n")
     else:
-        console.say(
-            f"running at {stack.endpoint} since {stack.started}, process {stack.pid}; the agent logs to {stack.log}"
-        )
+        where = f"running at {stack.endpoint} since {stack.started}, process {stack.pid}"
+        console.say(f"{where}; the agent logs to {stack.log}")
 
 
 def down() -> None:

@@ -156,9 +156,8 @@ class LocalAgentCore:
 
     def credentials(self, token: str) -> tuple[int, bytes]:
         """Answer a request for the credentials of the role whose runtime process has ``token``."""
-        role = next(
-            (process.runtime["roleArn"] for process in [*self._by_pid.values()] if process.token == token), None
-        )
+        processes = list(self._by_pid.values())
+        role = next((process.runtime["roleArn"] for process in processes if process.token == token), None)
         if role is None:
             return 403, b'{"message": "unknown token"}'
         expires = datetime.now(UTC) + timedelta(hours=1)

@@ -73,10 +73,8 @@ def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     try:
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=STACK,
-            WaiterConfig={"Delay": 0.1, "MaxAttempts": 600},  # type: ignore[typeddict-item] # the types say whole seconds
-        )
+        attempts: Any = {"Delay": 0.1, "MaxAttempts": 600}  # the types say whole seconds
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig=attempts)
     except WaiterError as error:
         events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
         failed = (event.get("ResourceStatusReason") for event in events if "FAILED" in event["ResourceStatus"])
@@ -94,12 +92,9 @@ def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
             # its asset names its sources.
             continue
         for destination in asset["destinations"].values():
-            bucket, key = (
-                destination[name].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
-                for name in ("bucketName", "objectKey")
-            )
+            bucket = destination["bucketName"].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
             s3.create_bucket(Bucket=bucket)
-            s3.put_object(Bucket=bucket, Key=key, Body=_zipped(source))
+            s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=_zipped(source))
 
 
 def _zipped(folder: Path) -> bytes:

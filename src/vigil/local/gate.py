@@ -155,13 +155,10 @@ class Gate:
             (declared and len(declared) != 64) or "x-amz-decoded-content-length" in headers or "aws-chunked" in encoding
         ):
             raise Refused("SignatureDoesNotMatch", "only S3 takes a body that is not signed as it is")
-        path = scope["raw_path"].decode("latin-1")
+        request = (parsed, secret, scope["method"], scope["raw_path"].decode("latin-1"), query, headers)
 
         def check(body: bytes) -> None:
-            failure = sigv4.header_signature_failure(
-                parsed, secret, scope["method"], path, query, headers, body, presigned=presigned
-            )
-            if failure:
+            if failure := sigv4.header_signature_failure(*request, body, presigned=presigned):
                 raise Refused(*failure)
 
         # If possible, check before reading the body: a key's id is public, and must not be enough to fill the memory.
