@@ -46,8 +46,7 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
     f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
-MAX_PARSED = 256 * 1024
-"""Characters of Markdown that are parsed, because the parser takes quadratic time. The cost report has far fewer."""
+MAX_PARSED = 256 * 1024  # characters of Markdown that are parsed, which takes quadratic time; the cost report has fewer
 MAX_LEVELS = 20  # levels of nested blocks, and of nested emphasis, that the parser reads
 TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
 _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)

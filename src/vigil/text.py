@@ -51,8 +51,7 @@ def escape(text: str) -> str:
 def code(text: str) -> str:
     """Return ``text`` as a code span, for use outside of tables."""
     # Inside a code span, only a backtick has a meaning.
-    inside = one_line(text).replace("`", "'")
-    return f"`{inside}`"
+    return "`" + one_line(text).replace("`", "'") + "`"
 
 
 def fence(text: str, language: str) -> list[str]:

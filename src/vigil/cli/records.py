@@ -33,7 +33,11 @@ def sessions(
     """List the newest sessions first."""
     deployment = Deployment()
     found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
-    _warn_of_dead_letters(deployment)
+    try:
+        if lost := deployment.count_dead_letters():
+            errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
+    except AwsUnavailable as error:
+        errors.say(f"the dead-letter queue cannot be read: {error}")
     if as_json:
         # An index holds less than a record: leave out what it lacks, instead of calling it null.
         records = [{name: value for name, value in asdict(item).items() if value is not None} for item in found]
@@ -54,17 +58,6 @@ def sessions(
         cells = (session.session_id, session.status, *times, shorten(one_line(cause), MAX_CAUSE, placeholder=" …"))
         table.add_row(*(escape(one_line(cell)) for cell in cells))
     console.print_table(table)
-
-
-def _warn_of_dead_letters(deployment: Deployment) -> None:
-    """Print to standard error how many events never became a session."""
-    try:
-        lost = deployment.count_dead_letters()
-    except AwsUnavailable as error:
-        errors.say(f"the dead-letter queue cannot be read: {error}")
-        return
-    if lost:
-        errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
 
 
 def lost(

@@ -62,7 +62,10 @@ def run(
     console.outlive_reader()
     agent_input = _detail(detail, regions, days, functions)
     if not local:
-        _refuse(context, "agent", "model", "agent_env")
+        for name in ("agent", "model", "agent_env"):
+            if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+                option = f"--{name.replace('_', '-')}"
+                raise InvalidInput(f"{option} is for --local: a stack that is deployed has its own agent and model")
         with claimed(out) as save:
             _run(Deployment(), agent_input, out, save)
         return
@@ -126,14 +129,6 @@ def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save,
     charts = " with charts" if any(name.endswith(".svg") for name in files) else ""
     console.say(f"full report: {out / REPORT}")
     console.say(f"as a page{charts}: {out / PAGE}")
-
-
-def _refuse(context: typer.Context, *names: str) -> None:
-    """Raise InvalidInput for an option that has no effect without --local."""
-    for name in names:
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
-            raise InvalidInput(f"{option} is for --local: a stack that is deployed has its own agent and model")
 
 
 def trigger(

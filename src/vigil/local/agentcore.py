@@ -22,8 +22,7 @@ from vigil.settings import whole_number
 # LD_PRELOAD, PYTHONPATH and others would run code as the user.
 _RUNTIME_VARIABLES = {*Env, "AWS_DEFAULT_REGION"}  # what a process gets of its runtime's variables: what an agent reads
 MAX_SESSIONS = 8  # how many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number
-SLOT_SECONDS = 30.0
-"""How long an invocation waits for a slot; with the start of a runtime, less than the invoker waits for an answer."""
+SLOT_SECONDS = 30.0  # how long an invocation waits for a slot; with a runtime's start, less than the invoker waits
 
 
 @dataclass
@@ -87,7 +86,7 @@ class LocalAgentCore:
         """Have the session's runtime end; False if there is none."""
         with self._lock:
             process = self._by_session.pop((agent_runtime_arn, session_id), None)
-            if process is None or self._server is None:
+            if process is None or self._server is None or self._server.closed:
                 return False
             self._server.stop(process.pid)
             return True
@@ -126,19 +125,12 @@ class LocalAgentCore:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
         }
-        server = self._fork_server()
-        try:
-            process = _RuntimeProcess(server.start(address, environment), address, token, runtime)
-        except LocalStackError:
-            if server.closed:
-                # The next invocation starts another one.
-                self._server = None
-            raise
+        process = _RuntimeProcess(self._fork_server().start(address, environment), address, token, runtime)
         self._by_pid[process.pid] = process
         return process
 
     def _fork_server(self) -> ForkServer:
-        if self._server is None:
+        if self._server is None or self._server.closed:
             shared = {name: value for name, value in self._environment.items() if name in ("PYTHONPATH", Env.AGENT)}
             self._server = ForkServer(self._log, {**self._base, **shared}, self._forget)
         return self._server
@@ -148,8 +140,7 @@ class LocalAgentCore:
         with self._lock:
             process = self._by_pid.pop(pid, None)
             if process is None:
-                # It started after the invocation had given up.
-                return
+                return  # it started after the invocation had given up
             self._by_session = {key: other for key, other in self._by_session.items() if other is not process}
         Path(process.address).unlink(missing_ok=True)
         self._slots.release()

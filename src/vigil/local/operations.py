@@ -16,11 +16,10 @@ from botocore.loaders import Loader
 from ministack.core import iam_actions, router
 
 FORM = "application/x-www-form-urlencoded"
+# Operations whose permission has another name, by the Service Authorization Reference.
 RENAMED = {"Invoke": "InvokeFunction", "Converse": "InvokeModel"}
-"""Operations whose permission has another name, by the Service Authorization Reference."""
-
+# The names of services in botocore, where they differ from ministack's.
 BOTOCORE_NAMES = {"monitoring": "cloudwatch", "servicequotas": "service-quotas", "states": "stepfunctions"}
-"""The names of services in botocore, where they differ from ministack's."""
 
 PASSES_ROLE = re.compile(
     r"(pipes|scheduler):(Create|Update)\w+|states:(Create|Update)StateMachine|states:TestState|events:PutTargets"

@@ -66,12 +66,17 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
         step = None if last["input"] == give_up.arguments or give_up.tool not in tools else give_up
     else:
         step = steps[done] if done < len(steps) else None
-    if step is None:
-        return _message([{"text": "The procedure has ended."}], "end_turn")
-    if step.tool not in tools:
+    if step and step.tool not in tools:
         raise ValueError(f"the procedure calls {step.tool}, which the agent does not offer")
-    use = {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}
-    return _message([{"toolUse": use}], "tool_use")
+    content: dict[str, Any] = {"text": "The procedure has ended."}
+    if step:
+        content = {"toolUse": {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}}
+    return {
+        "output": {"message": {"role": "assistant", "content": [content]}},
+        "stopReason": "tool_use" if step else "end_turn",
+        "usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
+        "metrics": {"latencyMs": 0},
+    }
 
 
 def _error_text(block: dict[str, Any]) -> str:
@@ -83,15 +88,6 @@ def _error_text(block: dict[str, Any]) -> str:
     if not text.startswith("Error: "):
         return ""
     return _QUOTED.sub(lambda match: str(json.loads(match[1])), text.removeprefix("Error: "))
-
-
-def _message(content: list[dict[str, Any]], stop_reason: str) -> dict[str, Any]:
-    return {
-        "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": stop_reason,
-        "usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
-        "metrics": {"latencyMs": 0},
-    }
 
 
 def answer(model_id: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
