@@ -154,10 +154,10 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
 
 def _session_of(execution_input: str) -> object:
     """Return the session id in an execution's input, which need not come from the rule."""
+    data: object = None
     with suppress(ValueError, RecursionError):
-        if isinstance(data := json.loads(execution_input), dict):
-            return data.get("session_id")
-    return None
+        data = json.loads(execution_input)
+    return data.get("session_id") if isinstance(data, dict) else None
 
 
 class _Record:

@@ -93,15 +93,16 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     if as_json:
         console.write(to_json({**asdict(session), "phases": [asdict(task) for task in tasks]}) + "\n")
         return
-    for name, value in asdict(session).items():
-        if name == "error" and value:
-            value = f"{value['code']}: {value['message']}"
-        if name == "usage" and value:
-            value = f"{session.usage}, {value['model']}"
-        if name == "expires_at" and value is not None:
-            # An agent's role may have written a number that is no timestamp.
-            with suppress(ValueError, OverflowError):
-                value = iso(datetime.fromtimestamp(value, UTC))
+    shown = asdict(session)
+    if session.error:
+        shown["error"] = f"{session.error.code}: {session.error.message}"
+    if session.usage:
+        shown["usage"] = f"{session.usage}, {session.usage.model}"
+    if session.expires_at is not None:
+        # An agent's role may have written a number that is no timestamp.
+        with suppress(ValueError, OverflowError):
+            shown["expires_at"] = iso(datetime.fromtimestamp(session.expires_at, UTC))
+    for name, value in shown.items():
         if value is not None:
             field(name, value)
     for task in tasks:

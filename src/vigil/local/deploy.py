@@ -19,7 +19,6 @@ from vigil.errors import LocalStackError
 from vigil.names import STACK
 
 KEEP_SECONDS = 3600  # how long the assembly of another version stays in the cache; a process may still deploy it
-
 PROJECT = Path(__file__).resolve().parents[3]
 _INPUTS = ("app.py", "infra/**/*.py", "src/**/*.py", "src/**/*.md", "requirements/*.txt")
 
@@ -79,8 +78,8 @@ def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -
         events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
         failed = (event.get("ResourceStatusReason") for event in events if "FAILED" in event["ResourceStatus"])
         raise LocalStackError(f"stack {STACK} was not created: {'; '.join(filter(None, failed)) or error}") from error
-    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    outputs = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
 
 def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:

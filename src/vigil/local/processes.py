@@ -193,13 +193,13 @@ def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int)
                 order = link.recv()
                 if not isinstance(order, int):
                     address, environment = order
+                    started: int | str
                     try:
-                        pid = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
+                        started = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
+                        kill_at[started] = inf
                     except OSError as error:
-                        link.send((str(error), address))
-                    else:
-                        kill_at[pid] = inf
-                        link.send((pid, address))
+                        started = str(error)
+                    link.send((started, address))
                 elif order in kill_at:
                     os.kill(order, signal.SIGTERM)
                     kill_at[order] = time.monotonic() + STOP_SECONDS
@@ -243,7 +243,6 @@ def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-
     supervisor = prepare(listening.fileno())
 
     def end() -> None:

@@ -30,7 +30,6 @@ from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.names import Env, Output, Parameter
 
 STATE = Path(".vigil")
-
 _RUNTIME_PARAMETERS = ("BUDGET_DOLLARS", "MAX_SCAN_DOLLARS", "HEARTBEAT_SECONDS", "PROGRESS_SECONDS")
 """Names in Parameter and in Env of what the template would give to the runtime if it created the runtime."""
 
@@ -72,9 +71,7 @@ class LocalStack:
         """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` is called with each step in a few words.
 
         ``agent_environment`` is all that the agent gets beside its role's credentials; without VIGIL_MODEL in it, the
-        scripted model answers. ``parameters`` are the template's.
-
-        Raises LocalStackError, with everything stopped again.
+        scripted model answers. ``parameters`` are the template's. After a LocalStackError, everything is stopped again.
         """
         # First: a port that is taken fails at once, and a synthesis takes long.
         progress("starting the embedded AWS")
@@ -270,9 +267,6 @@ _REFUSED = f"{MissingSetting.__module__}.{MissingSetting.__name__}: "
 
 
 def _python_path() -> str:
-    """Return where custom agents are found: the user's PYTHONPATH and the project.
-
-    Never the current folder, in which another user may have put a module.
-    """
+    """Return the user's PYTHONPATH and the project; never the current folder, where another user may put a module."""
     paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return os.pathsep.join([*paths, str(PROJECT)])
