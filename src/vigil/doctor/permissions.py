@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from vigil.agent_log import log_group
 from vigil.artifacts import PREFIX
@@ -120,14 +121,12 @@ def _try_reads(deployment: Deployment, why_not_simulated: str) -> CheckResults:
     for name, read in reads.items():
         what = f"permissions of `vigil {name}`"
         try:
-            read()
-        except SessionNotFound:
-            pass
+            with suppress(SessionNotFound):
+                read()
+            yield CheckResult(Verdict.OK, f"{what}: its reads are allowed")
         except AwsUnavailable as error:
             denied = error_code(error) == "403" or any(word in error_code(error) for word in DENIED)
             status = Verdict.PROBLEM if denied else Verdict.NOT_CHECKED
             yield CheckResult(status, f"{what}: {error}", GRANT if denied else "")
-            continue
-        yield CheckResult(Verdict.OK, f"{what}: its reads are allowed")
     others = ", ".join(f"`vigil {name}`" for name in COMMANDS if name not in reads)
     yield CheckResult(Verdict.NOT_CHECKED, f"permissions of {others}: {why_not_simulated}")

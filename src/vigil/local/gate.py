@@ -10,22 +10,18 @@ import logging
 import math
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from botocore.auth import HmacV1Auth
 from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vigil.local import operations
 from vigil.text import one_line
 
 logger = logging.getLogger("vigil.gate")
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
 MAX_BODY = 128 * 1024 * 1024  # bytes of a body that the signature covers; S3 signs large objects in another way
@@ -46,7 +42,7 @@ class Refused(Exception):
 class Gate:
     """The ASGI application in front of ministack; ``root`` is the id of the root's key."""
 
-    def __init__(self, app: App, root: str, port: int, credentials: Callable[[str], tuple[int, bytes]]) -> None:
+    def __init__(self, app: ASGIApp, root: str, port: int, credentials: Callable[[str], tuple[int, bytes]]) -> None:
         self._app = app
         self._root = root
         # A client leaves out port 80, the default of HTTP.
@@ -82,7 +78,7 @@ class Gate:
             return
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-        async def receive_again() -> MutableMapping[str, Any]:
+        async def receive_again() -> Message:
             return next(messages, None) or await receive()
 
         safe_send = _SafeSend(send)
@@ -269,7 +265,7 @@ class _SafeSend:
         self._send = send
         self.has_begun = False
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    async def __call__(self, message: Message) -> None:
         self.has_begun = True
         if message["type"] == "http.response.start":
             headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
