@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,8 +89,7 @@ def run(
 def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: bool = True) -> None:
     session_id = deployment.trigger(detail)
     console.print(f"session [bold]{session_id}[/]")
-    with _interruption(session_id) if stays else nullcontext():
-        outcome = _show_live(deployment, session_id)
+    outcome = _show_live(deployment, session_id, stays=stays)
     try:
         if outcome.completed:
             _save_report(deployment, session_id, out, save, stays=stays)
@@ -159,10 +156,7 @@ def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
 def watch(session_id: str) -> None:
     """Show a session live until it ends; fails if the session fails."""
     console.outlive_reader()
-    deployment = Deployment()
-    with _interruption(session_id):
-        outcome = _show_live(deployment, session_id)
-    _conclude(outcome)
+    _conclude(_show_live(Deployment(), session_id))
 
 
 def stop(
@@ -181,36 +175,31 @@ def stop(
         errors.say(f"its workflow: {error}")
 
 
-@contextmanager
-def _interruption(session_id: str) -> Iterator[None]:
-    """Say how to go on when the user interrupts the watching of a session."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        how = f"`vigil watch {session_id}` shows it, `vigil stop {session_id}` ends it"
-        errors.say(f"session {session_id} goes on: {how}")
-        raise
-
-
-def _show_live(deployment: Deployment, session_id: str) -> SessionOutcome:
-    """Print what happens to the session until it has ended."""
+def _show_live(deployment: Deployment, session_id: str, *, stays: bool = True) -> SessionOutcome:
+    """Print what happens to the session until it has ended, or how to go on if the user interrupts and it ``stays``."""
     begun: datetime | None = None
     polls, progress = 0, ""
-    with console.status("waiting for the workflow") as status:
-        for event in watch_session(deployment, session_id):
-            if isinstance(event, SessionOutcome):
-                return event
-            begun = begun or event.at
-            if event.kind == "progress":
-                progress = f": {one_line(event.text)}"
-                continue
-            if event.kind == "workflow" and event.text in WAITING:
-                polls += event.text == "CheckStatus"
-                status.update(f"the agent works{escape(progress)} (status checked {polls} times)")
-                if polls > 1:
+    try:
+        with console.status("waiting for the workflow") as status:
+            for event in watch_session(deployment, session_id):
+                if isinstance(event, SessionOutcome):
+                    return event
+                begun = begun or event.at
+                if event.kind == "progress":
+                    progress = f": {one_line(event.text)}"
                     continue
-            seconds = max((event.at - begun).total_seconds(), 0)
-            console.print(f"{seconds:8.1f} s  [{COLOURS[event.kind]}]{event.kind:<9}[/] {escape(one_line(event.text))}")
+                if event.kind == "workflow" and event.text in WAITING:
+                    polls += event.text == "CheckStatus"
+                    status.update(f"the agent works{escape(progress)} (status checked {polls} times)")
+                    if polls > 1:
+                        continue
+                when = f"{max((event.at - begun).total_seconds(), 0):8.1f} s"
+                console.print(f"{when}  [{COLOURS[event.kind]}]{event.kind:<9}[/] {escape(one_line(event.text))}")
+    except KeyboardInterrupt:
+        if stays:
+            how = f"`vigil watch {session_id}` shows it, `vigil stop {session_id}` ends it"
+            errors.say(f"session {session_id} goes on: {how}")
+        raise
     raise AssertionError("watch ends with an outcome")
 
 

@@ -174,19 +174,13 @@ def draw_role_credentials(role: str, session_name: str, expires: datetime | None
     AWS assumes the role as a service, which no caller of AssumeRole can be. So this registers the session itself.
     """
     account, role_name = role.split(":")[4], role.rsplit("/", 1)[-1]
-    drawn = {
-        "AccessKeyId": f"ASIA{secrets.token_hex(8).upper()}",
-        "SecretAccessKey": secrets.token_urlsafe(30),
-        "Token": secrets.token_urlsafe(60),
-    }
-    session: dict[str, object] = {
-        "Arn": f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}",
-        "UserId": f"{role_name}:{session_name}",
-        "SecretAccessKey": drawn["SecretAccessKey"],
-        "SessionToken": drawn["Token"],
-    }
+    key, secret, token = f"ASIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30), secrets.token_urlsafe(60)
+    drawn = {"AccessKeyId": key, "SecretAccessKey": secret, "Token": token}
+    arn = f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}"
+    session: dict[str, object] = {"Arn": arn, "UserId": f"{role_name}:{session_name}"}
+    session |= {"SecretAccessKey": secret, "SessionToken": token}
     if expires is not None:
         session["Expiration"] = expires.timestamp()
         drawn["Expiration"] = expires.isoformat()
-    sts.register_session(drawn["AccessKeyId"], session)
+    sts.register_session(key, session)
     return drawn

@@ -27,13 +27,10 @@ PASSES_ROLE = re.compile(
 )
 """Actions that pass a role to a service, which then acts with that role: ministack does not ask for iam:PassRole."""
 
-S3_SUBRESOURCES = {
-    "request-payment",
-    *iam_actions._S3_QUERY_ACTIONS,
-    *iam_actions._S3_BUCKET_QUERY_ACTIONS,
-    *iam_actions._S3_OBJECT_QUERY_ACTIONS,
-}
-_OBJECT_SUBRESOURCES = iam_actions._S3_OBJECT_QUERY_ACTIONS.keys() | {"uploads", "uploadId", "restore"}
+_OF_OBJECT = iam_actions._S3_OBJECT_QUERY_ACTIONS.keys()
+_OBJECT_SUBRESOURCES = _OF_OBJECT | {"uploads", "uploadId", "restore"}
+S3_SUBRESOURCES = _OF_OBJECT | iam_actions._S3_QUERY_ACTIONS.keys() | iam_actions._S3_BUCKET_QUERY_ACTIONS.keys()
+S3_SUBRESOURCES |= {"request-payment"}
 
 
 def refusal(
