@@ -155,9 +155,8 @@ class Deployment:
     @cached_property
     def journal(self) -> Journal:
         """The session records."""
-        table = self.output(Output.TABLE)
         with aws_errors():
-            return Journal.open(self._session, table, attempts=3)
+            return Journal.open(self._session, self.output(Output.TABLE), attempts=3)
 
     @cached_property
     def stepfunctions(self) -> "SFNClient":
@@ -173,9 +172,8 @@ class Deployment:
 
     def artifacts(self, session_id: str) -> Artifacts:
         """Return the artifacts of a session."""
-        bucket = self.output(Output.BUCKET)
         with aws_errors():
-            return Artifacts(self.client("s3"), bucket, self.journal, session_id)
+            return Artifacts(self.client("s3"), self.output(Output.BUCKET), self.journal, session_id)
 
     def count_dead_letters(self) -> int:
         """Return about how many events could not start a workflow."""

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -160,62 +160,62 @@ def _session_of(execution_input: str) -> object:
     return data.get("session_id") if isinstance(data, dict) else None
 
 
+@dataclass
 class _Record:
     """A session's record and work phases, as last read from the table."""
 
-    def __init__(self, deployment: Deployment, session_id: str) -> None:
-        self._deployment = deployment
-        self._session_id = session_id
-        self._tasks: dict[tuple[int, str], str] = {}
-        self._statuses: set[str] = set()
-        self._progress: str | None = None
-        self._waiting_for: str | None = None
-        self.task_token: object = None
-        self.session: Session | None = None
-        self.is_open = False
+    deployment: Deployment
+    session_id: str
+    tasks: dict[tuple[int, str], str] = field(default_factory=dict)  # the states of the work phases
+    statuses: set[str] = field(default_factory=set)
+    progress: str | None = None
+    waiting_for: str | None = None
+    task_token: object = None
+    session: Session | None = None
+    is_open: bool = False
 
     def read(self) -> Iterator[SessionEvent]:
         """Read them and yield what has changed."""
-        found = self._deployment.journal.snapshot(self._session_id)
+        found = self.deployment.journal.snapshot(self.session_id)
         self.task_token = found.task_token
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
             self.session = session
             for status, since in session.statuses.items():
                 # All statuses so far: it may have had two since the last read, or before the first.
-                if status not in self._statuses:
+                if status not in self.statuses:
                     yield SessionEvent(_moment(since), "session", status)
-            self._statuses.update(session.statuses)
-            if session.waiting_for and session.waiting_for != self._waiting_for:
-                self._waiting_for = session.waiting_for
+            self.statuses.update(session.statuses)
+            if session.waiting_for and session.waiting_for != self.waiting_for:
+                self.waiting_for = session.waiting_for
                 yield SessionEvent(datetime.now(UTC), "session", f"waits: {session.waiting_for}")
-            if session.progress and session.progress != self._progress:
-                self._progress = session.progress
+            if session.progress and session.progress != self.progress:
+                self.progress = session.progress
                 yield SessionEvent(_moment(session.updated_at or session.start_time), "progress", session.progress)
         for task in found.tasks:
-            before = self._tasks.get(key := (task.number, task.name))
+            before = self.tasks.get(key := (task.number, task.name))
             if before is None:
                 yield SessionEvent(_moment(task.started_at), "phase", f"{task.name} …")
             if task.state not in (before, "RUNNING"):
                 yield SessionEvent(_moment(task.ended_at or task.started_at), "phase", f"{task.name} {task.outcome}")
-            self._tasks[key] = task.state
+            self.tasks[key] = task.state
 
 
+@dataclass
 class _History:
     """The events of an execution, read backwards from the newest to the last known one."""
 
-    def __init__(self, deployment: Deployment, execution_arn: str) -> None:
-        self._deployment = deployment
-        self.execution_arn = execution_arn
-        self._last = 0
-        self._first: Any = None
-        self._end: Any = None
+    deployment: Deployment
+    execution_arn: str
+    _last: int = 0
+    _first: Any = None
+    _end: Any = None
 
     def read(self) -> list[SessionEvent]:
         """Read what is new; return the states that were entered, oldest first."""
         with aws_errors():
             # A session of hours has thousands of events, almost all of them known.
-            pages = self._deployment.stepfunctions.get_paginator("get_execution_history").paginate(
+            pages = self.deployment.stepfunctions.get_paginator("get_execution_history").paginate(
                 executionArn=self.execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
             )
             events = (event for page in pages for event in page["events"])
@@ -239,8 +239,8 @@ class _History:
     def end(self) -> dict[str, Any]:
         """How it ended: status, and error and cause if it has them."""
         how = self._end["type"]
-        status = how.removeprefix("Execution")
-        return {"status": "TIMED_OUT" if status == "TimedOut" else status.upper(), **self._end.get(_ENDS[how], {})}
+        status = "TIMED_OUT" if how == "ExecutionTimedOut" else how.removeprefix("Execution").upper()
+        return {"status": status, **self._end.get(_ENDS[how], {})}
 
     @property
     def seconds(self) -> float:

@@ -47,6 +47,7 @@ class ForkServer:
         self._unanswered = 0
         self._running: set[int] = set()
         self._ended = ended
+        self.closed = False  # whether it cannot start another runtime
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(server_link.fileno())],
@@ -92,13 +93,9 @@ class ForkServer:
         with suppress(OSError):
             self._link.send(pid)
 
-    @property
-    def closed(self) -> bool:
-        """Whether it cannot start another runtime."""
-        return self._keeper.stdin is None or self._keeper.stdin.closed
-
     def close(self) -> None:
         """Kill every runtime and its session. They cannot record it: the embedded AWS is about to end."""
+        self.closed = True
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         try:

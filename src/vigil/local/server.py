@@ -24,7 +24,6 @@ from vigil.errors import VigilError
 from vigil.local import AGENT_LOG, REGION, Secrets
 
 HOST = "127.0.0.1"
-
 _orphaned = threading.Event()  # set when the process that started this one has died
 
 
@@ -47,7 +46,6 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
         print(f"port {arguments.port} of {HOST} cannot be used: {error.strerror}", file=sys.stderr)
         return 1
     port = listener.getsockname()[1]
-
     # Lambda functions inherit this process's environment, and must import from their own package only.
     python_path = os.environ.pop("PYTHONPATH", "")
     # ministack reads these when it is imported.

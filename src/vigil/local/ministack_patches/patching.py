@@ -54,10 +54,7 @@ def apply() -> None:
 def bind(replacement: Callable[..., Any], original: Any) -> Callable[..., Any]:
     """Return ``replacement`` with ``original`` as its first argument. A partial would not work as a method."""
 
-    def bound(*args: Any, **kwargs: Any) -> Any:
-        return replacement(original, *args, **kwargs)
-
-    return bound
+    return lambda *args, **kwargs: replacement(original, *args, **kwargs)
 
 
 def serves(
