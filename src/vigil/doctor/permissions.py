@@ -107,22 +107,17 @@ def arns(deployment: Deployment, partition: str, account: str) -> dict[str, str]
 
 def _try_reads(deployment: Deployment, why_not_simulated: str) -> CheckResults:
     """Yield whether the reads of two commands are allowed, and that the other commands were not checked."""
-
-    def sessions() -> None:
-        deployment.journal.recent(1)
-        deployment.count_dead_letters()
-
-    def show() -> None:
-        no_session = str(uuid.UUID(int=0))
-        deployment.journal.tasks(no_session)
-        deployment.journal.get(no_session)
-
-    reads: dict[str, Callable[[], None]] = {"sessions": sessions, "show": show}
-    for name, read in reads.items():
+    no_session = str(uuid.UUID(int=0))
+    reads: dict[str, tuple[Callable[[], object], ...]] = {
+        "sessions": (lambda: deployment.journal.recent(1), deployment.count_dead_letters),
+        "show": (lambda: deployment.journal.tasks(no_session), lambda: deployment.journal.get(no_session)),
+    }
+    for name, calls in reads.items():
         what = f"permissions of `vigil {name}`"
         try:
             with suppress(SessionNotFound):
-                read()
+                for call in calls:
+                    call()
             yield CheckResult(Verdict.OK, f"{what}: its reads are allowed")
         except AwsUnavailable as error:
             denied = error_code(error) == "403" or any(word in error_code(error) for word in DENIED)
