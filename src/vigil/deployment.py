@@ -58,18 +58,12 @@ class DeadLetter:
     def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
         """Build it from a message of the rule's dead-letter queue: the event, and the reason as attributes."""
         # Any user with the permission may send other messages to the queue.
-        try:
-            event = json.loads(message["Body"])
-        except (KeyError, TypeError, ValueError, RecursionError):
-            event = None
-        event_id, time = (_text_of(event, name) or "?" for name in ("id", "time"))
-        attributes = message.get("MessageAttributes")
-        error = (
-            _text_of(attributes.get(name) if isinstance(attributes, Mapping) else None, "StringValue")
-            for name in ("ERROR_CODE", "ERROR_MESSAGE")
-        )
+        event: object = None
+        with suppress(ValueError, RecursionError):
+            event = json.loads(_text_of(message, "Body"))
+        error = [_text_of(message, "MessageAttributes", f"ERROR_{part}", "StringValue") for part in ("CODE", "MESSAGE")]
         reason = ": ".join(filter(None, error)) or "unknown"
-        return cls(event_id, time, reason, _text_of(message, "MessageId"))
+        return cls(_text_of(event, "id") or "?", _text_of(event, "time") or "?", reason, _text_of(message, "MessageId"))
 
 
 @dataclass(frozen=True)
@@ -98,9 +92,11 @@ def rule_input(body: object) -> tuple[str, str]:
         raise InvalidDetail(f"no event in JSON: {error}") from error
 
 
-def _text_of(data: object, name: str) -> str:
-    value = data.get(name) if isinstance(data, Mapping) else None
-    return value if isinstance(value, str) else ""
+def _text_of(data: object, *path: str) -> str:
+    """Return the text at ``path`` in ``data``; "" if there is none."""
+    for name in path:
+        data = data.get(name) if isinstance(data, Mapping) else None
+    return data if isinstance(data, str) else ""
 
 
 class Deployment:
@@ -126,16 +122,14 @@ class Deployment:
             with aws_errors():
                 stacks = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
         except AwsUnavailable as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and "does not exist" in str(cause):
+            if error_code(error) and "does not exist" in str(error):
                 where = os.environ.get("AWS_ENDPOINT_URL") or f"region {self.region}"
                 raise StackNotDeployed(
                     f"no stack {self._stack} in {where}: deploy it with `make deploy`, or start a local one"
                     " with `vigil local up` and set the variables that `vigil local env` prints"
                 ) from error
             raise
-        found: Mapping[str, Any] = stacks[0]
-        return found
+        return dict(stacks[0])
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
@@ -161,9 +155,8 @@ class Deployment:
     @cached_property
     def journal(self) -> Journal:
         """The session records."""
-        table = self.output(Output.TABLE)
         with aws_errors():
-            return Journal.open(self._session, table, attempts=3)
+            return Journal.open(self._session, self.output(Output.TABLE), attempts=3)
 
     @cached_property
     def stepfunctions(self) -> "SFNClient":
@@ -179,9 +172,8 @@ class Deployment:
 
     def artifacts(self, session_id: str) -> Artifacts:
         """Return the artifacts of a session."""
-        bucket = self.output(Output.BUCKET)
         with aws_errors():
-            return Artifacts(self.client("s3"), bucket, self.journal, session_id)
+            return Artifacts(self.client("s3"), self.output(Output.BUCKET), self.journal, session_id)
 
     def count_dead_letters(self) -> int:
         """Return about how many events could not start a workflow."""
@@ -220,14 +212,12 @@ class Deployment:
         with suppress(SessionNotFound):
             self.journal.get(session_id)
             return False
+        arn, name = self.state_machine_arn, session_id[:_NAME]
         try:
             with aws_errors():
-                self.stepfunctions.start_execution(
-                    stateMachineArn=self.state_machine_arn, name=session_id[:_NAME], input=execution_input
-                )
+                self.stepfunctions.start_execution(stateMachineArn=arn, name=name, input=execution_input)
         except AwsUnavailable as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ExecutionAlreadyExists":
+            if error_code(error) == "ExecutionAlreadyExists":
                 return False
             raise
         return True
@@ -236,7 +226,7 @@ class Deployment:
     def _dead_messages(self) -> Iterator[tuple[Iterator[Any], Callable[[Any], None]]]:
         """Provide all messages of the dead-letter queue, and a function that deletes one; others stay."""
         queue, sqs = self.output(Output.DEAD_LETTERS), self.client("sqs")
-        kept: dict[str, str] = {}
+        kept: dict[str, str] = {}  # receipt handles by the id of the message
 
         def receive() -> Iterator[Any]:
             while True:
@@ -252,7 +242,7 @@ class Deployment:
                 messages = [message for message in answer.get("Messages", []) if message["MessageId"] not in kept]
                 if not messages:
                     return
-                kept.update({message["MessageId"]: message["ReceiptHandle"] for message in messages})
+                kept.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
                 yield from messages
 
         def delete(message: Any) -> None:
@@ -263,14 +253,10 @@ class Deployment:
         try:
             yield receive(), delete
         finally:
-            handles = list(kept.values())
-            for first in range(0, len(handles), 10):
-                entries: Any = [
-                    {"Id": str(number), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                    for number, handle in enumerate(handles[first : first + 10])
-                ]
+            entries: Any = [{"Id": key, "ReceiptHandle": value, "VisibilityTimeout": 0} for key, value in kept.items()]
+            for first in range(0, len(entries), 10):
                 with aws_errors():
-                    sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries)
+                    sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
     def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""
@@ -297,10 +283,9 @@ class Deployment:
             raise SessionEnded(f"session {session_id} has ended: {session.status}")
         self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split()) or NO_REASON))
         # Stop the agent directly too: the workflow may be gone.
+        arn = self.output(Output.AGENT_RUNTIME)
         try:
-            self.client("bedrock-agentcore").stop_runtime_session(
-                agentRuntimeArn=self.output(Output.AGENT_RUNTIME), runtimeSessionId=session_id
-            )
+            self.client("bedrock-agentcore").stop_runtime_session(agentRuntimeArn=arn, runtimeSessionId=session_id)
         except (BotoCoreError, ClientError) as error:
             # The agent is gone, or ends at its next heartbeat because this user may not stop it.
             logger.info("session %s: its agent was not stopped: %s", session_id, error)
@@ -310,10 +295,9 @@ class Deployment:
         body = json.dumps(check_detail(detail), ensure_ascii=False)
         # Without a stack and its rule, EventBridge would drop the event silently.
         self.output(Output.RULE)
+        entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}
         with aws_errors():
-            answer = self.client("events").put_events(
-                Entries=[{"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}]
-            )
+            answer = self.client("events").put_events(Entries=[entry])
         entry = answer["Entries"][0]
         if answer["FailedEntryCount"]:
             raise AwsUnavailable(f"EventBridge refused the event: {entry.get('ErrorCode')} {entry.get('ErrorMessage')}")
@@ -332,14 +316,11 @@ def connection_advice(error: Exception) -> str:
     """Return what to do if AWS cannot be reached, or if the local stack is not the one of this shell."""
     cause = error.__cause__
     if isinstance(cause, NoConnection | ConnectionClosedError):
-        endpoint, what = str(cause.kwargs.get("endpoint_url")), "the local stack there is gone"
-        if not is_local(endpoint):
+        what = "the local stack there is gone"
+        if not is_local(str(cause.kwargs.get("endpoint_url"))):
             return "set AWS_REGION, or --aws-region, to a region that exists, such as us-east-1; look at the network"
-    elif isinstance(cause, ClientError) and cause.response["Error"].get("Code") in _WRONG_KEY:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    elif error_code(error) in _WRONG_KEY and is_local(os.environ.get("AWS_ENDPOINT_URL", "")):
         what = "another local stack runs there, and the one of this shell is gone"
-        if not is_local(endpoint):
-            return ""
     else:
         return ""
     return f"{what}, with its sessions: start one with `vigil local up`, and run `eval $(vigil local env)`"
@@ -352,11 +333,13 @@ def aws_errors() -> Iterator[None]:
         yield
     # ValueError: an endpoint or setting is invalid. ResponseParserError: something that is not AWS answered.
     except (BotoCoreError, ClientError, ResponseParserError, ValueError) as error:
-        name = type(error).__name__
-        advice = {
-            "NoCredentialsError": "no AWS credentials: set AWS_PROFILE",
-            "NoRegionError": "no AWS region: set AWS_REGION",
-        }
-        if name in advice:
-            raise AwsUnavailable(f"{advice[name]}, or run `eval $(vigil local env)` for a local stack") from error
+        missing = {"NoCredentialsError": "credentials: set AWS_PROFILE", "NoRegionError": "region: set AWS_REGION"}
+        if what := missing.get(type(error).__name__):
+            raise AwsUnavailable(f"no AWS {what}, or run `eval $(vigil local env)` for a local stack") from error
         raise AwsUnavailable(" ".join(str(error).split())) from error
+
+
+def error_code(error: Exception) -> str:
+    """Return AWS's code of an error that `aws_errors` raised, or an empty string."""
+    cause = error.__cause__
+    return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else ""

@@ -4,7 +4,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from vigil.errors import EnvironmentProblem, InvalidInput
@@ -74,8 +74,7 @@ def write(folder: Path, texts: Mapping[str, str], instead_of: Collection[str] = 
         raise EnvironmentProblem(f"{folder / name} was not saved: {error.strerror}") from error
     finally:
         for temporary in written.values():
-            with suppress(FileNotFoundError):
-                temporary.unlink()
+            temporary.unlink(missing_ok=True)
 
 
 def not_saved_by_vigil(folder: Path, names: Collection[str]) -> set[str]:

@@ -46,8 +46,7 @@ _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " 
     f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
-MAX_PARSED = 256 * 1024
-"""Characters of Markdown that are parsed, because the parser takes quadratic time. The cost report has far fewer."""
+MAX_PARSED = 256 * 1024  # characters of Markdown that are parsed, which takes quadratic time; the cost report has fewer
 MAX_LEVELS = 20  # levels of nested blocks, and of nested emphasis, that the parser reads
 TOO_LONG = f"it has more than {MAX_PARSED:,} characters"
 _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
@@ -55,16 +54,11 @@ _LINK = re.compile(r"(?:https?|mailto):|#", re.IGNORECASE)
 _NAME = re.compile(r"[\w.-]+")  # a file beside the report
 
 
-class _Parser(MarkdownIt):
-    """CommonMark with tables; ``links`` says which addresses may be links and images; others stay text."""
-
-    def __init__(self, links: Callable[[str], bool], *, html: bool, levels: int = MAX_LEVELS) -> None:
-        super().__init__("commonmark", {"html": html, "maxNesting": levels})
-        self.enable("table")
-        self._links = links
-
-    def validateLink(self, url: str) -> bool:
-        return self._links(url)
+def _parser(links: Callable[[str], bool], *, html: bool, levels: int = MAX_LEVELS) -> MarkdownIt:
+    """Return a parser of CommonMark with tables; ``links`` says which addresses may be links and images."""
+    parser = MarkdownIt("commonmark", {"html": html, "maxNesting": levels}).enable("table")
+    parser.validateLink = links  # type: ignore[method-assign, assignment]
+    return parser
 
 
 def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
@@ -76,7 +70,7 @@ def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
     if len(markdown) > MAX_PARSED:
         markdown = _as_text(markdown, TOO_LONG)
     left = dict(svgs)
-    parser = _Parser(lambda url: url in svgs or bool(_LINK.match(url)), html=False)
+    parser = _parser(lambda url: url in svgs or bool(_LINK.match(url)), html=False)
 
     def image(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
         return left.pop(str(tokens[at].attrs["src"]), None) or html(tokens[at].content)
@@ -126,7 +120,7 @@ def _as_text(markdown: str, why: str) -> str:
 def _find_active(markdown: str, levels: int) -> str | None:
     """Return what a viewer may run or fetch for ``markdown``, if anything."""
     env: dict[str, Any] = {}
-    for token in _all(_Parser(lambda url: True, html=True, levels=levels).parse(markdown, env)):
+    for token in _all(_parser(lambda url: True, html=True, levels=levels).parse(markdown, env)):
         # Inside a footnote or a list, another parser may not take an indented block for code.
         nested = token.type == "code_block" and levels
         found = _find_active(token.content, levels - 1) if nested else _find_active_token(token)

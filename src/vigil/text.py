@@ -12,8 +12,7 @@ from shlex import quote
 
 __all__ = ["code", "escape", "fence", "html", "one_line", "quote", "to_json", "visible"]
 
-_KEPT = "\n\t"
-_PLAIN = re.compile(r"[\n\t -~]*")
+_NOT_PLAIN = re.compile(r"[^\n\t -~]")
 _MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")
 """Characters that Markdown may read as markup; an underscore within a word is not markup."""
 _ITEM = re.compile(r"^(\d{1,9})([.)])(?=\s|$)")  # the beginning of an item of a numbered list
@@ -25,16 +24,12 @@ def visible(text: str) -> str:
     These are Unicode's "other" characters: control, format (some turn the direction of writing), surrogates, private
     and unassigned ones; and its separators of lines and paragraphs. Tabs and line breaks stay.
     """
-    if _PLAIN.fullmatch(text):
-        return text
-    return "".join(map(_shown, text.replace("\r\n", "\n")))
+    return _NOT_PLAIN.sub(_shown, text.replace("\r\n", "\n"))
 
 
-def _shown(character: str) -> str:
-    category = unicodedata.category(character)
-    if character in _KEPT or (category[0] != "C" and category not in ("Zl", "Zp")):
-        return character
-    return f"<U+{ord(character):04X}>"
+def _shown(match: re.Match[str]) -> str:
+    category = unicodedata.category(match[0])
+    return f"<U+{ord(match[0]):04X}>" if category[0] == "C" or category in ("Zl", "Zp") else match[0]
 
 
 def one_line(text: str) -> str:
@@ -51,8 +46,7 @@ def escape(text: str) -> str:
 def code(text: str) -> str:
     """Return ``text`` as a code span, for use outside of tables."""
     # Inside a code span, only a backtick has a meaning.
-    inside = one_line(text).replace("`", "'")
-    return f"`{inside}`"
+    return "`" + one_line(text).replace("`", "'") + "`"
 
 
 def fence(text: str, language: str) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
@@ -18,13 +18,9 @@ FIND_SECONDS = 2.0  # how long the session's record may take before we look for 
 END_SECONDS = 30.0
 ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask Step Functions again
 MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
+NO_EVENT = "check the event's source and detail type"
 _RECENT_EXECUTIONS = 25
-_ENDS = {
-    "ExecutionSucceeded": "executionSucceededEventDetails",
-    "ExecutionFailed": "executionFailedEventDetails",
-    "ExecutionAborted": "executionAbortedEventDetails",
-    "ExecutionTimedOut": "executionTimedOutEventDetails",
-}
+_ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded", "Failed", "Aborted", "TimedOut")}
 """The events with which an execution ends, and the field of each that holds the cause."""
 
 
@@ -67,8 +63,8 @@ def watch(
     seen: object = ()
     pause, due = 0.0, 0.0
     while True:
-        moments = record.read()
-        moved = seen != (seen := (record.status, record.task_token))
+        moments = [*record.read()]
+        moved = seen != (seen := (record.session and record.session.status, record.task_token))
         if moved:
             pause = ASK_SECONDS if record.is_open else poll_seconds
         if moved or time.monotonic() >= due:
@@ -106,14 +102,13 @@ def await_end(deployment: Deployment, session_id: str) -> None:
     poll_seconds = 0.3
     history = _History(deployment, _await_execution(deployment, session_id, poll_seconds))
     deadline = time.monotonic() + END_SECONDS
-    while True:
-        history.read()
-        if history.ended:
-            return
+    history.read()
+    while not history.ended:
         if time.monotonic() > deadline:
             raise AwsUnavailable(f"still running after {END_SECONDS:.0f} s; `vigil watch {session_id}` shows it")
         time.sleep(poll_seconds)
         poll_seconds = min(1.5 * poll_seconds, 5.0)
+        history.read()
 
 
 def _await_execution(deployment: Deployment, session_id: str, poll_seconds: float) -> str:
@@ -135,9 +130,7 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             due *= 2
         if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
-            why = "check the event's source and detail type"
-            if lost:
-                why = f"the event lies in the dead-letter queue: {lost[0]}"
+            why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else NO_EVENT
             raise SessionNotFound(f"session {session_id} did not start within {APPEAR_SECONDS:.0f} s: {why}")
         time.sleep(poll_seconds)
 
@@ -161,75 +154,68 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
 
 def _session_of(execution_input: str) -> object:
     """Return the session id in an execution's input, which need not come from the rule."""
+    data: object = None
     with suppress(ValueError, RecursionError):
-        if isinstance(data := json.loads(execution_input), dict):
-            return data.get("session_id")
-    return None
+        data = json.loads(execution_input)
+    return data.get("session_id") if isinstance(data, dict) else None
 
 
+@dataclass
 class _Record:
     """A session's record and work phases, as last read from the table."""
 
-    def __init__(self, deployment: Deployment, session_id: str) -> None:
-        self._deployment = deployment
-        self._session_id = session_id
-        self._tasks: dict[tuple[int, str], str] = {}
-        self._statuses: set[str] = set()
-        self._progress: str | None = None
-        self._waiting_for: str | None = None
-        self.status: str | None = None
-        self.task_token: object = None
-        self.session: Session | None = None
-        self.is_open = False
+    deployment: Deployment
+    session_id: str
+    tasks: dict[tuple[int, str], str] = field(default_factory=dict)  # the states of the work phases
+    statuses: set[str] = field(default_factory=set)
+    progress: str | None = None
+    waiting_for: str | None = None
+    task_token: object = None
+    session: Session | None = None
+    is_open: bool = False
 
-    def read(self) -> list[SessionEvent]:
-        """Read them and return what has changed."""
-        moments: list[SessionEvent] = []
-        found = self._deployment.journal.snapshot(self._session_id)
+    def read(self) -> Iterator[SessionEvent]:
+        """Read them and yield what has changed."""
+        found = self.deployment.journal.snapshot(self.session_id)
         self.task_token = found.task_token
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
             self.session = session
-            self.status = session.status
             for status, since in session.statuses.items():
                 # All statuses so far: it may have had two since the last read, or before the first.
-                if status not in self._statuses:
-                    self._statuses.add(status)
-                    moments.append(SessionEvent(_moment(since), "session", status))
-            if session.waiting_for and session.waiting_for != self._waiting_for:
-                self._waiting_for = session.waiting_for
-                moments.append(SessionEvent(datetime.now(UTC), "session", f"waits: {session.waiting_for}"))
-            if session.progress and session.progress != self._progress:
-                self._progress = session.progress
-                at = _moment(session.updated_at or session.start_time)
-                moments.append(SessionEvent(at, "progress", session.progress))
+                if status not in self.statuses:
+                    yield SessionEvent(_moment(since), "session", status)
+            self.statuses.update(session.statuses)
+            if session.waiting_for and session.waiting_for != self.waiting_for:
+                self.waiting_for = session.waiting_for
+                yield SessionEvent(datetime.now(UTC), "session", f"waits: {session.waiting_for}")
+            if session.progress and session.progress != self.progress:
+                self.progress = session.progress
+                yield SessionEvent(_moment(session.updated_at or session.start_time), "progress", session.progress)
         for task in found.tasks:
-            key = (task.number, task.name)
-            if self._tasks.get(key) != task.state:
-                if key not in self._tasks:
-                    moments.append(SessionEvent(_moment(task.started_at), "phase", f"{task.name} …"))
-                if task.state != "RUNNING":
-                    at = _moment(task.ended_at or task.started_at)
-                    moments.append(SessionEvent(at, "phase", f"{task.name} {task.outcome}"))
-                self._tasks[key] = task.state
-        return moments
+            before = self.tasks.get(key := (task.number, task.name))
+            if before is None:
+                yield SessionEvent(_moment(task.started_at), "phase", f"{task.name} …")
+            if task.state not in (before, "RUNNING"):
+                yield SessionEvent(_moment(task.ended_at or task.started_at), "phase", f"{task.name} {task.outcome}")
+            self.tasks[key] = task.state
 
 
+@dataclass
 class _History:
     """The events of an execution, read backwards from the newest to the last known one."""
 
-    def __init__(self, deployment: Deployment, execution_arn: str) -> None:
-        self._deployment = deployment
-        self.execution_arn = execution_arn
-        self._last = 0
-        self._first: Any = None
-        self._end: Any = None
+    deployment: Deployment
+    execution_arn: str
+    _last: int = 0
+    _first: Any = None
+    _end: Any = None
 
     def read(self) -> list[SessionEvent]:
         """Read what is new; return the states that were entered, oldest first."""
         with aws_errors():
             # A session of hours has thousands of events, almost all of them known.
-            pages = self._deployment.stepfunctions.get_paginator("get_execution_history").paginate(
+            pages = self.deployment.stepfunctions.get_paginator("get_execution_history").paginate(
                 executionArn=self.execution_arn, reverseOrder=True, PaginationConfig={"PageSize": 100}
             )
             events = (event for page in pages for event in page["events"])
@@ -253,8 +239,8 @@ class _History:
     def end(self) -> dict[str, Any]:
         """How it ended: status, and error and cause if it has them."""
         how = self._end["type"]
-        status = how.removeprefix("Execution")
-        return {"status": "TIMED_OUT" if status == "TimedOut" else status.upper(), **self._end.get(_ENDS[how], {})}
+        status = "TIMED_OUT" if how == "ExecutionTimedOut" else how.removeprefix("Execution").upper()
+        return {"status": status, **self._end.get(_ENDS[how], {})}
 
     @property
     def seconds(self) -> float:

@@ -51,7 +51,7 @@ def vigil(
 
     def once(*words: str) -> tuple[int, str, str]:
         for name, terminal in {"console": Terminal(), "errors": Terminal(stderr=True)}.items():
-            for module in (cli, cli.common, cli.local, cli.records, cli.run, cli.watching):
+            for module in (cli, cli.common, cli.local, cli.records, cli.run):
                 monkeypatch.setattr(module, name, terminal, raising=False)
         monkeypatch.setattr(sys, "argv", ["vigil", *words])
         with pytest.raises(SystemExit) as ended:

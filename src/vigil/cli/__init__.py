@@ -81,19 +81,15 @@ def main() -> None:
             signal.signal(ending, signal.default_int_handler)
     console.take_over()
     errors.take_over()
-    status = _run_command()
-    sys.exit((console.stream and console.stream.ending()) or status)
-
-
-def _run_command() -> int | None:
+    status: int | None
     try:
-        status: int | None = app(standalone_mode=False)
-        return status
+        status = app(standalone_mode=False)
     except TyperException as error:
         # The message may repeat what the user typed. It is empty if the help was printed instead.
         if message := error.format_message():
             errors.say(f"vigil: {message}", style="red")
-        return error.exit_code
+        status = error.exit_code
     except (VigilError, OSError) as error:
         errors.say(f"vigil: {'; '.join(filter(None, (str(error), connection_advice(error))))}", style="red")
-        return 1
+        status = 1
+    sys.exit((console.stream and console.stream.ending()) or status)

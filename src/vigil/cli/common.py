@@ -1,7 +1,7 @@
 """What all commands share: the terminal, the types of their options, and what they print about sessions."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,26 +19,21 @@ def not_empty(text: str | None) -> str | None:
     return text
 
 
+def _local(text: str, variable: str | None = None, **settings: Any) -> Any:
+    """Return an option of the local stack, which may come from a variable of the environment."""
+    callback = not_empty if variable else None
+    return typer.Option(help=f"Local stack: {text}", envvar=variable, callback=callback, **settings)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Detail = Annotated[str | None, typer.Option(help="The agent's whole input as a JSON object.")]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="A region to analyse; may be repeated.")]
 Days = Annotated[int | None, typer.Option(help="How many days back to look.")]
 Functions = Annotated[str | None, typer.Option(help="Only functions whose name matches, such as 'orders-*'.")]
-Agent = Annotated[
-    str | None,
-    typer.Option(
-        callback=not_empty, envvar=Env.AGENT, help="Local stack: factory of the agent, package.module:factory."
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        callback=not_empty, envvar=Env.MODEL, help="Local stack: Bedrock model id, or provider/model of Strands."
-    ),
-]
+Agent = Annotated[str | None, _local("factory of the agent, package.module:factory.", Env.AGENT)]
+Model = Annotated[str | None, _local("Bedrock model id, or provider/model of Strands.", Env.MODEL)]
 AgentEnv = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Local stack: pass this variable on to the agent, such as an API key."),
+    list[str] | None, _local("pass this variable on to the agent, such as an API key.", metavar="NAME")
 ]
 
 

@@ -2,9 +2,9 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,37 +15,28 @@ from vigil.names import Env, Parameter
 from vigil.settings import require
 from vigil.text import quote, to_json
 
+if TYPE_CHECKING:
+    from vigil.local.stack import LocalStack
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")]
+_PARAMETER = typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated.")
+Parameters = Annotated[list[str] | None, _PARAMETER]
+
 
 def up(
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on the loopback address; 0 takes a free one.")
-    ] = 4566,
-    parameters: Annotated[
-        list[str] | None,
-        typer.Option("--parameter", metavar="NAME=VALUE", help="A parameter of the template; may be repeated."),
-    ] = None,
+    port: Port = 4566,
+    parameters: Parameters = None,
     sample_account: Annotated[bool, typer.Option(help="Seed an account to analyse.")] = True,
     agent: Agent = None,
     model: Model = None,
     agent_env: AgentEnv = None,
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
-    require_extras("cli", "local", "infra")
-    from vigil.local import lockfile
-    from vigil.local.stack import LocalStack
-
     environment = agent_environment(agent, model, agent_env)
-    with lockfile.claim() as announce, ExitStack() as stopping:
-        with steps() as progress:
-            stack = stopping.enter_context(
-                LocalStack.start(
-                    port,
-                    agent_environment=environment,
-                    parameters=_parameters(parameters),
-                    sample_account=sample_account,
-                    progress=progress,
-                )
-            )
+    from vigil.local import lockfile
+
+    options = {"port": port, "parameters": _parameters(parameters), "sample_account": sample_account}
+    with lockfile.claim() as announce, started(agent_environment=environment, **options) as stack:
         try:
             announce(stack)
             console.print(f"[bold]local stack[/] at {stack.endpoint}, IAM enforced; Ctrl-C stops it")
@@ -83,9 +74,8 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         console.write(to_json(dataclasses.asdict(stack)) + "\n")
     else:
-        console.say(
-            f"running at {stack.endpoint} since {stack.started}, process {stack.pid}; the agent logs to {stack.log}"
-        )
+        where = f"running at {stack.endpoint} since {stack.started}, process {stack.pid}"
+        console.say(f"{where}; the agent logs to {stack.log}")
 
 
 def down() -> None:
@@ -98,7 +88,11 @@ def down() -> None:
 
 
 def agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:
-    """Return the variables of the agent's process. Raises MissingSetting if its agent or its model cannot be used."""
+    """Return the variables of the agent's process in a local stack.
+
+    Raises EnvironmentProblem if the stack's packages are missing, MissingSetting if agent or model cannot be used.
+    """
+    require_extras("cli", "local", "infra")
     from vigil.local.stack import check_agent
 
     environment = {name: require(os.environ, name) for name in names or ()}
@@ -116,12 +110,16 @@ def _parameters(options: list[str] | None) -> dict[str, str]:
 
 
 @contextmanager
-def steps() -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a step of the start."""
-    with console.status("") as status:
+def started(**options: Any) -> Iterator["LocalStack"]:
+    """Start a local stack with ``options``, show each step of the start, and stop the stack at the end."""
+    from vigil.local.stack import LocalStack
 
-        def progress(step: str) -> None:
-            status.update(f"{step} ...")
-            console.print(f"[dim]{step}[/]")
+    with ExitStack() as stopping:
+        with console.status("") as status:
 
-        yield progress
+            def progress(step: str) -> None:
+                status.update(f"{step} ...")
+                console.print(f"[dim]{step}[/]")
+
+            stack = stopping.enter_context(LocalStack.start(progress=progress, **options))
+        yield stack

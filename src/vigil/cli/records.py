@@ -33,7 +33,11 @@ def sessions(
     """List the newest sessions first."""
     deployment = Deployment()
     found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
-    _warn_of_dead_letters(deployment)
+    try:
+        if lost := deployment.count_dead_letters():
+            errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
+    except AwsUnavailable as error:
+        errors.say(f"the dead-letter queue cannot be read: {error}")
     if as_json:
         # An index holds less than a record: leave out what it lacks, instead of calling it null.
         records = [{name: value for name, value in asdict(item).items() if value is not None} for item in found]
@@ -54,17 +58,6 @@ def sessions(
         cells = (session.session_id, session.status, *times, shorten(one_line(cause), MAX_CAUSE, placeholder=" …"))
         table.add_row(*(escape(one_line(cell)) for cell in cells))
     console.print_table(table)
-
-
-def _warn_of_dead_letters(deployment: Deployment) -> None:
-    """Print to standard error how many events never became a session."""
-    try:
-        lost = deployment.count_dead_letters()
-    except AwsUnavailable as error:
-        errors.say(f"the dead-letter queue cannot be read: {error}")
-        return
-    if lost:
-        errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
 
 
 def lost(
@@ -100,15 +93,16 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     if as_json:
         console.write(to_json({**asdict(session), "phases": [asdict(task) for task in tasks]}) + "\n")
         return
-    for name, value in asdict(session).items():
-        if name == "error" and value:
-            value = f"{value['code']}: {value['message']}"
-        if name == "usage" and value:
-            value = f"{session.usage}, {value['model']}"
-        if name == "expires_at" and value is not None:
-            # An agent's role may have written a number that is no timestamp.
-            with suppress(ValueError, OverflowError):
-                value = iso(datetime.fromtimestamp(value, UTC))
+    shown = asdict(session)
+    if session.error:
+        shown["error"] = f"{session.error.code}: {session.error.message}"
+    if session.usage:
+        shown["usage"] = f"{session.usage}, {session.usage.model}"
+    if session.expires_at is not None:
+        # An agent's role may have written a number that is no timestamp.
+        with suppress(ValueError, OverflowError):
+            shown["expires_at"] = iso(datetime.fromtimestamp(session.expires_at, UTC))
+    for name, value in shown.items():
         if value is not None:
             field(name, value)
     for task in tasks:

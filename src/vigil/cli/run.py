@@ -2,26 +2,30 @@
 
 import json
 import re
-from contextlib import ExitStack, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from vigil.agent.package import offered
 from vigil.cli.common import Agent, AgentEnv, AsJson, Days, Detail, Functions, Model, Out, Regions, console, errors
-from vigil.cli.local import agent_environment, steps
-from vigil.cli.watching import conclude, interruption, show_live
+from vigil.cli.local import agent_environment, started
 from vigil.deployment import NO_REASON, Deployment
 from vigil.download import safe_files
 from vigil.errors import AwsUnavailable, EnvironmentProblem, InvalidDetail, InvalidInput, LocalStackError
-from vigil.extras import require_extras
 from vigil.folder import Save, claimed, not_saved_by_vigil
 from vigil.local import AGENT_LOG
 from vigil.names import FINDINGS, PAGE, REPORT, Env
 from vigil.settings import DEFAULT_AGENT, MAX_SCAN_DOLLARS, MAX_SESSION_SECONDS
-from vigil.text import to_json, visible
-from vigil.watch import await_end
+from vigil.text import one_line, to_json, visible
+from vigil.watch import SessionOutcome, await_end
+from vigil.watch import watch as watch_session
+
+WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
+"""States that a workflow passes again and again while its session runs."""
+COLOURS = {"workflow": "blue", "session": "bold magenta", "phase": "green"}
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
@@ -56,19 +60,21 @@ def run(
     console.outlive_reader()
     agent_input = _detail(detail, regions, days, functions)
     if not local:
-        _refuse(context, "agent", "model", "agent_env")
+        for name in ("agent", "model", "agent_env"):
+            if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
+                option = f"--{name.replace('_', '-')}"
+                raise InvalidInput(f"{option} is for --local: a stack that is deployed has its own agent and model")
         with claimed(out) as save:
             _run(Deployment(), agent_input, out, save)
         return
-    require_extras("cli", "local", "infra")
-    from vigil.local.stack import LocalStack
-
     environment = agent_environment(agent, model, agent_env)
-    _check_detail(agent_input, environment.get(Env.AGENT, DEFAULT_AGENT))
-    with ExitStack() as stopping:
-        save = stopping.enter_context(claimed(out))
-        with steps() as progress:
-            stack = stopping.enter_context(LocalStack.start(agent_environment=environment, progress=progress))
+    from vigil.invoker import parse
+
+    # What the invoker or the agent would refuse is refused before the stack starts.
+    _, for_agent = parse({"session_id": "0" * 36, "detail": agent_input}, MAX_SESSION_SECONDS)
+    if environment.get(Env.AGENT, DEFAULT_AGENT) == DEFAULT_AGENT:
+        offered("check_detail")(for_agent, MAX_SCAN_DOLLARS)
+    with claimed(out) as save, started(agent_environment=environment) as stack:
         try:
             _run(Deployment(stack.session()), agent_input, out, save, stays=False)
         except AwsUnavailable as error:
@@ -83,15 +89,14 @@ def run(
 def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: bool = True) -> None:
     session_id = deployment.trigger(detail)
     console.print(f"session [bold]{session_id}[/]")
-    with interruption(session_id) if stays else nullcontext():
-        outcome = show_live(deployment, session_id)
+    outcome = _show_live(deployment, session_id, stays=stays)
     try:
         if outcome.completed:
             _save_report(deployment, session_id, out, save, stays=stays)
         else:
             save({})
     finally:
-        conclude(outcome)
+        _conclude(outcome)
 
 
 def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save, *, stays: bool) -> None:
@@ -123,23 +128,6 @@ def _save_report(deployment: Deployment, session_id: str, out: Path, save: Save,
     console.say(f"as a page{charts}: {out / PAGE}")
 
 
-def _refuse(context: typer.Context, *names: str) -> None:
-    """Raise InvalidInput for an option that has no effect without --local."""
-    for name in names:
-        if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
-            raise InvalidInput(f"{option} is for --local: a stack that is deployed has its own agent and model")
-
-
-def _check_detail(detail: Any, agent: str) -> None:
-    """Raise InvalidDetail for input that the invoker or the agent would refuse."""
-    from vigil.invoker import parse
-
-    _, for_agent = parse({"session_id": "0" * 36, "detail": detail}, MAX_SESSION_SECONDS)
-    if agent == DEFAULT_AGENT:
-        offered("check_detail")(for_agent, MAX_SCAN_DOLLARS)
-
-
 def trigger(
     detail: Detail = None,
     regions: Regions = None,
@@ -168,10 +156,7 @@ def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
 def watch(session_id: str) -> None:
     """Show a session live until it ends; fails if the session fails."""
     console.outlive_reader()
-    deployment = Deployment()
-    with interruption(session_id):
-        outcome = show_live(deployment, session_id)
-    conclude(outcome)
+    _conclude(_show_live(Deployment(), session_id))
 
 
 def stop(
@@ -188,3 +173,43 @@ def stop(
     except AwsUnavailable as error:
         # The session itself has ended.
         errors.say(f"its workflow: {error}")
+
+
+def _show_live(deployment: Deployment, session_id: str, *, stays: bool = True) -> SessionOutcome:
+    """Print what happens to the session until it has ended, or how to go on if the user interrupts and it ``stays``."""
+    begun: datetime | None = None
+    polls, progress = 0, ""
+    try:
+        with console.status("waiting for the workflow") as status:
+            for event in watch_session(deployment, session_id):
+                if isinstance(event, SessionOutcome):
+                    return event
+                begun = begun or event.at
+                if event.kind == "progress":
+                    progress = f": {one_line(event.text)}"
+                    continue
+                if event.kind == "workflow" and event.text in WAITING:
+                    polls += event.text == "CheckStatus"
+                    status.update(f"the agent works{escape(progress)} (status checked {polls} times)")
+                    if polls > 1:
+                        continue
+                when = f"{max((event.at - begun).total_seconds(), 0):8.1f} s"
+                console.print(f"{when}  [{COLOURS[event.kind]}]{event.kind:<9}[/] {escape(one_line(event.text))}")
+    except KeyboardInterrupt:
+        if stays:
+            how = f"`vigil watch {session_id}` shows it, `vigil stop {session_id}` ends it"
+            errors.say(f"session {session_id} goes on: {how}")
+        raise
+    raise AssertionError("watch ends with an outcome")
+
+
+def _conclude(outcome: SessionOutcome) -> None:
+    """Print how the session ended; exits with 1 if it failed."""
+    if outcome.usage:
+        console.print(f"model: {outcome.usage}")
+    if outcome.completed:
+        console.print(f"[bold green]COMPLETED[/] after {outcome.seconds:.1f} s")
+        return
+    errors.print(f"[bold red]FAILED[/] after {outcome.seconds:.1f} s  ", end="")
+    errors.say(f"{outcome.code}: {outcome.message or 'no cause was recorded'}")
+    raise typer.Exit(1)

@@ -13,8 +13,8 @@ from pathlib import Path
 from botocore.exceptions import ConnectionError as NoConnection
 
 from vigil.agent.models import remedy as model_remedy
-from vigil.deployment import Deployment, aws_errors
-from vigil.doctor.result import CheckResult, CheckResults, Verdict, error_code, guard, judge
+from vigil.deployment import Deployment, aws_errors, error_code
+from vigil.doctor import CheckResult, CheckResults, Verdict, guard, judge
 from vigil.errors import AwsUnavailable
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
@@ -123,10 +123,9 @@ def model(deployment: Deployment, model_id: str) -> CheckResults:
         if not remedy and error_code(error) == "ValidationException":
             remedy = "choose another model: `--parameters ModelId=...`"
         # The caller's own permission says nothing of the agent's, which has another role.
-        if not remedy or "identity-based policy allows the bedrock:InvokeModel" in str(error):
-            yield CheckResult(Verdict.NOT_CHECKED, f"model {model_id}: {error}")
-        else:
-            yield CheckResult(Verdict.PROBLEM, f"model {model_id}: {error}", sentence(remedy))
+        unknown = not remedy or "identity-based policy allows the bedrock:InvokeModel" in str(error)
+        status, advice = (Verdict.NOT_CHECKED, "") if unknown else (Verdict.PROBLEM, sentence(str(remedy)))
+        yield CheckResult(status, f"model {model_id}: {error}", advice)
         return
     tokens = f"{usage.get('inputTokens')} tokens in, {usage.get('outputTokens')} out"
     yield CheckResult(Verdict.OK, f"model {model_id}: it answered ({tokens}: a fraction of a cent)")

@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from vigil.agent_log import log_group
 from vigil.artifacts import PREFIX
-from vigil.deployment import Deployment, aws_errors
-from vigil.doctor.result import CheckResult, CheckResults, Verdict, error_code, judge, reason
+from vigil.deployment import Deployment, aws_errors, error_code
+from vigil.doctor import CheckResult, CheckResults, Verdict, judge, reason
 from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
@@ -106,28 +107,21 @@ def arns(deployment: Deployment, partition: str, account: str) -> dict[str, str]
 
 def _try_reads(deployment: Deployment, why_not_simulated: str) -> CheckResults:
     """Yield whether the reads of two commands are allowed, and that the other commands were not checked."""
-
-    def sessions() -> None:
-        deployment.journal.recent(1)
-        deployment.count_dead_letters()
-
-    def show() -> None:
-        no_session = str(uuid.UUID(int=0))
-        deployment.journal.tasks(no_session)
-        deployment.journal.get(no_session)
-
-    reads: dict[str, Callable[[], None]] = {"sessions": sessions, "show": show}
-    for name, read in reads.items():
+    no_session = str(uuid.UUID(int=0))
+    reads: dict[str, tuple[Callable[[], object], ...]] = {
+        "sessions": (lambda: deployment.journal.recent(1), deployment.count_dead_letters),
+        "show": (lambda: deployment.journal.tasks(no_session), lambda: deployment.journal.get(no_session)),
+    }
+    for name, calls in reads.items():
         what = f"permissions of `vigil {name}`"
         try:
-            read()
-        except SessionNotFound:
-            pass
+            with suppress(SessionNotFound):
+                for call in calls:
+                    call()
+            yield CheckResult(Verdict.OK, f"{what}: its reads are allowed")
         except AwsUnavailable as error:
             denied = error_code(error) == "403" or any(word in error_code(error) for word in DENIED)
             status = Verdict.PROBLEM if denied else Verdict.NOT_CHECKED
             yield CheckResult(status, f"{what}: {error}", GRANT if denied else "")
-            continue
-        yield CheckResult(Verdict.OK, f"{what}: its reads are allowed")
     others = ", ".join(f"`vigil {name}`" for name in COMMANDS if name not in reads)
     yield CheckResult(Verdict.NOT_CHECKED, f"permissions of {others}: {why_not_simulated}")

@@ -18,8 +18,8 @@ def inherited(*names: str) -> dict[str, str]:
 class Secrets:
     """What only a local stack and its server know; the server gets it through a pipe."""
 
+    # The key of the account's root, drawn for each stack.
     access_key_id: str = field(default_factory=lambda: f"AKIA{secrets.token_hex(8).upper()}")
-    """The key of the account's root, drawn for each stack."""
     secret_access_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
+    # Variables of every agent's process, API keys among them.
     agent_environment: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables of every agent's process, API keys among them."""

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from ministack.services import sts
 
 from vigil.errors import LocalStackError
 from vigil.local import inherited
 from vigil.local.gate import CREDENTIALS_PATH
 from vigil.local.processes import ForkServer
-from vigil.local.role_credentials import draw_role_credentials
 from vigil.names import Env
 from vigil.settings import whole_number
 
 # LD_PRELOAD, PYTHONPATH and others would run code as the user.
 _RUNTIME_VARIABLES = {*Env, "AWS_DEFAULT_REGION"}  # what a process gets of its runtime's variables: what an agent reads
 MAX_SESSIONS = 8  # how many sessions run at once, unless the environment's VIGIL_MAX_WORKERS says another number
-SLOT_SECONDS = 30.0
-"""How long an invocation waits for a slot; with the start of a runtime, less than the invoker waits for an answer."""
+SLOT_SECONDS = 30.0  # how long an invocation waits for a slot; with a runtime's start, less than the invoker waits
 
 
 @dataclass
@@ -87,7 +86,7 @@ class LocalAgentCore:
         """Have the session's runtime end; False if there is none."""
         with self._lock:
             process = self._by_session.pop((agent_runtime_arn, session_id), None)
-            if process is None or self._server is None:
+            if process is None or self._server is None or self._server.closed:
                 return False
             self._server.stop(process.pid)
             return True
@@ -104,11 +103,11 @@ class LocalAgentCore:
                 self._slots.release()
                 return process
             try:
-                self._by_session[key] = self._start(runtime)
+                process = self._by_session[key] = self._start(runtime)
             except LocalStackError:
                 self._slots.release()
                 raise
-            return self._by_session[key]
+            return process
 
     def _start(self, runtime: dict[str, Any]) -> _RuntimeProcess:
         # Relative, since the address of a Unix socket has at most 107 bytes.
@@ -126,20 +125,13 @@ class LocalAgentCore:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
         }
-        server = self._fork_server()
-        try:
-            process = _RuntimeProcess(server.start(address, environment), address, token, runtime)
-        except LocalStackError:
-            if server.closed:
-                # The next invocation starts another one.
-                self._server = None
-            raise
+        process = _RuntimeProcess(self._fork_server().start(address, environment), address, token, runtime)
         self._by_pid[process.pid] = process
         return process
 
     def _fork_server(self) -> ForkServer:
-        if self._server is None:
-            shared = {n: v for n, v in self._environment.items() if n in ("PYTHONPATH", Env.AGENT)}
+        if self._server is None or self._server.closed:
+            shared = {name: value for name, value in self._environment.items() if name in ("PYTHONPATH", Env.AGENT)}
             self._server = ForkServer(self._log, {**self._base, **shared}, self._forget)
         return self._server
 
@@ -148,8 +140,7 @@ class LocalAgentCore:
         with self._lock:
             process = self._by_pid.pop(pid, None)
             if process is None:
-                # It started after the invocation had given up.
-                return
+                return  # it started after the invocation had given up
             self._by_session = {key: other for key, other in self._by_session.items() if other is not process}
         Path(process.address).unlink(missing_ok=True)
         self._slots.release()
@@ -175,3 +166,21 @@ def _post(address: str, session_id: str, body: bytes) -> tuple[int, bytes]:
     with httpx.Client(transport=httpx.HTTPTransport(uds=address, verify=False), timeout=15, trust_env=False) as client:
         answer = client.post("http://localhost/invocations", content=body, headers=headers)
     return answer.status_code, answer.content
+
+
+def draw_role_credentials(role: str, session_name: str, expires: datetime | None = None) -> dict[str, str]:
+    """Return new credentials of ``role``, an ARN, by the names of AWS's container credentials.
+
+    AWS assumes the role as a service, which no caller of AssumeRole can be. So this registers the session itself.
+    """
+    account, role_name = role.split(":")[4], role.rsplit("/", 1)[-1]
+    key, secret, token = f"ASIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30), secrets.token_urlsafe(60)
+    drawn = {"AccessKeyId": key, "SecretAccessKey": secret, "Token": token}
+    arn = f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}"
+    session: dict[str, object] = {"Arn": arn, "UserId": f"{role_name}:{session_name}"}
+    session |= {"SecretAccessKey": secret, "SessionToken": token}
+    if expires is not None:
+        session["Expiration"] = expires.timestamp()
+        drawn["Expiration"] = expires.isoformat()
+    sts.register_session(key, session)
+    return drawn

@@ -19,7 +19,6 @@ from vigil.errors import LocalStackError
 from vigil.names import STACK
 
 KEEP_SECONDS = 3600  # how long the assembly of another version stays in the cache; a process may still deploy it
-
 PROJECT = Path(__file__).resolve().parents[3]
 _INPUTS = ("app.py", "infra/**/*.py", "src/**/*.py", "src/**/*.md", "requirements/*.txt")
 
@@ -31,9 +30,8 @@ def synthesize(cache: Path) -> Path:
             "the local stack deploys app.py of a checkout, and this vigil was installed without one:"
             " in a checkout, run `make install`, or `pip install --editable '.[cli,local,infra]'`"
         )
-    inputs = sorted({path for pattern in _INPUTS for path in PROJECT.glob(pattern)})
     digest = hashlib.sha256()
-    for path in inputs:
+    for path in sorted({path for pattern in _INPUTS for path in PROJECT.glob(pattern)}):
         digest.update(f"{path.relative_to(PROJECT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     assembly = cache / digest.hexdigest()[:16]
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,7 +39,16 @@ def synthesize(cache: Path) -> Path:
         # Stacks that start at the same time share one synthesis.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not assembly.is_dir():
-            _synthesize_into(assembly)
+            partial = assembly.with_name(f"partial-{os.getpid()}")
+            # jsii must find the Node of the virtual environment, not the machine's.
+            search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+            # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
+            environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
+            command = [sys.executable, "app.py"]
+            done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
+            partial.rename(assembly)
             # The file system's clock may differ from this machine's, so compare its times only with each other.
             now = assembly.stat().st_mtime
             for other in cache.iterdir():
@@ -50,26 +57,13 @@ def synthesize(cache: Path) -> Path:
     return assembly
 
 
-def _synthesize_into(assembly: Path) -> None:
-    partial = assembly.with_name(f"partial-{os.getpid()}")
-    # jsii must find the Node of the virtual environment, not the machine's.
-    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
-    environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
-    done = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
-    partial.rename(assembly)
-
-
 def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -> dict[str, str]:
     """Deploy the assembly's stack with ``session`` and return the stack's outputs."""
     account = session.client("sts").get_caller_identity()["Account"]
     _upload_assets(assembly, session.client("s3"), account, str(session.region_name))
     # `cdk bootstrap` creates this parameter, and the template reads it.
-    session.client("ssm").put_parameter(
-        Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String", Overwrite=True
-    )
+    version = "/cdk-bootstrap/hnb659fds/version"
+    session.client("ssm").put_parameter(Name=version, Value="30", Type="String", Overwrite=True)
     cloudformation = session.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
@@ -78,16 +72,14 @@ def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
     try:
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=STACK,
-            WaiterConfig={"Delay": 0.1, "MaxAttempts": 600},  # type: ignore[typeddict-item] # the types say whole seconds
-        )
+        attempts: Any = {"Delay": 0.1, "MaxAttempts": 600}  # the types say whole seconds
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig=attempts)
     except WaiterError as error:
         events = cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
         failed = (event.get("ResourceStatusReason") for event in events if "FAILED" in event["ResourceStatus"])
         raise LocalStackError(f"stack {STACK} was not created: {'; '.join(filter(None, failed)) or error}") from error
-    stack = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
-    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    outputs = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
 
 def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
@@ -99,12 +91,9 @@ def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
             # its asset names its sources.
             continue
         for destination in asset["destinations"].values():
-            bucket, key = (
-                destination[name].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
-                for name in ("bucketName", "objectKey")
-            )
+            bucket = destination["bucketName"].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
             s3.create_bucket(Bucket=bucket)
-            s3.put_object(Bucket=bucket, Key=key, Body=_zipped(source))
+            s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=_zipped(source))
 
 
 def _zipped(folder: Path) -> bytes:

@@ -10,22 +10,18 @@ import logging
 import math
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from botocore.auth import HmacV1Auth
 from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vigil.local import operations
 from vigil.text import one_line
 
 logger = logging.getLogger("vigil.gate")
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
 MAX_BODY = 128 * 1024 * 1024  # bytes of a body that the signature covers; S3 signs large objects in another way
@@ -46,7 +42,7 @@ class Refused(Exception):
 class Gate:
     """The ASGI application in front of ministack; ``root`` is the id of the root's key."""
 
-    def __init__(self, app: App, root: str, port: int, credentials: Callable[[str], tuple[int, bytes]]) -> None:
+    def __init__(self, app: ASGIApp, root: str, port: int, credentials: Callable[[str], tuple[int, bytes]]) -> None:
         self._app = app
         self._root = root
         # A client leaves out port 80, the default of HTTP.
@@ -82,12 +78,13 @@ class Gate:
             return
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
-        async def receive_again() -> MutableMapping[str, Any]:
+        async def receive_again() -> Message:
             return next(messages, None) or await receive()
 
         safe_send = _SafeSend(send)
         try:
-            await self._app(scope, receive_again, safe_send)
+            # The bucket's policy requires TLS, as on AWS. Loopback has none, so tell ministack that it has.
+            await self._app({**scope, "scheme": "https"}, receive_again, safe_send)
         except Exception as error:
             if safe_send.has_begun:
                 raise
@@ -122,11 +119,10 @@ class Gate:
         else:
             service, body = await self._check_signature(scope, headers, query, receive, presigned)
         root = not presigned and router.extract_access_key_id(dict(headers), query) == self._root
-        if not root:
-            raw_path = scope["raw_path"].decode("latin-1")
-            reason = operations.refusal(service, scope["method"], raw_path, scope["path"], query, headers, body)
-            if reason:
-                raise Refused("AccessDenied", f"the request is refused: {reason}")
+        raw_path = scope["raw_path"].decode("latin-1")
+        request = (service, scope["method"], raw_path, scope["path"], query, headers, body)
+        if not root and (reason := operations.refusal(*request)):
+            raise Refused("AccessDenied", f"the request is refused: {reason}")
         by_root.set(root)
         return body
 
@@ -149,20 +145,17 @@ class Gate:
         if router.extract_access_key_id(dict(headers), query) != parsed.access_key_id:
             # Signed with one key and naming another: IAM would check the grants of the other.
             raise Refused("IncompleteSignature", "the request names two access keys")
-        tokens = query.get("X-Amz-Security-Token", [""]) if presigned else [headers.get("x-amz-security-token", "")]
-        secret = self._credential(parsed.access_key_id, tokens[0]).secret_access_key
+        token = query.get("X-Amz-Security-Token", [""])[0] if presigned else headers.get("x-amz-security-token", "")
+        secret = self._credential(parsed.access_key_id, token).secret_access_key
         declared, encoding = headers.get("x-amz-content-sha256", ""), headers.get("content-encoding", "")
         if parsed.service != "s3" and (
             (declared and len(declared) != 64) or "x-amz-decoded-content-length" in headers or "aws-chunked" in encoding
         ):
             raise Refused("SignatureDoesNotMatch", "only S3 takes a body that is not signed as it is")
-        path = scope["raw_path"].decode("latin-1")
+        request = (parsed, secret, scope["method"], scope["raw_path"].decode("latin-1"), query, headers)
 
         def check(body: bytes) -> None:
-            failure = sigv4.header_signature_failure(
-                parsed, secret, scope["method"], path, query, headers, body, presigned=presigned
-            )
-            if failure:
+            if failure := sigv4.header_signature_failure(*request, body, presigned=presigned):
                 raise Refused(*failure)
 
         # If possible, check before reading the body: a key's id is public, and must not be enough to fill the memory.
@@ -227,9 +220,7 @@ def _check_time(parsed: Any, presigned: Mapping[str, list[str]] | None) -> None:
     if sigv4._amz_datetime(parsed.amz_date) is None:
         raise Refused("IncompleteSignature", "X-Amz-Date must be like 20260102T030405Z")
     failure = sigv4.request_time_failure(parsed)
-    if presigned is not None and failure and failure[1].startswith("Signature expired"):
-        failure = None
-    if failure:
+    if failure and not (presigned is not None and failure[1].startswith("Signature expired")):
         raise Refused(*failure)
     if presigned is not None:
         expires = presigned.get("X-Amz-Expires", [""])[0]
@@ -244,17 +235,16 @@ def _is_number(text: str, digits: int) -> bool:
 
 
 async def _body(receive: Receive, max_bytes: float = math.inf) -> bytes:
-    parts, size, more = [], 0, True
+    body, more = bytearray(), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise Refused("IncompleteBody", "the connection ended before the body")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > max_bytes:
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
             raise Refused("EntityTooLarge", f"the body has more than {max_bytes} bytes")
         more = message.get("more_body", False)
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _refusal(
@@ -275,7 +265,7 @@ class _SafeSend:
         self._send = send
         self.has_begun = False
 
-    async def __call__(self, message: MutableMapping[str, Any]) -> None:
+    async def __call__(self, message: Message) -> None:
         self.has_begun = True
         if message["type"] == "http.response.start":
             headers = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]

@@ -16,11 +16,10 @@ from botocore.loaders import Loader
 from ministack.core import iam_actions, router
 
 FORM = "application/x-www-form-urlencoded"
+# Operations whose permission has another name, by the Service Authorization Reference.
 RENAMED = {"Invoke": "InvokeFunction", "Converse": "InvokeModel"}
-"""Operations whose permission has another name, by the Service Authorization Reference."""
-
+# The names of services in botocore, where they differ from ministack's.
 BOTOCORE_NAMES = {"monitoring": "cloudwatch", "servicequotas": "service-quotas", "states": "stepfunctions"}
-"""The names of services in botocore, where they differ from ministack's."""
 
 PASSES_ROLE = re.compile(
     r"(pipes|scheduler):(Create|Update)\w+|states:(Create|Update)StateMachine|states:TestState|events:PutTargets"
@@ -28,13 +27,10 @@ PASSES_ROLE = re.compile(
 )
 """Actions that pass a role to a service, which then acts with that role: ministack does not ask for iam:PassRole."""
 
-S3_SUBRESOURCES = {
-    "request-payment",
-    *iam_actions._S3_QUERY_ACTIONS,
-    *iam_actions._S3_BUCKET_QUERY_ACTIONS,
-    *iam_actions._S3_OBJECT_QUERY_ACTIONS,
-}
-_OBJECT_SUBRESOURCES = iam_actions._S3_OBJECT_QUERY_ACTIONS.keys() | {"uploads", "uploadId", "restore"}
+_OF_OBJECT = iam_actions._S3_OBJECT_QUERY_ACTIONS.keys()
+_OBJECT_SUBRESOURCES = _OF_OBJECT | {"uploads", "uploadId", "restore"}
+S3_SUBRESOURCES = _OF_OBJECT | iam_actions._S3_QUERY_ACTIONS.keys() | iam_actions._S3_BUCKET_QUERY_ACTIONS.keys()
+S3_SUBRESOURCES |= {"request-payment"}
 
 
 def refusal(

@@ -47,6 +47,7 @@ class ForkServer:
         self._unanswered = 0
         self._running: set[int] = set()
         self._ended = ended
+        self.closed = False  # whether it cannot start another runtime
         with log.open("ab") as output:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, str(server_link.fileno())],
@@ -92,13 +93,9 @@ class ForkServer:
         with suppress(OSError):
             self._link.send(pid)
 
-    @property
-    def closed(self) -> bool:
-        """Whether it cannot start another runtime."""
-        return self._keeper.stdin is None or self._keeper.stdin.closed
-
     def close(self) -> None:
         """Kill every runtime and its session. They cannot record it: the embedded AWS is about to end."""
+        self.closed = True
         assert self._keeper.stdin is not None
         self._keeper.stdin.close()
         try:
@@ -193,13 +190,13 @@ def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int)
                 order = link.recv()
                 if not isinstance(order, int):
                     address, environment = order
+                    started: int | str
                     try:
-                        pid = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
+                        started = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
+                        kill_at[started] = inf
                     except OSError as error:
-                        link.send((str(error), address))
-                    else:
-                        kill_at[pid] = inf
-                        link.send((pid, address))
+                        started = str(error)
+                    link.send((started, address))
                 elif order in kill_at:
                     os.kill(order, signal.SIGTERM)
                     kill_at[order] = time.monotonic() + STOP_SECONDS
@@ -243,7 +240,6 @@ def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-
     supervisor = prepare(listening.fileno())
 
     def end() -> None:

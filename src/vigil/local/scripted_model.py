@@ -35,17 +35,17 @@ class Step:
 
 def procedure(prompt: str) -> list[Step]:
     """Return the steps that ``prompt`` numbers; raises ValueError for a step that is no call with literal arguments."""
-    return [_step(source) for source in _STEP.findall(prompt)]
-
-
-def _step(source: str) -> Step:
-    try:
-        call = ast.parse(_PROSE.sub(repr(PROSE), source), mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise ValueError("not a call with keyword arguments")
-        return Step(call.func.id, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords})
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(f"step `{source}` of the procedure: {error}") from error
+    steps = []
+    for source in _STEP.findall(prompt):
+        try:
+            call = ast.parse(_PROSE.sub(repr(PROSE), source), mode="eval").body
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+                raise ValueError("not a call with keyword arguments")
+            arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(f"step `{source}` of the procedure: {error}") from error
+        steps.append(Step(call.func.id, arguments))
+    return steps
 
 
 def converse(request: dict[str, Any]) -> dict[str, Any]:
@@ -66,12 +66,17 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
         step = None if last["input"] == give_up.arguments or give_up.tool not in tools else give_up
     else:
         step = steps[done] if done < len(steps) else None
-    if step is None:
-        return _message([{"text": "The procedure has ended."}], "end_turn")
-    if step.tool not in tools:
+    if step and step.tool not in tools:
         raise ValueError(f"the procedure calls {step.tool}, which the agent does not offer")
-    use = {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}
-    return _message([{"toolUse": use}], "tool_use")
+    content: dict[str, Any] = {"text": "The procedure has ended."}
+    if step:
+        content = {"toolUse": {"toolUseId": f"step-{done + 1}", "name": step.tool, "input": step.arguments}}
+    return {
+        "output": {"message": {"role": "assistant", "content": [content]}},
+        "stopReason": "tool_use" if step else "end_turn",
+        "usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
+        "metrics": {"latencyMs": 0},
+    }
 
 
 def _error_text(block: dict[str, Any]) -> str:
@@ -83,15 +88,6 @@ def _error_text(block: dict[str, Any]) -> str:
     if not text.startswith("Error: "):
         return ""
     return _QUOTED.sub(lambda match: str(json.loads(match[1])), text.removeprefix("Error: "))
-
-
-def _message(content: list[dict[str, Any]], stop_reason: str) -> dict[str, Any]:
-    return {
-        "output": {"message": {"role": "assistant", "content": content}},
-        "stopReason": stop_reason,
-        "usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
-        "metrics": {"latencyMs": 0},
-    }
 
 
 def answer(model_id: str, body: bytes) -> tuple[int, dict[str, str], bytes]:

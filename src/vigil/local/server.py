@@ -24,7 +24,6 @@ from vigil.errors import VigilError
 from vigil.local import AGENT_LOG, REGION, Secrets
 
 HOST = "127.0.0.1"
-
 _orphaned = threading.Event()  # set when the process that started this one has died
 
 
@@ -38,20 +37,6 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     signal.signal(signal.SIGTERM, lambda *_: _exit_before_serving(arguments.folder))
     secrets = Secrets(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return _run(arguments, secrets, wrap)
-
-
-def _exit_before_serving(folder: Path) -> None:
-    _remove_if_orphaned(folder)
-    os._exit(1)
-
-
-def _remove_if_orphaned(folder: Path) -> None:
-    if _orphaned.is_set():
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], Any]) -> int:
     # With the protocol: without it, asyncio keeps Nagle's algorithm, which delays each answer by 40 ms.
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -61,7 +46,6 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
         print(f"port {arguments.port} of {HOST} cannot be used: {error.strerror}", file=sys.stderr)
         return 1
     port = listener.getsockname()[1]
-
     # Lambda functions inherit this process's environment, and must import from their own package only.
     python_path = os.environ.pop("PYTHONPATH", "")
     # ministack reads these when it is imported.
@@ -86,8 +70,8 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
     from vigil.local.agentcore import LocalAgentCore
 
     agent_log = arguments.folder / AGENT_LOG
-    environment = {"PYTHONPATH": python_path, **secrets.agent_environment}
     try:
+        environment = {"PYTHONPATH": python_path, **secrets.agent_environment}
         agents = LocalAgentCore(f"http://{HOST}:{port}", REGION, agent_log, environment)
         ministack_patches.install(agents, agent_log)
     except VigilError as error:
@@ -97,6 +81,16 @@ def _run(arguments: argparse.Namespace, secrets: Secrets, wrap: Callable[[Any], 
     return 0
 
 
+def _exit_before_serving(folder: Path) -> None:
+    _remove_if_orphaned(folder)
+    os._exit(1)
+
+
+def _remove_if_orphaned(folder: Path) -> None:
+    if _orphaned.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _end_with_parent() -> None:
     sys.stdin.read()
     _orphaned.set()
@@ -104,36 +98,26 @@ def _end_with_parent() -> None:
 
 
 async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Callable[[Any], Any]) -> None:
-    from ministack.app import app as ministack
+    from ministack.app import app
 
     from vigil.local.gate import Gate
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        # The bucket's policy requires TLS, as on AWS. Loopback has none, so tell ministack that it has.
-        await ministack({**scope, "scheme": "https"}, receive, send)
-
-    gate = Gate(app, os.environ["AWS_ACCESS_KEY_ID"], listener.getsockname()[1], agents.credentials)
+    port = listener.getsockname()[1]
+    gate = Gate(app, os.environ["AWS_ACCESS_KEY_ID"], port, agents.credentials)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
-            print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+            print(json.dumps({"port": port}), flush=True)
 
-    config = uvicorn.Config(
-        wrap(gate),
-        log_level="warning",
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=2,
-        # ministack sends a date of its own, and the JavaScript SDK cannot read two.
-        date_header=False,
-        proxy_headers=False,
-    )
-    server = Server(config)
+    timeouts: Any = {"timeout_keep_alive": 75, "timeout_graceful_shutdown": 2}
+    # ministack sends a date of its own, and the JavaScript SDK cannot read two.
+    config = uvicorn.Config(wrap(gate), log_level="warning", date_header=False, proxy_headers=False, **timeouts)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has shut down; the rest must still end after that.
         signal.signal(signal_number, lambda *_: None)
     try:
-        await server.serve(sockets=[listener])
+        await Server(config).serve(sockets=[listener])
     finally:
         agents.stop()
         _remove_if_orphaned(folder)

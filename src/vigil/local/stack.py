@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -31,14 +30,8 @@ from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.names import Env, Output, Parameter
 
 STATE = Path(".vigil")
-
-_RUNTIME_VARIABLES = {
-    Parameter.BUDGET_DOLLARS: Env.BUDGET_DOLLARS,
-    Parameter.MAX_SCAN_DOLLARS: Env.MAX_SCAN_DOLLARS,
-    Parameter.HEARTBEAT_SECONDS: Env.HEARTBEAT_SECONDS,
-    Parameter.PROGRESS_SECONDS: Env.PROGRESS_SECONDS,
-}
-"""Variables of the runtime, by the parameter from which the template would set them if it created the runtime."""
+_RUNTIME_PARAMETERS = ("BUDGET_DOLLARS", "MAX_SCAN_DOLLARS", "HEARTBEAT_SECONDS", "PROGRESS_SECONDS")
+"""Names in Parameter and in Env of what the template would give to the runtime if it created the runtime."""
 
 
 @contextmanager
@@ -59,7 +52,6 @@ class LocalStack:
     """A running embedded AWS with Vigil deployed in it. A context manager: leaving it stops everything."""
 
     SERVER: ClassVar[str] = "vigil.local.server"  # the module that is the embedded AWS; a subclass may name another
-
     process: "subprocess.Popen[str]"
     port: int
     folder: Path
@@ -79,9 +71,7 @@ class LocalStack:
         """Start, deploy and seed; ``port`` 0 takes a free one. ``progress`` is called with each step in a few words.
 
         ``agent_environment`` is all that the agent gets beside its role's credentials; without VIGIL_MODEL in it, the
-        scripted model answers. ``parameters`` are the template's.
-
-        Raises LocalStackError, with everything stopped again.
+        scripted model answers. ``parameters`` are the template's. After a LocalStackError, everything is stopped again.
         """
         # First: a port that is taken fails at once, and a synthesis takes long.
         progress("starting the embedded AWS")
@@ -112,17 +102,11 @@ class LocalStack:
         secrets = Secrets(agent_environment=agent_environment or {})
         folder = Path(tempfile.mkdtemp(prefix="vigil-"))
         # Lambda functions inherit the server's environment, so it holds only these of this machine's variables.
-        environment = {
-            **inherited("PATH", "LANG"),
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-            "LOG_LEVEL": "WARNING",
-            "PYTHONPATH": _python_path(),
-        }
+        own = {"HOME": str(folder), "TMPDIR": str(folder), "LOG_LEVEL": "WARNING", "PYTHONPATH": _python_path()}
         with (folder / "server.log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", cls.SERVER, "--port", str(port), "--folder", str(folder)],
-                env=environment,
+                env={**inherited("PATH", "LANG"), **own},
                 cwd=folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -133,55 +117,45 @@ class LocalStack:
             )
         assert process.stdin is not None
         assert process.stdout is not None
+        stack = cls(process, port, folder, secrets)
         try:
             with suppress(BrokenPipeError):
                 # The server ends when this pipe ends.
-                process.stdin.write(json.dumps(asdict(secrets)) + "\n")
-                process.stdin.flush()
+                print(json.dumps(asdict(secrets)), file=process.stdin, flush=True)
             line = process.stdout.readline()
         except BaseException:
-            cls(process, port, folder, secrets).stop()
+            stack.stop()
             raise
         if not line:
             process.wait()
             reason = (folder / "server.log").read_text().strip()[-2000:]
             shutil.rmtree(folder, ignore_errors=True)
             raise LocalStackError(reason or f"the embedded AWS ended with exit code {process.returncode}")
-        return cls(process, json.loads(line)["port"], folder, secrets)
+        stack.port = json.loads(line)["port"]
+        return stack
 
     def _deploy(self, assembly: Path, parameters: Mapping[str, str]) -> None:
         control = self.client("bedrock-agentcore-control")
+        code = {"s3": {"bucket": "local", "prefix": "vigil.agent"}}
+        entry_point = ["vigil/agent/runtime.py"]
+        configuration = {"code": code, "runtime": "PYTHON_3_13", "entryPoint": entry_point}
         # The runtime must exist before the stack, whose parameter it is, and its role is made by the stack.
         runtime: dict[str, Any] = {
-            "agentRuntimeArtifact": {
-                "codeConfiguration": {
-                    "code": {"s3": {"bucket": "local", "prefix": "vigil.agent"}},
-                    "runtime": "PYTHON_3_13",
-                    "entryPoint": ["vigil/agent/runtime.py"],
-                }
-            },
+            "agentRuntimeArtifact": {"codeConfiguration": configuration},
             "networkConfiguration": {"networkMode": "PUBLIC"},
             # Without the user's own variables for the agent: GetAgentRuntime shows these to every caller.
             "environmentVariables": {
-                variable: parameters[name] for name, variable in _RUNTIME_VARIABLES.items() if name in parameters
+                Env[name]: parameters[Parameter[name]] for name in _RUNTIME_PARAMETERS if Parameter[name] in parameters
             },
         }
-        created = control.create_agent_runtime(
-            agentRuntimeName="vigil", roleArn="arn:aws:iam::000000000000:role/not-yet-deployed", **runtime
-        )
-        self.outputs = deploy(
-            assembly,
-            self.session(),
-            {
-                # The agent's role may invoke this model alone.
-                Parameter.MODEL_ID: self.secrets.agent_environment[Env.MODEL] or SCRIPTED_MODEL,
-                **parameters,
-                Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"],
-            },
-        )
-        control.update_agent_runtime(
-            agentRuntimeId=created["agentRuntimeId"], roleArn=self.outputs[Output.AGENT_ROLE], **runtime
-        )
+        no_role = "arn:aws:iam::000000000000:role/not-yet-deployed"
+        created = control.create_agent_runtime(agentRuntimeName="vigil", roleArn=no_role, **runtime)
+        # The agent's role may invoke this model alone.
+        model = self.secrets.agent_environment[Env.MODEL] or SCRIPTED_MODEL
+        fixed: dict[str, str] = {Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"]}
+        self.outputs = deploy(assembly, self.session(), {Parameter.MODEL_ID: model, **parameters, **fixed})
+        role = self.outputs[Output.AGENT_ROLE]
+        control.update_agent_runtime(agentRuntimeId=created["agentRuntimeId"], roleArn=role, **runtime)
 
     @property
     def endpoint(self) -> str:
@@ -213,10 +187,9 @@ class LocalStack:
 
     def how_it_died(self) -> str:
         """Return one line about how the server ended on its own; "" while it runs."""
-        if (code := self.process.poll()) is None:
-            return ""
+        code = self.process.poll()
         ended = f"the embedded AWS ended with exit code {code}, and all its sessions are gone"
-        return f"{ended}; its logs stay in {self.folder}"
+        return "" if code is None else f"{ended}; its logs stay in {self.folder}"
 
     @_uninterrupted()
     def stop(self) -> None:
@@ -225,7 +198,12 @@ class LocalStack:
         Another Ctrl-C does not interrupt this: files and processes with keys would remain.
         """
         died = self.process.poll() is not None
-        stop_group(self.process.pid, lambda: self.process.poll() is not None)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(8)
+            # What it started may remain in its group.
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
@@ -248,10 +226,8 @@ class LocalSession(boto3.Session):
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         # Profiles, configuration files, proxies and retries of the machine are for AWS.
-        no_file = (None, None, os.devnull, None)
-        core = botocore.session.Session(
-            {"profile": (None, None, None, None), "config_file": no_file, "credentials_file": no_file}
-        )
+        none, no_file = (None, None, None, None), (None, None, os.devnull, None)
+        core = botocore.session.Session({"profile": none, "config_file": no_file, "credentials_file": no_file})
         core.register_component("data_loader", BOTOCORE_DATA)
         core.set_default_client_config(Config(proxies={}, retries={"mode": "standard", "total_max_attempts": 3}))
         keys = (environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
@@ -259,12 +235,9 @@ class LocalSession(boto3.Session):
         self._endpoint = environment["AWS_ENDPOINT_URL"]
 
     def client(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Return a client of ``service`` in the embedded AWS."""
-        return super().client(service, **{"endpoint_url": self._endpoint, **kwargs})  # type: ignore[call-overload]
-
-    def resource(self, service: str, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Return a resource of ``service`` in the embedded AWS."""
-        return super().resource(service, **{"endpoint_url": self._endpoint, **kwargs})  # type: ignore[call-overload]
+        """Return a client of ``service`` in the embedded AWS; a resource of boto3 is made from one."""
+        kwargs["endpoint_url"] = kwargs.get("endpoint_url") or self._endpoint
+        return super().client(service, **kwargs)  # type: ignore[call-overload]
 
 
 def check_agent(environment: Mapping[str, str]) -> None:
@@ -272,12 +245,15 @@ def check_agent(environment: Mapping[str, str]) -> None:
 
     The agent is imported in a process with the agent's environment, which takes some seconds: importing runs its code.
     """
-    if Env.MODEL in environment:
-        check_model(environment[Env.MODEL])
-        _check_key(environment)
-    if Env.AGENT not in environment:
+    if (model := environment.get(Env.MODEL)) is not None:
+        check_model(model)
+        provider, slash, _ = model.partition("/")
+        key = PROVIDERS[provider].key if slash and provider in PROVIDERS else None
+        # Another variable of the provider may replace the key, such as ANTHROPIC_AUTH_TOKEN.
+        if key is not None and not any(name.startswith(provider.upper()) for name in environment):
+            raise MissingSetting(f"--model {model} needs a key: set {key}, and pass --agent-env {key}")
+    if (path := environment.get(Env.AGENT)) is None:
         return
-    path = environment[Env.AGENT]
     env = {**inherited("PATH", "HOME", "LANG", "TZ"), "AWS_REGION": REGION, **environment, "PYTHONPATH": _python_path()}
     command = [sys.executable, "-P", "-c", _IMPORT, path]
     done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -286,33 +262,11 @@ def check_agent(environment: Mapping[str, str]) -> None:
         raise MissingSetting(f"the agent {path} cannot be used: {lines[-1].removeprefix(_REFUSED)}")
 
 
-def _check_key(environment: Mapping[str, str]) -> None:
-    model = environment[Env.MODEL]
-    provider, slash, _ = model.partition("/")
-    key = PROVIDERS[provider].key if slash and provider in PROVIDERS else None
-    # Another variable of the provider may replace the key, such as ANTHROPIC_AUTH_TOKEN.
-    if key is not None and not any(name.startswith(provider.upper()) for name in environment):
-        raise MissingSetting(f"--model {model} needs a key: set {key}, and pass --agent-env {key}")
-
-
 _IMPORT = "import sys; from vigil.agent.worker import load_agent; load_agent(sys.argv[1])"
 _REFUSED = f"{MissingSetting.__module__}.{MissingSetting.__name__}: "
 
 
 def _python_path() -> str:
-    """Return where custom agents are found: the user's PYTHONPATH and the project.
-
-    Never the current folder, in which another user may have put a module.
-    """
+    """Return the user's PYTHONPATH and the project; never the current folder, where another user may put a module."""
     paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return os.pathsep.join([*paths, str(PROJECT)])
-
-
-def stop_group(pid: int, ended: Callable[[], bool]) -> None:
-    """Ask the process group of ``pid`` to end; kill it after 8 seconds, or when its leader has ended."""
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 8
-        while not ended() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(pid, signal.SIGKILL)

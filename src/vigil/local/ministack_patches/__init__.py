@@ -20,7 +20,7 @@ def install(agents: LocalAgentCore, agent_log: Path) -> None:
     """Apply every patch, before the server starts; ``agents`` runs the agents, which print to ``agent_log``."""
     if (found := version("ministack")) != PATCHED_VERSION:
         raise LocalStackError(f"the local stack needs ministack {PATCHED_VERSION}, not {found}: run make install")
-    patching.host.agents, patching.host.agent_log = agents, agent_log
+    patching.agents, patching.agent_log = agents, agent_log
     for module in iter_modules(__path__, f"{__name__}."):
         import_module(module.name)
     patching.apply()

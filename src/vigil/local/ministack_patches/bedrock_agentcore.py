@@ -8,7 +8,8 @@ from ministack.core import iam_actions
 from ministack.core.responses import error_response_json
 from ministack.services import bedrock_agentcore, stepfunctions
 
-from vigil.local.ministack_patches.patching import at_install, host, replaces, serves
+from vigil.local.ministack_patches import patching
+from vigil.local.ministack_patches.patching import at_install, replaces, serves
 from vigil.local.ministack_patches.stepfunctions import require_grant
 
 SESSION_HEADER = "x-amzn-bedrock-agentcore-runtime-session-id"
@@ -21,7 +22,7 @@ ERRORS = {402: "ServiceQuotaExceededException", 429: "ThrottlingException", 500:
 @replaces(bedrock_agentcore, "_create_agent_runtime")
 def create_and_prepare(create: Any, body: bytes) -> Any:
     """Import what agents need before the first session waits for it."""
-    host.agents.prepare()
+    patching.agents.prepare()
     return create(body)
 
 
@@ -29,7 +30,7 @@ def create_and_prepare(create: Any, body: bytes) -> Any:
 def invoke(echo: Any, runtime: dict[str, Any], headers: dict[str, str], body: bytes) -> Any:
     """AWS runs the agent; ministack echoes the request. IAM was asked before."""
     session_id = headers.get(SESSION_HEADER, "")
-    status, answer = host.agents.invoke(runtime, session_id, body)
+    status, answer = patching.agents.invoke(runtime, session_id, body)
     if status < 400:
         return 200, {"Content-Type": "application/json", SESSION_HEADER: session_id}, answer
     text = answer.decode(errors="replace")[:1000]
@@ -44,7 +45,7 @@ async def stop(path: str, headers: Mapping[str, str], body: bytes) -> Any:
     """AWS stops a session; ministack has no such operation."""
     session_id = headers.get(SESSION_HEADER, "")
     arn = path.removeprefix("/runtimes/").removesuffix("/stopruntimesession")
-    if await asyncio.to_thread(host.agents.stop_session, arn, session_id):
+    if await asyncio.to_thread(patching.agents.stop_session, arn, session_id):
         return 200, {SESSION_HEADER: session_id}, b"{}"
     return error_response_json("ResourceNotFoundException", NO_SUCH_SESSION, 404)
 
@@ -65,6 +66,6 @@ def stop_by_task(resource: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Stop a session with the role of the state machine."""
     arn, session_id = arguments["AgentRuntimeArn"], arguments["RuntimeSessionId"]
     require_grant("BedrockAgentCore.AccessDeniedException", STOP_ACTION, arn)
-    if not host.agents.stop_session(arn, session_id):
+    if not patching.agents.stop_session(arn, session_id):
         raise stepfunctions._ExecutionError("BedrockAgentCore.ResourceNotFoundException", NO_SUCH_SESSION)
     return {"RuntimeSessionId": session_id, "StatusCode": 200}

@@ -23,12 +23,12 @@ def look_metrics_up(get: Any, params: Any, request: dict[str, Any], *protocol: b
     metrics = [query.get("MetricStat", {}).get("Metric", {}) for query in request.get("MetricDataQueries", [])]
     if not all(metric.get("Dimensions") for metric in metrics):
         return get(params, request, *protocol)
-    dimensions = (cloudwatch._dims_key(cloudwatch._dims_from_list(metric["Dimensions"])) for metric in metrics)
-    keys = {
-        (metric.get("Namespace", ""), metric.get("MetricName", ""), key)
-        for metric, key in zip(metrics, dimensions, strict=True)
-    }
-    found = {key: points for key in keys if (points := cloudwatch._metrics.get(key)) is not None}
+    found = {}
+    for metric in metrics:
+        dimensions = cloudwatch._dims_key(cloudwatch._dims_from_list(metric["Dimensions"]))
+        key = (metric.get("Namespace", ""), metric.get("MetricName", ""), dimensions)
+        if (points := cloudwatch._metrics.get(key)) is not None:
+            found[key] = points
     # The same function over fewer metrics. Other threads do not see the smaller table.
     narrowed = types.FunctionType(get.__code__, {**get.__globals__, "_metrics": found}, argdefs=get.__defaults__)
     return narrowed(params, request, *protocol)

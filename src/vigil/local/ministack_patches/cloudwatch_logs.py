@@ -11,7 +11,8 @@ from ministack.core.responses import json_response
 from ministack.services import bedrock_agentcore, cloudwatch_logs
 
 from vigil.agent_log import log_group, parse_line
-from vigil.local.ministack_patches.patching import host, replaces
+from vigil.local.ministack_patches import patching
+from vigil.local.ministack_patches.patching import replaces
 
 PAGE_BYTES = 1_000_000  # how much of the file one answer reads; the next answer begins where it ends
 
@@ -22,7 +23,7 @@ def filter_log_events(filter_stored: Any, request: dict[str, Any]) -> Any:
     groups = {log_group(runtime["agentRuntimeArn"]) for runtime in bedrock_agentcore._runtimes.values()}
     if request.get("logGroupName") not in groups:
         return filter_stored(request)
-    return json_response(read_page(host.agent_log, request))
+    return json_response(read_page(patching.agent_log, request))
 
 
 def read_page(log: Path, request: dict[str, Any]) -> dict[str, Any]:

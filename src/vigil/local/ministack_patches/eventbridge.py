@@ -73,6 +73,5 @@ def _send_to_dead_letters(code: str, message: str) -> None:
         return
     eventbridge._dispatch_to_sqs(eventbridge.parse_arn(queue), json.dumps(event))
     attributes = {"RULE_ARN": rule["Arn"], "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message}
-    sqs._queue_by_arn(queue)["messages"][-1]["message_attributes"] = {
-        name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
-    }
+    texts = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    sqs._queue_by_arn(queue)["messages"][-1]["message_attributes"] = texts

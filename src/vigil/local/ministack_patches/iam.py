@@ -26,9 +26,8 @@ def is_allowed(role: str, action: str, resource: str) -> bool:
 @at_install
 def read_actions_from_botocore() -> None:
     """AWS checks an operation by its name; ministack knows none of AgentCore's control plane."""
-    iam_actions._BOTOCORE_SERVICE_MAP.update(
-        {"lambda": ["lambda"], "bedrock-agentcore": ["bedrock-agentcore-control", "bedrock-agentcore"]}
-    )
+    models = iam_actions._BOTOCORE_SERVICE_MAP
+    models.update({"lambda": ["lambda"], "bedrock-agentcore": ["bedrock-agentcore-control", "bedrock-agentcore"]})
 
 
 @replaces(iam_actions, "_lambda_action")

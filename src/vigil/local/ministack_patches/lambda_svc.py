@@ -12,8 +12,8 @@ from ministack.core.responses import error_response_json
 from ministack.services import lambda_svc
 
 from vigil.errors import LocalStackError
+from vigil.local.agentcore import draw_role_credentials
 from vigil.local.ministack_patches.patching import at_install, replaces, serves
-from vigil.local.role_credentials import draw_role_credentials
 
 slots = threading.Semaphore(4)
 """One for each function that runs. Each is a process, and its start takes as long as the work of two sessions."""
@@ -29,6 +29,7 @@ _READ_EVENT = """\
             continue
 """
 
+_LISTING = r"/2019-09-30/functions/[^/]+/provisioned-concurrency"
 _raised: contextvars.ContextVar[str | None] = contextvars.ContextVar("raised", default=None)
 """The name of the error that the current invocation raised."""
 
@@ -105,22 +106,14 @@ def _credentials(function: str, role: str, session_name: str) -> dict[str, str]:
     return draw_role_credentials(role, session_name)
 
 
-@serves(
-    "lambda",
-    "GET",
-    r"/2019-09-30/functions/[^/]+/provisioned-concurrency",
-    query_keys=("List",),
-    action="lambda:ListProvisionedConcurrencyConfigs",
-)
+@serves("lambda", "GET", _LISTING, query_keys=("List",), action="lambda:ListProvisionedConcurrencyConfigs")
 async def list_provisioned_concurrency(path: str, headers: Mapping[str, str], body: bytes) -> Any:
     """AWS lists a function's provisioned concurrency; ministack takes that request for a Get without a qualifier."""
     name, _ = lambda_svc._resolve_request_scoped_name_and_qualifier(path.split("/")[3])
     function = lambda_svc._functions.get(name)
     if function is None:
         return error_response_json("ResourceNotFoundException", f"Function not found: {name}", 404)
-    configurations = [
-        {"FunctionArn": f"{function['config']['FunctionArn']}:{qualifier}", **item}
-        for qualifier, item in function.get("provisioned_concurrency", {}).items()
-    ]
+    arn, items = function["config"]["FunctionArn"], function.get("provisioned_concurrency", {}).items()
+    configurations = [{"FunctionArn": f"{arn}:{qualifier}", **item} for qualifier, item in items]
     content_type = {"Content-Type": "application/json"}
     return 200, content_type, json.dumps({"ProvisionedConcurrencyConfigs": configurations}).encode()

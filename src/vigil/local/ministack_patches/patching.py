@@ -14,14 +14,8 @@ Answer = Callable[[str, Mapping[str, str], bytes], Awaitable[Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-class Host:
-    """What the patches need of the process that runs ministack; `install` sets it."""
-
-    agents: LocalAgentCore
-    agent_log: Path  # the file that the agents print to
-
-
-host = Host()
+agents: LocalAgentCore  # runs the agents; `install` sets this and the next
+agent_log: Path  # the file that the agents print to
 
 _changes: list[Callable[[], None]] = []
 replacements: list[tuple[Any, str, Callable[..., Any]]] = []  # an owner, the name of its function, and the replacement
@@ -60,10 +54,7 @@ def apply() -> None:
 def bind(replacement: Callable[..., Any], original: Any) -> Callable[..., Any]:
     """Return ``replacement`` with ``original`` as its first argument. A partial would not work as a method."""
 
-    def bound(*args: Any, **kwargs: Any) -> Any:
-        return replacement(original, *args, **kwargs)
-
-    return bound
+    return lambda *args, **kwargs: replacement(original, *args, **kwargs)
 
 
 def serves(

@@ -41,16 +41,14 @@ def require_grant(error: str, action: str, resource: str) -> None:
         return
     role = stepfunctions._state_machines[execution["stateMachineArn"]]["roleArn"]
     if not is_allowed(role, action, resource):
-        raise stepfunctions._ExecutionError(
-            error, f"User: {role} is not authorized to perform: {action} on resource: {resource}"
-        )
+        cause = f"User: {role} is not authorized to perform: {action} on resource: {resource}"
+        raise stepfunctions._ExecutionError(error, cause)
 
 
 def _arn(service: str, kind: str, name: str) -> str:
     """Return the ARN of a table or a function in the execution's account; ``name`` may be an ARN already."""
-    if name.startswith("arn:"):
-        return name
-    return f"arn:aws:{service}:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:{kind}{name}"
+    prefix = f"arn:aws:{service}:{stepfunctions.get_region()}:{stepfunctions.get_account_id()}:{kind}"
+    return name if name.startswith("arn:") else prefix + name
 
 
 def _require_table_grant(error: str, operation: str, arguments: dict[str, Any]) -> None:
