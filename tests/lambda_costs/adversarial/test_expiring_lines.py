@@ -40,10 +40,7 @@ def analysed(aws: LocalStack, written: Account, hours: float, by_insights: bool)
         oldest = (clients.now - timedelta(days=RETENTION[name])).timestamp() * 1000
         answered["events"] = [event for event in answered["events"] if event["timestamp"] >= oldest]
 
-    with (
-        clients.answering("logs.FilterLogEvents", expire),
-        logs_insights(clients) if by_insights else nullcontext(),
-    ):
+    with clients.answering("logs.FilterLogEvents", expire), logs_insights(clients) if by_insights else nullcontext():
         found = clients.analyse("expiring-*")
     assert {item.function for item in found.findings if item.kind == "memory-too-high"} == {
         "expiring-30",

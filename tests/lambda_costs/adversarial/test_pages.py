@@ -43,9 +43,7 @@ def many(clients: Clients) -> None:
             Code={"ZipFile": code},
         )
         awslambda.create_event_source_mapping(
-            FunctionName=name(index),
-            EventSourceArn=f"arn:aws:sqs:{REGION}:000000000000:queue-{index}",
-            Enabled=False,
+            FunctionName=name(index), EventSourceArn=f"arn:aws:sqs:{REGION}:000000000000:queue-{index}", Enabled=False
         )
         logs.create_log_group(logGroupName=f"/aws/lambda/{name(index)}")
 

@@ -61,9 +61,7 @@ def test_the_option_ranked_first_is_the_recommendation(optimizer: Optimizer) -> 
     optimizer.is_enrolled()
     options = [option(2, 768, 1.5), option(1, 512, 3.25), option(3, 900, 0.5)]
     found = item(
-        finding="NotOptimized",
-        findingReasonCodes=["MemoryOverprovisioned"],
-        memorySizeRecommendationOptions=options,
+        finding="NotOptimized", findingReasonCodes=["MemoryOverprovisioned"], memorySizeRecommendationOptions=options
     )
     optimizer.recommends([ORDERS], found)
     expected = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 3.25, 14.0)

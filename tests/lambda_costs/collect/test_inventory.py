@@ -122,10 +122,7 @@ def test_a_function_on_two_pages_is_listed_once(account: Account) -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [
-        ("AccessDeniedException", "access denied"),
-        ("UnrecognizedClientException", "not enabled for this account"),
-    ],
+    [("AccessDeniedException", "access denied"), ("UnrecognizedClientException", "not enabled for this account")],
 )
 def test_a_region_that_refuses_is_a_gap(account: Account, code: str, reason: str) -> None:
     account.refuses("us-east-1", code)

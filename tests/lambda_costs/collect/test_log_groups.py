@@ -21,10 +21,7 @@ def test_log_groups_are_read_with_all_their_writers(embedded: LocalStack) -> Non
             function(f"never-logged-{unique}"),
         ],
     )
-    assert groups == {
-        own: LogGroup(own, (f"own-{unique}",), 14, 0),
-        shared: LogGroup(shared, ("a", "z"), None, 0),
-    }
+    assert groups == {own: LogGroup(own, (f"own-{unique}",), 14, 0), shared: LogGroup(shared, ("a", "z"), None, 0)}
 
 
 def test_log_groups_are_listed_by_their_common_prefix(stubbed: Stubbed) -> None:

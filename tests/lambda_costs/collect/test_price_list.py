@@ -265,10 +265,7 @@ def test_a_refused_region_has_the_tables_prices_or_none(code: str, reason: str) 
     assert read(api, "us-east-1", "eu-central-2", "eu-west-1") == (
         PriceList(
             {"us-east-1": PRICES["us-east-1"], "eu-central-2": PRICES["us-east-1"]},
-            {
-                "us-east-1": f"{TABLE} ({source})",
-                "eu-central-2": "AWS Price List API, published 2026-09-22",
-            },
+            {"us-east-1": f"{TABLE} ({source})", "eu-central-2": "AWS Price List API, published 2026-09-22"},
         ),
         [Gap("savings in eu-west-1", f"no price for this region in the table of 2025-10, and {source}")],
     )

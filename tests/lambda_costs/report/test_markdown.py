@@ -134,10 +134,7 @@ def test_findings_below_a_cent_are_counted_and_those_without_money_listed() -> N
     report = render()
     assert "Not listed: 1 finding of less than $0.01 each, see `findings.json`." in section(report, "Savings")
     observations = section(report, "Risks and other observations")
-    assert re.findall(r"^### (.*)", observations, re.MULTILINE) == [
-        "Runtime deprecated, or soon to be (1)",
-        "Idle (1)",
-    ]
+    assert re.findall(r"^### (.*)", observations, re.MULTILINE) == ["Runtime deprecated, or soon to be (1)", "Idle (1)"]
     assert ["orders", "Move on", "Runtime: python3.7"] in rows(observations)
     assert "$0.00" not in observations
 

@@ -14,16 +14,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.lambda_costs.security.raw_requests import (
-    FORM,
-    PATHS,
-    REFUSED,
-    claim,
-    presigned,
-    put_object,
-    send,
-    sign,
-)
+from tests.lambda_costs.security.raw_requests import FORM, PATHS, REFUSED, claim, presigned, put_object, send, sign
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import Output
 
