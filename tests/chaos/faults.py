@@ -196,8 +196,7 @@ def kill_runtime(how: signal.Signals) -> Callable[[Run], None]:
 def denied(run: Run) -> None:
     """Start without the right to create sessions in the workflow's role, and give it back at the end."""
     iam, machine = run.stage.stack.client("iam"), run.stage.workflow.outputs[Output.STATE_MACHINE]
-    description = run.stage.workflow.sfn.describe_state_machine(stateMachineArn=machine)
-    role = description["roleArn"].rpartition("/")[2]
+    role = run.stage.workflow.sfn.describe_state_machine(stateMachineArn=machine)["roleArn"].rpartition("/")[2]
     (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
     document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
 

@@ -93,8 +93,7 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
 
 
 def test_local_stack_enforces_the_role_of_every_integration(definition: Definition) -> None:
-    used = {state["Resource"] for state in definition["States"].values() if state["Type"] == "Task"}
-    assert used == ENFORCED
+    assert {state["Resource"] for state in definition["States"].values() if state["Type"] == "Task"} == ENFORCED
 
 
 def test_every_task_catches_whatever_fails(definition: Definition) -> None:

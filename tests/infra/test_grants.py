@@ -155,8 +155,7 @@ def test_grants_stand_nowhere_else(template: Template) -> None:
         kind for kind in (r["Type"] for r in template.resources.values()) if "Polic" in kind or "Permission" in kind
     }
     assert kinds == {*("AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")}
-    roles = template.of_type("AWS::IAM::Role")
-    assert {name: set(role["Properties"]) for name, role in roles.items()} == {
+    assert {name: set(role["Properties"]) for name, role in template.of_type("AWS::IAM::Role").items()} == {
         name: {"AssumeRolePolicyDocument"} for name in GRANTS
     }
 
@@ -245,8 +244,7 @@ def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Tem
 
 
 def test_bucket_and_queues_are_reached_by_tls_only(template: Template) -> None:
-    bucket = template.only("AWS::S3::BucketPolicy")
-    assert template.statements(bucket["PolicyDocument"]) == [
+    assert template.statements(template.only("AWS::S3::BucketPolicy")["PolicyDocument"]) == [
         {
             "Effect": "Deny",
             "Principal": {"AWS": "*"},

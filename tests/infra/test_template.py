@@ -86,8 +86,7 @@ def test_a_lambda_function_knows_what_it_works_with(
     template: Template, name: str, log_group: str, handler: str, variables: dict[str, str]
 ) -> None:
     function = template.named(name)
-    told = {key: template.text(value) for key, value in function["Environment"]["Variables"].items()}
-    assert told == variables
+    assert {key: template.text(value) for key, value in function["Environment"]["Variables"].items()} == variables
     assert function["Architectures"] == ["arm64"]
     assert function["Handler"] == handler
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
@@ -211,8 +210,7 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Te
     # Keep EventBridge's default, a day and 185 attempts: giving up earlier would have no advantage.
     assert "RetryPolicy" not in target
     assert template.text(target["DeadLetterConfig"]["Arn"]) == "<TriggerDeadLetters.Arn>"
-    kept = {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
-    assert template.named("TriggerDeadLetters") == kept
+    assert template.named("TriggerDeadLetters") == {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
 
 
 def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:

@@ -125,8 +125,7 @@ def test_a_profile_comes_instead_of_the_local_stack_and_its_keys(stack: LocalSta
     there = {"AWS_CONFIG_FILE": str(settings), "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "other"}
     assert command(stack, "vigil", "--profile", "ours", "sessions", **there).returncode == 0
     assert "127.0.0.1:9" in refused(stack, "vigil", "sessions", **there)
-    elsewhere = command(stack, "vigil", "--aws-region", "eu-west-1", "sessions")
-    assert "no stack Vigil" in elsewhere.stderr
+    assert "no stack Vigil" in command(stack, "vigil", "--aws-region", "eu-west-1", "sessions").stderr
 
 
 @pytest.fixture
@@ -170,8 +169,7 @@ def test_a_run_without_a_reader_still_saves_the_report(stack: LocalStack, unread
     status, said = printing(stack, unread, "run", "--detail", FAILING)
     assert (status, said.count("\n")) == (1, 1)
     assert "AgentFailed" in said
-    session_id = said.split("session ")[1].split(":")[0]
-    assert printing(stack, unread, "watch", session_id) == (1, said)
+    assert printing(stack, unread, "watch", said.split("session ")[1].split(":")[0]) == (1, said)
     with Path("/dev/full").open("w") as full:
         ran = printing(stack, full.fileno(), "run", "--detail", HELLO, "--out", str(tmp_path / "full"))
     assert ran == (1, f"{FULL}\n")
@@ -193,8 +191,7 @@ def test_a_retry_is_a_session_with_the_same_input(
     detail = {"agent": "tells_environment", "text": 'ü "\\ \n <b>', "deadline_seconds": 900, "list": [1, 2.5, None]}
     first = command(stack, "vigil", "trigger", "--detail", json.dumps(detail)).stdout.strip()
     assert command(stack, "vigil", "watch", first).returncode == 0
-    done = command(stack, "vigil", "retry", first, "--json")
-    again = json.loads(done.stdout)["session_id"]
+    again = json.loads(command(stack, "vigil", "retry", first, "--json").stdout)["session_id"]
     assert command(stack, "vigil", "watch", again).returncode == 0
     seen = [json.loads(deployment.artifacts(session_id).read("detail.json")) for session_id in (first, again)]
     assert seen[0] == seen[1] == {name: value for name, value in detail.items() if name != "deadline_seconds"}
@@ -206,8 +203,7 @@ def test_a_retry_is_a_session_with_the_same_input(
     listed = json.loads(command(stack, "vigil", "sessions", "--json").stdout)
     assert not [session for session in listed if {"detail", "heartbeat_at"} & set(session)]
     workflow.table.update_item(Key=workflow.key(first), UpdateExpression="REMOVE detail")
-    said = refused(stack, "vigil", "retry", first)
-    assert said == f"vigil: the record of session {first} holds no input to repeat"
+    assert refused(stack, "vigil", "retry", first) == f"vigil: the record of session {first} holds no input to repeat"
 
 
 @pytest.fixture(scope="module")
@@ -370,8 +366,7 @@ def test_only_report_artifacts_are_saved_and_no_users_file_replaced(stack: Local
 
 def test_unsaved_report_is_summarised_and_can_be_printed(stack: LocalStack, tmp_path: Path) -> None:
     # No file may get longer than this: a write fails as one to a full disk does.
-    run = f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}"
-    done = command(stack, "/bin/sh", "-c", run)
+    done = command(stack, "/bin/sh", "-c", f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}")
     assert done.returncode == 1
     assert "# Hello" in done.stdout
     assert "COMPLETED after" in done.stdout
@@ -396,8 +391,7 @@ def test_missing_credentials_and_regions_are_named_with_what_to_do(stack: LocalS
 
 def test_an_aws_that_cannot_be_reached_is_one_line() -> None:
     environment = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "test"}
-    line = refused(None, "vigil", "sessions", **environment, AWS_SECRET_ACCESS_KEY="test")
-    assert "http://127.0.0.1:9" in line
+    assert "http://127.0.0.1:9" in refused(None, "vigil", "sessions", **environment, AWS_SECRET_ACCESS_KEY="test")
 
 
 def test_a_stopped_workflow_is_watched_to_the_recorded_end(stack: LocalStack, workflow: Workflow) -> None:

@@ -124,8 +124,7 @@ def test_a_new_deployment_has_no_problem(stack: LocalStack) -> None:
 
 def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
     session = Elsewhere(stack)
-    results = list(examine(lambda: Deployment(session), call_model=False))
-    assert about(results, "model") == CheckResult(
+    assert about(list(examine(lambda: Deployment(session), call_model=False)), "model") == CheckResult(
         Verdict.NOT_CHECKED, "model vigil.scripted-model: left out by --no-model"
     )
     assert "bedrock:InvokeModel" not in session.called
@@ -385,8 +384,7 @@ def test_resources_that_were_deleted_are_problems(stack: LocalStack) -> None:
 
 @pytest.mark.parametrize("state", ["CREATE_FAILED", "UPDATING"])
 def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalStack, state: str) -> None:
-    answer = {"status": state, "failureReason": "no arm64", "platformVersion": "V1"}
-    with answering(200, answer) as address:
+    with answering(200, {"status": state, "failureReason": "no arm64", "platformVersion": "V1"}) as address:
         results = examined(Elsewhere(stack, {"bedrock-agentcore-control": address}))
     (problem,) = problems(results)
     assert problem == f"runtime {stack.outputs[Output.AGENT_RUNTIME]}: {state}; V1; no arm64"

@@ -102,8 +102,7 @@ PHASES = st.dictionaries(
 def test_every_dead_letter_is_shown_as_one_line(stack: LocalStack, vigil: Vigil) -> None:
     queue, sqs = stack.outputs[Output.DEAD_LETTERS], stack.client("sqs")
     event = {"id": EVERYTHING, "time": EVERYTHING, "source": "vigil", "detail-type": "Run Agent"}
-    texts = [json.dumps(event), json.dumps({"id": EVERYTHING, "time": [EVERYTHING]}), "[" * 100_000]
-    for body in texts:
+    for body in [json.dumps(event), json.dumps({"id": EVERYTHING, "time": [EVERYTHING]}), "[" * 100_000]:
         sqs.send_message(QueueUrl=queue, MessageBody=body)
     try:
         status, out, _ = vigil("lost")
@@ -215,8 +214,7 @@ def test_no_artifact_is_more_than_text_in_any_view(
             assert vigil("report", session_id, "--format", form, "--open", "--out", str(tmp_path))[0] == 0
         harmless((tmp_path / f"{session_id}.html").read_text())
         assert not CONTROL.search((tmp_path / f"{session_id}.md").read_text())
-        data = json.dumps({text: [name]}, ensure_ascii=False)
-        saved(stack, workflow, session_id, {FINDINGS: data.encode()})
+        saved(stack, workflow, session_id, {FINDINGS: json.dumps({text: [name]}, ensure_ascii=False).encode()})
         assert json.loads(vigil("report", session_id, "--format", "json")[1]) == {text: [name]}
 
     check()

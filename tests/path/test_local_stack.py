@@ -88,8 +88,7 @@ def test_aws_cli_works_on_the_local_stack_and_down_stops_all_of_it(start: Start,
     told = second.communicate()[1]
     assert second.returncode == 1
     assert told.strip() == "vigil: a local stack runs in this folder already; `vigil local down` stops it"
-    down = command(None, "vigil", "local", "down")
-    assert down.stdout.strip() == f"stopped the local stack at {endpoint}"
+    assert command(None, "vigil", "local", "down").stdout.strip() == f"stopped the local stack at {endpoint}"
     assert process.wait(30) == 0
     until(lambda: is_gone(group))
     assert command(None, "vigil", "local", "status").returncode == 1

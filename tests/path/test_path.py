@@ -80,6 +80,5 @@ def test_a_custom_agent_of_fifteen_lines_runs_the_whole_path(
     event_id = put_event(stack, {"agent": "hello_agent"})
     ended(workflow, event_id)
     assert deployment.artifacts(event_id).read("report.md") == "# Hello"
-    source = (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8")
-    body = source.partition('"""\n\n')[2]
+    body = (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8").partition('"""\n\n')[2]
     assert len([line for line in body.splitlines() if line.strip()]) <= 15

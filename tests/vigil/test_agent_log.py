@@ -51,8 +51,7 @@ def event(number: int, message: str) -> dict[str, Any]:
 def test_a_log_yields_each_line_of_its_own_session_once() -> None:
     first = [event(1, line(ONE, "first")), event(2, line(OTHER, f"says {ONE}")), event(3, f'{{"sessionId": "{ONE}"}}')]
     later = [event(1, line(ONE, "first")), event(4, line(ONE, "second"))]
-    client = answered({"events": first, "nextToken": "1"}, {"events": []}, {"events": later})
-    log = AgentLog(client, RUNTIME, ONE)
+    log = AgentLog(answered({"events": first, "nextToken": "1"}, {"events": []}, {"events": later}), RUNTIME, ONE)
     assert [found.text for found in log.read(BEGUN)] == ["first"]
     assert [found.text for found in log.read(BEGUN)] == ["second"]
 

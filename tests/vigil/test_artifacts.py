@@ -13,8 +13,7 @@ from vigil.session import Failure, Status
 
 
 def test_a_written_artifact_can_be_read(artifacts: Artifacts) -> None:
-    address = artifacts.write("report.md", "# Übersicht\n")
-    assert address.endswith("/report.md")
+    assert artifacts.write("report.md", "# Übersicht\n").endswith("/report.md")
     assert artifacts.exists("report.md")
     assert artifacts.read("report.md") == "# Übersicht\n"
 

@@ -258,8 +258,7 @@ def test_a_write_repeated_after_a_lost_answer_succeeds(
     with answer_lost(table) as sent:
         assert write(Journal(table, woken.append), session_id) in (True, None)
     assert sent == ["UpdateItem"] * 2
-    ended = Journal(table).get(session_id).terminal
-    assert woken == (["token"] if ended else [])
+    assert woken == (["token"] if Journal(table).get(session_id).terminal else [])
 
 
 def test_close_repeated_after_a_lost_answer_changes_nothing(table: Any, new_session: NewSession) -> None:

@@ -35,8 +35,7 @@ class World:
         self.execution_arn = self.sfn.start_execution(stateMachineArn=self.machine)["executionArn"]
         until(lambda: len(self.sfn.get_execution_history(executionArn=self.execution_arn)["events"]) > 1)
         self.deployment = Deployment(embedded.session())
-        outputs = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine}
-        vars(self.deployment)["outputs"] = outputs
+        vars(self.deployment)["outputs"] = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine}
         self.calls: list[str] = []
         events = self.deployment.stepfunctions.meta.events
         events.register("before-call.sfn", lambda model, **_: self.calls.append(model.name))

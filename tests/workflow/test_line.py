@@ -103,5 +103,4 @@ def test_a_burst_that_is_refused_on_the_embedded_aws_completes(narrow: LocalStac
     assert {s.session_id for s in ended} == set(ids)
     assert {s.session_id for s in ended if s.status != Status.COMPLETED} == {stopped}
     machine = deployment.state_machine_arn
-    executions = workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]
-    assert len(executions) == 16
+    assert len(workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]) == 16

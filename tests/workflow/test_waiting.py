@@ -183,8 +183,7 @@ def test_agent_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
 
 
 def test_frequent_checks_keep_an_execution_below_its_limit_of_events() -> None:
-    asked = {"deadline_seconds": 1000}
-    done = walk(definition(safety=1, heartbeat=1), Life(beat=1), asked)
+    done = walk(definition(safety=1, heartbeat=1), Life(beat=1), {"deadline_seconds": 1000})
     assert done.variables["error"]["code"] == "DeadlineExceeded"
     assert done.seconds >= 1000
     assert 0 < len(done.events) * 27 < 25_000

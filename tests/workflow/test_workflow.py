@@ -634,9 +634,7 @@ def test_denied_or_invalid_call_is_not_retried(
         role = stack.client("lambda").get_function_configuration(FunctionName=stack.outputs[Output.INVOKER])["Role"]
     else:
         definition = definition.replace(stack.outputs[Output.TABLE], "no-such-table")
-    machine = middle.create(role, json.loads(definition))
-    session_id = str(uuid.uuid4())
-    arn = middle.start(session_id, "InitializeSession", machine)
+    arn = middle.start(str(uuid.uuid4()), "InitializeSession", middle.create(role, json.loads(definition)))
     execution = workflow.ended(arn)
     assert (
         execution["error"]
@@ -693,6 +691,5 @@ def test_session_past_its_deadline_fails_and_its_agent_is_stopped(
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left(workflow: Workflow) -> Iterator[None]:
     yield
-    machine = workflow.outputs[Output.STATE_MACHINE]
-    running = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+    running = {"stateMachineArn": workflow.outputs[Output.STATE_MACHINE], "statusFilter": "RUNNING"}
     until(lambda: not workflow.sfn.list_executions(**running)["executions"])

@@ -171,8 +171,7 @@ class Account:
 
     def _datum(self, namespace: str, name: str, moment: datetime, subject: str, **values: Any) -> None:
         key = "FunctionName" if namespace == "AWS/Lambda" else "LogGroupName"
-        dimensions = [{"Name": key, "Value": subject}]
-        datum = {"MetricName": name, "Timestamp": moment, "Dimensions": dimensions, **values}
+        datum = {"MetricName": name, "Timestamp": moment, "Dimensions": [{"Name": key, "Value": subject}], **values}
         self._metrics.setdefault(namespace, []).append(datum)
 
 

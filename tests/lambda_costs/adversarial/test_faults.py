@@ -281,8 +281,7 @@ def test_throttled_page_is_read_again_or_its_function_is_skipped(clients: Client
             answer.update(events=answer["events"][:half], nextToken="second")
 
     def throttle(request: AWSPreparedRequest) -> Any:
-        throttled = failing("ThrottlingException")
-        return throttled(request) if b"nextToken" in (request.body or b"") else None
+        return failing("ThrottlingException")(request) if b"nextToken" in (request.body or b"") else None
 
     with clients.answering("logs.FilterLogEvents", second_page):
         with clients.sending("logs.FilterLogEvents", Once(throttle)):

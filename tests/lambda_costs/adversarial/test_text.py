@@ -20,8 +20,7 @@ def shown(analysis: Analysis) -> str:
     """Return all that the analysis gives to a model, and to people."""
     details = (finding_detail(analysis, finding.id) for finding in analysis.findings)
     results = [savings_result(analysis), usage_result(analysis.usage), *details]
-    artifacts = render_artifacts(analysis, summary="", written_by="a model")
-    return "\n".join([*map(as_text, results), *artifacts.values()])
+    return "\n".join([*map(as_text, results), *render_artifacts(analysis, summary="", written_by="a model").values()])
 
 
 def printed(day: int) -> list[str]:
@@ -88,8 +87,7 @@ def test_names_that_look_like_markup_stay_unchanged(clients: Clients, account: A
         f"idle:{name}",
     }
     commands = "\n".join(finding.how_to for finding in found.findings)
-    words = {word.partition("=")[2] or word for word in shlex.split(commands, comments=True)}
-    assert {name, group, alias} <= words
+    assert {name, group, alias} <= {word.partition("=")[2] or word for word in shlex.split(commands, comments=True)}
     report = render_artifacts(found, summary="", written_by="a model")[REPORT]
     # Names that look like markup are inside code only.
     prose = re.sub(r"(?s)^```.*?^```|`[^`\n]*`", "", report, flags=re.MULTILINE)

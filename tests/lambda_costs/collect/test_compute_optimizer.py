@@ -84,8 +84,7 @@ def test_missing_fields_of_a_recommendation_are_none(
 ) -> None:
     optimizer.is_enrolled()
     optimizer.recommends([ORDERS], item(**given))
-    expected = Recommendation(finding, reasons, memory_mb, savings, 14.0)
-    assert optimizer.read(ORDERS) == ({ORDERS: expected}, [])
+    assert optimizer.read(ORDERS) == ({ORDERS: Recommendation(finding, reasons, memory_mb, savings, 14.0)}, [])
 
 
 def test_recommendations_for_published_versions_are_ignored(optimizer: Optimizer) -> None:

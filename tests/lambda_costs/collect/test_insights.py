@@ -89,8 +89,7 @@ def test_a_query_returns_the_same_tallies_as_lines_read_one_by_one(
     moments = [START + timedelta(hours=5 * number) for number in range(len(lines))]  # on several days
     events = [(of, moment, line) for of in functions[:2] for moment, line in zip(moments, lines, strict=True)]
     events += [(functions[0], END - timedelta(seconds=1), lines[0])]
-    logged = (Event(of.log_group, int(moment.timestamp() * 1000), line) for of, moment, line in events)
-    rows = run(query, logged)
+    rows = run(query, (Event(of.log_group, int(moment.timestamp() * 1000), line) for of, moment, line in events))
     answer(answers, query, functions, [[{"field": name, "value": text} for name, text in row.items()] for row in rows])
     found = queried(logs, functions)
     assert list(found) == functions

@@ -74,14 +74,12 @@ def test_a_name_filter_is_a_case_sensitive_glob(account: Account, pattern: str |
 
 def test_environment_variables_are_never_kept(account: Account) -> None:
     account.has("us-east-1", ["orders"])
-    inventory = listed(account)
-    assert SECRET not in repr(inventory)
+    assert SECRET not in repr(listed(account))
 
 
 def test_what_lambda_leaves_out_has_its_default(account: Account) -> None:
     account.has("us-east-1", ["orders"])
-    expected = function(arn="arn:orders", runtime=None, memory_mb=128, last_modified=None)
-    assert listed(account).functions == (expected,)
+    assert listed(account).functions == (function(arn="arn:orders", runtime=None, memory_mb=128, last_modified=None),)
 
 
 OWN = "arn:aws:lambda:us-east-1:000000000000:capacity-provider:own"

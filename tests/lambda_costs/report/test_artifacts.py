@@ -92,10 +92,8 @@ def test_control_characters_and_surrogates_are_escaped() -> None:
 
 
 def test_next_analysis_is_compared_with_these_findings() -> None:
-    again = saved(ANALYSIS, saved()[FINDINGS])
-    assert "**Since 2026-07-01:** 0 new, 0 changed, 0 gone, 0 realised." in again[REPORT]
-    later = saved(analysis([finding("new")]), saved()[FINDINGS])
-    comparison = json.loads(later[FINDINGS])["comparison"]
+    assert "**Since 2026-07-01:** 0 new, 0 changed, 0 gone, 0 realised." in saved(ANALYSIS, saved()[FINDINGS])[REPORT]
+    comparison = json.loads(saved(analysis([finding("new")]), saved()[FINDINGS])[FINDINGS])["comparison"]
     assert comparison["since"] == "2026-07-01"
     assert comparison["counts"] == {"new": 1, "changed": 0, "realised": 0, "gone": 3}
     assert [item["id"] for item in comparison["new"]] == ["arm64:new"]

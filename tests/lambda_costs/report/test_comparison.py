@@ -65,8 +65,7 @@ def test_same_findings_have_not_changed() -> None:
 
 
 def test_finding_of_this_analysis_only_is_new() -> None:
-    comparison = compared(before(MEMORY), now(MEMORY, ARM))
-    (new,) = comparison.new
+    (new,) = compared(before(MEMORY), now(MEMORY, ARM)).new
     assert (new.id, new.function, new.change, new.savings) == (
         "arm64:orders",
         "orders",

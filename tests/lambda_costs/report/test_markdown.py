@@ -227,8 +227,7 @@ def test_model_orders_the_sections_and_not_the_table() -> None:
 
 def test_note_is_beside_its_finding_and_names_its_author() -> None:
     report = render(notes={"arm64:large": "Check the\nnative parts.", "idle:warm": "Look at it."})
-    note = "> **Note by the script.** Check the native parts."
-    assert note in section(report, "large: Run it on arm64")
+    assert "> **Note by the script.** Check the native parts." in section(report, "large: Run it on arm64")
     assert "> **Note by the script.** warm: Look at it." in section(report, "Risks and other observations")
     assert report.count("Note by") == 2
 

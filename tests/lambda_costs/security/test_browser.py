@@ -123,8 +123,7 @@ def test_page_in_a_real_browser_reads_and_changes_nothing(stack: LocalStack, pag
     body = json.dumps(create).encode()
     simple = AWSRequest("POST", f"{stack.endpoint}/?Action=CreateTable", data=body)
     S3SigV4QueryAuth(stack.session().get_credentials(), "dynamodb", REGION, expires=300).add_auth(simple)
-    target = {"x-amz-target": "DynamoDB_20120810.CreateTable"}
-    headers = sign(stack, "dynamodb", "POST", "/", body, **target)
+    headers = sign(stack, "dynamodb", "POST", "/", body, **{"x-amz-target": "DynamoDB_20120810.CreateTable"})
     tries = [
         (f"{stack.endpoint}/_ministack/health", {}),
         (f"{stack.endpoint}/_ministack/reset", {"method": "POST", "mode": "no-cors"}),

@@ -166,8 +166,7 @@ def test_every_event_becomes_a_session_that_ends_with_a_reason(
     kind = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE}
     events = [{**kind, "Detail": json.dumps(detail)} for detail in [*details[1:], {"functions": DEEP}]]
     client = stack.client("events")
-    entries = [client.put_events(Entries=[event])["Entries"][0] for event in events]
-    for entry in entries:
+    for entry in [client.put_events(Entries=[event])["Entries"][0] for event in events]:
         session = ended(workflow, entry["EventId"])
         assert session.status == Status.COMPLETED or (session.error and CODE.fullmatch(session.error.code)), session
 

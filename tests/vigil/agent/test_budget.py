@@ -98,8 +98,7 @@ def test_an_agent_that_is_done_may_have_spent_more() -> None:
 
 
 def test_a_model_without_a_price_costs_as_much_as_the_most_expensive() -> None:
-    model = Scripted("mystery-1", AGAIN, inputTokens=MILLION, outputTokens=MILLION)
-    agent = repeats(model)
+    agent = repeats(Scripted("mystery-1", AGAIN, inputTokens=MILLION, outputTokens=MILLION))
     recorded = limited(agent, "0.01")
     with pytest.raises(EventLoopException, match=r"at the highest prices known, because that of mystery-1 is not$"):
         agent("Go.")

@@ -225,7 +225,6 @@ def test_a_throttled_agent_waits_without_seeming_to_hang(
     monkeypatch.setenv(Env.PROGRESS_SECONDS, progress_seconds)
     monkeypatch.setattr("strands.event_loop._retry.asyncio.sleep", wait)
     agent = Agent(model=Throttled("throttled", []), retry_strategy=retry_strategy(), callback_handler=None)
-    record = end_of(lambda _: agent, keep_alive=told.append)
-    assert record.error == Failure("ModelThrottledException", "not now")
+    assert end_of(lambda _: agent, keep_alive=told.append).error == Failure("ModelThrottledException", "not now")
     assert waits == expected
     assert told == ["calling the model", "the model has answered"] * 6

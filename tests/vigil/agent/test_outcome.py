@@ -178,8 +178,7 @@ def test_an_agent_that_ends_its_turn_without_a_report_fails(end_of: EndOf, make:
 def graph(*parts: Any) -> Any:
     """The parts one after another."""
     builder = GraphBuilder().set_max_node_executions(9)
-    nodes = [builder.add_node(part, f"node {number}") for number, part in enumerate(parts)]
-    for before, after in pairwise(nodes):
+    for before, after in pairwise([builder.add_node(part, f"node {number}") for number, part in enumerate(parts)]):
         builder.add_edge(before, after)
     return builder.build()
 
@@ -274,8 +273,7 @@ def test_an_agent_that_is_made_and_called_elsewhere_is_followed(end_of: EndOf, m
 def test_what_stops_a_node_is_the_cause(
     end_of: EndOf, script: list[Call], make: Shape, model: Callable[[], Scripted], code: str
 ) -> None:
-    error = said(end_of(reported(make(scripted(*script), model()))))
-    assert re.match(f"({code}): ", error)
+    assert re.match(f"({code}): ", said(end_of(reported(make(scripted(*script), model())))))
 
 
 @pytest.mark.parametrize(("script", "make"), ALONE.values(), ids=ALONE)
@@ -336,8 +334,7 @@ def test_object_that_is_no_agent_is_refused_before_a_model_call(
     end_of: EndOf, made: Any, name: str, in_graph: bool
 ) -> None:
     model, told = scripted(), list[str]()
-    agents = graph(bare(model), made) if in_graph else made
-    error = said(end_of(reported(agents), keep_alive=told.append))
+    error = said(end_of(reported(graph(bare(model), made) if in_graph else made), keep_alive=told.append))
     assert error.startswith(f"AgentUnsupported: {name} is no agent that a session can run: a factory returns an Agent")
     assert (model.calls, told) == (0, [])
 
