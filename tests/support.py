@@ -5,15 +5,17 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeVar
 
 import httpx
@@ -71,6 +73,51 @@ def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
         safety="300", heartbeat="30", progress="900", session="27000", starts=str(starts_per_second)
     )
     return dict(definition("sessions", "invoker", "runtime", timing)["States"])
+
+
+class Silent(BaseHTTPRequestHandler):
+    """A server's handler that logs nothing."""
+
+    def answer(self, status: int, document: object, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve on a free port of loopback and yield the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def new_state_machine(stack: LocalStack, **definition: object) -> str:
+    """Create a state machine with a role of its own and return its ARN."""
+    role = stack.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")["Role"]
+    created = stack.client("stepfunctions").create_state_machine(
+        name=f"machine-{uuid.uuid4()}", roleArn=role["Arn"], definition=json.dumps(definition)
+    )
+    return str(created["stateMachineArn"])
+
+
+def reconcile(stack: LocalStack, event: object) -> dict[str, Any]:
+    """Call the reconciler as its rules do and return its answer, or the error it raised."""
+    name, payload = stack.outputs[Output.RECONCILER], json.dumps(event).encode()
+    return dict(json.load(stack.client("lambda").invoke(FunctionName=name, Payload=payload)["Payload"]))
 
 
 def let_go(table: Any, session_id: str) -> None:

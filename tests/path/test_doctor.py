@@ -2,17 +2,15 @@
 
 import json
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
 from tests.hostile import CONTROL
-from tests.support import Workflow, command, let_go, until
+from tests.support import Silent, Workflow, command, let_go, served, until
 from vigil.deployment import Deployment
 from vigil.doctor import CheckResult, Verdict, account, examine, permissions
 from vigil.doctor.permissions import COMMANDS
@@ -58,31 +56,15 @@ class Elsewhere(LocalSession):
 def answering(status: int, body: object, error: str = "") -> Iterator[str]:
     """Serve one answer to every request, as AWS's JSON protocols write it; yields the server's address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+    class Handler(Silent):
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            if error:
-                self.send_header("x-amzn-errortype", error)
-            self.end_headers()
-            self.wfile.write(text)
+            self.answer(status, body, {"x-amzn-errortype": error} if error else {})
 
-        do_GET = do_POST = answer
+        do_GET = do_POST
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as address:
+        yield address
 
 
 def examined(session: LocalSession, stack: str | None = None, **described: object) -> list[CheckResult]:

@@ -3,11 +3,10 @@ import json
 import logging
 import socket
 import struct
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.support import Silent, served
 from vigil import invoker
 from vigil.errors import (
     AgentNotAccepted,
@@ -54,7 +54,7 @@ class AgentCore:
 
 
 def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -80,9 +80,6 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(agentcore.body)
 
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
         def finish(self) -> None:
             if not agentcore.reset:
                 super().finish()
@@ -100,11 +97,9 @@ def forget_clients() -> None:
 def listening() -> Iterator[AgentCore]:
     """AgentCore on loopback, where the Lambda function's own client finds it."""
     answers = AgentCore()
-    with pytest.MonkeyPatch.context() as patch, ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with pytest.MonkeyPatch.context() as patch, served(handler_of(answers)) as address:
         for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_ENDPOINT_URL": address,
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -121,8 +116,6 @@ def listening() -> Iterator[AgentCore]:
         forget_clients()
         yield answers
         forget_clients()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -175,21 +175,16 @@ def test_closed_session_without_a_record_gets_one(journal: Journal) -> None:
     assert session in journal.recent(1000)
 
 
-@pytest.mark.parametrize("status", [Status.INITIATED, Status.BUSY, Status.COMPLETED, Status.FAILED])
-def test_a_session_of_another_execution_is_not_closed(
-    journal: Journal, new_session: NewSession, status: Status
+@pytest.mark.parametrize(
+    ("status", "execution"),
+    [*((status, f"{OWN}-duplicate") for status in Status), (Status.COMPLETED, OWN), (Status.FAILED, OWN)],
+)
+def test_a_session_that_has_ended_or_is_of_another_execution_is_not_closed(
+    journal: Journal, new_session: NewSession, status: Status, execution: str
 ) -> None:
     session_id = new_session(status, execution_arn=OWN)
     before = journal.get(session_id)
-    assert not journal.fail_orphaned(session_id, f"{OWN}-duplicate", CLOSED)
-    assert journal.get(session_id) == before
-
-
-@pytest.mark.parametrize("ended", [Status.COMPLETED, Status.FAILED])
-def test_a_session_that_has_ended_is_not_closed(journal: Journal, new_session: NewSession, ended: Status) -> None:
-    session_id = new_session(ended, execution_arn=OWN)
-    before = journal.get(session_id)
-    assert not journal.fail_orphaned(session_id, OWN, CLOSED)
+    assert not journal.fail_orphaned(session_id, execution, CLOSED)
     assert journal.get(session_id) == before
 
 

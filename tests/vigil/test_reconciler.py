@@ -12,7 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.support import until
+from tests.support import new_state_machine, until
 from vigil import reconciler
 from vigil.errors import AwsUnavailable
 from vigil.journal import Journal
@@ -59,12 +59,7 @@ HOW = {
 def executions(embedded: LocalStack, table: Any) -> Iterator[dict[str, str]]:
     """The ARNs of executions by what has become of each; none does anything for its session."""
     sfn = embedded.client("stepfunctions")
-    role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
-    machine = sfn.create_state_machine(
-        name=f"machine-{uuid.uuid4()}",
-        roleArn=role["Role"]["Arn"],
-        definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "How", "States": STATES}),
-    )["stateMachineArn"]
+    machine = new_state_machine(embedded, QueryLanguage="JSONata", StartAt="How", States=STATES)
     started = {
         how: sfn.start_execution(stateMachineArn=machine, input=json.dumps({"how": how}))["executionArn"]
         for how in ("runs", "aborts", "fails", "succeeds")
@@ -123,8 +118,8 @@ def test_session_of_an_ended_execution_is_closed_with_its_outcome(
     told = event(session_id, executions[how])
     assert handler(told, None) == {"closed": [session_id]}
     session = journal.get(session_id)
-    assert session.status == Status.FAILED
-    assert session.error == Failure("WorkflowEnded", f"its workflow ended without it: {HOW[how]}")
+    failure = Failure("WorkflowEnded", f"its workflow ended without it: {HOW[how]}")
+    assert (session.status, session.error) == (Status.FAILED, failure)
     assert handler(told, None) == {"closed": []}
 
 
@@ -321,15 +316,8 @@ def test_malformed_records_do_not_stop_the_closing_of_others(
     executions: dict[str, str], new_session: NewSession, journal: Journal, table: Any
 ) -> None:
     handler(SCHEDULE, None)
-    broken: dict[str, Any] = {
-        "progress": b"\x00",
-        "any": Decimal("1E125"),
-        "error": "boom",
-        "usage": ["x"],
-        "expires_at": "never",
-        "task_token": 7,
-        "worker": [],
-    }
+    broken: dict[str, Any] = {"progress": b"\x00", "any": Decimal("1E125"), "error": "boom", "usage": ["x"]}
+    broken |= {"expires_at": "never", "task_token": 7, "worker": []}
     keys = ["x", "#" * 40, "\x1b]0;x\x07"]
     for key in keys:
         item = {"PK": key, "SK": "SESSION", "status": "BUSY", "start_time": "0", "execution_arn": executions["fails"]}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
-from tests.support import Workflow, is_alive, let_go, until
+from tests.support import Workflow, is_alive, let_go, reconcile, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
@@ -22,6 +22,7 @@ from vigil.wakeup import waker
 
 HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
+Long = dict[str, tuple[str, str]]
 WAIT_FOR_CHANGE = "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken"
 STOP_AGENT = "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession"
 
@@ -68,7 +69,7 @@ def failed(workflow: Workflow, arn: str, session_id: str) -> Failure:
 
 
 @pytest.fixture(scope="module")
-def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple[str, str]]]:
+def long(workflow: Workflow, deployment: Deployment) -> Iterator[Long]:
     """Sessions whose ends take their time, as (session id, execution ARN): they pass while other tests run."""
     started = {}
     for name, detail in {"watched": WAITS, "gone": WAITS, "late": {**WAITS, "deadline_seconds": 15}}.items():
@@ -85,7 +86,7 @@ def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple
 
 @pytest.mark.criterion("3.1", "3.2", "3.3", "3.4", "3.5", "4.1", "4.3", "4.5")
 def test_session_is_recorded_before_its_agent_is_invoked_and_then_watched(
-    workflow: Workflow, stack: LocalStack, long: dict[str, tuple[str, str]]
+    workflow: Workflow, stack: LocalStack, long: Long
 ) -> None:
     awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
     # While the function is throttled, the agent cannot be invoked.
@@ -178,19 +179,13 @@ def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Dep
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     token = until(lambda: record(workflow, session_id).get("task_token"))
-    workflow.table.update_item(
-        Key=workflow.key(session_id),
-        ExpressionAttributeNames={"#status": "status"},
-        **(
-            {"UpdateExpression": "REMOVE #status"}
-            if status is None
-            else {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
-        ),
-    )
+    change: dict[str, Any] = {"UpdateExpression": "REMOVE #status"}
+    if status is not None:
+        change = {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
+    workflow.table.update_item(Key=workflow.key(session_id), ExpressionAttributeNames={"#status": "status"}, **change)
     waker(lambda: workflow.sfn)(token)
-    assert failed(workflow, arn, session_id) == Failure(
-        "UnknownStatus", "the session record has a status that Vigil does not know"
-    )
+    error = Failure("UnknownStatus", "the session record has a status that Vigil does not know")
+    assert failed(workflow, arn, session_id) == error
     until(lambda: not is_alive(process))
 
 
@@ -204,23 +199,14 @@ def test_duplicate_event_fails_its_own_execution_only(
     duplicate, _ = workflow.run(session_id, detail=HELLO)
     assert (duplicate["status"], duplicate["error"]) == ("FAILED", "DuplicateSession")
     # Told that an execution for the session has ended.
-    assert reconciled(stack, duplicate) == []
+    detail = {"executionArn": duplicate["executionArn"], "input": duplicate["input"]}
+    assert reconcile(stack, {"detail": detail})["closed"] == []
     now = record(workflow, session_id)
     assert now.pop("heartbeat_at") >= before.pop("heartbeat_at")
     assert {**now, "task_token": ""} == {**before, "task_token": ""}
     assert is_alive(process)
     let_go(workflow.table, session_id)
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
-
-
-def reconciled(stack: LocalStack, execution: Any) -> list[str]:
-    """Tell the reconciler of an execution's end and return the sessions that it closed."""
-    detail = {"executionArn": execution["executionArn"], "input": execution["input"]}
-    answer = stack.client("lambda").invoke(
-        FunctionName=stack.outputs[Output.RECONCILER], Payload=json.dumps({"detail": detail}).encode()
-    )
-    closed: list[str] = json.load(answer["Payload"])["closed"]
-    return closed
 
 
 def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workflow, deployment: Deployment) -> None:
@@ -290,7 +276,6 @@ BAD_DETAILS: list[tuple[object, str]] = [
     ({"deadline_seconds": 1.5}, f"{A_DEADLINE} 1.5"),
     ({"deadline_seconds": True}, f"{A_DEADLINE} True"),
     ({"deadline_seconds": MAX_SESSION_SECONDS + 1}, f"{A_DEADLINE} {MAX_SESSION_SECONDS + 1}"),
-    # By the agent itself.
 ]
 
 
@@ -618,10 +603,8 @@ def test_failed_execution_fails_again_when_it_is_redriven(middle: Middle, workfl
     for state in ("StopAgent", "CheckOutcome", "SessionFailed"):
         session_id = str(uuid.uuid4())
         execution = workflow.ended(middle.start(session_id, state, error=GAVE_UP))
-        assert (execution["error"], execution["cause"]) == (
-            "DeadlineExceeded",
-            f"session {session_id}: the session did not end by its deadline",
-        )
+        assert execution["error"] == "DeadlineExceeded"
+        assert execution["cause"] == f"session {session_id}: the session did not end by its deadline"
         assert workflow.session(session_id) is None
 
 
@@ -635,11 +618,7 @@ def test_denied_or_invalid_call_is_not_retried(
     else:
         definition = definition.replace(stack.outputs[Output.TABLE], "no-such-table")
     arn = middle.start(str(uuid.uuid4()), "InitializeSession", middle.create(role, json.loads(definition)))
-    execution = workflow.ended(arn)
-    assert (
-        execution["error"]
-        == {"role": "DynamoDB.AmazonDynamoDBException", "table": "DynamoDB.AmazonDynamoDBException"}[wrong]
-    )
+    assert workflow.ended(arn)["error"] == "DynamoDB.AmazonDynamoDBException"
     assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
     assert set(tried.values()) == {1}, tried
@@ -649,9 +628,7 @@ def test_denied_or_invalid_call_is_not_retried(
 
 
 @pytest.mark.criterion("5.1", "5.2", "5.3")
-def test_busy_session_is_checked_again_until_it_is_completed(
-    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
-) -> None:
+def test_busy_session_is_checked_again_until_it_is_completed(workflow: Workflow, long: Long) -> None:
     session_id, arn = long["watched"]
     until(lambda: workflow.states(arn).count("CheckStatus") >= 3)
     session = workflow.session(session_id)
@@ -662,9 +639,7 @@ def test_busy_session_is_checked_again_until_it_is_completed(
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
 
-def test_a_session_whose_record_stays_missing_fails(
-    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
-) -> None:
+def test_a_session_whose_record_stays_missing_fails(workflow: Workflow, deployment: Deployment, long: Long) -> None:
     session_id, arn = long["gone"]
     assert failed(workflow, arn, session_id) == Failure("RecordMissing", "the session record was deleted")
     item = record(workflow, session_id)
@@ -674,7 +649,7 @@ def test_a_session_whose_record_stays_missing_fails(
 
 
 def test_session_past_its_deadline_fails_and_its_agent_is_stopped(
-    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
+    workflow: Workflow, deployment: Deployment, long: Long
 ) -> None:
     session_id, arn = long["late"]
     error = failed(workflow, arn, session_id)

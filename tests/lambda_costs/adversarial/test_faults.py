@@ -242,28 +242,20 @@ def test_limit_below_the_cost_of_metrics_is_refused_before_reading(
     assert asked == ["lambda"]
 
 
-@pytest.mark.parametrize(("dollars", "queried"), [(0.0, 0), (0.0014, 2), (5.0, 11)])
+@pytest.mark.parametrize(
+    ("dollars", "queried", "full"), [(0.0, 0, False), (0.0014, 2, False), (5.0, 11, False), (0.0014, 2, True)]
+)
 def test_logs_are_queried_within_the_rest_of_the_limit(
-    clients: Clients, honest: Analysis, dollars: float, queried: int
+    clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch, dollars: float, queried: int, full: bool
 ) -> None:
+    if full:
+        # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
+        monkeypatch.setattr("lambda_costs.collect.insights.MAX_ROWS", 1)
     # To go through a log group of 300 MB costs $0.0014, the smallest next to nothing, and the largest $5.59.
     limit = metrics_cost(len(honest.functions)) + dollars
     with logs_insights(clients) as insights:
         found = clients.analyse("base-*", max_scan_dollars=limit)
     assert len(insights.groups) == queried
-    assert found.scan.estimated <= limit
-    assert found.findings == honest.findings
-
-
-def test_too_long_answers_are_not_queried_again_beyond_the_limit(
-    clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
-    monkeypatch.setattr("lambda_costs.collect.insights.MAX_ROWS", 1)
-    limit = metrics_cost(len(honest.functions)) + 0.0014
-    with logs_insights(clients) as insights:
-        found = clients.analyse("base-*", max_scan_dollars=limit)
-    assert len(insights.groups) == 2
     assert found.scan.estimated <= limit
     assert found.findings == honest.findings
 

@@ -6,9 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
 from tests.lambda_costs.security.raw_requests import LIST, PATHS, REFUSED, send, sign
-from tests.support import ask
+from tests.support import Silent, ask, served
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import Output
 
@@ -88,27 +86,20 @@ def page() -> Iterator[Any]:
     """Serve one page on another port; returns its address."""
     text = ""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     def serve(html: str) -> str:
         nonlocal text
         text = html
-        return f"http://localhost:{server.server_port}/"
+        return f"{address.replace('127.0.0.1', 'localhost')}/"
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with served(Handler) as address:
         yield serve
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; the tests above send the same")

@@ -12,11 +12,11 @@ from infra.roles import declared_actions
 from lambda_costs import READ_ACTIONS
 from tests.lambda_costs.security.principals import MODELS, PROFILES, reaches
 from tests.lambda_costs.security.server import STOPS
-from tests.support import Workflow, let_go, until
+from tests.support import Workflow, let_go, reconcile, until
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from vigil.session import Failure, Session, Status
 
 HELLO: dict[str, object] = {"agent": "hello_agent"}
@@ -233,10 +233,7 @@ def test_without_the_grant_no_inference_profile_leads_to_a_model(
         assert not reaches(*behind)
 
 
-@pytest.mark.criterion("6.2")
-@pytest.mark.criterion("3.6")
-@pytest.mark.criterion("4.2")
-@pytest.mark.criterion("4.4")
+@pytest.mark.criterion("6.2", "3.6", "4.2", "4.4")
 @pytest.mark.parametrize(("sid", "action"), grants(Failed))
 def test_without_the_grant_a_session_fails_and_says_why(run_without: RunWithout, sid: str, action: str) -> None:
     effect = GRANTS[sid, action]
@@ -332,14 +329,6 @@ def test_without_record_updates_the_agent_does_nothing_and_is_lost(
     assert session.error == Failure("AgentLost", "the agent sent no heartbeat after it was invoked")
     assert "not authorized to perform: dynamodb:UpdateItem" in stack.agent_log.read_text()
     assert not deployment.artifacts(session.session_id).exists("report.md")
-
-
-def reconcile(stack: LocalStack, event: object) -> dict[str, Any]:
-    """Call the reconciler as its rules do and return its answer, or the error it raised."""
-    answer = stack.client("lambda").invoke(
-        FunctionName=stack.outputs[Output.RECONCILER], Payload=json.dumps(event).encode()
-    )
-    return dict(json.loads(answer["Payload"].read()))
 
 
 @pytest.fixture

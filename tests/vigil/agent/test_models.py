@@ -3,12 +3,9 @@ import json
 import re
 import socket
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -21,38 +18,13 @@ from strands.types.exceptions import ModelThrottledException
 from strands.types.streaming import StreamEvent
 
 from tests.agents import Scripted
+from tests.support import Silent, served
 from vigil.agent.models import ATTEMPTS, BACKOFF_SECONDS, MAX_TOKENS, call_limits, make_model, retry_strategy
 from vigil.errors import MissingSetting
 from vigil.names import Env
 from vigil.session import Failure, Session
 
 pytestmark = pytest.mark.takes(15)
-
-
-class Silent(BaseHTTPRequestHandler):
-    """A server's handler that logs nothing."""
-
-    def answer(self, status: int, document: object, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve on a free port and yield the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
