@@ -103,10 +103,8 @@ def test_the_log_of_a_session_holds_what_its_agent_printed_and_no_other(stack: L
 def test_interrupted_command_says_that_the_session_goes_on(stack: LocalStack) -> None:
     session_id = command(stack, "vigil", "trigger", "--detail", '{"agent": "waits"}').stdout.strip()
     environment = {**os.environ, **stack.environment()}
-    words = [str(BIN / "vigil"), "watch", session_id]
-    with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as watching:
+    words, pipe = [str(BIN / "vigil"), "watch", session_id], subprocess.PIPE
+    with subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline()
         watching.send_signal(signal.SIGTERM)  # taken as Ctrl-C, which a test's parent may have ignored
@@ -195,10 +193,9 @@ def test_a_retry_is_a_session_with_the_same_input(
     assert command(stack, "vigil", "watch", again).returncode == 0
     seen = [json.loads(deployment.artifacts(session_id).read("detail.json")) for session_id in (first, again)]
     assert seen[0] == seen[1] == {name: value for name, value in detail.items() if name != "deadline_seconds"}
-    records = [
-        json.loads(command(stack, "vigil", "show", session_id, "--json").stdout) for session_id in (first, again)
-    ]
-    assert [json.loads(record["detail"]) for record in records] == [detail, detail]
+    for session_id in (first, again):
+        record = json.loads(command(stack, "vigil", "show", session_id, "--json").stdout)
+        assert json.loads(record["detail"]) == detail
     # An index does not hold it, and then a list does not say that there is none.
     listed = json.loads(command(stack, "vigil", "sessions", "--json").stdout)
     assert not [session for session in listed if {"detail", "heartbeat_at"} & set(session)]
@@ -318,12 +315,10 @@ def test_bad_input_is_one_line_that_says_what_is_allowed(stack: LocalStack, word
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"), [({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"), ({"AWS_PROFILE": "nope"}, "nope")]
+    ("given", "said"), [({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"), ({"AWS_PROFILE": "nope"}, "nope")]
 )
-def test_an_environment_that_leads_nowhere_is_one_line(
-    stack: LocalStack, environment: dict[str, str], said: str
-) -> None:
-    assert said in refused(stack, "vigil", "sessions", **environment)
+def test_an_environment_that_leads_nowhere_is_one_line(stack: LocalStack, given: dict[str, str], said: str) -> None:
+    assert said in refused(stack, "vigil", "sessions", **given)
 
 
 def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
@@ -336,10 +331,8 @@ def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
 
 def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("{}")
-    done = command(
-        stack, "vigil", "run", "--detail", saves({"report.md": "# One", "a.svg": CHART}), "--out", str(tmp_path)
-    )
-    assert done.returncode == 0
+    detail = saves({"report.md": "# One", "a.svg": CHART})
+    assert command(stack, "vigil", "run", "--detail", detail, "--out", str(tmp_path)).returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "a.svg", "mine", LISTING}
     assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "mine", LISTING}

@@ -106,9 +106,8 @@ def test_a_new_deployment_has_no_problem(stack: LocalStack) -> None:
 
 def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
     session = Elsewhere(stack)
-    assert about(list(examine(lambda: Deployment(session), call_model=False)), "model") == CheckResult(
-        Verdict.NOT_CHECKED, "model vigil.scripted-model: left out by --no-model"
-    )
+    expected = CheckResult(Verdict.NOT_CHECKED, "model vigil.scripted-model: left out by --no-model")
+    assert about(list(examine(lambda: Deployment(session), call_model=False)), "model") == expected
     assert "bedrock:InvokeModel" not in session.called
 
 
@@ -216,14 +215,10 @@ def test_where_iam_cannot_be_asked_a_denied_read_is_a_problem(guest: Guest) -> N
     results = examined(guest(("cloudformation:DescribeStacks", "*"), ("dynamodb:GetItem", "*")))
     denied = [what for what in problems(results) if "dynamodb:Query" in what]
     assert problems(results) == denied
-    assert {what.partition(":")[0] for what in denied} == {
-        "permissions of `vigil sessions`",
-        "permissions of `vigil show`",
-    }
-    assert (
-        "not authorized to perform: iam:SimulatePrincipalPolicy"
-        in about(results, "permissions of `vigil trigger`, ").what
-    )
+    subjects = {what.partition(":")[0] for what in denied}
+    assert subjects == {"permissions of `vigil sessions`", "permissions of `vigil show`"}
+    unchecked = about(results, "permissions of `vigil trigger`, ").what
+    assert "not authorized to perform: iam:SimulatePrincipalPolicy" in unchecked
 
 
 def test_a_permission_that_a_command_lacks_is_named(guest: Guest) -> None:
@@ -357,9 +352,8 @@ def test_a_stack_that_is_not_vigils_is_one_problem(stack: LocalStack) -> None:
 
 
 def test_resources_that_were_deleted_are_problems(stack: LocalStack) -> None:
-    gone = [
-        {"OutputKey": name, "OutputValue": re.sub(r"\w{4}$", "gone", value)} for name, value in stack.outputs.items()
-    ]
+    values = {name: re.sub(r"\w{4}$", "gone", value) for name, value in stack.outputs.items()}
+    gone = [{"OutputKey": name, "OutputValue": value} for name, value in values.items()]
     found = {what.partition(" ")[0] for what in problems(examined(stack.session(), Outputs=gone))}
     assert found == set(Output) - {Output.AGENT_ROLE}
 
@@ -408,9 +402,8 @@ def test_a_refused_model_is_a_problem_if_the_account_lacks_access(
     stack: LocalStack, status: int, code: str, message: str, found: Verdict, said: str
 ) -> None:
     with answering(status, {"message": message}, code) as address:
-        (result,) = guard(
-            "model x", lambda: account.model(Deployment(Elsewhere(stack, {"bedrock-runtime": address})), "x")
-        )
+        deployment = Deployment(Elsewhere(stack, {"bedrock-runtime": address}))
+        (result,) = guard("model x", lambda: account.model(deployment, "x"))
     assert result.status == found
     assert message in result.what
     assert said in result.remedy

@@ -196,13 +196,9 @@ def test_no_artifact_is_more_than_text_in_any_view(
     @given(TEXT, TEXT, st.sampled_from(NOT_JSON))
     def check(text: str, name: str, findings: bytes) -> None:
         report = f"# {text}\n\n![x]({BY_FINDING})\n\n![x]({BY_FUNCTION})\n\n{name}".encode() + b"\xff\xc0"
-        drawn = (
-            f"{ROOT} onload='x()'><text>{json.dumps(text)[1:-1].replace('<', '&lt;').replace('&#', '')}</text></svg>"
-        )
-        saved(
-            stack, workflow, session_id, {REPORT: report, PAGE: report, FINDINGS: findings, BY_FINDING: name.encode()}
-        )
-        saved(stack, workflow, session_id, {BY_FUNCTION: drawn.encode()})
+        label = json.dumps(text)[1:-1].replace("<", "&lt;").replace("&#", "")
+        charts = {BY_FINDING: name.encode(), BY_FUNCTION: f"{ROOT} onload='x()'><text>{label}</text></svg>".encode()}
+        saved(stack, workflow, session_id, {REPORT: report, PAGE: report, FINDINGS: findings, **charts})
         status, out, _ = vigil("report", session_id)
         assert status == 0
         status, out, _ = vigil("report", session_id, "--format", "html")
@@ -252,9 +248,8 @@ def test_a_session_that_fails_with_hostile_text_forges_no_line(stack: LocalStack
     detail = json.dumps({"agent": "hostile", "text": EVERYTHING})
     done = command(stack, "vigil", "run", "--detail", detail, **environment)
     assert done.returncode == 1
-    assert not CONTROL.search(
-        RICH.sub("", done.stdout + done.stderr) if "FORCE_COLOR" in environment else done.stdout + done.stderr
-    )
+    printed = done.stdout + done.stderr
+    assert not CONTROL.search(RICH.sub("", printed) if "FORCE_COLOR" in environment else printed)
     lines = RICH.sub("", done.stdout).splitlines()
     assert not [line for line in lines if line.startswith("COMPLETED") or re.match(r"\s*[\d.]+ s +session +COMP", line)]
     assert len(done.stderr.splitlines()) == 1

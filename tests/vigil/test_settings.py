@@ -82,21 +82,15 @@ def test_workers_that_nobody_named_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("value", [None, "", "  "], ids=["missing", "empty", "blank"])
 @pytest.mark.parametrize(
-    ("settings", "complete", "name"),
+    ("settings", "whole", "name"),
     [
-        (settings, complete, name)
-        for settings, complete in (
-            (InvokerSettings, INVOKER),
-            (ReconcilerSettings, RECONCILER),
-            (WorkerSettings, WORKER),
-        )
-        for name in complete
+        *((InvokerSettings, INVOKER, name) for name in INVOKER),
+        *((ReconcilerSettings, RECONCILER, name) for name in RECONCILER),
+        *((WorkerSettings, WORKER, name) for name in WORKER),
     ],
 )
-def test_a_missing_variable_is_named(
-    settings: Settings, complete: dict[str, str], name: str, value: str | None
-) -> None:
-    environment = {key: given for key, given in complete.items() if key != name}
+def test_a_missing_variable_is_named(settings: Settings, whole: dict[str, str], name: str, value: str | None) -> None:
+    environment = {key: given for key, given in whole.items() if key != name}
     if value is not None:
         environment[name] = value
     with pytest.raises(MissingSetting, match=rf"^environment variable {name} is not set$"):

@@ -608,12 +608,10 @@ def test_failed_execution_fails_again_when_it_is_redriven(middle: Middle, workfl
         assert workflow.session(session_id) is None
 
 
-@pytest.mark.parametrize("wrong", ["role", "table"])
-def test_denied_or_invalid_call_is_not_retried(
-    middle: Middle, workflow: Workflow, stack: LocalStack, wrong: str
-) -> None:
+@pytest.mark.parametrize("bad", ["role", "table"])
+def test_denied_or_invalid_call_is_not_retried(middle: Middle, workflow: Workflow, stack: LocalStack, bad: str) -> None:
     role, definition = middle.role, json.dumps(middle.definition)
-    if wrong == "role":
+    if bad == "role":
         role = stack.client("lambda").get_function_configuration(FunctionName=stack.outputs[Output.INVOKER])["Role"]
     else:
         definition = definition.replace(stack.outputs[Output.TABLE], "no-such-table")

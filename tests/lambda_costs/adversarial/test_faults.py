@@ -71,7 +71,7 @@ def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, b
 
 
 @pytest.mark.parametrize(
-    ("operation", "about", "gone"),
+    ("call", "about", "gone"),
     [
         ("cloudwatch.GetMetricData", f"metrics in {REGION}", {"base-memory", "base-idle"}),
         ("logs.FilterLogEvents", "base-memory", {"base-memory"}),
@@ -83,12 +83,10 @@ def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, b
         ("logs.StartQuery", f"Logs Insights in {REGION}", set()),
     ],
 )
-def test_permanent_throttling_is_a_gap(
-    clients: Clients, some: Analysis, operation: str, about: str, gone: set[str]
-) -> None:
-    with clients.sending(operation, failing("ThrottlingException")):
+def test_permanent_throttling_is_a_gap(clients: Clients, some: Analysis, call: str, about: str, gone: set[str]) -> None:
+    with clients.sending(call, failing("ThrottlingException")):
         found = clients.analyse(SOME)
-    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in reasons(found, about))
+    assert any(f"{call.partition('.')[2]}: throttled" in reason for reason in reasons(found, about))
     assert {finding.function for finding in found.findings} == {"base-memory", "base-idle"} - gone
     assert [finding.savings for finding in found.findings] == [
         finding.savings for finding in some.findings if finding.function not in gone

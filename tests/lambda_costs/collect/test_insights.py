@@ -65,10 +65,8 @@ def asked(query: str, functions: Sequence[Function]) -> dict[str, Any]:
     }
 
 
-def answer(
-    answers: Stubber, query: str, functions: Sequence[Function], results: list[Any], status: str = "Complete"
-) -> None:
-    answers.add_response("start_query", {"queryId": "q"}, asked(query, functions))
+def answer(answers: Stubber, query: str, of: Sequence[Function], results: list[Any], status: str = "Complete") -> None:
+    answers.add_response("start_query", {"queryId": "q"}, asked(query, of))
     answers.add_response("get_query_results", {"status": status, "results": results}, {"queryId": "q"})
 
 

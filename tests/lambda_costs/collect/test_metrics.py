@@ -97,9 +97,8 @@ def test_a_metric_with_incomplete_data_is_partial(stubbed: Stubbed, pool: Execut
     metrics = [metric("orders"), metric("returns")]
     results = [result] if result else []
     answers.add_response("get_metric_data", page(*results, ("m1", {2: 2.0}, "Complete")), asked(metrics))
-    assert daily_values(cloudwatch, metrics, START, END, pool) == Answer(
-        {metrics[1]: june(d2=2)}, frozenset(metrics[:1])
-    )
+    expected = Answer({metrics[1]: june(d2=2)}, frozenset(metrics[:1]))
+    assert daily_values(cloudwatch, metrics, START, END, pool) == expected
 
 
 def test_a_metric_without_a_datapoint_is_absent_not_zero(stubbed: Stubbed, pool: Executor) -> None:

@@ -244,10 +244,8 @@ def name() -> str:
     return f"logs-{uuid.uuid4()}"
 
 
-def write(
-    embedded: LocalStack, group: str, *events: tuple[datetime, str], stream: str = "2026/06/01/[$LATEST]a"
-) -> Any:
-    logs = embedded.client("logs")
+def write(aws: LocalStack, group: str, *events: tuple[datetime, str], stream: str = "2026/06/01/[$LATEST]a") -> Any:
+    logs = aws.client("logs")
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName=stream)

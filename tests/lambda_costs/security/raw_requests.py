@@ -52,9 +52,8 @@ def sign(
 ) -> dict[str, str]:
     """Return the headers of a request that ``who`` signs, or else the root."""
     request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
-    (S3SigV4Auth if service == "s3" else SigV4Auth)(who or stack.session().get_credentials(), service, REGION).add_auth(
-        request
-    )
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    signer(who or stack.session().get_credentials(), service, REGION).add_auth(request)
     return dict(request.headers)
 
 

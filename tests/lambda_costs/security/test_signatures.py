@@ -123,13 +123,11 @@ def test_old_presigned_address_takes_no_unsigned_subresource(
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
 @pytest.mark.parametrize(
-    ("operation", "method"), [("get_object", "GET"), ("put_object", "PUT"), ("delete_object", "DELETE")]
+    ("call", "method"), [("get_object", "GET"), ("put_object", "PUT"), ("delete_object", "DELETE")]
 )
-def test_presigned_address_is_for_no_other_service(
-    stack: LocalStack, version: str, operation: str, method: str
-) -> None:
+def test_presigned_address_is_for_no_other_service(stack: LocalStack, version: str, call: str, method: str) -> None:
     """No address signs the body and its type: anyone who holds it chooses them."""
-    target = presigned(stack, operation, version)
+    target = presigned(stack, call, version)
     for body in (b"Action=CreateUser&UserName=made", b"Action=ListQueues", b"Action=GetSessionToken"):
         assert send(stack, method, target, body, **FORM)[0] in REFUSED
     assert stack.client("s3").get_object(Bucket=stack.outputs[Output.BUCKET], Key="presigned")["Body"].read() == b"text"
