@@ -179,6 +179,9 @@ items = st.fixed_dictionaries(
 raised = st.fixed_dictionaries({}, optional={"errorMessage": anything, "errorType": text}).map(json.dumps)
 errors = st.fixed_dictionaries({"Error": text}, optional={"Cause": text | raised})
 heartbeat = st.fixed_dictionaries({"value": text, "since": time, "checkedAt": time, "unchangedMs": time})
+moment, messages = st.just(0) | time.map(int), {"code": text, "message": text}
+counts = {"ticket": st.integers(0, 10**6), "refusals": st.integers(0, 100), "step": st.integers(0, 10_000)}
+line = st.fixed_dictionaries({**counts, "turn": moment, "at": moment, "refused": st.booleans(), **messages})
 drawn = st.builds(
     variables,
     inputs,
@@ -191,19 +194,8 @@ drawn = st.builds(
     status=status,
     deadline=time,
     lastHeartbeat=heartbeat,
-    error=st.fixed_dictionaries({"code": text, "message": text}),
-    line=st.fixed_dictionaries(
-        {
-            "ticket": st.integers(0, 10**6),
-            "turn": st.just(0) | time.map(int),
-            "refusals": st.integers(0, 100),
-            "refused": st.booleans(),
-            "at": st.just(0) | time.map(int),
-            "step": st.integers(0, 10_000),
-            "code": text,
-            "message": text,
-        }
-    ),
+    error=st.fixed_dictionaries(messages),
+    line=line,
 )
 
 

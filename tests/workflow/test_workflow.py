@@ -419,19 +419,14 @@ class Middle:
             "report_uri",
             "lastHeartbeat",
             "error",
+            "line",
         )
-        into = {
-            "Type": "Choice",
-            "Choices": [
-                {
-                    "Condition": f"{{% $states.input.state = '{state}' %}}",
-                    "Assign": {name: f"{{% $states.input.variables.{name} %}}" for name in (*variables, "line")},
-                    "Next": state,
-                }
-                for state in self.states
-            ],
-        }
-        self.definition["States"]["Into"] = into
+        assign = {name: f"{{% $states.input.variables.{name} %}}" for name in variables}
+        choices = [
+            {"Condition": f"{{% $states.input.state = '{state}' %}}", "Assign": assign, "Next": state}
+            for state in self.states
+        ]
+        self.definition["States"]["Into"] = {"Type": "Choice", "Choices": choices}
         self.definition["StartAt"] = "Into"
         self.machine = self.create(self.role, self.definition)
 
@@ -448,19 +443,14 @@ class Middle:
     def record(self, session_id: str, status: str = Status.INITIATED) -> None:
         """Write the session's record as the execution did before it was aborted."""
         now = iso(datetime.now(UTC) - timedelta(hours=2))
-        self.workflow.table.put_item(
-            Item={
-                **self.workflow.key(session_id),
-                **dict.fromkeys(("start_time", "created_at", "updated_at"), now),
-                "status": status,
-                "execution_arn": self.arn(session_id),
-                "expires_at": 1_900_000_000,
-            }
-        )
+        times = dict.fromkeys(("start_time", "created_at", "updated_at"), now)
+        item = {"status": status, "execution_arn": self.arn(session_id), "expires_at": 1_900_000_000, **times}
+        self.workflow.table.put_item(Item={**self.workflow.key(session_id), **item})
 
     def start(self, session_id: str, state: str, machine: str | None = None, **variables: object) -> str:
         """Go on at ``state``, with the variables as they were hours ago unless ``variables`` say otherwise."""
         hours_ago = 1000 * (time.time() - 7200)
+        beat = iso(datetime.fromtimestamp(hours_ago / 1000, UTC))
         given = {
             "session_id": session_id,
             "valid": True,
@@ -469,11 +459,7 @@ class Middle:
             "status": Status.BUSY,
             "otherExecution": False,
             "report_uri": "",
-            "lastHeartbeat": {
-                "value": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
-                **dict.fromkeys(("since", "checkedAt"), hours_ago),
-                "unchangedMs": 0,
-            },
+            "lastHeartbeat": {"value": beat, "since": hours_ago, "checkedAt": hours_ago, "unchangedMs": 0},
             "error": {"code": "", "message": ""},
             "line": FIRST,
             **variables,
@@ -492,9 +478,8 @@ def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
     middle = Middle(workflow)
     iam, role = stack.client("iam"), stack.outputs[Output.AGENT_ROLE].rpartition("/")[2]
     allowed = {"Effect": "Allow", "Action": "states:SendTaskSuccess", "Resource": middle.machine}
-    iam.put_role_policy(
-        RoleName=role, PolicyName="middle", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    )
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName=role, PolicyName="middle", PolicyDocument=document)
     # The reconciler's look every five minutes would close their sessions: their executions are not of its machine.
     events = stack.client("events")
     (look,) = [rule["Name"] for rule in events.list_rules()["Rules"] if "ScheduleExpression" in rule]
