@@ -63,16 +63,20 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     return value
 
 
-@cache
-def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
-    """Return the states of the workflow, with the default parameters."""
+def workflow_definition(safety: int = 300, heartbeat: int = 30, starts: float = 25) -> dict[str, Any]:
+    """Return the definition of the workflow, by default with the default parameters."""
     # Not at the top: CDK starts Node, and every test process imports this module.
     from infra.workflow import definition
 
-    timing: Any = SimpleNamespace(
-        safety="300", heartbeat="30", progress="900", session="27000", starts=str(starts_per_second)
-    )
-    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
+    given = {"safety": safety, "heartbeat": heartbeat, "progress": 900, "session": 27_000, "starts": starts}
+    timing: Any = SimpleNamespace(**{name: str(value) for name, value in given.items()})
+    return definition("sessions", "invoker", "runtime", timing)
+
+
+@cache
+def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
+    """Return the states of the workflow, with the default parameters."""
+    return dict(workflow_definition(starts=starts_per_second)["States"])
 
 
 class Silent(BaseHTTPRequestHandler):

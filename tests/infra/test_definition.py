@@ -32,6 +32,8 @@ VALUES = {
     "<MaxSessionSeconds>": "27000",
     "<StartsPerSecond>": "25",
 }
+ON_TABLE = ("InitializeSession", "CheckLine", "RescheduleLine", "CheckStatus", "WaitForChange", "MarkFailed")
+"""The tasks that read or write the table."""
 
 # What the local stack checks the state machine's role for; another integration would pass there without any grant.
 ENFORCED = {f"arn:aws:states:::dynamodb:{operation}Item" for operation in ("get", "put", "update")} | {
@@ -52,21 +54,9 @@ def test_state_machine_has_exactly_these_states(definition: Definition) -> None:
     assert definition["QueryLanguage"] == "JSONata"
     assert definition["StartAt"] == "InitializeSession"
     assert {name: state["Type"] for name, state in definition["States"].items()} == {
-        "InitializeSession": "Task",
-        "RouteByInputError": "Choice",
-        "InvokeAgent": "Task",
-        "CheckLine": "Task",
-        "RouteByTurn": "Choice",
-        "RescheduleLine": "Task",
-        "CheckStatus": "Task",
-        "RouteByStatus": "Choice",
-        "WaitForChange": "Task",
-        "WaitBeforeRetry": "Wait",
-        "MarkFailed": "Task",
-        "StopAgent": "Task",
-        "CheckOutcome": "Choice",
-        "SessionCompleted": "Succeed",
-        "SessionFailed": "Fail",
+        **dict.fromkeys((*ON_TABLE, "InvokeAgent", "StopAgent"), "Task"),
+        **dict.fromkeys(("RouteByInputError", "RouteByTurn", "RouteByStatus", "CheckOutcome"), "Choice"),
+        **{"WaitBeforeRetry": "Wait", "SessionCompleted": "Succeed", "SessionFailed": "Fail"},
     }
 
 
@@ -78,16 +68,8 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
         for name, state in definition["States"].items()
         if state["Type"] == "Task"
     }
-    assert named == {
-        "InitializeSession": ["<Sessions>"],
-        "InvokeAgent": ["<AgentInvoker.Arn>"],
-        "CheckLine": ["<Sessions>"],
-        "RescheduleLine": ["<Sessions>"],
-        "CheckStatus": ["<Sessions>"],
-        "WaitForChange": ["<Sessions>"],
-        "MarkFailed": ["<Sessions>"],
-        "StopAgent": [RUNTIME],
-    }
+    others = {"InvokeAgent": ["<AgentInvoker.Arn>"], "StopAgent": [RUNTIME]}
+    assert named == {**{name: ["<Sessions>"] for name in ON_TABLE}, **others}
     assert all(reference in json.dumps(definition) for reference in VALUES)
     assert not re.findall(r"<[A-Za-z][^<> ]*>", json.dumps(resolved(definition)))
 

@@ -145,17 +145,12 @@ def test_the_lambda_functions_run_with_nothing_but_their_package(
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:never-started"
     record = {"status": Status.INITIATED, "start_time": "2026-01-01T00:00:00.000Z", "execution_arn": execution}
     workflow.table.put_item(Item={**workflow.key(session_id), **record})
-    environment = {
-        **stack.environment(),
-        Env.TABLE: stack.outputs[Output.TABLE],
-        Env.BUCKET: stack.outputs[Output.BUCKET],
-        Env.STATE_MACHINE_ARN: machine,
-        Env.AGENT_RUNTIME_ARN: stack.outputs[Output.AGENT_RUNTIME],
-    }
+    found = {Env.TABLE: Output.TABLE, Env.BUCKET: Output.BUCKET, Env.AGENT_RUNTIME_ARN: Output.AGENT_RUNTIME}
+    variables = {Env.STATE_MACHINE_ARN: machine, **{name: stack.outputs[output] for name, output in found.items()}}
     # -S: no site-packages; -I: no variables of Python's, no working directory.
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id],
-        env=environment,
+        env={**stack.environment(), **variables},
         capture_output=True,
         text=True,
         timeout=60,
@@ -196,8 +191,7 @@ def test_every_npm_package_is_locked_by_hash_without_an_address() -> None:
 
 @pytest.mark.parametrize("name", ["Makefile", "README.md", "LOCAL_DEVELOPMENT.md", ".ci/run"])
 def test_nothing_is_fetched_without_a_hash(name: str) -> None:
-    fetching = re.findall(
-        r".*(?:npx|npm exec|npm install|pip install|curl|wget|uvx).*", (PROJECT / name).read_text(encoding="utf-8")
-    )
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    fetching = re.findall(r".*(?:npx|npm exec|npm install|pip install|curl|wget|uvx).*", text)
     hashed = ("--require-hashes", "--no-deps --no-build-isolation --editable .", "--package-lock-only")
     assert [line for line in fetching if not any(words in line for words in hashed)] == []

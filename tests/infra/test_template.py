@@ -126,9 +126,8 @@ NUMBERS = {
 
 
 def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
-    parameters = {
-        name: parameter for name, parameter in template.body["Parameters"].items() if name != "BootstrapVersion"
-    }
+    parameters = dict(template.body["Parameters"])
+    del parameters["BootstrapVersion"]
     assert set(parameters) == set(Parameter)
     for name, parameter in parameters.items():
         assert parameter["Description"]
@@ -181,9 +180,8 @@ def test_the_state_machine_logs_every_step_without_data_and_is_traced(template: 
 
 
 def test_every_log_group_forgets(template: Template) -> None:
-    assert {group["Properties"]["RetentionInDays"] for group in template.of_type("AWS::Logs::LogGroup").values()} == {
-        14
-    }
+    groups = template.of_type("AWS::Logs::LogGroup").values()
+    assert {group["Properties"]["RetentionInDays"] for group in groups} == {14}
 
 
 @pytest.mark.criterion("7.1", "7.2")
@@ -216,9 +214,8 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Te
 def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:
     alarm = template.only("AWS::CloudWatch::Alarm")
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-    assert [template.text(dimension["Value"]) for dimension in alarm["Dimensions"]] == [
-        "<TriggerDeadLetters.QueueName>"
-    ]
+    (dimension,) = alarm["Dimensions"]
+    assert template.text(dimension["Value"]) == "<TriggerDeadLetters.QueueName>"
     # One event in any minute.
     assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
@@ -319,11 +316,12 @@ def test_the_runtimes_logs_expire_and_go_with_the_stack(template: Template) -> N
 
 def test_runtime_knows_its_agent_its_model_and_the_intervals(template: Template) -> None:
     runtime = template.only("AWS::BedrockAgentCore::Runtime")
-    assert {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()} == {
+    told = {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()}
+    assert told == {
         Env.MODEL: "<ModelId>",
         Env.BUDGET_DOLLARS: "<BudgetDollars>",
-        Env.MAX_SCAN_DOLLARS: "<MaxScanDollars>",
         Env.AGENT: "<AgentFactory>",
+        Env.MAX_SCAN_DOLLARS: "<MaxScanDollars>",
         Env.HEARTBEAT_SECONDS: "<HeartbeatSeconds>",
         Env.PROGRESS_SECONDS: "<ProgressSeconds>",
         "AWS_DEFAULT_REGION": "<AWS::Region>",

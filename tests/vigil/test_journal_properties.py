@@ -164,9 +164,8 @@ class Writers(RuleBasedStateMachine):
 
     def _reconciler(self, does: str) -> None:
         execution = OWN if does == "closes own" else OTHER
-        closed = self._journal("reconciler").fail_orphaned(
-            self.session_id, execution, Failure("WorkflowEnded", "aborted")
-        )
+        failure = Failure("WorkflowEnded", "aborted")
+        closed = self._journal("reconciler").fail_orphaned(self.session_id, execution, failure)
         assert not closed or (self.record["status"], self.record["execution_arn"]) == (Status.FAILED, execution)
 
     def _task(self, state: str, execution: str) -> None:
@@ -178,12 +177,9 @@ class Writers(RuleBasedStateMachine):
             "Task": {"Token": str(uuid.uuid4())},
         }
         given = {"input": {"session_id": self.session_id, "detail": {}}, "context": context}
-        variables = {
-            "session_id": self.session_id,
-            "deadline": 1_800_000_100_000,
-            "line": {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""},
-            "error": {"code": "AgentLost", "message": "no heartbeat"},
-        }
+        line = {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""}
+        error = {"code": "AgentLost", "message": "no heartbeat"}
+        variables = {"session_id": self.session_id, "deadline": 1_800_000_100_000, "line": line, "error": error}
         request = evaluated(workflow_states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
         write = self._client.put_item if "Item" in request else self._client.update_item
         with suppress(*self._refusals):

@@ -51,7 +51,7 @@ def test_invalid_number_is_named(
 
 @pytest.mark.criterion("1.2")
 def test_the_worker_reads_its_environment() -> None:
-    assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == WorkerSettings(
+    expected = WorkerSettings(
         session_id=SESSION_ID,
         table="table",
         bucket="bucket",
@@ -62,6 +62,7 @@ def test_the_worker_reads_its_environment() -> None:
         max_scan_dollars=Decimal(5),
         worker="w",
     )
+    assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == expected
 
 
 def test_a_budget_is_an_exact_amount() -> None:

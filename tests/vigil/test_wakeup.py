@@ -28,17 +28,11 @@ def test_write_that_ends_the_session_wakes_its_workflow(
     }
     role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")["Role"]
     allowed = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": table.table_arn}
-    embedded.client("iam").put_role_policy(
-        RoleName=role["RoleName"],
-        PolicyName="only",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
-    )
-    machine = sfn.create_state_machine(
-        name=f"machine-{uuid.uuid4()}",
-        roleArn=role["Arn"],
-        definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": {"Wait": wait}}),
-    )["stateMachineArn"]
-    arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    embedded.client("iam").put_role_policy(RoleName=role["RoleName"], PolicyName="only", PolicyDocument=document)
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": {"Wait": wait}})
+    machine = sfn.create_state_machine(name=f"machine-{uuid.uuid4()}", roleArn=role["Arn"], definition=definition)
+    arn = sfn.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
     journal = Journal.open(embedded.session(), table.name)
     until(lambda: "Item" in table.get_item(Key={"PK": session_id, "SK": "SESSION"}))
     journal.complete(session_id, "s3://bucket/report.md")

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_time import Life, Walk, walk
-from tests.support import Workflow, until
+from tests.support import Workflow, until, workflow_definition
 from vigil.agent.session import AgentSession
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
@@ -101,18 +100,8 @@ SAFETY, HEARTBEAT = st.integers(30, 3600), st.integers(1, 300)
 MOMENT, SHARE = st.floats(0, 2000), st.floats(0, 0.98)
 
 
-def definition(safety: int, heartbeat: int) -> dict[str, Any]:
-    # Not at the top: CDK starts Node, and every test process imports this module.
-    from infra import workflow
-
-    timing: Any = SimpleNamespace(
-        safety=str(safety), heartbeat=str(heartbeat), progress="900", session="27000", starts="25"
-    )
-    return workflow.definition("sessions", "invoker", "runtime", timing)
-
-
 def lived(life: Life, safety: int, heartbeat: int) -> Walk:
-    return walk(definition(safety, heartbeat), life)
+    return walk(workflow_definition(safety, heartbeat), life)
 
 
 @settings(max_examples=15, deadline=None)
@@ -183,7 +172,7 @@ def test_agent_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
 
 
 def test_frequent_checks_keep_an_execution_below_its_limit_of_events() -> None:
-    done = walk(definition(safety=1, heartbeat=1), Life(beat=1), {"deadline_seconds": 1000})
+    done = walk(workflow_definition(safety=1, heartbeat=1), Life(beat=1), {"deadline_seconds": 1000})
     assert done.variables["error"]["code"] == "DeadlineExceeded"
     assert done.seconds >= 1000
     assert 0 < len(done.events) * 27 < 25_000

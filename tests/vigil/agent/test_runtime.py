@@ -34,13 +34,8 @@ Start = Callable[..., ForkedRuntime]
 
 @pytest.fixture(scope="module")
 def environment(embedded: LocalStack) -> dict[str, str]:
-    return {
-        **embedded.environment(),
-        "PATH": os.environ["PATH"],
-        Env.MODEL: SCRIPTED_MODEL,
-        Env.AGENT: "tests.agents:chosen",
-        Env.HEARTBEAT_SECONDS: "1",
-    }
+    chosen = {Env.MODEL: SCRIPTED_MODEL, Env.AGENT: "tests.agents:chosen", Env.HEARTBEAT_SECONDS: "1"}
+    return {**embedded.environment(), "PATH": os.environ["PATH"], **chosen}
 
 
 @pytest.fixture(scope="module")
