@@ -226,9 +226,7 @@ def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Tem
         for role, grants in granted(template).items()
     }
     by_cdk = {*GRANTS["AgentWorkflowRole"]["logs"].actions, *GRANTS["AgentWorkflowRole"]["xray"].actions}
-    none: dict[str, set[str]] = {
-        role: set() for role in ("AgentInvokerRole", "ReconcilerReconcilerRole", "TriggerRole")
-    }
+    none = {role: set[str]() for role in ("AgentInvokerRole", "ReconcilerReconcilerRole", "TriggerRole")}
     assert unlimited == {"AgentRole": set(declared_actions()), "AgentWorkflowRole": by_cdk, **none}
 
 

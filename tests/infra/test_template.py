@@ -283,9 +283,8 @@ def test_the_runtime_is_created_unless_one_is_given(template: Template) -> None:
     types = {resource["Type"]: name for name, resource in conditional.items()}
     assert set(types) == {"AWS::BedrockAgentCore::Runtime", "AWS::Logs::LogGroup"}
     # And nothing of AgentCore is left out, nor needed, when one is given.
-    assert [name for name, resource in template.resources.items() if "BedrockAgentCore" in resource["Type"]] == [
-        types["AWS::BedrockAgentCore::Runtime"]
-    ]
+    agentcore = [name for name, resource in template.resources.items() if "BedrockAgentCore" in resource["Type"]]
+    assert agentcore == [types["AWS::BedrockAgentCore::Runtime"]]
     (runtime,) = (i for i, r in template.body["Resources"].items() if "BedrockAgentCore" in r["Type"])
     # What exists under the same condition may refer to it.
     others = {name: r for name, r in template.body["Resources"].items() if "Condition" not in r}

@@ -119,9 +119,8 @@ def test_without_a_stack_doctor_checks_the_rest_and_the_default_model(stack: Loc
     assert problem.startswith("stack: no stack Elsewhere in ")
     assert "deploy it with `make deploy`" in problem
     assert about(results, "CDK bootstrap").status == Verdict.OK
-    assert about(results, "model").what == (
-        "model global.anthropic.claude-sonnet-4-6: it answered (9 tokens in, 4 out: a fraction of a cent)"
-    )
+    answered = "model global.anthropic.claude-sonnet-4-6: it answered (9 tokens in, 4 out: a fraction of a cent)"
+    assert about(results, "model").what == answered
     assert not_checked(results) == {*ONLY_ON_AWS, "resources and permissions"}
 
 

@@ -113,9 +113,8 @@ def test_a_new_session_does_not_wait_in_an_empty_line(line: Line, clock: Clock) 
 def test_refused_sessions_get_turns_in_order_at_a_steady_pace(queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(10)
     assert [one.turn for one in waiting] == [clock.now + FIRST + i * STEP for i in range(10)]
-    assert {(one.line["refusals"], one.line["code"], one.line["message"]) for one in waiting} == {
-        (1, "AgentThrottled", "not now")
-    }
+    refusals = {(one.line["refusals"], one.line["code"], one.line["message"]) for one in waiting}
+    assert refusals == {(1, "AgentThrottled", "not now")}
     assert {one.looks() for one in waiting} == {"WaitForChange"}
     for one in waiting:
         clock.now = one.turn

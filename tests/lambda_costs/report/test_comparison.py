@@ -84,9 +84,8 @@ def test_finding_has_changed_if_its_proposal_or_money_has(
 ) -> None:
     again = finding(savings=(1, expected, 3), kind="memory-too-high", cost=10.0, proposed=proposed)
     comparison = compared(before(MEMORY), now(again))
-    assert [(item.then.savings.expected, item.now.savings.expected) for item in comparison.changed] == (
-        [(2.0, expected)] if changed else []
-    )
+    changes = [(item.then.savings.expected, item.now.savings.expected) for item in comparison.changed]
+    assert changes == ([(2.0, expected)] if changed else [])
 
 
 def test_few_cents_are_no_change() -> None:

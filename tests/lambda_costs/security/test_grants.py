@@ -164,9 +164,8 @@ def without(stack: LocalStack, statements: dict[str, Statement]) -> Without:
         statement = statements[sid]
 
         def put(document: dict[str, Any]) -> None:
-            stack.client("iam").put_role_policy(
-                RoleName=statement.role, PolicyName=statement.policy, PolicyDocument=json.dumps(document)
-            )
+            names = {"RoleName": statement.role, "PolicyName": statement.policy}
+            stack.client("iam").put_role_policy(**names, PolicyDocument=json.dumps(document))
 
         kept = [other for other in statement.actions if other != action]
         changed = list(statement.document["Statement"])

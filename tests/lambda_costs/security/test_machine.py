@@ -152,9 +152,8 @@ def test_state_file_must_belong_to_the_user_alone(tmp_path: Path, monkeypatch: p
             # A value may hold anything: the shell gets it as one word.
             running = json.loads(files[0].read_text())
             hostile = "us-east-1; touch ran $(touch ran) `touch ran` ' \" \n"
-            files[0].write_text(
-                json.dumps({**running, "environment": {**running["environment"], "AWS_REGION": hostile}})
-            )
+            environment = {**running["environment"], "AWS_REGION": hostile}
+            files[0].write_text(json.dumps({**running, "environment": environment}))
             script = f'eval "$({BIN}/vigil local env)"; printf %s "$AWS_REGION"'
             assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == hostile
             files[0].write_text(json.dumps(running))

@@ -116,6 +116,9 @@ class Answer(BaseModel):
     text: str
 
 
+YES: Call = ("Answer", {"text": "Yes."})
+
+
 def limited(limit: str) -> Make:
     return lambda session: lambda prompt: equipped(session, scripted(DRAFT, outputTokens=9))(prompt, limits={limit: 1})
 
@@ -126,12 +129,7 @@ def limited(limit: str) -> Make:
         (lambda session: equipped(session, scripted(DRAFT, ASK)), "interrupt"),
         (lambda session: equipped(session, scripted(DRAFT, CANCEL)), "cancelled"),
         (lambda session: equipped(session, scripted(DRAFT), checkpointing=True), "checkpoint"),
-        (
-            lambda session: equipped(
-                session, scripted(DRAFT, ("Answer", {"text": "Yes."})), structured_output_model=Answer
-            ),
-            "tool_use",
-        ),
+        (lambda session: equipped(session, scripted(DRAFT, YES), structured_output_model=Answer), "tool_use"),
         (lambda session: bare(overflowing()), "model_context_window_exceeded"),
         (limited("turns"), "limit_turns"),
         (limited("total_tokens"), "limit_total_tokens"),
