@@ -99,19 +99,18 @@ def abandoned(start: Start, table: Any, s3: Any) -> tuple[str, int]:
 
 
 def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
-    table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved, abandoned: Any
+    table: Any, environment: dict[str, str], journal: Journal, initiated: str, saved: Saved, abandoned: Any
 ) -> None:
-    session_id = new_session()
     with runtime_process(environment, "-m", "vigil.agent") as runtime:
         assert runtime.status == "Healthy"
-        assert runtime.invoke(session_id, "waits") == (200, {"status": "accepted"})
-        assert runtime.invoke(session_id, "waits") == (200, {"status": "already running"})
+        assert runtime.invoke(initiated, "waits") == (200, {"status": "accepted"})
+        assert runtime.invoke(initiated, "waits") == (200, {"status": "already running"})
         assert runtime.status == "HealthyBusy"
-        let_go(table, session_id)
-        assert ended(journal, session_id).status == Status.COMPLETED
-        assert saved(session_id, "report.md") == "# Hello"
+        let_go(table, initiated)
+        assert ended(journal, initiated).status == Status.COMPLETED
+        assert saved(initiated, "report.md") == "# Hello"
         until(lambda: runtime.status == "Healthy")
-        assert runtime.invoke(session_id) == (200, {"status": "already ended"})
+        assert runtime.invoke(initiated) == (200, {"status": "already ended"})
 
 
 RESTORED = """
@@ -180,31 +179,28 @@ def test_a_runtime_takes_no_second_session(
     ],
 )
 def test_misbehaving_agent_fails_its_session_with_the_cause(
-    runtime: Runtime, journal: Journal, new_session: NewSession, agent: str, code: str, message: str
+    runtime: Runtime, journal: Journal, initiated: str, agent: str, code: str, message: str
 ) -> None:
-    session_id = new_session()
-    assert runtime.invoke(session_id, agent)[0] == 200
-    error = failed(journal, session_id)
+    assert runtime.invoke(initiated, agent)[0] == 200
+    error = failed(journal, initiated)
     assert error.code == code
     assert message in error.message
     assert "\n" not in error.message
 
 
 def test_an_agent_that_saved_a_report_without_a_status_is_completed(
-    runtime: Runtime, journal: Journal, new_session: NewSession
+    runtime: Runtime, journal: Journal, initiated: str
 ) -> None:
-    session_id = new_session()
-    runtime.invoke(session_id, "forgets_status")
-    assert ended(journal, session_id).status == Status.COMPLETED
+    runtime.invoke(initiated, "forgets_status")
+    assert ended(journal, initiated).status == Status.COMPLETED
 
 
 def test_processes_of_a_crashed_worker_end_with_it(
-    runtime: Runtime, journal: Journal, new_session: NewSession, saved: Saved
+    runtime: Runtime, journal: Journal, initiated: str, saved: Saved
 ) -> None:
-    session_id = new_session()
-    runtime.invoke(session_id, "leaves_a_process_and_dies")
-    assert failed(journal, session_id).code == "AgentCrashed"
-    until(are_gone(saved, session_id))
+    runtime.invoke(initiated, "leaves_a_process_and_dies")
+    assert failed(journal, initiated).code == "AgentCrashed"
+    until(are_gone(saved, initiated))
 
 
 def test_a_session_that_another_worker_runs_is_left_alone(
