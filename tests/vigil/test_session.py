@@ -91,6 +91,7 @@ def test_an_unknown_status_is_refused_with_the_known_ones() -> None:
 
 
 NUMBERS = [Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity"), Decimal("1E+999999"), Decimal("1E-9"), -1]
+USAGE = ("model", "input_tokens", "output_tokens", "dollars", "price_assumed")
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals() | st.binary() | TEXT | st.sampled_from(NUMBERS),
     lambda inner: (
@@ -98,9 +99,7 @@ ANYTHING = st.recursive(
         | st.dictionaries(TEXT, inner, max_size=3)
         | st.sets(st.integers() | TEXT, max_size=3)
         | st.fixed_dictionaries(dict.fromkeys(("code", "message"), inner))
-        | st.fixed_dictionaries(
-            dict.fromkeys(("model", "input_tokens", "output_tokens", "dollars", "price_assumed"), inner)
-        )
+        | st.fixed_dictionaries(dict.fromkeys(USAGE, inner))
     ),
     max_leaves=8,
 )

@@ -162,11 +162,8 @@ class Account:
                 calls = function.daily / len(hours)
                 self._datum("AWS/Lambda", "Invocations", noon + timedelta(hours=hour), function.name, Value=calls)
             self._datum("AWS/Lambda", "Errors", noon, function.name, Value=function.errors)
-            durations = {
-                "Values": [function.duration_ms, function.timeout * 1000],
-                "Counts": [function.daily - late, late],
-            }
-            self._datum("AWS/Lambda", "Duration", noon, function.name, **durations)
+            values, counts = [function.duration_ms, function.timeout * 1000], [function.daily - late, late]
+            self._datum("AWS/Lambda", "Duration", noon, function.name, Values=values, Counts=counts)
             self._datum("AWS/Logs", "IncomingBytes", noon, f"/aws/lambda/{function.name}", Value=function.ingested)
 
     def _datum(self, namespace: str, name: str, moment: datetime, subject: str, **values: Any) -> None:

@@ -51,11 +51,8 @@ def deny(aws: LocalStack) -> Deny:
 
     def put(action: str) -> None:
         statement = {"Effect": "Allow", "Action": [item for item in READ_ACTIONS if item != action], "Resource": "*"}
-        aws.client("iam").put_role_policy(
-            RoleName="reader",
-            PolicyName="reads",
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
-        )
+        document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        aws.client("iam").put_role_policy(RoleName="reader", PolicyName="reads", PolicyDocument=document)
 
     return put
 
