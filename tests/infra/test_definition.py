@@ -122,9 +122,7 @@ def longest(state: Any) -> float:
     return float((1 + tries) * state["TimeoutSeconds"] + pauses)
 
 
-def test_every_task_times_out_after_its_callee_and_before_the_deadline(
-    definition: Definition, template: Template
-) -> None:
+def test_tasks_time_out_after_their_callee_and_before_the_deadline(definition: Definition, template: Template) -> None:
     tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
     assert [name for name, state in tasks.items() if "TimeoutSeconds" not in state] == []
     # It computes for how long it waits.

@@ -100,9 +100,7 @@ def test_there_are_two_lambda_functions_of_one_package(template: Template) -> No
     assert first == second
 
 
-def test_the_lambda_function_outlives_its_call_to_the_agent(
-    template: Template, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lambda_function_outlives_its_call_to_the_agent(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
     from vigil.invoker import _client
 
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

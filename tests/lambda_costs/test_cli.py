@@ -19,9 +19,7 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_run_shows_a_session_live_and_saves_its_report(
-    stack: LocalStack, deployment: Deployment, tmp_path: Path
-) -> None:
+def test_run_shows_a_session_live_and_saves_a_report(stack: LocalStack, deployment: Deployment, tmp_path: Path) -> None:
     done = command(stack, "vigil", "run", "--functions", "orders-*", "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     for shown in (

@@ -146,9 +146,7 @@ ALL_PRINT = [["-h"], ["run", "-h"], ["show"], ["show", "--json"], ["logs"], ["se
 
 
 @pytest.mark.parametrize("words", ALL_PRINT, ids=" ".join)
-def test_command_whose_reader_has_gone_ends_as_by_sigpipe(
-    stack: LocalStack, greeted: str, unread: int, words: list[str]
-) -> None:
+def test_unread_command_ends_as_by_sigpipe(stack: LocalStack, greeted: str, unread: int, words: list[str]) -> None:
     given = [*words, *([greeted] if words[0] in ("show", "report") else [])]
     if words == ["logs"]:
         given = ["logs", command(stack, "vigil", "trigger", "--detail", PRINTS).stdout.strip(), "--follow"]
@@ -183,9 +181,7 @@ def test_help_and_version_are_where_they_are_looked_for(word: str) -> None:
     assert "vigil" in command(None, "/bin/bash", "-c", "vigil --show-completion; true").stdout
 
 
-def test_a_retry_is_a_session_with_the_same_input(
-    stack: LocalStack, workflow: Workflow, deployment: Deployment
-) -> None:
+def test_retry_is_a_session_with_the_same_input(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> None:
     detail = {"agent": "tells_environment", "text": 'ü "\\ \n <b>', "deadline_seconds": 900, "list": [1, 2.5, None]}
     first = command(stack, "vigil", "trigger", "--detail", json.dumps(detail)).stdout.strip()
     assert command(stack, "vigil", "watch", first).returncode == 0
@@ -218,9 +214,7 @@ def test_a_report_without_a_page_is_shown_as_one(stack: LocalStack, greeted: str
 
 
 @pytest.mark.parametrize("words", [["--format", "json"], ["--format", "json", "--open"]])
-def test_findings_that_were_not_saved_are_said_to_be_missing(
-    stack: LocalStack, greeted: str, tmp_path: Path, words: list[str]
-) -> None:
+def test_unsaved_findings_are_called_missing(stack: LocalStack, greeted: str, tmp_path: Path, words: list[str]) -> None:
     said = refused(stack, "vigil", "report", greeted, *words, "--out", str(tmp_path))
     assert "no artifact findings.json in this session" in said
     assert list(tmp_path.iterdir()) == []
@@ -321,9 +315,7 @@ def test_an_environment_that_leads_nowhere_is_one_line(stack: LocalStack, given:
     assert said in refused(stack, "vigil", "sessions", **given)
 
 
-def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
-    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_stack_ignores_how_the_machine_reaches_aws(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_PROFILE": "nope", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "many"}.items():
         monkeypatch.setenv(name, value)
     assert stack.client("sts").get_caller_identity()["Account"] == "000000000000"

@@ -424,9 +424,7 @@ def test_a_quota_of_zero_is_a_problem_and_a_missing_one_is_not_checked(stack: Lo
 
 
 @pytest.mark.parametrize(("left", "status"), [(9, Verdict.PROBLEM), (10, Verdict.OK)])
-def test_lambda_concurrency_below_that_of_a_new_account_is_a_problem(
-    stack: LocalStack, left: int, status: Verdict
-) -> None:
+def test_lambda_concurrency_below_a_new_accounts_is_a_problem(stack: LocalStack, left: int, status: Verdict) -> None:
     with answering(200, {"AccountLimit": {"UnreservedConcurrentExecutions": left}}) as address:
         (found,) = account._concurrency(Deployment(Elsewhere(stack, {"lambda": address})))
     assert found.status == status
@@ -435,9 +433,7 @@ def test_lambda_concurrency_below_that_of_a_new_account_is_a_problem(
 @pytest.mark.parametrize(
     ("document", "status"), [("{}", Verdict.PROBLEM), ('{"Service": "delivery.logs.amazonaws.com"}', Verdict.OK)]
 )
-def test_log_policies_without_a_place_for_step_functions_are_a_problem(
-    stack: LocalStack, document: str, status: Verdict
-) -> None:
+def test_log_policies_full_for_step_functions_are_a_problem(stack: LocalStack, document: str, status: Verdict) -> None:
     with answering(200, {"resourcePolicies": [{"policyDocument": document}] * 10}) as address:
         (found,) = account._log_policies(Deployment(Elsewhere(stack, {"logs": address})))
     assert found.status == status

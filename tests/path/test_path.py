@@ -74,9 +74,7 @@ def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Wo
     assert [workflow.session(entry["EventId"]) for entry in answer["Entries"]] == [None, None]
 
 
-def test_a_custom_agent_of_fifteen_lines_runs_the_whole_path(
-    stack: LocalStack, workflow: Workflow, deployment: Deployment
-) -> None:
+def test_15_line_agent_runs_the_whole_path(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> None:
     event_id = put_event(stack, {"agent": "hello_agent"})
     ended(workflow, event_id)
     assert deployment.artifacts(event_id).read("report.md") == "# Hello"

@@ -265,9 +265,7 @@ def test_any_other_answer_is_an_error_of_one_line_after_one_request(
     assert line == {"level": "ERROR", "message": f"{error.__name__}: {raised.value}", "session_id": session_id}
 
 
-def test_an_agent_that_is_not_there_is_unavailable(
-    agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_agent_is_unavailable(agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
@@ -340,9 +338,7 @@ def test_a_bad_event_is_refused_before_anything_is_called(
 
 
 @pytest.mark.parametrize("deadline", [1, 3600, 5.0])
-def test_a_deadline_is_for_the_workflow_and_not_for_the_agent(
-    agentcore: AgentCore, session_id: str, deadline: float
-) -> None:
+def test_deadline_is_for_the_workflow_not_for_the_agent(agentcore: AgentCore, session_id: str, deadline: float) -> None:
     invoker.handler({"session_id": session_id, "detail": {"days": 7, "deadline_seconds": deadline}}, None)
     ((_, _, payload),) = agentcore.requests
     assert payload["detail"] == {"days": 7}

@@ -65,9 +65,7 @@ def test_a_session_fails_with_its_cause(journal: Journal, new_session: NewSessio
     assert session.error == Failure("Broken", "x" * 1000)
 
 
-def test_a_worker_can_fail_only_its_own_session_or_one_without_a_worker(
-    journal: Journal, new_session: NewSession
-) -> None:
+def test_worker_fails_only_its_own_session_or_one_without_a_worker(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
     journal.mark_busy(session_id, "first")
     with pytest.raises(SessionEnded):
@@ -238,9 +236,7 @@ def answer_lost(table: Any) -> Iterator[list[str]]:
     ],
     ids=["busy", *ENDS],
 )
-def test_a_write_repeated_after_a_lost_answer_succeeds(
-    table: Any, new_session: NewSession, status: Status, write: Write
-) -> None:
+def test_write_after_a_lost_answer_succeeds(table: Any, new_session: NewSession, status: Status, write: Write) -> None:
     woken: list[str] = []
     session_id = new_session(status, task_token="token")
     with answer_lost(table) as sent:

@@ -278,9 +278,7 @@ def test_a_malformed_place_counts_as_a_new_session(given: object) -> None:
         {"issued": 10**9},
     ],
 )
-def test_a_damaged_line_traps_no_session(
-    table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
-) -> None:
+def test_damaged_line_traps_nobody(table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]) -> None:
     waiting = queue.joined(2)
     table.put_item(Item={**table.get_item(Key={"PK": LINE, "SK": LINE})["Item"], **damage})
     try:

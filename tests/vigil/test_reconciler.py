@@ -160,9 +160,7 @@ def test_ended_sessions_and_duplicate_events_need_no_call(executions: dict[str, 
     assert calls == []
 
 
-def test_one_call_closes_many_sessions_and_skips_bad_messages(
-    executions: dict[str, str], new_session: NewSession
-) -> None:
+def test_one_call_closes_sessions_and_skips_bad_messages(executions: dict[str, str], new_session: NewSession) -> None:
     sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(3)]
     messages = queued(*(ended(session_id, executions["fails"]) for session_id in sessions))["Records"]
     with calls_of_step_functions() as calls:
@@ -203,9 +201,7 @@ def test_a_sweep_spares_a_running_execution_that_the_list_lacks(
     journal.fail(session_id, Failure("Done", ""))
 
 
-def test_a_sweep_skips_a_young_session_and_an_event_does_not(
-    executions: dict[str, str], new_session: NewSession
-) -> None:
+def test_sweep_skips_a_young_session_and_an_event_does_not(executions: dict[str, str], new_session: NewSession) -> None:
     handler(SCHEDULE, None)
     now = iso(datetime.now(UTC))
     sessions = [new_session(Status.INITIATED, start_time=now, execution_arn=executions[how]) for how in HOW]
@@ -346,8 +342,6 @@ def test_an_event_that_is_nested_too_deeply_starts_a_sweep(executions: dict[str,
 
 
 @pytest.mark.parametrize("given", ["no JSON", "[]", "{}", '"text"', '{"session_id": "short"}', '{"session_id": 7}'])
-def test_an_execution_that_had_no_session_has_none_closed(
-    executions: dict[str, str], new_session: NewSession, given: str
-) -> None:
+def test_execution_without_session_closes_none(executions: dict[str, str], new_session: NewSession, given: str) -> None:
     new_session(Status.BUSY, execution_arn=executions["fails"])
     assert handler(event(None, executions["fails"], input=given), None) == {"closed": []}

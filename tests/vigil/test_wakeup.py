@@ -15,9 +15,7 @@ from vigil.session import Status
 from vigil.wakeup import waker
 
 
-def test_write_that_ends_the_session_wakes_its_workflow(
-    embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_final_write_wakes_the_workflow(embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture) -> None:
     sfn, session_id = embedded.client("stepfunctions"), str(uuid.uuid4())
     item = {"PK": session_id, "SK": "SESSION", "status": Status.BUSY, "task_token": "{% $states.context.Task.Token %}"}
     wait = {

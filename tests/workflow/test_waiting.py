@@ -106,9 +106,7 @@ def lived(life: Life, safety: int, heartbeat: int) -> Walk:
 
 @settings(max_examples=15, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, dies=MOMENT)
-def test_an_agent_that_dies_is_missed_within_its_bound(
-    safety: int, heartbeat: int, first_beat: float, dies: float
-) -> None:
+def test_dead_agent_is_missed_within_its_bound(safety: int, heartbeat: int, first_beat: float, dies: float) -> None:
     life = Life(first_beat=first_beat * 2 * heartbeat, beat=heartbeat, dies=dies)
     missed = lived(life, safety, heartbeat)
     assert missed.variables["error"]["code"] == "AgentLost"

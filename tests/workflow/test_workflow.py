@@ -189,9 +189,7 @@ def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Dep
     until(lambda: not is_alive(process))
 
 
-def test_duplicate_event_fails_its_own_execution_only(
-    workflow: Workflow, deployment: Deployment, stack: LocalStack
-) -> None:
+def test_duplicate_fails_its_own_execution_only(workflow: Workflow, deployment: Deployment, stack: LocalStack) -> None:
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     until(lambda: "task_token" in record(workflow, session_id))
@@ -357,9 +355,7 @@ def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deploy
     assert workflow.ended(other_arn)["status"] == "SUCCEEDED"
 
 
-def test_deadline_of_the_event_is_the_sessions_and_hidden_from_the_agent(
-    workflow: Workflow, deployment: Deployment
-) -> None:
+def test_events_deadline_is_the_sessions_and_hidden_from_the_agent(workflow: Workflow, deployment: Deployment) -> None:
     detail = {"agent": "tells_environment", "more": 1}
     execution, session = workflow.run(detail={**detail, "deadline_seconds": 3600})
     assert session is not None
@@ -631,9 +627,7 @@ def test_a_session_whose_record_stays_missing_fails(workflow: Workflow, deployme
     until(lambda: not is_alive(process_of(deployment, session_id)))
 
 
-def test_session_past_its_deadline_fails_and_its_agent_is_stopped(
-    workflow: Workflow, deployment: Deployment, long: Long
-) -> None:
+def test_late_session_fails_and_its_agent_is_stopped(workflow: Workflow, deployment: Deployment, long: Long) -> None:
     session_id, arn = long["late"]
     error = failed(workflow, arn, session_id)
     session = workflow.session(session_id)

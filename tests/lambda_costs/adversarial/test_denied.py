@@ -88,9 +88,7 @@ def test_with_all_actions_nothing_is_missing(reader: Clients, deny: Deny, honest
 @pytest.mark.parametrize(
     "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", *TOLD_ELSEWHERE)]
 )
-def test_denied_action_is_a_gap_and_no_finding_rests_on_it(
-    reader: Clients, deny: Deny, honest: Analysis, action: str
-) -> None:
+def test_denied_action_is_a_gap_no_finding_rests_on(reader: Clients, deny: Deny, honest: Analysis, action: str) -> None:
     deny(action)
     recommends = action == "compute-optimizer:GetLambdaFunctionRecommendations"
     with reader.sending("compute-optimizer.GetEnrollmentStatus", enrolled) if recommends else nullcontext():

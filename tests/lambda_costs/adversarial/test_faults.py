@@ -222,9 +222,7 @@ def test_unreadable_regions_do_not_change_the_others(clients: Clients, some: Ana
 
 
 @pytest.mark.parametrize("limit", [0.0, metrics_cost(2) / 2])
-def test_limit_below_the_cost_of_metrics_is_refused_before_reading(
-    clients: Clients, account: Account, limit: float
-) -> None:
+def test_limit_below_metrics_cost_is_refused_before_reading(clients: Clients, account: Account, limit: float) -> None:
     asked: list[str] = []
 
     def client(service: str, region: str) -> Any:

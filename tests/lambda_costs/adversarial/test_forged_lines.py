@@ -112,9 +112,7 @@ def test_impossible_line_changes_nothing(found: dict[str, Analysis], way: str, h
 
 @pytest.mark.parametrize("way", [READ, QUERIED])
 @pytest.mark.parametrize("forged", POSSIBLE)
-def test_day_with_more_lines_than_invocations_is_skipped_and_reported(
-    found: dict[str, Analysis], way: str, forged: str
-) -> None:
+def test_day_with_surplus_lines_is_skipped_and_reported(found: dict[str, Analysis], way: str, forged: str) -> None:
     assert gaps(found[way], forged) == {TOO_MANY_REPORT_LINES}
     # All days are alike, so the other days give the same result.
     assert savings(found[way], forged) == pytest.approx(savings(found[way], "honest"))

@@ -142,9 +142,7 @@ def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
         ([row(**{"@log": "absent"})], "a log group that was not asked for"),
     ],
 )  # fmt: skip
-def test_an_answer_that_is_not_as_documented_is_refused(
-    stubbed: Stubbed, rows: list[list[dict[str, str]]], reason: str
-) -> None:
+def test_undocumented_answer_is_refused(stubbed: Stubbed, rows: list[list[dict[str, str]]], reason: str) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], rows)
     with pytest.raises(QueryFailed, match=reason):
@@ -178,9 +176,7 @@ def test_a_query_that_takes_too_long_is_stopped(stubbed: Stubbed, monkeypatch: p
         queried(logs, [function()])
 
 
-def test_after_a_full_answer_fewer_functions_are_queried_at_once(
-    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_full_answer_a_query_has_fewer_functions(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insights, "MAX_ROWS", 3)
     logs, answers = stubbed("logs")
     functions = [function(name) for name in "abc"]

@@ -170,9 +170,7 @@ def as_text(bound: float) -> str:
 
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.lists(st.integers(0, 10**6), min_size=1, max_size=5))
-def test_tiers_are_read_in_whatever_order_they_are_listed(
-    api: PriceListApi, data: st.DataObject, prices: list[int]
-) -> None:
+def test_tiers_may_be_listed_in_any_order(api: PriceListApi, data: st.DataObject, prices: list[int]) -> None:
     cuts = data.draw(st.sets(st.integers(1, 10**12), min_size=len(prices) - 1, max_size=len(prices) - 1))
     ends = [*map(float, sorted(cuts)), math.inf]
     dimensions = [

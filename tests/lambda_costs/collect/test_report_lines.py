@@ -222,9 +222,7 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
         ([], [100, 100], []),
     ],
 )
-def test_days_with_more_lines_than_invocations_are_dropped(
-    lines: list[int], invocations: list[int | None], left: list[int]
-) -> None:
+def test_days_with_surplus_lines_are_dropped(lines: list[int], invocations: list[int | None], left: list[int]) -> None:
     days = [FIRST, NEXT]
     seen = {day: float(number) for day, number in zip(days, invocations, strict=True) if number}
     tallies = {
@@ -295,9 +293,7 @@ def test_other_functions_lines_in_a_default_log_group_are_ignored(embedded: Loca
     assert read_lines(logs, function(name), START, END, 2, always_fits) == success(FIRST, 1, used=1)
 
 
-def test_a_sample_is_taken_from_every_part_of_the_window(
-    embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_of_the_window_is_sampled(embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_lines, "MAX_LINES", 16)
     # Four lines a day for eight days; a quarter of the window is two of them.
     events = [(START + timedelta(days=day, hours=6 * hour), text()) for day in range(8) for hour in range(4)]

@@ -32,9 +32,7 @@ EXAMPLE = Example({}, usage(invocations=None))
         (ago(29), {"last_invoked": ago(30)}, 30),  # its configuration was changed since
     ],
 )
-def test_a_function_is_idle_after_30_days_of_proven_silence(
-    last_modified: date, used: dict[str, Any], silent: int
-) -> None:
+def test_30_days_of_proven_silence_make_a_function_idle(last_modified: date, used: dict[str, Any], silent: int) -> None:
     result = claimed(find, function(last_modified=last_modified), usage(**{"invocations": None, **used}))
     assert (result.savings, result.proposed) == (NO_SAVINGS, {})
     assert result.evidence["Silent for at least"] == Measurement(silent, "days")

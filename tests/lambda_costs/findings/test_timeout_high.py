@@ -25,9 +25,7 @@ def p99(seconds: float, once: float | None = None) -> FunctionUsage:
         (100, p99(1.0, once=49.0), 98),
     ],
 )
-def test_a_timeout_is_high_above_twice_the_slowest_days_p99(
-    timeout: int, used: FunctionUsage, proposed: int | None
-) -> None:
+def test_timeout_over_twice_the_worst_days_p99_is_high(timeout: int, used: FunctionUsage, proposed: int | None) -> None:
     result = found(find, function(timeout_seconds=timeout), used)
     assert (result and result.proposed) == (proposed and {"timeout_seconds": proposed})
     assert not result or (result.savings == NO_SAVINGS and f"--timeout {proposed}" in result.how_to)

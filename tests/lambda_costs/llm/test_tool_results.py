@@ -163,9 +163,7 @@ EMPTY = analyse({})
         (EMPTY, {"page": 2}, "page must be from 1 to 1, not 2"),
     ],
 )
-def test_unknown_kind_function_and_page_are_refused_with_known_ones(
-    analysis: Analysis, chosen: dict[str, Any], message: str
-) -> None:
+def test_unknown_choice_is_refused_with_known_ones(analysis: Analysis, chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         findings_page(analysis, **chosen)
 

@@ -53,9 +53,7 @@ AT_1024, AT_512, AT_VCPU = (Point(1024, 1.0, 0), Point(512, 1.5, 0), Point(2048,
         (AT_VCPU, [AT_512, AT_1024], (512 / 1769) / (0.5 + 512 / 1769)),
     ],
 )
-def test_a_fit_to_two_or_three_sizes_recovers_the_share_of_cpu_time(
-    today: Point, others: list[Point], share: float
-) -> None:
+def test_fit_to_two_or_three_sizes_recovers_the_cpu_share(today: Point, others: list[Point], share: float) -> None:
     model = known(fit_cpu_share(today, others))
     assert model.share == pytest.approx(share)
     assert model.low < share < model.high

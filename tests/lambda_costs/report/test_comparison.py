@@ -79,9 +79,7 @@ def test_finding_of_this_analysis_only_is_new() -> None:
         (2.0, {"memory_mb": 512}, True),
     ],
 )
-def test_finding_has_changed_if_its_proposal_or_money_has(
-    expected: float, proposed: dict[str, int], changed: bool
-) -> None:
+def test_finding_changes_with_its_proposal_or_money(expected: float, proposed: dict[str, int], changed: bool) -> None:
     again = finding(savings=(1, expected, 3), kind="memory-too-high", cost=10.0, proposed=proposed)
     comparison = compared(before(MEMORY), now(again))
     changes = [(item.then.savings.expected, item.now.savings.expected) for item in comparison.changed]
@@ -101,9 +99,7 @@ def test_few_cents_are_no_change() -> None:
         (finding(kind="ephemeral-storage", proposed={"ephemeral_mb": 512}), ORDERS, FunctionUsage()),
     ],
 )
-def test_followed_proposal_is_realised_with_the_expected_savings(
-    then: Finding, function_now: Function, usage: FunctionUsage
-) -> None:
+def test_followed_proposal_realises_its_savings(then: Finding, function_now: Function, usage: FunctionUsage) -> None:
     comparison = compared(before(then), now(function=function_now, usage={"orders": usage}))
     assert [(item.then[0].id, item.dollars, item.measured) for item in comparison.realised] == [(then.id, 2.0, False)]
     assert (comparison.gone, comparison.saved) == ((), 0)

@@ -70,9 +70,7 @@ def rows(text: str) -> list[list[str]]:
         (None, (), "no function was found in eu-west-1, us-east-1."),
     ],
 )
-def test_report_without_functions_says_why_and_claims_nothing(
-    pattern: str | None, gaps: tuple[Gap, ...], reason: str
-) -> None:
+def test_empty_report_says_why_and_claims_nothing(pattern: str | None, gaps: tuple[Gap, ...], reason: str) -> None:
     request = CostRequest(regions=("eu-west-1", "us-east-1"), functions=pattern)
     report = render(replace(analysis((), []), request=request, gaps=gaps))
     assert f"**Nothing was analysed:** {reason}" in section(report, "Summary")

@@ -257,9 +257,7 @@ def test_without_the_grant_the_report_says_what_was_denied(
     assert f"{effect.operation}: access denied" in report.partition("## Skipped items")[2]
 
 
-def test_without_the_price_list_the_report_names_the_table_of_prices(
-    deployment: Deployment, run_without: RunWithout
-) -> None:
+def test_without_price_list_the_report_names_the_price_table(deployment: Deployment, run_without: RunWithout) -> None:
     _, session = run_without("AgentReadsPricing", "pricing:GetProducts", COSTS)
     report = deployment.artifacts(session.session_id).read("report.md")
     assert "the Price List API could not be read: access denied" in report

@@ -328,9 +328,7 @@ class Team(MultiAgentBase):
     [(Remote(), "Remote"), (Team(), "Team"), (object(), "object"), ("agent", "str"), (None, "NoneType")],
 )
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_object_that_is_no_agent_is_refused_before_a_model_call(
-    end_of: EndOf, made: Any, name: str, in_graph: bool
-) -> None:
+def test_what_is_no_agent_is_refused_before_a_model_call(end_of: EndOf, made: Any, name: str, in_graph: bool) -> None:
     model, told = scripted(), list[str]()
     error = said(end_of(reported(graph(bare(model), made) if in_graph else made), keep_alive=told.append))
     assert error.startswith(f"AgentUnsupported: {name} is no agent that a session can run: a factory returns an Agent")

@@ -149,7 +149,7 @@ def test_sessions_restored_from_one_snapshot_draw_different_numbers(
     assert len(set(drawn)) == 4
 
 
-def test_a_runtime_takes_no_second_session(
+def test_runtime_serves_only_one_session(
     table: Any, runtime: Runtime, journal: Journal, new_session: NewSession
 ) -> None:
     session_id, other = new_session(), new_session()
@@ -188,24 +188,18 @@ def test_misbehaving_agent_fails_its_session_with_the_cause(
     assert "\n" not in error.message
 
 
-def test_an_agent_that_saved_a_report_without_a_status_is_completed(
-    runtime: Runtime, journal: Journal, initiated: str
-) -> None:
+def test_agent_with_a_report_and_no_status_is_completed(runtime: Runtime, journal: Journal, initiated: str) -> None:
     runtime.invoke(initiated, "forgets_status")
     assert ended(journal, initiated).status == Status.COMPLETED
 
 
-def test_processes_of_a_crashed_worker_end_with_it(
-    runtime: Runtime, journal: Journal, initiated: str, saved: Saved
-) -> None:
+def test_processes_of_a_crashed_worker_end(runtime: Runtime, journal: Journal, initiated: str, saved: Saved) -> None:
     runtime.invoke(initiated, "leaves_a_process_and_dies")
     assert failed(journal, initiated).code == "AgentCrashed"
     until(are_gone(saved, initiated))
 
 
-def test_a_session_that_another_worker_runs_is_left_alone(
-    runtime: ForkedRuntime, table: Any, new_session: NewSession
-) -> None:
+def test_session_of_another_worker_is_left_alone(runtime: ForkedRuntime, table: Any, new_session: NewSession) -> None:
     session_id = new_session(Status.BUSY, worker="another", heartbeat_at="2026-01-01T00:00:00.000Z")
     key = {"PK": session_id, "SK": "SESSION"}
     before = table.get_item(Key=key)["Item"]
@@ -249,9 +243,7 @@ def test_stopped_runtime_fails_its_session_and_others_go_on(
     assert journal.get(stopped).error == error
 
 
-def test_an_agent_without_progress_is_lost(
-    start: Start, journal: Journal, new_session: NewSession, saved: Saved
-) -> None:
+def test_agent_without_progress_is_lost(start: Start, journal: Journal, new_session: NewSession, saved: Saved) -> None:
     stuck = new_session()
     start(**{Env.PROGRESS_SECONDS: "5"}).invoke(stuck, "leaves_a_process_and_hangs")
     gone = are_gone(saved, stuck)
@@ -327,9 +319,7 @@ def test_a_heartbeat_without_credentials_is_skipped(
     assert f"session {session_id}: no heartbeat: Error when retrieving credentials" in caplog.text
 
 
-def test_a_worker_whose_session_was_ended_sends_no_heartbeat_and_ends(
-    abandoned: tuple[str, int], journal: Journal
-) -> None:
+def test_worker_of_an_ended_session_sends_no_heartbeat_and_ends(abandoned: tuple[str, int], journal: Journal) -> None:
     session_id, worker = abandoned
     until(lambda: not is_alive(worker))
     session = journal.get(session_id)

@@ -146,9 +146,7 @@ def test_a_task_needs_a_grant_of_its_role(machines: Machines, role: Role, items:
     ],
 )
 @pytest.mark.usefixtures("items")
-def test_a_denied_table_is_the_error_that_aws_names(
-    machines: Machines, role: Role, integration: str, error: str
-) -> None:
+def test_denied_table_is_the_error_that_aws_names(machines: Machines, role: Role, integration: str, error: str) -> None:
     assert machines.run(role(), put(integration))["error"] == error
 
 
