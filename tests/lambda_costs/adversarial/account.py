@@ -123,19 +123,14 @@ class Account:
             self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
     def _create(self, function: Planted) -> None:
-        self._lambda.create_function(
-            FunctionName=function.name,
-            Role=f"arn:aws:iam::000000000000:role/{ROLE}",
-            Runtime=function.runtime,
-            Handler="index.handler",
-            Code={"ZipFile": self.code},
-            Architectures=[function.architecture],
-            MemorySize=function.memory_mb,
-            Timeout=function.timeout,
-            EphemeralStorage={"Size": function.tmp_mb},
-            LoggingConfig={"LogFormat": "JSON" if function.json_logs else "Text"},
-            Publish=bool(function.provisioned),
-        )
+        given: dict[str, Any] = {
+            **{"FunctionName": function.name, "Role": f"arn:aws:iam::000000000000:role/{ROLE}"},
+            **{"Runtime": function.runtime, "Handler": "index.handler", "Code": {"ZipFile": self.code}},
+            **{"Architectures": [function.architecture], "MemorySize": function.memory_mb, "Timeout": function.timeout},
+            "EphemeralStorage": {"Size": function.tmp_mb},
+            "LoggingConfig": {"LogFormat": "JSON" if function.json_logs else "Text"},
+        }
+        self._lambda.create_function(**given, Publish=bool(function.provisioned))
         if function.provisioned:
             self._lambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
             self._lambda.put_provisioned_concurrency_config(
@@ -177,15 +172,11 @@ def _lines(function: Planted, day: int) -> list[str]:
     if function.json_logs:
         return [json_report(memorySizeMB=function.memory_mb, maxMemoryUsedMB=function.used_mb)] * function.lines
     init = function.init_ms or None
+    late = (function.timeout * 1000, "timeout")
+    ends = [late if index < function.timed_out else (function.duration_ms, "") for index in range(function.lines)]
     return [
-        report(
-            function.timeout * 1000 if index < function.timed_out else function.duration_ms,
-            **plain,
-            init=init,
-            status="timeout" if index < function.timed_out else "",
-            request=f"{day}-{index}",
-        )
-        for index in range(function.lines)
+        report(duration, **plain, init=init, status=status, request=f"{day}-{index}")
+        for index, (duration, status) in enumerate(ends)
     ]
 
 

@@ -19,17 +19,10 @@ from vigil.artifacts import MAX_ARTIFACT_BYTES
 from vigil.names import FINDINGS, PAGE, REPORT
 
 ARN = function().arn
+TODAY = {"Memory today": Measurement(3008, "MB")}
+MEMORY = finding(kind="memory-too-high", cost=10.0, proposed={"memory_mb": 256}, evidence=TODAY)
 ANALYSIS = analysis(
-    [
-        finding(
-            kind="memory-too-high",
-            cost=10.0,
-            proposed={"memory_mb": 256},
-            evidence={"Memory today": Measurement(3008, "MB")},
-        ),
-        finding("other", (0, 1, 2)),
-        observation(),
-    ],
+    [MEMORY, finding("other", (0, 1, 2)), observation()],
     cost={ARN: 10.0},
     compute={ARN: used(1000), function("other").arn: "too few invocations"},
     gaps=(Gap("rare", "too few invocations"),),
@@ -57,11 +50,8 @@ def test_findings_json_has_everything_in_the_report() -> None:
         {"name": "orders", "arn": ARN, "invocations": 1000, "cost": 10.0, **common},
         {"name": "other", "arn": function("other").arn, "invocations": None, "cost": None, **common},
     ]
-    assert [item["id"] for item in document["findings"]] == [
-        "memory-too-high:orders",
-        "arm64:other",
-        "timeout-high:orders",
-    ]
+    ids = [item["id"] for item in document["findings"]]
+    assert ids == ["memory-too-high:orders", "arm64:other", "timeout-high:orders"]
     first = document["findings"][0]
     assert first["savings"] == {"low": 1.0, "expected": 2.0, "high": 3.0}
     assert first["evidence"] == {"Memory today": {"value": 3008, "unit": "MB"}}
