@@ -61,11 +61,7 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
             if "x-amz-target" in headers:
                 # DynamoDB: the table has no line, and refuses to create one.
                 found = headers["x-amz-target"].endswith(".GetItem")
-                answer = b"{}" if found else b'{"__type": "AccessDeniedException"}'
-                self.send_response(200 if found else 400)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                self.answer(200 if found else 400, {} if found else {"__type": "AccessDeniedException"})
                 return
             agentcore.requests.append((unquote(self.path), headers, json.loads(body)))
             self.close_connection = True
@@ -169,6 +165,14 @@ def test_an_event_needs_no_detail(agentcore: AgentCore, session_id: str, event: 
     assert payload["detail"] == {}
 
 
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def logged(error: Exception, session_id: str | None) -> dict[str, Any]:
+    return {"level": "ERROR", "message": f"{type(error).__name__}: {error}", "session_id": session_id}
+
+
 def refusal(code: str, message: str) -> dict[str, Any]:
     return {"headers": {"x-amzn-ErrorType": code}, "body": json.dumps({"message": message}).encode()}
 
@@ -203,6 +207,7 @@ def test_a_refusal_says_whether_it_is_worth_trying_again(
 
 
 NOT_UP = "Runtime initialization time exceeded. Please make sure that initialization completes in 30s."
+REFUSAL = b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'
 REFUSED = 'Received error (400) from runtime: {"status": "refused", "error": "Received error (502)"}'
 
 
@@ -240,11 +245,7 @@ def test_a_runtime_that_did_not_start_is_retried_and_a_refusal_is_not(
         ({"body": b'"accepted"'}, AgentNotAccepted, "refused: accepted"),
         ({"body": b'{"status": null}'}, AgentNotAccepted, "refused"),
         ({"body": b'{"status": ["accepted"]}'}, AgentNotAccepted, "refused"),
-        (
-            {"body": b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'},
-            AgentNotAccepted,
-            "refused: InvalidDetail: days",
-        ),
+        ({"body": REFUSAL}, AgentNotAccepted, "refused: InvalidDetail: days"),
     ],
     ids=[
         *("long", "reset", "cut", "html", "binary", "empty", "no-status"),
@@ -261,8 +262,7 @@ def test_any_other_answer_is_an_error_of_one_line_after_one_request(
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 700
     assert len(agentcore.requests) == 1
-    (line,) = lines(log)
-    assert line == {"level": "ERROR", "message": f"{error.__name__}: {raised.value}", "session_id": session_id}
+    assert lines(log) == [logged(raised.value, session_id)]
 
 
 def test_missing_agent_is_unavailable(agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +292,12 @@ def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
 
 
 GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
+BAD_IDS = [None, 7, GOOD[:32], "a" * 101, GOOD.replace("-", "/"), GOOD.replace("-", "#"), GOOD + "\n"]
+BAD_DEADLINES = (0, -1, 3601, 5.5, "60", True, None, [60])
+BAD_DETAILS = [
+    *(["days"], "days", {"note": "x" * (MAX_DETAIL_BYTES - 11)}),
+    *({"deadline_seconds": deadline} for deadline in BAD_DEADLINES),
+]
 
 
 @pytest.mark.parametrize(
@@ -301,20 +307,8 @@ GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
         ("text", InvalidInput),
         ([GOOD], InvalidInput),
         ({}, InvalidSessionId),
-        ({"session_id": None}, InvalidSessionId),
-        ({"session_id": 7}, InvalidSessionId),
-        ({"session_id": GOOD[:32]}, InvalidSessionId),
-        ({"session_id": "a" * 101}, InvalidSessionId),
-        ({"session_id": GOOD.replace("-", "/")}, InvalidSessionId),
-        ({"session_id": GOOD.replace("-", "#")}, InvalidSessionId),
-        ({"session_id": GOOD + "\n"}, InvalidSessionId),
-        ({"session_id": GOOD, "detail": ["days"]}, InvalidDetail),
-        ({"session_id": GOOD, "detail": "days"}, InvalidDetail),
-        ({"session_id": GOOD, "detail": {"note": "x" * (MAX_DETAIL_BYTES - 11)}}, InvalidDetail),
-        *(
-            ({"session_id": GOOD, "detail": {"deadline_seconds": deadline}}, InvalidDetail)
-            for deadline in (0, -1, 3601, 5.5, "60", True, None, [60])
-        ),
+        *(({"session_id": bad}, InvalidSessionId) for bad in BAD_IDS),
+        *(({"session_id": GOOD, "detail": bad}, InvalidDetail) for bad in BAD_DETAILS),
     ],
     ids=[
         *("none", "text", "list", "empty", "null", "number", "short", "long", "slash", "hash", "line-break"),
@@ -330,11 +324,8 @@ def test_a_bad_event_is_refused_before_anything_is_called(
     assert type(raised.value) is error
     assert "\n" not in str(raised.value)
     assert agentcore.requests == []
-    (line,) = lines(log)
     given = event.get("session_id") if isinstance(event, dict) else None
-    assert line["level"] == "ERROR"
-    assert line["message"] == f"{error.__name__}: {raised.value}"
-    assert line["session_id"] == (None if given is None else str(given))
+    assert lines(log) == [logged(raised.value, None if given is None else str(given))]
 
 
 @pytest.mark.parametrize("deadline", [1, 3600, 5.0])
@@ -379,7 +370,3 @@ def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
         invoker.handler({"session_id": str(uuid.uuid4())}, None)
     assert invoker._client.cache_info().misses == 1
     assert len(agentcore.requests) == 2
-
-
-def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.getvalue().splitlines()]

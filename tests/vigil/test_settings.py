@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ INVOKER = {Env.TABLE: "table", Env.BUCKET: "bucket", Env.AGENT_RUNTIME_ARN: "arn
 RECONCILER = {Env.TABLE: "table", Env.STATE_MACHINE_ARN: "machine", Env.AGENT_RUNTIME_ARN: "arn"}
 WORKER = {Env.SESSION_ID: SESSION_ID, Env.TABLE: "table", Env.BUCKET: "bucket", "AWS_DEFAULT_REGION": "us-east-1"}
 
+COMPLETE = [(InvokerSettings, INVOKER), (ReconcilerSettings, RECONCILER), (WorkerSettings, WORKER)]
 Settings = type[InvokerSettings] | type[ReconcilerSettings] | type[WorkerSettings]
 
 
@@ -51,17 +53,9 @@ def test_invalid_number_is_named(
 
 @pytest.mark.criterion("1.2")
 def test_the_worker_reads_its_environment() -> None:
-    expected = WorkerSettings(
-        session_id=SESSION_ID,
-        table="table",
-        bucket="bucket",
-        region="us-east-1",
-        agent=DEFAULT_AGENT,
-        model=None,
-        budget_dollars=Decimal(5),
-        max_scan_dollars=Decimal(5),
-        worker="w",
-    )
+    given = {"session_id": SESSION_ID, "table": "table", "bucket": "bucket", "region": "us-east-1"}
+    defaults: Any = {"model": None, "budget_dollars": Decimal(5), "max_scan_dollars": Decimal(5)}
+    expected = WorkerSettings(**given, **defaults, agent=DEFAULT_AGENT, worker="w")
     assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == expected
 
 
@@ -83,12 +77,7 @@ def test_workers_that_nobody_named_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("value", [None, "", "  "], ids=["missing", "empty", "blank"])
 @pytest.mark.parametrize(
-    ("settings", "whole", "name"),
-    [
-        *((InvokerSettings, INVOKER, name) for name in INVOKER),
-        *((ReconcilerSettings, RECONCILER, name) for name in RECONCILER),
-        *((WorkerSettings, WORKER, name) for name in WORKER),
-    ],
+    ("settings", "whole", "name"), [(settings, whole, name) for settings, whole in COMPLETE for name in whole]
 )
 def test_a_missing_variable_is_named(settings: Settings, whole: dict[str, str], name: str, value: str | None) -> None:
     environment = {key: given for key, given in whole.items() if key != name}
