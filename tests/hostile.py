@@ -27,15 +27,9 @@ MARKDOWN = st.text(
     st.sampled_from("<>&\"'`|*_[]()!#\\/=:; \n\t") | st.characters(exclude_categories=["Cs"]), max_size=40
 ) | st.sampled_from(
     [
-        "<img src=x onerror=alert(1)>",
-        "![x](https://evil.example/x.png)",
-        "[x](javascript:alert(1))",
-        "<https://evil.example>",
-        "</title><script>alert(1)</script>",
-        "]]><svg onload=alert(1)>",
-        "x](y) ![z][savings-by-function.svg]",
-        "&lt;script&gt;",
-        "[a]: https://evil.example",
+        *("<img src=x onerror=alert(1)>", "![x](https://evil.example/x.png)", "[x](javascript:alert(1))"),
+        *("<https://evil.example>", "</title><script>alert(1)</script>", "]]><svg onload=alert(1)>"),
+        *("x](y) ![z][savings-by-function.svg]", "&lt;script&gt;", "[a]: https://evil.example"),
     ]
 )
 """Text that Markdown, HTML or an address may read as more than text."""

@@ -5,20 +5,24 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeVar
 
+import boto3
 import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
@@ -61,16 +65,83 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     return value
 
 
-@cache
-def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
-    """Return the states of the workflow, with the default parameters."""
+def workflow_definition(safety: int = 300, heartbeat: int = 30, starts: float = 25) -> dict[str, Any]:
+    """Return the definition of the workflow, by default with the default parameters."""
     # Not at the top: CDK starts Node, and every test process imports this module.
     from infra.workflow import definition
 
-    timing: Any = SimpleNamespace(
-        safety="300", heartbeat="30", progress="900", session="27000", starts=str(starts_per_second)
+    given = {"safety": safety, "heartbeat": heartbeat, "progress": 900, "session": 27_000, "starts": starts}
+    timing: Any = SimpleNamespace(**{name: str(value) for name, value in given.items()})
+    return definition("sessions", "invoker", "runtime", timing)
+
+
+@cache
+def workflow_states(starts_per_second: int = 25) -> dict[str, Any]:
+    """Return the states of the workflow, with the default parameters."""
+    return dict(workflow_definition(starts=starts_per_second)["States"])
+
+
+class Silent(BaseHTTPRequestHandler):
+    """A server's handler that logs nothing."""
+
+    def answer(self, status: int, document: object, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve on a free port of loopback and yield the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """The address of a port that refuses every connection and that no other process gets: bound, not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def client_at(address: str, service: str, region: str = REGION, **config: Any) -> Any:
+    """Return a client that calls ``address``, once each time."""
+    settings = Config(retries={"total_max_attempts": 1}, **config)
+    return boto3.Session("test", "test", region_name=region).client(service, endpoint_url=address, config=settings)
+
+
+def new_state_machine(stack: LocalStack, *allowed: dict[str, str], **definition: object) -> str:
+    """Create a state machine with a role of its own, whose policy has the statements ``allowed``; return its ARN."""
+    iam, name = stack.client("iam"), f"role-{uuid.uuid4()}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+    if allowed:
+        document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=document)
+    created = stack.client("stepfunctions").create_state_machine(
+        name=f"machine-{uuid.uuid4()}", roleArn=role["Arn"], definition=json.dumps(definition)
     )
-    return dict(definition("sessions", "invoker", "runtime", timing)["States"])
+    return str(created["stateMachineArn"])
+
+
+def reconcile(stack: LocalStack, event: object) -> dict[str, Any]:
+    """Call the reconciler as its rules do and return its answer, or the error it raised."""
+    name, payload = stack.outputs[Output.RECONCILER], json.dumps(event).encode()
+    return dict(json.load(stack.client("lambda").invoke(FunctionName=name, Payload=payload)["Payload"]))
 
 
 def let_go(table: Any, session_id: str) -> None:
@@ -101,8 +172,7 @@ def ask(
 ) -> tuple[int, bytes]:
     """Send a request that is signed with the root's key, and return (status, body) of the answer."""
     request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
-    keys = stack.session().get_credentials()
-    SigV4Auth(keys, service, REGION).add_auth(request)
+    SigV4Auth(stack.session().get_credentials(), service, REGION).add_auth(request)
     sent = urllib.request.Request(request.url, data=body or None, headers=dict(request.headers), method=method)
     try:
         with urllib.request.urlopen(sent, timeout=30) as answer:

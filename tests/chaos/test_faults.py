@@ -19,5 +19,4 @@ def test_every_session_that_meets_a_fault_ends_as_promised(subtests: pytest.Subt
 
 def test_the_document_promises_what_is_tested() -> None:
     rows = ((fault, None) for fault in FAULTS)
-    document = DOCUMENT.read_text(encoding="utf-8")
-    assert promised(document) == promised(render(rows)), "run `make faults`"
+    assert promised(DOCUMENT.read_text(encoding="utf-8")) == promised(render(rows)), "run `make faults`"

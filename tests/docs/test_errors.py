@@ -2,12 +2,10 @@
 
 import json
 import re
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from infra import workflow
+from tests.support import workflow_definition
 from vigil import errors
 from vigil.agent.outcome import STOPPED
 from vigil.agent.tools.journal import AGENT_FAILED
@@ -30,8 +28,7 @@ def rows() -> dict[str, list[str]]:
 
 def test_the_table_has_every_code_and_no_other(rows: dict[str, list[str]]) -> None:
     classes = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VigilError)}
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="25")
-    definition = json.dumps(workflow.definition("sessions", "invoker", "runtime", timing))
+    definition = json.dumps(workflow_definition())
     # Where the workflow itself names a code, in plain text or in an expression.
     given = re.findall(r'"code": "((?:[^"\\]|\\.)*)"', definition)
     of_the_workflow = {"".join(found) for text in given for found in re.findall(r"^(\w+)$|'(\w+)'", text)}

@@ -32,6 +32,8 @@ VALUES = {
     "<MaxSessionSeconds>": "27000",
     "<StartsPerSecond>": "25",
 }
+ON_TABLE = ("InitializeSession", "CheckLine", "RescheduleLine", "CheckStatus", "WaitForChange", "MarkFailed")
+"""The tasks that read or write the table."""
 
 # What the local stack checks the state machine's role for; another integration would pass there without any grant.
 ENFORCED = {f"arn:aws:states:::dynamodb:{operation}Item" for operation in ("get", "put", "update")} | {
@@ -52,21 +54,9 @@ def test_state_machine_has_exactly_these_states(definition: Definition) -> None:
     assert definition["QueryLanguage"] == "JSONata"
     assert definition["StartAt"] == "InitializeSession"
     assert {name: state["Type"] for name, state in definition["States"].items()} == {
-        "InitializeSession": "Task",
-        "RouteByInputError": "Choice",
-        "InvokeAgent": "Task",
-        "CheckLine": "Task",
-        "RouteByTurn": "Choice",
-        "RescheduleLine": "Task",
-        "CheckStatus": "Task",
-        "RouteByStatus": "Choice",
-        "WaitForChange": "Task",
-        "WaitBeforeRetry": "Wait",
-        "MarkFailed": "Task",
-        "StopAgent": "Task",
-        "CheckOutcome": "Choice",
-        "SessionCompleted": "Succeed",
-        "SessionFailed": "Fail",
+        **dict.fromkeys((*ON_TABLE, "InvokeAgent", "StopAgent"), "Task"),
+        **dict.fromkeys(("RouteByInputError", "RouteByTurn", "RouteByStatus", "CheckOutcome"), "Choice"),
+        **{"WaitBeforeRetry": "Wait", "SessionCompleted": "Succeed", "SessionFailed": "Fail"},
     }
 
 
@@ -78,23 +68,14 @@ def test_table_function_and_runtime_are_references(definition: Definition) -> No
         for name, state in definition["States"].items()
         if state["Type"] == "Task"
     }
-    assert named == {
-        "InitializeSession": ["<Sessions>"],
-        "InvokeAgent": ["<AgentInvoker.Arn>"],
-        "CheckLine": ["<Sessions>"],
-        "RescheduleLine": ["<Sessions>"],
-        "CheckStatus": ["<Sessions>"],
-        "WaitForChange": ["<Sessions>"],
-        "MarkFailed": ["<Sessions>"],
-        "StopAgent": [RUNTIME],
-    }
+    others = {"InvokeAgent": ["<AgentInvoker.Arn>"], "StopAgent": [RUNTIME]}
+    assert named == {**{name: ["<Sessions>"] for name in ON_TABLE}, **others}
     assert all(reference in json.dumps(definition) for reference in VALUES)
     assert not re.findall(r"<[A-Za-z][^<> ]*>", json.dumps(resolved(definition)))
 
 
 def test_local_stack_enforces_the_role_of_every_integration(definition: Definition) -> None:
-    used = {state["Resource"] for state in definition["States"].values() if state["Type"] == "Task"}
-    assert used == ENFORCED
+    assert {state["Resource"] for state in definition["States"].values() if state["Type"] == "Task"} == ENFORCED
 
 
 def test_every_task_catches_whatever_fails(definition: Definition) -> None:
@@ -119,9 +100,8 @@ def test_every_task_is_tried_again_for_what_passes(definition: Definition) -> No
     # The optimized integration and the SDK's spell their prefix in two ways.
     for name in ("InitializeSession", "CheckStatus", "MarkFailed"):
         assert {"DynamoDB.ProvisionedThroughputExceededException", "DynamoDB.ThrottlingException"} <= errors[name]
-    assert {"DynamoDb.ProvisionedThroughputExceededException", "DynamoDb.ThrottlingException"} <= errors[
-        "WaitForChange"
-    ]
+    sdk = {"DynamoDb.ProvisionedThroughputExceededException", "DynamoDb.ThrottlingException"}
+    assert sdk <= errors["WaitForChange"]
     assert "AgentUnavailable" in errors["InvokeAgent"]
     assert "BedrockAgentCore.ThrottlingException" in errors["StopAgent"]
 
@@ -142,9 +122,7 @@ def longest(state: Any) -> float:
     return float((1 + tries) * state["TimeoutSeconds"] + pauses)
 
 
-def test_every_task_times_out_after_its_callee_and_before_the_deadline(
-    definition: Definition, template: Template
-) -> None:
+def test_tasks_time_out_after_their_callee_and_before_the_deadline(definition: Definition, template: Template) -> None:
     tasks = {name: state for name, state in definition["States"].items() if state["Type"] == "Task"}
     assert [name for name, state in tasks.items() if "TimeoutSeconds" not in state] == []
     # It computes for how long it waits.
@@ -202,8 +180,7 @@ def unresolved(definition: Definition) -> set[str]:
         seen |= ahead
         ahead = {target for name in ahead for target in leads_to.get(name, set())} - seen
     ends = {name for name, state in states.items() if state["Type"] in {"Succeed", "Fail"}}
-    stuck = {name for name, targets in leads_to.items() if not targets} ^ ends
-    return (seen ^ set(states)) | stuck
+    return (seen ^ set(states)) | ({name for name, targets in leads_to.items() if not targets} ^ ends)
 
 
 def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition: Definition) -> None:
@@ -213,17 +190,12 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
 @pytest.mark.parametrize(
     ("state", "lost_with_it"),
     [
-        ("InvokeAgent", set()),
         ("CheckLine", {"RouteByTurn", "RescheduleLine"}),
         ("RouteByTurn", {"RescheduleLine"}),
         ("CheckStatus", {"RouteByStatus"}),
-        ("RouteByStatus", set()),
-        ("WaitForChange", set()),
-        ("WaitBeforeRetry", set()),
-        ("MarkFailed", set()),
-        ("StopAgent", set()),
         ("CheckOutcome", {"SessionCompleted"}),
-        ("SessionFailed", set()),
+        *((state, set()) for state in ("InvokeAgent", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")),
+        *((state, set()) for state in ("MarkFailed", "StopAgent", "SessionFailed")),
     ],
 )
 def test_a_transition_into_nothing_would_be_found(definition: Definition, state: str, lost_with_it: set[str]) -> None:
@@ -254,37 +226,26 @@ def resolved(definition: Definition) -> Definition:
     text = json.dumps(definition)
     for reference, value in VALUES.items():
         text = text.replace(reference, value)
-    result: Definition = json.loads(text)
-    return result
-
-
-def _misspelt_type(states: Definition) -> None:
-    states["CheckStatus"]["Type"] = "Tusk"
-
-
-def _jsonpath_field(states: Definition) -> None:
-    states["CheckStatus"]["ResultPath"] = "$.session"
-
-
-def _choice_without_choices(states: Definition) -> None:
-    del states["RouteByStatus"]["Choices"]
+    return dict(json.loads(text))
 
 
 def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(definition: Definition, tmp_path: Path) -> None:
     role = "arn:aws:iam::123456789012:role/workflow"
-    breakers = {"whole": None, **{f.__name__: f for f in (_misspelt_type, _jsonpath_field, _choice_without_choices)}}
+    breakers: dict[str, Any] = {
+        "whole": lambda states: None,
+        "misspelt-type": lambda states: states["CheckStatus"].update(Type="Tusk"),
+        "jsonpath-field": lambda states: states["CheckStatus"].update(ResultPath="$.session"),
+        "choice-without-choices": lambda states: states["RouteByStatus"].pop("Choices"),
+    }
     for name, break_it in breakers.items():
         whole = resolved(definition)
         # AWS takes an expression, which cfn-lint does not know yet.
         assert list(expressions(whole["States"]["WaitForChange"]["TimeoutSeconds"]))
         whole["States"]["WaitForChange"]["TimeoutSeconds"] = 60
-        if break_it:
-            break_it(whole["States"])
-        machine = {
-            "Type": "AWS::StepFunctions::StateMachine",
-            "Properties": {"RoleArn": role, "DefinitionString": json.dumps(whole)},
-        }
+        break_it(whole["States"])
+        properties = {"RoleArn": role, "DefinitionString": json.dumps(whole)}
+        machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
         (tmp_path / name).write_text(json.dumps({"Resources": {"Workflow": machine}}))
     linted = command(None, "cfn-lint", "--format", "json", "--", *(str(tmp_path / name) for name in breakers))
     found = {(Path(item["Filename"]).name, item["Rule"]["Id"]) for item in json.loads(linted.stdout)}
-    assert found == {(name, "E3601") for name, break_it in breakers.items() if break_it}
+    assert found == {(name, "E3601") for name in breakers if name != "whole"}

@@ -22,90 +22,65 @@ class Grant(NamedTuple):
 HERE = "<AWS::Region>:<AWS::AccountId>"
 AGENT_LOGS = f"arn:<AWS::Partition>:logs:{HERE}:log-group:/aws/bedrock-agentcore/runtimes/VigilAgentRuntimeA4BEDBC4-*"
 MODEL = "<part 1 of <ModelId>/<ModelId> at />"
-PROFILES = [
-    f"arn:<AWS::Partition>:bedrock:{HERE}:{kind}/{MODEL}"
-    for kind in ("inference-profile", "application-inference-profile")
-]
+BEDROCK = "arn:<AWS::Partition>:bedrock"
+PROFILES = [f"{BEDROCK}:{HERE}:{kind}/{MODEL}" for kind in ("inference-profile", "application-inference-profile")]
+FOUNDATION_MODEL = f"{BEDROCK}:<AWS::Region>::foundation-model/{MODEL}"
+ANY_MODEL = [f"{BEDROCK}:*::foundation-model/*", f"{BEDROCK}:*:<AWS::AccountId>:inference-profile/*"]
+BEHIND_PROFILE = {"ArnEquals": {"bedrock:InferenceProfileArn": PROFILES}}
 RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
-STOP = Grant(["bedrock-agentcore:StopRuntimeSession"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"])
+RUNTIME_AND_ENDPOINTS = [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"]
+STOP = Grant(["bedrock-agentcore:StopRuntimeSession"], RUNTIME_AND_ENDPOINTS)
 EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:execution:<AgentWorkflow.Name>:*"
 
+TABLE = ["<Sessions.Arn>"]
 ARTIFACTS = ["<Artifacts.Arn>/sessions/*"]
+LINE = {"dynamodb:LeadingKeys": ["LINE"]}
+ONLY_THE_LINE = {"ForAllValues:StringEquals": LINE, "Null": {"dynamodb:LeadingKeys": "false"}}
+LOG_DELIVERY = (
+    *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries"),
+    *("PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
+)
+TRACING = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
+READ_QUEUE = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 
 GRANTS = {
     "AgentRole": {
-        "AgentJournalRead": Grant(["dynamodb:GetItem"], ["<Sessions.Arn>"]),
-        "AgentJournalUpdate": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
-        "AgentJournalItem": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),
-        "AgentJournalCheck": Grant(["dynamodb:ConditionCheckItem"], ["<Sessions.Arn>"]),
-        "AgentHistoryRead": Grant(["dynamodb:Query"], ["<Sessions.Arn>"]),
+        "AgentJournalRead": Grant(["dynamodb:GetItem"], TABLE),
+        "AgentJournalUpdate": Grant(["dynamodb:UpdateItem"], TABLE),
+        "AgentJournalItem": Grant(["dynamodb:PutItem"], TABLE),
+        "AgentJournalCheck": Grant(["dynamodb:ConditionCheckItem"], TABLE),
+        "AgentHistoryRead": Grant(["dynamodb:Query"], TABLE),
         "AgentArtifactWrite": Grant(["s3:PutObject"], ARTIFACTS),
         "AgentArtifactRead": Grant(["s3:GetObject"], ARTIFACTS),
-        "AgentModelInvoke": Grant(
-            ["bedrock:InvokeModel"],
-            [f"arn:<AWS::Partition>:bedrock:<AWS::Region>::foundation-model/{MODEL}", *PROFILES],
-        ),
-        "AgentModelBehindProfile": Grant(
-            ["bedrock:InvokeModel"],
-            [
-                "arn:<AWS::Partition>:bedrock:*::foundation-model/*",
-                "arn:<AWS::Partition>:bedrock:*:<AWS::AccountId>:inference-profile/*",
-            ],
-            {"ArnEquals": {"bedrock:InferenceProfileArn": PROFILES}},
-        ),
+        "AgentModelInvoke": Grant(["bedrock:InvokeModel"], [FOUNDATION_MODEL, *PROFILES]),
+        "AgentModelBehindProfile": Grant(["bedrock:InvokeModel"], ANY_MODEL, BEHIND_PROFILE),
         "AgentOwnLogGroup": Grant(["logs:CreateLogGroup", "logs:DescribeLogStreams"], [AGENT_LOGS]),
         "AgentOwnLogs": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], [f"{AGENT_LOGS}:log-stream:*"]),
         "AgentWorkflowWake": Grant(["states:SendTaskSuccess"], ["<AgentWorkflow>"]),
     },
     "AgentInvokerRole": {
         "InvokerLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<AgentInvokerLogs.Arn>"]),
-        "InvokerAgentInvoke": Grant(
-            ["bedrock-agentcore:InvokeAgentRuntime"], [RUNTIME, f"{RUNTIME}/runtime-endpoint/*"]
-        ),
+        "InvokerAgentInvoke": Grant(["bedrock-agentcore:InvokeAgentRuntime"], RUNTIME_AND_ENDPOINTS),
         # The one item that says who comes next.
-        "InvokerLine": Grant(
-            ["dynamodb:GetItem", "dynamodb:UpdateItem"],
-            ["<Sessions.Arn>"],
-            {
-                "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["LINE"]},
-                "Null": {"dynamodb:LeadingKeys": "false"},
-            },
-        ),
+        "InvokerLine": Grant(["dynamodb:GetItem", "dynamodb:UpdateItem"], TABLE, ONLY_THE_LINE),
     },
     "AgentWorkflowRole": {
-        "WorkflowSessionCreate": Grant(["dynamodb:PutItem"], ["<Sessions.Arn>"]),
-        "WorkflowSessionRead": Grant(["dynamodb:GetItem"], ["<Sessions.Arn>"]),
-        "WorkflowSessionUpdate": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
+        "WorkflowSessionCreate": Grant(["dynamodb:PutItem"], TABLE),
+        "WorkflowSessionRead": Grant(["dynamodb:GetItem"], TABLE),
+        "WorkflowSessionUpdate": Grant(["dynamodb:UpdateItem"], TABLE),
         "WorkflowAgentInvoke": Grant(["lambda:InvokeFunction"], ["<AgentInvoker.Arn>"]),
         "WorkflowAgentStop": STOP,
         # CDK grants these two, without a Sid; neither log delivery nor X-Ray knows resources.
-        "logs": Grant(
-            [
-                "logs:CreateLogDelivery",
-                "logs:GetLogDelivery",
-                "logs:UpdateLogDelivery",
-                "logs:DeleteLogDelivery",
-                "logs:ListLogDeliveries",
-                "logs:PutResourcePolicy",
-                "logs:DescribeResourcePolicies",
-                "logs:DescribeLogGroups",
-            ],
-            ["*"],
-        ),
-        "xray": Grant(
-            ["xray:PutTraceSegments", "xray:PutTelemetryRecords", "xray:GetSamplingRules", "xray:GetSamplingTargets"],
-            ["*"],
-        ),
+        "logs": Grant([f"logs:{name}" for name in LOG_DELIVERY], ["*"]),
+        "xray": Grant([f"xray:{name}" for name in TRACING], ["*"]),
     },
     "ReconcilerReconcilerRole": {
         "ReconcilerSessionsList": Grant(["dynamodb:Query"], ["<Sessions.Arn>/index/sessions-by-status"]),
-        "ReconcilerSessionRead": Grant(["dynamodb:GetItem"], ["<Sessions.Arn>"]),
-        "ReconcilerSessionClose": Grant(["dynamodb:UpdateItem"], ["<Sessions.Arn>"]),
+        "ReconcilerSessionRead": Grant(["dynamodb:GetItem"], TABLE),
+        "ReconcilerSessionClose": Grant(["dynamodb:UpdateItem"], TABLE),
         "ReconcilerExecutionsList": Grant(["states:ListExecutions"], ["<AgentWorkflow>"]),
         "ReconcilerExecutionRead": Grant(["states:DescribeExecution"], [EXECUTIONS]),
-        "ReconcilerQueueRead": Grant(
-            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"], ["<ReconcilerQueue.Arn>"]
-        ),
+        "ReconcilerQueueRead": Grant([f"sqs:{name}" for name in READ_QUEUE], ["<ReconcilerQueue.Arn>"]),
         "ReconcilerAgentStop": STOP,
         "ReconcilerLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<ReconcilerReconcilerLogs.Arn>"]),
     },
@@ -120,8 +95,6 @@ TRUST = {
     "ReconcilerReconcilerRole": ("lambda.amazonaws.com", None),
     "TriggerRole": ("events.amazonaws.com", f"arn:<AWS::Partition>:events:{HERE}:rule/Vigil-*"),
 }
-
-TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def granted(template: Template) -> dict[str, dict[str, Grant]]:
@@ -151,14 +124,11 @@ def test_the_roles_may_do_exactly_this(template: Template) -> None:
 
 
 def test_grants_stand_nowhere_else(template: Template) -> None:
-    kinds = {
-        kind for kind in (r["Type"] for r in template.resources.values()) if "Polic" in kind or "Permission" in kind
-    }
-    assert kinds == {*("AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy")}
-    roles = template.of_type("AWS::IAM::Role")
-    assert {name: set(role["Properties"]) for name, role in roles.items()} == {
-        name: {"AssumeRolePolicyDocument"} for name in GRANTS
-    }
+    kinds = {resource["Type"] for resource in template.resources.values()}
+    granting = {kind for kind in kinds if "Polic" in kind or "Permission" in kind}
+    assert granting == {"AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"}
+    roles = {name: set(role["Properties"]) for name, role in template.of_type("AWS::IAM::Role").items()}
+    assert roles == {name: {"AssumeRolePolicyDocument"} for name in GRANTS}
 
 
 def test_each_role_trusts_one_service_on_behalf_of_this_account(template: Template) -> None:
@@ -190,18 +160,12 @@ def test_only_the_model_of_the_parameter_is_allowed_as_id_or_arn(
     template: Template, embedded: LocalStack, model: str, name: str
 ) -> None:
     """CloudFormation fills the resources in."""
-    (policy,) = (
-        policy["Properties"]["PolicyDocument"]
-        for policy in template.of_type("AWS::IAM::Policy").values()
-        if "AgentModelInvoke" in json.dumps(policy)
-    )
-    (resources,) = (item["Resource"] for item in policy["Statement"] if item["Sid"] == "AgentModelInvoke")
+    documents = [policy["Properties"]["PolicyDocument"] for policy in template.of_type("AWS::IAM::Policy").values()]
+    statements = [statement for document in documents for statement in document["Statement"]]
+    (resources,) = (item["Resource"] for item in statements if item.get("Sid") == "AgentModelInvoke")
     outputs = {f"O{index}": {"Value": value} for index, value in enumerate(resources)}
-    body = {
-        "Parameters": {"ModelId": template.body["Parameters"]["ModelId"]},
-        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-        "Outputs": outputs,
-    }
+    parameters = {"ModelId": template.body["Parameters"]["ModelId"]}
+    body = {"Parameters": parameters, "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}, "Outputs": outputs}
     cloudformation, stack = embedded.client("cloudformation"), f"s{uuid.uuid4().hex}"
     given = [{"ParameterKey": "ModelId", "ParameterValue": model}]
     cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(body), Parameters=given)
@@ -220,13 +184,8 @@ def test_agents_role_writes_only_the_logs_of_its_runtime(template: Template) -> 
 
 
 def test_no_action_is_a_wildcard(template: Template) -> None:
-    assert not [
-        action
-        for grants in granted(template).values()
-        for grant in grants.values()
-        for action in grant.actions
-        if "*" in action
-    ]
+    grants = [grant for found in granted(template).values() for grant in found.values()]
+    assert not [action for grant in grants for action in grant.actions if "*" in action]
 
 
 def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Template) -> None:
@@ -235,38 +194,19 @@ def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Tem
         for role, grants in granted(template).items()
     }
     by_cdk = {*GRANTS["AgentWorkflowRole"]["logs"].actions, *GRANTS["AgentWorkflowRole"]["xray"].actions}
-    assert unlimited == {
-        "AgentRole": set(declared_actions()),
-        "AgentInvokerRole": set(),
-        "AgentWorkflowRole": by_cdk,
-        "ReconcilerReconcilerRole": set(),
-        "TriggerRole": set(),
-    }
+    none = {role: set[str]() for role in ("AgentInvokerRole", "ReconcilerReconcilerRole", "TriggerRole")}
+    assert unlimited == {"AgentRole": set(declared_actions()), "AgentWorkflowRole": by_cdk, **none}
 
 
 def test_bucket_and_queues_are_reached_by_tls_only(template: Template) -> None:
-    bucket = template.only("AWS::S3::BucketPolicy")
-    assert template.statements(bucket["PolicyDocument"]) == [
-        {
-            "Effect": "Deny",
-            "Principal": {"AWS": "*"},
-            "Action": ["s3:*"],
-            "Resource": ["<Artifacts.Arn>", "<Artifacts.Arn>/*"],
-            "Condition": TLS_ONLY,
-        }
+    deny = {"Effect": "Deny", "Principal": {"AWS": "*"}, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    assert template.statements(template.only("AWS::S3::BucketPolicy")["PolicyDocument"]) == [
+        {**deny, "Action": ["s3:*"], "Resource": ["<Artifacts.Arn>", "<Artifacts.Arn>/*"]}
     ]
-    for queue, rules in {
-        "TriggerDeadLetters": ["TriggerRule"],
-        "ReconcilerQueue": ["ReconcilerEnded", "ReconcilerSchedule"],
-    }.items():
-        deny, *allows = template.statements(template.named(f"{queue}Policy")["PolicyDocument"])
-        assert deny == {
-            "Effect": "Deny",
-            "Principal": {"AWS": "*"},
-            "Action": ["sqs:*"],
-            "Resource": [f"<{queue}.Arn>"],
-            "Condition": TLS_ONLY,
-        }
+    senders = {"TriggerDeadLetters": ["TriggerRule"], "ReconcilerQueue": ["ReconcilerEnded", "ReconcilerSchedule"]}
+    for queue, rules in senders.items():
+        first, *allows = template.statements(template.named(f"{queue}Policy")["PolicyDocument"])
+        assert first == {**deny, "Action": ["sqs:*"], "Resource": [f"<{queue}.Arn>"]}
         # And the rules alone may put an event into the queue.
         for allow in allows:
             assert (allow["Effect"], allow["Principal"]) == ("Allow", {"Service": "events.amazonaws.com"})

@@ -39,12 +39,11 @@ def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -
         assert done.returncode == 0, done.stdout + done.stderr
 
     make("bootstrap")
+    container = {"containerUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/x:1"}
     runtime = account.client("bedrock-agentcore-control").create_agent_runtime(
         agentRuntimeName="given",
         roleArn="arn:aws:iam::000000000000:role/given",
-        agentRuntimeArtifact={
-            "containerConfiguration": {"containerUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/x:1"}
-        },
+        agentRuntimeArtifact={"containerConfiguration": container},
         networkConfiguration={"networkMode": "PUBLIC"},
     )["agentRuntimeArn"]
     make("deploy", f"ARGS=--parameters {Parameter.AGENT_RUNTIME_ARN}={runtime}")

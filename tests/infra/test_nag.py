@@ -40,9 +40,7 @@ def test_every_suppression_has_a_reason(assembly: Path) -> None:
 
 
 @pytest.mark.slow
-def test_unsuppressed_finding_fails_and_every_suppression_is_needed(
-    python: Python, assembly: Path, tmp_path: Path
-) -> None:
+def test_unsuppressed_finding_fails_and_suppressions_are_needed(python: Python, assembly: Path, tmp_path: Path) -> None:
     done = python("-c", UNSUPPRESSED, CDK_OUTDIR=str(tmp_path), VIGIL_NAG="1")
     assert done.returncode != 0
     assert "ValidationFailed" in done.stderr

@@ -28,5 +28,4 @@ def test_the_local_stack_deploys_that_template(stack: LocalStack, bundled: Path)
     cloudformation = stack.client("cloudformation")
     # boto3 would parse it and lose the bytes.
     cloudformation.meta.events.unregister("after-call.cloudformation.GetTemplate", json_decode_template_body)
-    deployed = cloudformation.get_template(StackName=STACK)["TemplateBody"]
-    assert deployed == (bundled / TEMPLATE).read_text()
+    assert cloudformation.get_template(StackName=STACK)["TemplateBody"] == (bundled / TEMPLATE).read_text()

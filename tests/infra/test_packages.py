@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Workflow, runtime_process, until
+from tests.support import Workflow, ended, runtime_process
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, _zipped
 from vigil.local.stack import LocalStack
@@ -19,19 +19,8 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *(
-        "__init__",
-        "errors",
-        "invoker",
-        "journal",
-        "line",
-        "names",
-        "reconciler",
-        "session",
-        "settings",
-        "table",
-        "wakeup",
-    )
+    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
+    *("table", "wakeup"),
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 
@@ -90,7 +79,7 @@ def test_agents_package_alone_runs_a_session(
     environment = {**stack.environment(), "PATH": os.environ["PATH"], Env.AGENT: "probe:agent"}
     with runtime_process(environment, "-B", str(tmp_path / "main.py")) as runtime:
         runtime.invoke(session_id, table=stack.outputs[Output.TABLE], bucket=stack.outputs[Output.BUCKET])
-        session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
+        session = ended(workflow, session_id)
     assert (session.status, session.error) == (Status.COMPLETED, None)
     files = deployment.artifacts(session_id).read("report.md").splitlines()
     assert str(tmp_path / "vigil" / "agent" / "worker.py") in files
@@ -109,9 +98,8 @@ def test_the_lambda_package_is_a_few_modules_and_the_sdk(function: Path) -> None
     assert {path.parts[0].removesuffix(".py") for path in files} == SDK | {"vigil"}
     # No compiled code, and no models of services that the functions do not call.
     assert {path.suffix for path in files} <= {".py", ".json", ".gz", ".pem", ".typed", ".js"}
-    assert {path.parts[2] for path in files if path.match("botocore/data/*/*/*")} == {
-        *("bedrock-agentcore", "dynamodb", "stepfunctions")
-    }
+    models = {path.parts[2] for path in files if path.match("botocore/data/*/*/*")}
+    assert models == {"bedrock-agentcore", "dynamodb", "stepfunctions"}
     assert len(_zipped(function)) < 1_500_000
 
 
@@ -145,21 +133,11 @@ def test_the_lambda_functions_run_with_nothing_but_their_package(
     execution = f"{machine.replace(':stateMachine:', ':execution:')}:never-started"
     record = {"status": Status.INITIATED, "start_time": "2026-01-01T00:00:00.000Z", "execution_arn": execution}
     workflow.table.put_item(Item={**workflow.key(session_id), **record})
-    environment = {
-        **stack.environment(),
-        Env.TABLE: stack.outputs[Output.TABLE],
-        Env.BUCKET: stack.outputs[Output.BUCKET],
-        Env.STATE_MACHINE_ARN: machine,
-        Env.AGENT_RUNTIME_ARN: stack.outputs[Output.AGENT_RUNTIME],
-    }
+    found = {Env.TABLE: Output.TABLE, Env.BUCKET: Output.BUCKET, Env.AGENT_RUNTIME_ARN: Output.AGENT_RUNTIME}
+    variables = {Env.STATE_MACHINE_ARN: machine, **{name: stack.outputs[output] for name, output in found.items()}}
     # -S: no site-packages; -I: no variables of Python's, no working directory.
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    words = [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id]
+    done = subprocess.run(words, env={**stack.environment(), **variables}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     version, closed, answer, modules = json.loads(done.stdout)
     assert (version, closed, answer) == (pinned("dev.txt")["botocore"], [session_id], "accepted")
@@ -196,8 +174,7 @@ def test_every_npm_package_is_locked_by_hash_without_an_address() -> None:
 
 @pytest.mark.parametrize("name", ["Makefile", "README.md", "LOCAL_DEVELOPMENT.md", ".ci/run"])
 def test_nothing_is_fetched_without_a_hash(name: str) -> None:
-    fetching = re.findall(
-        r".*(?:npx|npm exec|npm install|pip install|curl|wget|uvx).*", (PROJECT / name).read_text(encoding="utf-8")
-    )
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    fetching = re.findall(r".*(?:npx|npm exec|npm install|pip install|curl|wget|uvx).*", text)
     hashed = ("--require-hashes", "--no-deps --no-build-isolation --editable .", "--package-lock-only")
     assert [line for line in fetching if not any(words in line for words in hashed)] == []

@@ -40,14 +40,9 @@ def test_the_bucket_is_private_encrypted_versioned_and_cleans_up(template: Templ
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert bucket["LifecycleConfiguration"]["Rules"] == [
-        {
-            "Status": "Enabled",
-            "ExpirationInDays": 90,
-            "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-        }
-    ]
+    kept = {"ExpirationInDays": 90, "NoncurrentVersionExpiration": {"NoncurrentDays": 7}}
+    uploads = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    assert bucket["LifecycleConfiguration"]["Rules"] == [{"Status": "Enabled", **kept, **uploads}]
 
 
 def test_reports_outlive_the_stack_and_records_do_not(template: Template) -> None:
@@ -59,35 +54,24 @@ def test_reports_outlive_the_stack_and_records_do_not(template: Template) -> Non
 RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
 
 
+BOTH = {Env.TABLE: "<Sessions>", Env.AGENT_RUNTIME_ARN: RUNTIME}
+LIMITS = {Env.STARTS_PER_SECOND: "<StartsPerSecond>", Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>"}
+OF_INVOKER = {**BOTH, Env.BUCKET: "<Artifacts>", **LIMITS}
+OF_RECONCILER = {**BOTH, Env.STATE_MACHINE_ARN: "<AgentWorkflow>"}
+
+
 @pytest.mark.parametrize(
     ("name", "log_group", "handler", "variables"),
     [
-        (
-            "AgentInvoker",
-            "<AgentInvokerLogs>",
-            "vigil.invoker.handler",
-            {
-                Env.TABLE: "<Sessions>",
-                Env.BUCKET: "<Artifacts>",
-                Env.AGENT_RUNTIME_ARN: RUNTIME,
-                Env.STARTS_PER_SECOND: "<StartsPerSecond>",
-                Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>",
-            },
-        ),
-        (
-            "Reconciler",
-            "<ReconcilerReconcilerLogs>",
-            "vigil.reconciler.handler",
-            {Env.TABLE: "<Sessions>", Env.STATE_MACHINE_ARN: "<AgentWorkflow>", Env.AGENT_RUNTIME_ARN: RUNTIME},
-        ),
+        ("AgentInvoker", "<AgentInvokerLogs>", "vigil.invoker.handler", OF_INVOKER),
+        ("Reconciler", "<ReconcilerReconcilerLogs>", "vigil.reconciler.handler", OF_RECONCILER),
     ],
 )
 def test_a_lambda_function_knows_what_it_works_with(
     template: Template, name: str, log_group: str, handler: str, variables: dict[str, str]
 ) -> None:
     function = template.named(name)
-    told = {key: template.text(value) for key, value in function["Environment"]["Variables"].items()}
-    assert told == variables
+    assert {key: template.text(value) for key, value in function["Environment"]["Variables"].items()} == variables
     assert function["Architectures"] == ["arm64"]
     assert function["Handler"] == handler
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
@@ -101,9 +85,7 @@ def test_there_are_two_lambda_functions_of_one_package(template: Template) -> No
     assert first == second
 
 
-def test_the_lambda_function_outlives_its_call_to_the_agent(
-    template: Template, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lambda_function_outlives_its_call_to_the_agent(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
     from vigil.invoker import _client
 
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -127,9 +109,8 @@ NUMBERS = {
 
 
 def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
-    parameters = {
-        name: parameter for name, parameter in template.body["Parameters"].items() if name != "BootstrapVersion"
-    }
+    parameters = dict(template.body["Parameters"])
+    del parameters["BootstrapVersion"]
     assert set(parameters) == set(Parameter)
     for name, parameter in parameters.items():
         assert parameter["Description"]
@@ -140,23 +121,19 @@ def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
             assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"]), name
 
 
+BEDROCK = "arn:aws:bedrock:eu-west-1"
+OWN_MODEL = f"{BEDROCK}:123456789012"
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
         (Parameter.MODEL_ID, "us.anthropic.claude-sonnet-4-6-v1:0", ""),
-        (Parameter.MODEL_ID, "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro", "a b"),
+        (Parameter.MODEL_ID, f"{OWN_MODEL}:inference-profile/eu.amazon.nova-pro", "a b"),
         (Parameter.MODEL_ID, "ollama/hf.co/someone/model", "foo/bar"),
         # The agent's role could not invoke these.
-        (
-            Parameter.MODEL_ID,
-            "arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0",
-            "arn:aws:bedrock:eu-west-1:123456789012:provisioned-model/abc",
-        ),
-        (
-            Parameter.MODEL_ID,
-            "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc",
-            "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/*",
-        ),
+        (Parameter.MODEL_ID, f"{BEDROCK}::foundation-model/amazon.nova-pro-v1:0", f"{OWN_MODEL}:provisioned-model/abc"),
+        (Parameter.MODEL_ID, f"{OWN_MODEL}:application-inference-profile/abc", f"{OWN_MODEL}:inference-profile/*"),
         (Parameter.AGENT_FACTORY, "mine.agents:my_agent", "mine.agents"),
         (Parameter.AGENT_FACTORY, "mine:_agent2", "mine:agent()"),
         (Parameter.AGENT_RUNTIME_ARN, "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/a_b-c", "runtime/a"),
@@ -182,9 +159,8 @@ def test_the_state_machine_logs_every_step_without_data_and_is_traced(template: 
 
 
 def test_every_log_group_forgets(template: Template) -> None:
-    assert {group["Properties"]["RetentionInDays"] for group in template.of_type("AWS::Logs::LogGroup").values()} == {
-        14
-    }
+    groups = template.of_type("AWS::Logs::LogGroup").values()
+    assert {group["Properties"]["RetentionInDays"] for group in groups} == {14}
 
 
 @pytest.mark.criterion("7.1", "7.2")
@@ -211,16 +187,14 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Te
     # Keep EventBridge's default, a day and 185 attempts: giving up earlier would have no advantage.
     assert "RetryPolicy" not in target
     assert template.text(target["DeadLetterConfig"]["Arn"]) == "<TriggerDeadLetters.Arn>"
-    kept = {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
-    assert template.named("TriggerDeadLetters") == kept
+    assert template.named("TriggerDeadLetters") == {"MessageRetentionPeriod": 14 * 86400, "SqsManagedSseEnabled": True}
 
 
 def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:
     alarm = template.only("AWS::CloudWatch::Alarm")
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-    assert [template.text(dimension["Value"]) for dimension in alarm["Dimensions"]] == [
-        "<TriggerDeadLetters.QueueName>"
-    ]
+    (dimension,) = alarm["Dimensions"]
+    assert template.text(dimension["Value"]) == "<TriggerDeadLetters.QueueName>"
     # One event in any minute.
     assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
@@ -288,9 +262,8 @@ def test_the_runtime_is_created_unless_one_is_given(template: Template) -> None:
     types = {resource["Type"]: name for name, resource in conditional.items()}
     assert set(types) == {"AWS::BedrockAgentCore::Runtime", "AWS::Logs::LogGroup"}
     # And nothing of AgentCore is left out, nor needed, when one is given.
-    assert [name for name, resource in template.resources.items() if "BedrockAgentCore" in resource["Type"]] == [
-        types["AWS::BedrockAgentCore::Runtime"]
-    ]
+    agentcore = [name for name, resource in template.resources.items() if "BedrockAgentCore" in resource["Type"]]
+    assert agentcore == [types["AWS::BedrockAgentCore::Runtime"]]
     (runtime,) = (i for i, r in template.body["Resources"].items() if "BedrockAgentCore" in r["Type"])
     # What exists under the same condition may refer to it.
     others = {name: r for name, r in template.body["Resources"].items() if "Condition" not in r}
@@ -321,11 +294,12 @@ def test_the_runtimes_logs_expire_and_go_with_the_stack(template: Template) -> N
 
 def test_runtime_knows_its_agent_its_model_and_the_intervals(template: Template) -> None:
     runtime = template.only("AWS::BedrockAgentCore::Runtime")
-    assert {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()} == {
+    told = {name: template.text(value) for name, value in runtime["EnvironmentVariables"].items()}
+    assert told == {
         Env.MODEL: "<ModelId>",
         Env.BUDGET_DOLLARS: "<BudgetDollars>",
-        Env.MAX_SCAN_DOLLARS: "<MaxScanDollars>",
         Env.AGENT: "<AgentFactory>",
+        Env.MAX_SCAN_DOLLARS: "<MaxScanDollars>",
         Env.HEARTBEAT_SECONDS: "<HeartbeatSeconds>",
         Env.PROGRESS_SECONDS: "<ProgressSeconds>",
         "AWS_DEFAULT_REGION": "<AWS::Region>",

@@ -42,19 +42,11 @@ def analysis(
         functions = {item.arn: function(item.function, region=item.region, arn=item.arn) for item in findings}.values()
     functions, cost = tuple(functions), cost or {}
     read = {item.arn: FunctionUsage() for item in functions} | {function(n).arn: of for n, of in (usage or {}).items()}
-    return Analysis(
-        **{
-            "request": CostRequest(regions=("us-east-1",)),
-            "functions": functions,
-            "usage": Usage(Window(end - timedelta(days=30), end), read, ()),
-            "compute": {},
-            "cost": cost,
-            "findings": findings,
-            "gaps": (),
-            "totals": combine(findings, ComputeSpend(fsum(cost.values()), 1_000_000.0)),
-            "prices": {"us-east-1": "a table of 2025-10"},
-            "scan": ScanCost(metrics=12, queried_bytes=2**30, estimated=0.01, limit=1.0),
-            "recommendations": {},
-            **changes,
-        }
-    )
+    defaults: dict[str, Any] = {
+        **{"request": CostRequest(regions=("us-east-1",)), "functions": functions, "findings": findings, "cost": cost},
+        **{"usage": Usage(Window(end - timedelta(days=30), end), read, ()), "compute": {}, "gaps": ()},
+        "totals": combine(findings, ComputeSpend(fsum(cost.values()), 1_000_000.0)),
+        **{"prices": {"us-east-1": "a table of 2025-10"}, "recommendations": {}},
+        "scan": ScanCost(metrics=12, queried_bytes=2**30, estimated=0.01, limit=1.0),
+    }
+    return Analysis(**{**defaults, **changes})

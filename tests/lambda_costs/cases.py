@@ -36,28 +36,13 @@ GIB = 2**30
 
 def function(name: str = "orders", **changes: Any) -> Function:
     region = changes.get("region", "us-east-1")
-    return Function(
-        **{
-            "name": name,
-            "arn": f"arn:aws:lambda:{region}:000000000000:function:{name}",
-            "region": region,
-            "runtime": "python3.12",
-            "architecture": "x86_64",
-            "package_type": "Zip",
-            "memory_mb": 1024,
-            "timeout_seconds": 3,
-            "ephemeral_mb": 512,
-            "last_modified": ago(100),
-            "layers": 0,
-            "insights": False,
-            "file_system": False,
-            "snapstart": False,
-            "log_group": f"/aws/lambda/{name}",
-            "json_logs": False,
-            "capacity_provider": False,
-            **changes,
-        }
-    )
+    defaults: dict[str, Any] = {
+        **{"name": name, "arn": f"arn:aws:lambda:{region}:000000000000:function:{name}", "region": region},
+        **{"runtime": "python3.12", "architecture": "x86_64", "package_type": "Zip", "layers": 0},
+        **{"memory_mb": 1024, "timeout_seconds": 3, "ephemeral_mb": 512, "last_modified": ago(100)},
+        **dict.fromkeys(("insights", "file_system", "snapstart", "json_logs", "capacity_provider"), False),
+    }
+    return Function(**{**defaults, "log_group": f"/aws/lambda/{name}", **changes})
 
 
 def ago(days: int) -> date:
@@ -77,7 +62,7 @@ def on_days(values: Mapping[int, float]) -> Daily:
 
 def tally(
     lines: int = 100, seconds: float = 0.5, max_used_mb: int = 900, init_seconds: float = 0, inits: int = 0
-) -> Tally:
+) -> Any:
     """Return lines that bill ``seconds`` each on average, cold starts of ``init_seconds`` in all among them."""
     billed = lines * seconds * 1000
     return Tally(lines, billed - init_seconds * 1000, billed, init_seconds * 1000, inits, max_used_mb)
@@ -86,13 +71,8 @@ def tally(
 def reports(memory_mb: int = 1024, days: int = DAYS, first: int | None = None, **changes: Any) -> Reports:
     """Return the lines of ``tally`` on each of ``days`` days, all successful."""
     begin = ago(days if first is None else first)
-    return Reports(
-        {
-            TallyKey(begin + timedelta(days=day), memory_mb, Outcome.SUCCESS): tally(**{"lines": 10, **changes})
-            for day in range(days)
-        },
-        0,
-    )
+    keys = [TallyKey(begin + timedelta(days=day), memory_mb, Outcome.SUCCESS) for day in range(days)]
+    return Reports({key: tally(**{"lines": 10, **changes}) for key in keys}, 0)
 
 
 def together(*several: Reports) -> Reports:
@@ -100,18 +80,12 @@ def together(*several: Reports) -> Reports:
 
 
 def usage(**changes: Any) -> FunctionUsage:
-    return FunctionUsage(
-        **{
-            "invocations": daily(1_000_000),
-            "duration_ms": daily(1_000_000 * 500),
-            "p99_ms": on_days(dict.fromkeys(range(1, DAYS + 1), 2_000.0)),
-            "errors": daily(0),
-            "reports": reports(),
-            "provisioned": (),
-            "recursion_allowed": False,
-            **changes,
-        }
-    )
+    defaults: dict[str, Any] = {
+        **{"invocations": daily(1_000_000), "duration_ms": daily(1_000_000 * 500), "errors": daily(0)},
+        **{"p99_ms": on_days(dict.fromkeys(range(1, DAYS + 1), 2_000.0)), "reports": reports()},
+        **{"provisioned": (), "recursion_allowed": False},
+    }
+    return FunctionUsage(**{**defaults, **changes})
 
 
 def used_at(memory_mb: int, max_used_mb: int, **changes: Any) -> FunctionUsage:
@@ -134,18 +108,11 @@ def failing(failed: Mapping[int, int], calls: int = 100, **changes: Any) -> Func
             lines[TallyKey(ago(day), 1024, Outcome.TIMEOUT)] = tally(failed[day], seconds=3)
     every = {day: float(failed.get(day, 0)) for day in range(1, 31)}
     milliseconds = {day: 500 * (calls - number) + 3000 * number for day, number in every.items()}
-    return usage(
-        **{
-            "invocations": daily(30 * calls),
-            "duration_ms": on_days(milliseconds),
-            "errors": on_days(every),
-            "reports": Reports(lines, 0),
-            **changes,
-        }
-    )
+    read = {"invocations": daily(30 * calls), "duration_ms": on_days(milliseconds), "errors": on_days(every)}
+    return usage(**{**read, "reports": Reports(lines, 0), **changes})
 
 
-def changed_lines(used: FunctionUsage, change: Callable[[TallyKey, Tally], Tally | None]) -> FunctionUsage:
+def retally(used: FunctionUsage, change: Callable[[TallyKey, Tally], Tally | None]) -> FunctionUsage:
     """Return ``used`` with each tally of its lines as ``change`` returns it, and without those that it drops."""
     assert used.reports
     lines = {key: new for key, item in used.reports.tallies.items() if (new := change(key, item))}
@@ -163,7 +130,7 @@ class Example:
 
 
 # A name that a shell would run.
-HOSTILE_NAME = "$(reboot) `id`; 'rm' -rf ~"
+EVIL = "$(reboot) `id`; 'rm' -rf ~"
 
 
 def provisioned(invocations: Daily | None, executions: int = 1) -> tuple[Provisioned, ...]:
@@ -217,26 +184,13 @@ def finding(
     **changes: Any,
 ) -> Finding:
     """Return a finding about the function ``name``; ``cost`` is that of the compute which it saves a share of."""
-    return Finding(
-        **{
-            "id": f"{kind}:{name}",
-            "kind": kind,
-            "function": name,
-            "region": "us-east-1",
-            "arn": function(name).arn,
-            "evidence": {},
-            "formula": "2 × 1",
-            "change": "Change it",
-            "proposed": {},
-            "how_to": "aws lambda change",
-            "as_code": "# CDK\nchange: it",
-            "risk": "It may break.",
-            "validate": "Look at it.",
-            "savings": SavingsRange(*savings),
-            "scaling": ComputeShare(cost, 1000.0) if cost else None,
-            **changes,
-        }
-    )
+    defaults: dict[str, Any] = {
+        **{"id": f"{kind}:{name}", "kind": kind, "function": name, "region": "us-east-1", "arn": function(name).arn},
+        **{"evidence": {}, "formula": "2 × 1", "change": "Change it", "proposed": {}, "how_to": "aws lambda change"},
+        **{"as_code": "# CDK\nchange: it", "risk": "It may break.", "validate": "Look at it."},
+        **{"savings": SavingsRange(*savings), "scaling": ComputeShare(cost, 1000.0) if cost else None},
+    }
+    return Finding(**{**defaults, **changes})
 
 
 def analyse(

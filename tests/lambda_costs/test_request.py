@@ -11,13 +11,12 @@ REGIONS = r"regions must be a list of 1 to 20 different region names such as us-
 DAYS = "days must be a whole number from 1 to 90"
 FUNCTIONS = r"functions must be a name filter such as orders-\*"
 DOLLARS = "max_scan_dollars must be a number from 0 to 5, the stack's MaxScanDollars"
-KNOWN = r"\(known: regions, days, functions, max_scan_dollars\)"
+UNKNOWN = r"is not known \(known: regions, days, functions, max_scan_dollars\)"
 
 
 def test_an_empty_detail_asks_for_30_days_of_all_functions_here() -> None:
-    assert parse_request({}, "eu-west-1") == CostRequest(
-        regions=("eu-west-1",), days=30, functions=None, max_scan_dollars=5.0
-    )
+    expected = CostRequest(regions=("eu-west-1",), days=30, functions=None, max_scan_dollars=5.0)
+    assert parse_request({}, "eu-west-1") == expected
 
 
 @pytest.mark.parametrize(
@@ -40,49 +39,25 @@ def test_a_valid_detail_is_accepted(detail: dict[str, Any]) -> None:
     assert request == {"regions": ["us-east-1"], "days": 30, "functions": None, "max_scan_dollars": 5, **detail}
 
 
+BAD_DAYS = (True, "30", 30.0, 30.5, None, 0, -1, 91, 10**400)
+BAD_REGIONS = (
+    *("us-east-1", {"us-east-1": 1}, [], [f"eu-west-{number}" for number in range(1, 22)], ["us-east-1", "us-east-1"]),
+    *(["US-EAST-1"], ["us-east-1\n"], ["us-east-1.example.com/"], [1], None),
+)
+BAD_DOLLARS = (-0.01, 5.01, 1000, "5", True, None, float("nan"), float("inf"), 10**400)
+
+
 @pytest.mark.parametrize(
     ("detail", "said"),
     [
-        ({"days": True}, DAYS),
-        ({"days": "30"}, DAYS),
-        ({"days": 30.0}, DAYS),
-        ({"days": 30.5}, DAYS),
-        ({"days": None}, DAYS),
-        ({"days": 0}, DAYS),
-        ({"days": -1}, DAYS),
-        ({"days": 91}, DAYS),
-        ({"days": 10**400}, DAYS),
-        ({"regions": "us-east-1"}, REGIONS),
-        ({"regions": {"us-east-1": 1}}, REGIONS),
-        ({"regions": []}, REGIONS),
-        ({"regions": [f"eu-west-{number}" for number in range(1, 22)]}, REGIONS),
-        ({"regions": ["us-east-1", "us-east-1"]}, REGIONS),
-        ({"regions": ["US-EAST-1"]}, REGIONS),
-        ({"regions": ["us-east-1\n"]}, REGIONS),
-        ({"regions": ["us-east-1.example.com/"]}, REGIONS),
-        ({"regions": [1]}, REGIONS),
-        ({"regions": None}, REGIONS),
-        ({"functions": ""}, FUNCTIONS),
-        ({"functions": "a b"}, FUNCTIONS),
-        ({"functions": "a\n"}, FUNCTIONS),
-        ({"functions": "x" * 129}, FUNCTIONS),
-        ({"functions": ["orders"]}, FUNCTIONS),
-        ({"max_scan_dollars": -0.01}, DOLLARS),
-        ({"max_scan_dollars": 5.01}, DOLLARS),
-        ({"max_scan_dollars": 1000}, DOLLARS),
-        ({"max_scan_dollars": "5"}, DOLLARS),
-        ({"max_scan_dollars": True}, DOLLARS),
-        ({"max_scan_dollars": None}, DOLLARS),
-        ({"max_scan_dollars": float("nan")}, DOLLARS),
-        ({"max_scan_dollars": float("inf")}, DOLLARS),
-        ({"max_scan_dollars": 10**400}, DOLLARS),
-        ({"region": ["us-east-1"]}, f"'region' is not known {KNOWN}"),
-        ({"Days": 3}, f"'Days' is not known {KNOWN}"),
-        ({"a\nb": 1}, rf"'a\\nb' is not known {KNOWN}"),
-        (
-            {"days": 0, "regions": [], "x": 1, "functions": 5},
-            f"{REGIONS}; {DAYS}; {FUNCTIONS}; 'x' is not known {KNOWN}",
-        ),
+        *(({"days": value}, DAYS) for value in BAD_DAYS),
+        *(({"regions": value}, REGIONS) for value in BAD_REGIONS),
+        *(({"functions": value}, FUNCTIONS) for value in ("", "a b", "a\n", "x" * 129, ["orders"])),
+        *(({"max_scan_dollars": value}, DOLLARS) for value in BAD_DOLLARS),
+        ({"region": ["us-east-1"]}, f"'region' {UNKNOWN}"),
+        ({"Days": 3}, f"'Days' {UNKNOWN}"),
+        ({"a\nb": 1}, rf"'a\\nb' {UNKNOWN}"),
+        ({"days": 0, "regions": [], "x": 1, "functions": 5}, f"{REGIONS}; {DAYS}; {FUNCTIONS}; 'x' {UNKNOWN}"),
     ],
 )
 def test_a_wrong_detail_is_refused_with_what_is_allowed(detail: dict[str, Any], said: str) -> None:
@@ -92,9 +67,8 @@ def test_a_wrong_detail_is_refused_with_what_is_allowed(detail: dict[str, Any], 
 
 @pytest.mark.parametrize("detail", [None, [], "us-east-1", 5, True])
 def test_a_detail_that_is_not_an_object_is_refused(detail: object) -> None:
-    with pytest.raises(
-        InvalidDetail, match=rf"with regions, days, functions, max_scan_dollars, not {type(detail).__name__}$"
-    ):
+    said = rf"with regions, days, functions, max_scan_dollars, not {type(detail).__name__}$"
+    with pytest.raises(InvalidDetail, match=said):
         parse_request(detail, "us-east-1")
 
 
@@ -112,13 +86,11 @@ json_values = st.recursive(
     lambda some: st.lists(some, max_size=3) | st.dictionaries(st.text(), some, max_size=3),
     max_leaves=5,
 )
+keys = st.sampled_from(["regions", "days", "functions", "max_scan_dollars"])
 
 
 @settings(deadline=None)
-@given(
-    json_values
-    | st.dictionaries(st.sampled_from(["regions", "days", "functions", "max_scan_dollars"]) | st.text(), json_values)
-)
+@given(json_values | st.dictionaries(keys | st.text(), json_values))
 def test_any_json_is_a_request_or_refused_in_one_line(detail: object) -> None:
     try:
         request = parse_request(detail, "us-east-1")

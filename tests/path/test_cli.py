@@ -20,6 +20,8 @@ from vigil.session import Status
 
 pytestmark = pytest.mark.takes(60)
 
+UNKNOWN = str(uuid.UUID(int=1))
+LOCAL = ["run", "--local"]
 HELLO, FAILING = '{"agent": "hello_agent"}', '{"agent": "says_failed"}'
 CHART = '<svg xmlns="http://www.w3.org/2000/svg"><text>a</text></svg>'
 PRINTS = '{"agent": "prints", "text": "mine"}'
@@ -28,6 +30,11 @@ PRINTS = '{"agent": "prints", "text": "mine"}'
 def saves(artifacts: dict[str, str]) -> str:
     """Return the detail with which an agent saves ``artifacts``."""
     return json.dumps({"agent": "hostile", "text": "x", "artifacts": artifacts})
+
+
+def triggered(stack: LocalStack, detail: str) -> str:
+    """Start a session with ``vigil trigger`` and return its id."""
+    return command(stack, "vigil", "trigger", "--detail", detail).stdout.strip()
 
 
 FULL = "vigil: standard output cannot be written: No space left on device"
@@ -58,14 +65,9 @@ def test_a_session_over_budget_fails_before_its_next_model_call(stack: LocalStac
     assert f"BudgetExceeded: session {session_id}: the model calls have cost $2.40 of a budget of $2.00" in done.stderr
     shown = json.loads(command(stack, "vigil", "show", session_id, "--json").stdout)
     assert (shown["status"], shown["error"]["code"]) == ("FAILED", "BudgetExceeded")
-    assert shown["usage"] == {
-        "model": "global.anthropic.claude-sonnet-4-6",
-        "input_tokens": 0,
-        "output_tokens": 160_000,
-        "dollars": 2.4,
-        "price_assumed": False,
-    }
-    line = f"{'usage':<14} 0 tokens in, 160,000 out, $2.40, global.anthropic.claude-sonnet-4-6"
+    tokens, model = {"input_tokens": 0, "output_tokens": 160_000}, "global.anthropic.claude-sonnet-4-6"
+    assert shown["usage"] == {"model": model, **tokens, "dollars": 2.4, "price_assumed": False}
+    line = f"{'usage':<14} 0 tokens in, 160,000 out, $2.40, {model}"
     assert line in command(stack, "vigil", "show", session_id).stdout.splitlines()
     assert deployment.artifacts(session_id).read("calls") == "2"
 
@@ -84,29 +86,26 @@ def test_a_session_is_triggered_watched_listed_shown_and_read(stack: LocalStack)
 
 
 def test_the_log_of_a_session_holds_what_its_agent_printed_and_no_other(stack: LocalStack) -> None:
-    printing = [
-        command(stack, "vigil", "trigger", "--detail", json.dumps({"agent": "prints", "text": text})).stdout.strip()
-        for text in ("mine\x1b[31m", "another's")
-    ]
-    done = command(stack, "vigil", "logs", printing[0], "--follow")
+    printing, _ = (
+        triggered(stack, json.dumps({"agent": "prints", "text": text})) for text in ("mine\x1b[31m", "another's")
+    )
+    done = command(stack, "vigil", "logs", printing, "--follow")
     assert done.returncode == 0, done.stderr
-    assert command(stack, "vigil", "logs", printing[0]).stdout == done.stdout
+    assert command(stack, "vigil", "logs", printing).stdout == done.stdout
     said = [line.partition(" ")[2] for line in done.stdout.splitlines()]
     assert {"mine<U+001B>[31m", "INFO my.module logged by a module"} <= set(said)
     assert "another's" not in done.stdout
     assert "".join(line for line in said if set(line) == {"y"}) == "y" * 25_000
     # What AgentCore's own library logs stands there once.
     written = stack.agent_log.read_text(encoding="utf-8").splitlines()
-    assert len([line for line in written if "Invocation completed" in line and printing[0] in line]) == 1
+    assert len([line for line in written if "Invocation completed" in line and printing in line]) == 1
 
 
 def test_interrupted_command_says_that_the_session_goes_on(stack: LocalStack) -> None:
-    session_id = command(stack, "vigil", "trigger", "--detail", '{"agent": "waits"}').stdout.strip()
+    session_id = triggered(stack, '{"agent": "waits"}')
     environment = {**os.environ, **stack.environment()}
-    words = [str(BIN / "vigil"), "watch", session_id]
-    with subprocess.Popen(
-        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as watching:
+    words, pipe = [str(BIN / "vigil"), "watch", session_id], subprocess.PIPE
+    with subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True) as watching:
         assert watching.stdout is not None
         assert watching.stdout.readline()
         watching.send_signal(signal.SIGTERM)  # taken as Ctrl-C, which a test's parent may have ignored
@@ -125,8 +124,7 @@ def test_a_profile_comes_instead_of_the_local_stack_and_its_keys(stack: LocalSta
     there = {"AWS_CONFIG_FILE": str(settings), "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "other"}
     assert command(stack, "vigil", "--profile", "ours", "sessions", **there).returncode == 0
     assert "127.0.0.1:9" in refused(stack, "vigil", "sessions", **there)
-    elsewhere = command(stack, "vigil", "--aws-region", "eu-west-1", "sessions")
-    assert "no stack Vigil" in elsewhere.stderr
+    assert "no stack Vigil" in command(stack, "vigil", "--aws-region", "eu-west-1", "sessions").stderr
 
 
 @pytest.fixture
@@ -149,12 +147,10 @@ ALL_PRINT = [["-h"], ["run", "-h"], ["show"], ["show", "--json"], ["logs"], ["se
 
 
 @pytest.mark.parametrize("words", ALL_PRINT, ids=" ".join)
-def test_command_whose_reader_has_gone_ends_as_by_sigpipe(
-    stack: LocalStack, greeted: str, unread: int, words: list[str]
-) -> None:
+def test_unread_command_ends_as_by_sigpipe(stack: LocalStack, greeted: str, unread: int, words: list[str]) -> None:
     given = [*words, *([greeted] if words[0] in ("show", "report") else [])]
     if words == ["logs"]:
-        given = ["logs", command(stack, "vigil", "trigger", "--detail", PRINTS).stdout.strip(), "--follow"]
+        given = ["logs", triggered(stack, PRINTS), "--follow"]
     assert printing(stack, unread, *given) == (141, "")
 
 
@@ -170,8 +166,7 @@ def test_a_run_without_a_reader_still_saves_the_report(stack: LocalStack, unread
     status, said = printing(stack, unread, "run", "--detail", FAILING)
     assert (status, said.count("\n")) == (1, 1)
     assert "AgentFailed" in said
-    session_id = said.split("session ")[1].split(":")[0]
-    assert printing(stack, unread, "watch", session_id) == (1, said)
+    assert printing(stack, unread, "watch", said.split("session ")[1].split(":")[0]) == (1, said)
     with Path("/dev/full").open("w") as full:
         ran = printing(stack, full.fileno(), "run", "--detail", HELLO, "--out", str(tmp_path / "full"))
     assert ran == (1, f"{FULL}\n")
@@ -187,33 +182,28 @@ def test_help_and_version_are_where_they_are_looked_for(word: str) -> None:
     assert "vigil" in command(None, "/bin/bash", "-c", "vigil --show-completion; true").stdout
 
 
-def test_a_retry_is_a_session_with_the_same_input(
-    stack: LocalStack, workflow: Workflow, deployment: Deployment
-) -> None:
+def test_retry_is_a_session_with_the_same_input(stack: LocalStack, workflow: Workflow, deployment: Deployment) -> None:
     detail = {"agent": "tells_environment", "text": 'ü "\\ \n <b>', "deadline_seconds": 900, "list": [1, 2.5, None]}
-    first = command(stack, "vigil", "trigger", "--detail", json.dumps(detail)).stdout.strip()
+    first = triggered(stack, json.dumps(detail))
     assert command(stack, "vigil", "watch", first).returncode == 0
-    done = command(stack, "vigil", "retry", first, "--json")
-    again = json.loads(done.stdout)["session_id"]
+    again = json.loads(command(stack, "vigil", "retry", first, "--json").stdout)["session_id"]
     assert command(stack, "vigil", "watch", again).returncode == 0
     seen = [json.loads(deployment.artifacts(session_id).read("detail.json")) for session_id in (first, again)]
     assert seen[0] == seen[1] == {name: value for name, value in detail.items() if name != "deadline_seconds"}
-    records = [
-        json.loads(command(stack, "vigil", "show", session_id, "--json").stdout) for session_id in (first, again)
-    ]
-    assert [json.loads(record["detail"]) for record in records] == [detail, detail]
+    for session_id in (first, again):
+        record = json.loads(command(stack, "vigil", "show", session_id, "--json").stdout)
+        assert json.loads(record["detail"]) == detail
     # An index does not hold it, and then a list does not say that there is none.
     listed = json.loads(command(stack, "vigil", "sessions", "--json").stdout)
     assert not [session for session in listed if {"detail", "heartbeat_at"} & set(session)]
     workflow.table.update_item(Key=workflow.key(first), UpdateExpression="REMOVE detail")
-    said = refused(stack, "vigil", "retry", first)
-    assert said == f"vigil: the record of session {first} holds no input to repeat"
+    assert refused(stack, "vigil", "retry", first) == f"vigil: the record of session {first} holds no input to repeat"
 
 
 @pytest.fixture(scope="module")
 def greeted(stack: LocalStack) -> str:
     """The id of a session whose agent saved a report alone."""
-    session_id = command(stack, "vigil", "trigger", "--detail", HELLO).stdout.strip()
+    session_id = triggered(stack, HELLO)
     assert command(stack, "vigil", "watch", session_id).returncode == 0
     return session_id
 
@@ -225,9 +215,7 @@ def test_a_report_without_a_page_is_shown_as_one(stack: LocalStack, greeted: str
 
 
 @pytest.mark.parametrize("words", [["--format", "json"], ["--format", "json", "--open"]])
-def test_findings_that_were_not_saved_are_said_to_be_missing(
-    stack: LocalStack, greeted: str, tmp_path: Path, words: list[str]
-) -> None:
+def test_unsaved_findings_are_called_missing(stack: LocalStack, greeted: str, tmp_path: Path, words: list[str]) -> None:
     said = refused(stack, "vigil", "report", greeted, *words, "--out", str(tmp_path))
     assert "no artifact findings.json in this session" in said
     assert list(tmp_path.iterdir()) == []
@@ -276,26 +264,14 @@ def test_an_unknown_format_is_refused_with_those_that_are_known(stack: LocalStac
         (["trigger", "--detail", "[" * 60_000], "--detail is not JSON"),
         (["trigger", "--detail", '{"x": "\\ud800"}'], "half a surrogate pair"),
         (["trigger", "--detail", "{}", "--days", "3"], "leave out days"),
-        (["run", "--local", "--detail", '{"deadline_seconds": 0}'], "deadline_seconds must be a whole number"),
-        (["run", "--local", "--detail", "[]"], "detail must be a JSON object, not list"),
-        (
-            ["run", "--local", "--agent", "missing:x"],
-            "the agent missing:x cannot be used: VIGIL_AGENT=missing:x is not",
-        ),
-        (["run", "--local", "--model", "foo/bar"], "provider/model (providers: anthropic, ollama, openai), not 'foo"),
-        (
-            ["run", "--local", "--model", "openai/\x1b[2J"],
-            "(providers: anthropic, ollama, openai), not 'openai/\\x1b[2J'",
-        ),
-        (["run", "--local", "--model", "a" * 5000], f"not '{'a' * 256}'"),
-        (
-            ["run", "--local", "--model", "openai/gpt-5"],
-            "--model openai/gpt-5 needs a key: set OPENAI_API_KEY, and pass",
-        ),
-        (
-            ["run", "--local", "--model", ""],
-            "Invalid value for '--model' (env var: 'VIGIL_MODEL'): it must not be empty",
-        ),
+        ([*LOCAL, "--detail", '{"deadline_seconds": 0}'], "deadline_seconds must be a whole number"),
+        ([*LOCAL, "--detail", "[]"], "detail must be a JSON object, not list"),
+        ([*LOCAL, "--agent", "missing:x"], "the agent missing:x cannot be used: VIGIL_AGENT=missing:x is not"),
+        ([*LOCAL, "--model", "foo/bar"], "provider/model (providers: anthropic, ollama, openai), not 'foo"),
+        ([*LOCAL, "--model", "openai/\x1b[2J"], "(providers: anthropic, ollama, openai), not 'openai/\\x1b[2J'"),
+        ([*LOCAL, "--model", "a" * 5000], f"not '{'a' * 256}'"),
+        ([*LOCAL, "--model", "openai/gpt-5"], "--model openai/gpt-5 needs a key: set OPENAI_API_KEY, and pass"),
+        ([*LOCAL, "--model", ""], "Invalid value for '--model' (env var: 'VIGIL_MODEL'): it must not be empty"),
         (["--aws-region", "", "sessions"], "Invalid value for '--aws-region': it must not be empty"),
         (["local", "up", "--model", "foo/bar"], "--model, VIGIL_MODEL and ModelId take a Bedrock model id or ARN"),
         (["run", "--agent", "examples.hello_agent:hello_agent"], "--agent is for --local"),
@@ -307,35 +283,25 @@ def test_an_unknown_format_is_refused_with_those_that_are_known(stack: LocalStac
         (["show", "nonsense"], "session_id must be 33 to 100 letters, digits or '-', not 'nonsense'"),
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
         (["watch", "#"], "session_id must be 33 to 100 letters"),
-        (["show", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
-        (["retry", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
-        (["logs", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
-        (["report", str(uuid.UUID(int=1))], "no session 00000000-0000-0000-0000-000000000001"),
+        *(([name, UNKNOWN], f"no session {UNKNOWN}") for name in ("show", "retry", "logs", "report")),
         (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED, not 'done'"),
         (["sessions", "--status", ""], "status must be one of INITIATED, BUSY, COMPLETED, FAILED, not ''"),
         (["local", "status"], "no local stack runs in this folder"),
         (["local", "up", "--port", "0", "--agent-env", "NO_SUCH_KEY"], "environment variable NO_SUCH_KEY is not set"),
     ],
 )
-def test_bad_input_is_one_line_that_says_what_is_allowed(
-    stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_bad_input_is_one_line_that_says_what_is_allowed(stack: LocalStack, words: list[str], said: str) -> None:
     assert said in refused(stack, "vigil", *words)
 
 
 @pytest.mark.parametrize(
-    ("environment", "said"), [({"AWS_ENDPOINT_URL": "foo"}, "Invalid endpoint: foo"), ({"AWS_PROFILE": "nope"}, "nope")]
+    ("name", "value", "said"), [("AWS_ENDPOINT_URL", "foo", "Invalid endpoint: foo"), ("AWS_PROFILE", "nope", "nope")]
 )
-def test_an_environment_that_leads_nowhere_is_one_line(
-    stack: LocalStack, environment: dict[str, str], said: str
-) -> None:
-    assert said in refused(stack, "vigil", "sessions", **environment)
+def test_an_environment_that_leads_nowhere_is_one_line(stack: LocalStack, name: str, value: str, said: str) -> None:
+    assert said in refused(stack, "vigil", "sessions", **{name: value})
 
 
-def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
-    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_stack_ignores_how_the_machine_reaches_aws(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"AWS_PROFILE": "nope", "HTTP_PROXY": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "many"}.items():
         monkeypatch.setenv(name, value)
     assert stack.client("sts").get_caller_identity()["Account"] == "000000000000"
@@ -343,10 +309,8 @@ def test_a_local_stack_does_not_care_how_the_machine_reaches_aws(
 
 def test_nothing_of_the_session_before_stays_beside_a_report(stack: LocalStack, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("{}")
-    done = command(
-        stack, "vigil", "run", "--detail", saves({"report.md": "# One", "a.svg": CHART}), "--out", str(tmp_path)
-    )
-    assert done.returncode == 0
+    detail = saves({"report.md": "# One", "a.svg": CHART})
+    assert command(stack, "vigil", "run", "--detail", detail, "--out", str(tmp_path)).returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "a.svg", "mine", LISTING}
     assert command(stack, "vigil", "run", "--detail", HELLO, "--out", str(tmp_path)).returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == {REPORT, PAGE, "mine", LISTING}
@@ -370,8 +334,7 @@ def test_only_report_artifacts_are_saved_and_no_users_file_replaced(stack: Local
 
 def test_unsaved_report_is_summarised_and_can_be_printed(stack: LocalStack, tmp_path: Path) -> None:
     # No file may get longer than this: a write fails as one to a full disk does.
-    run = f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}"
-    done = command(stack, "/bin/sh", "-c", run)
+    done = command(stack, "/bin/sh", "-c", f"ulimit -f 0; exec {BIN / 'vigil'} run --detail '{HELLO}' --out {tmp_path}")
     assert done.returncode == 1
     assert "# Hello" in done.stdout
     assert "COMPLETED after" in done.stdout
@@ -396,8 +359,7 @@ def test_missing_credentials_and_regions_are_named_with_what_to_do(stack: LocalS
 
 def test_an_aws_that_cannot_be_reached_is_one_line() -> None:
     environment = {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "test"}
-    line = refused(None, "vigil", "sessions", **environment, AWS_SECRET_ACCESS_KEY="test")
-    assert "http://127.0.0.1:9" in line
+    assert "http://127.0.0.1:9" in refused(None, "vigil", "sessions", **environment, AWS_SECRET_ACCESS_KEY="test")
 
 
 def test_a_stopped_workflow_is_watched_to_the_recorded_end(stack: LocalStack, workflow: Workflow) -> None:

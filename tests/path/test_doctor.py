@@ -2,17 +2,15 @@
 
 import json
 import re
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 
 from tests.hostile import CONTROL
-from tests.support import Workflow, command, let_go, until
+from tests.support import Silent, Workflow, command, let_go, served, until
 from vigil.deployment import Deployment
 from vigil.doctor import CheckResult, Verdict, account, examine, guard, permissions
 from vigil.doctor.permissions import COMMANDS
@@ -25,12 +23,8 @@ from vigil.watch import await_end, watch
 
 pytestmark = pytest.mark.takes(15)
 
-ACTIONS = {
-    **RENAMED,
-    "HeadBucket": "ListBucket",
-    # A batch is checked as its entries are.
-    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
-}
+# A batch is checked as its entries are.
+ACTIONS = {**RENAMED, "HeadBucket": "ListBucket", "ChangeMessageVisibilityBatch": "ChangeMessageVisibility"}
 ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 # Called only if the session's record is late, or its event lost.
@@ -57,31 +51,15 @@ class Elsewhere(LocalSession):
 def answering(status: int, body: object, error: str = "") -> Iterator[str]:
     """Serve one answer to every request, as AWS's JSON protocols write it; yields the server's address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
+    class Handler(Silent):
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            if error:
-                self.send_header("x-amzn-errortype", error)
-            self.end_headers()
-            self.wfile.write(text)
+            self.answer(status, body, {"x-amzn-errortype": error} if error else {})
 
-        do_GET = do_POST = answer
+        do_GET = do_POST
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as address:
+        yield address
 
 
 def examined(session: LocalSession, stack: str | None = None, **described: object) -> list[CheckResult]:
@@ -123,10 +101,8 @@ def test_a_new_deployment_has_no_problem(stack: LocalStack) -> None:
 
 def test_the_model_is_left_out_if_that_is_asked_for(stack: LocalStack) -> None:
     session = Elsewhere(stack)
-    results = list(examine(lambda: Deployment(session), call_model=False))
-    assert about(results, "model") == CheckResult(
-        Verdict.NOT_CHECKED, "model vigil.scripted-model: left out by --no-model"
-    )
+    expected = CheckResult(Verdict.NOT_CHECKED, "model vigil.scripted-model: left out by --no-model")
+    assert about(list(examine(lambda: Deployment(session), call_model=False)), "model") == expected
     assert "bedrock:InvokeModel" not in session.called
 
 
@@ -138,10 +114,13 @@ def test_without_a_stack_doctor_checks_the_rest_and_the_default_model(stack: Loc
     assert problem.startswith("stack: no stack Elsewhere in ")
     assert "deploy it with `make deploy`" in problem
     assert about(results, "CDK bootstrap").status == Verdict.OK
-    assert about(results, "model").what == (
-        "model global.anthropic.claude-sonnet-4-6: it answered (9 tokens in, 4 out: a fraction of a cent)"
-    )
+    answered = "model global.anthropic.claude-sonnet-4-6: it answered (9 tokens in, 4 out: a fraction of a cent)"
+    assert about(results, "model").what == answered
     assert not_checked(results) == {*ONLY_ON_AWS, "resources and permissions"}
+
+
+NO_REGION = {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"}
+NO_STACK = {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 
 
 @pytest.mark.parametrize(
@@ -152,14 +131,8 @@ def test_without_a_stack_doctor_checks_the_rest_and_the_default_model(stack: Loc
         ({"AWS_PROFILE": "nope", "AWS_REGION": "us-east-1"}, "nope"),
         ({"AWS_REGION": "not a region"}, "not a region"),
         ({"AWS_REGION": "mars-1"}, "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as"),
-        (
-            {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"},
-            "Set AWS_REGION, or --aws-region, to a region that exists",
-        ),
-        (
-            {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-            "The local stack there is gone, with its sessions: start one with `vigil local up`",
-        ),
+        (NO_REGION, "Set AWS_REGION, or --aws-region, to a region that exists"),
+        (NO_STACK, "The local stack there is gone, with its sessions: start one with `vigil local up`"),
     ],
 )
 def test_missing_credentials_are_one_problem_and_stop_all_other_checks(environment: dict[str, str], said: str) -> None:
@@ -234,14 +207,10 @@ def test_where_iam_cannot_be_asked_a_denied_read_is_a_problem(guest: Guest) -> N
     results = examined(guest(("cloudformation:DescribeStacks", "*"), ("dynamodb:GetItem", "*")))
     denied = [what for what in problems(results) if "dynamodb:Query" in what]
     assert problems(results) == denied
-    assert {what.partition(":")[0] for what in denied} == {
-        "permissions of `vigil sessions`",
-        "permissions of `vigil show`",
-    }
-    assert (
-        "not authorized to perform: iam:SimulatePrincipalPolicy"
-        in about(results, "permissions of `vigil trigger`, ").what
-    )
+    subjects = {what.partition(":")[0] for what in denied}
+    assert subjects == {"permissions of `vigil sessions`", "permissions of `vigil show`"}
+    unchecked = about(results, "permissions of `vigil trigger`, ").what
+    assert "not authorized to perform: iam:SimulatePrincipalPolicy" in unchecked
 
 
 def test_a_permission_that_a_command_lacks_is_named(guest: Guest) -> None:
@@ -274,15 +243,18 @@ def test_documented_permissions_suffice_for_every_command(
     arns = permissions.arns(deployment, "aws", "000000000000")
     arns[permissions.STACK] = arns[permissions.STACK].rpartition("/")[0] + "/"
     # The embedded AWS asks IAM about any resource where most of the doctor's rows name one.
-    of_commands = (
-        (action, arns[on].removesuffix("any").removesuffix(":*") + "*") for name, action, on in ROWS if name != "doctor"
-    )
-    session = guest(*of_commands, *((action, "*") for name, action, _ in ROWS if name == "doctor"))
+    ons = [arns[on].removesuffix("any").removesuffix(":*") if name != "doctor" else "" for name, _, on in ROWS]
+    session = guest(*((action, f"{on}*") for (_, action, _), on in zip(ROWS, ons, strict=True)))
 
     def calls(run: Callable[[Deployment], object]) -> set[str]:
         session.called.clear()
         run(Deployment(session))
         return set(session.called)
+
+    def stop(aws: Deployment) -> None:
+        until(lambda: workflow.table.get_item(Key=workflow.key(waiting)).get("Item", {}).get("task_token"))
+        aws.stop(waiting, "enough")
+        await_end(aws, waiting)
 
     started: list[str] = []
     waiting = deployment.trigger({"agent": "waits"})
@@ -302,7 +274,7 @@ def test_documented_permissions_suffice_for_every_command(
             "lost": calls(lambda aws: aws.dead_letters()),
             "lost --resend": calls(lambda aws: list(aws.resend_dead_letters())),
             "report": calls(lambda aws: (aws.journal.get(started[0]), aws.artifacts(started[0]).read(REPORT))),
-            "stop": calls(lambda aws: (stopped(aws, workflow, waiting), await_end(aws, waiting))),
+            "stop": calls(stop),
         }
         stack.client("sqs").purge_queue(QueueUrl=stack.outputs[Output.DEAD_LETTERS])
         session.called.clear()
@@ -313,15 +285,9 @@ def test_documented_permissions_suffice_for_every_command(
         rare = set() if name.startswith("lost") else {action for action, _ in grants} & RARELY
         assert made[name] | rare == {action for action, _ in grants}, name
     assert problems(results) == []
-    assert not_checked(results) == {"quotas of bedrock-agentcore", "quotas of states"}
+    assert not_checked(results) == ONLY_ON_AWS
     # It looks a role up, and a user is none.
     assert session.called | {"iam:GetRole"} == {action for name, action, _ in ROWS if name == "doctor"}
-
-
-def stopped(aws: Deployment, workflow: Workflow, session_id: str) -> None:
-    key = workflow.key(session_id)
-    until(lambda: workflow.table.get_item(Key=key).get("Item", {}).get("task_token"))
-    aws.stop(session_id, "enough")
 
 
 # One thing wrong
@@ -364,8 +330,7 @@ def test_a_bootstrap_that_is_too_old_is_a_problem(stack: LocalStack, value: str,
     "state", ["ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS", "CREATE_FAILED"]
 )
 def test_a_stack_that_is_not_whole_is_a_problem(stack: LocalStack, state: str) -> None:
-    (problem,) = problems(examined(stack.session(), StackStatus=state))
-    assert problem == f"stack Vigil: {state}"
+    assert problems(examined(stack.session(), StackStatus=state)) == [f"stack Vigil: {state}"]
 
 
 def test_a_stack_that_is_not_vigils_is_one_problem(stack: LocalStack) -> None:
@@ -375,51 +340,42 @@ def test_a_stack_that_is_not_vigils_is_one_problem(stack: LocalStack) -> None:
 
 
 def test_resources_that_were_deleted_are_problems(stack: LocalStack) -> None:
-    gone = [
-        {"OutputKey": name, "OutputValue": re.sub(r"\w{4}$", "gone", value)} for name, value in stack.outputs.items()
-    ]
+    values = {name: re.sub(r"\w{4}$", "gone", value) for name, value in stack.outputs.items()}
+    gone = [{"OutputKey": name, "OutputValue": value} for name, value in values.items()]
     found = {what.partition(" ")[0] for what in problems(examined(stack.session(), Outputs=gone))}
     assert found == set(Output) - {Output.AGENT_ROLE}
 
 
 @pytest.mark.parametrize("state", ["CREATE_FAILED", "UPDATING"])
 def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalStack, state: str) -> None:
-    answer = {"status": state, "failureReason": "no arm64", "platformVersion": "V1"}
-    with answering(200, answer) as address:
+    with answering(200, {"status": state, "failureReason": "no arm64", "platformVersion": "V1"}) as address:
         results = examined(Elsewhere(stack, {"bedrock-agentcore-control": address}))
     (problem,) = problems(results)
     assert problem == f"runtime {stack.outputs[Output.AGENT_RUNTIME]}: {state}; V1; no arm64"
 
 
+MARKETPLACE = (
+    "Model access is denied due to IAM user or service role is not authorized to perform the required AWS Marketplace"
+    " actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe)"
+)
+USE_CASE = (
+    "Model use case details have not been submitted for this account. Fill out the Anthropic use case details form"
+    " before using the model."
+)
+UNAUTHORIZED = (
+    "User: x is not authorized to perform: bedrock:InvokeModel on resource: y because no identity-based policy allows"
+    " the bedrock:InvokeModel action"
+)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message", "found", "said"),
     [
-        (
-            403,
-            "AccessDeniedException",
-            "Model access is denied due to IAM user or service role is not authorized to perform the required AWS"
-            " Marketplace actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe)",
-            Verdict.PROBLEM,
-            "aws-marketplace:Subscribe",
-        ),
-        (
-            404,
-            "ResourceNotFoundException",
-            "Model use case details have not been submitted for this account. Fill out the Anthropic use case details"
-            " form before using the model.",
-            Verdict.PROBLEM,
-            "Anthropic's use case form",
-        ),
+        (403, "AccessDeniedException", MARKETPLACE, Verdict.PROBLEM, "aws-marketplace:Subscribe"),
+        (404, "ResourceNotFoundException", USE_CASE, Verdict.PROBLEM, "Anthropic's use case form"),
         (403, "AccessDeniedException", "with an explicit deny in a service control policy", Verdict.PROBLEM, "access"),
         (400, "ValidationException", "The provided model identifier is invalid.", Verdict.PROBLEM, "ModelId"),
-        (
-            403,
-            "AccessDeniedException",
-            "User: x is not authorized to perform: bedrock:InvokeModel on resource: y because no identity-based policy"
-            " allows the bedrock:InvokeModel action",
-            Verdict.NOT_CHECKED,
-            "",
-        ),
+        (403, "AccessDeniedException", UNAUTHORIZED, Verdict.NOT_CHECKED, ""),
         (418, "SomethingElse", "tea", Verdict.NOT_CHECKED, ""),
     ],
 )
@@ -427,9 +383,8 @@ def test_a_refused_model_is_a_problem_if_the_account_lacks_access(
     stack: LocalStack, status: int, code: str, message: str, found: Verdict, said: str
 ) -> None:
     with answering(status, {"message": message}, code) as address:
-        (result,) = guard(
-            "model x", lambda: account.model(Deployment(Elsewhere(stack, {"bedrock-runtime": address})), "x")
-        )
+        deployment = Deployment(Elsewhere(stack, {"bedrock-runtime": address}))
+        (result,) = guard("model x", lambda: account.model(deployment, "x"))
     assert result.status == found
     assert message in result.what
     assert said in result.remedy
@@ -451,9 +406,7 @@ def test_a_quota_of_zero_is_a_problem_and_a_missing_one_is_not_checked(stack: Lo
 
 
 @pytest.mark.parametrize(("left", "status"), [(9, Verdict.PROBLEM), (10, Verdict.OK)])
-def test_lambda_concurrency_below_that_of_a_new_account_is_a_problem(
-    stack: LocalStack, left: int, status: Verdict
-) -> None:
+def test_lambda_concurrency_below_a_new_accounts_is_a_problem(stack: LocalStack, left: int, status: Verdict) -> None:
     with answering(200, {"AccountLimit": {"UnreservedConcurrentExecutions": left}}) as address:
         (found,) = account._concurrency(Deployment(Elsewhere(stack, {"lambda": address})))
     assert found.status == status
@@ -462,9 +415,7 @@ def test_lambda_concurrency_below_that_of_a_new_account_is_a_problem(
 @pytest.mark.parametrize(
     ("document", "status"), [("{}", Verdict.PROBLEM), ('{"Service": "delivery.logs.amazonaws.com"}', Verdict.OK)]
 )
-def test_log_policies_without_a_place_for_step_functions_are_a_problem(
-    stack: LocalStack, document: str, status: Verdict
-) -> None:
+def test_log_policies_full_for_step_functions_are_a_problem(stack: LocalStack, document: str, status: Verdict) -> None:
     with answering(200, {"resourcePolicies": [{"policyDocument": document}] * 10}) as address:
         (found,) = account._log_policies(Deployment(Elsewhere(stack, {"logs": address})))
     assert found.status == status

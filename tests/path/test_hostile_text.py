@@ -34,11 +34,7 @@ NOT_JSON = (b"", b"{", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100_000, b'"\x1b"'
 
 @pytest.fixture
 def vigil(
-    stack: LocalStack,
-    deployment: Deployment,
-    monkeypatch: pytest.MonkeyPatch,
-    capfdbinary: pytest.CaptureFixture[bytes],
-    tmp_path: Path,
+    stack: LocalStack, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any, tmp_path: Path
 ) -> Vigil:
     """Run a command in this process, twice: into a pipe and, with ``FORCE_COLOR``, as on a terminal."""
     for name, value in {**stack.environment(), "TERM": "xterm-256color", "COLUMNS": "80", "BROWSER": "true"}.items():
@@ -102,8 +98,7 @@ PHASES = st.dictionaries(
 def test_every_dead_letter_is_shown_as_one_line(stack: LocalStack, vigil: Vigil) -> None:
     queue, sqs = stack.outputs[Output.DEAD_LETTERS], stack.client("sqs")
     event = {"id": EVERYTHING, "time": EVERYTHING, "source": "vigil", "detail-type": "Run Agent"}
-    texts = [json.dumps(event), json.dumps({"id": EVERYTHING, "time": [EVERYTHING]}), "[" * 100_000]
-    for body in texts:
+    for body in [json.dumps(event), json.dumps({"id": EVERYTHING, "time": [EVERYTHING]}), "[" * 100_000]:
         sqs.send_message(QueueUrl=queue, MessageBody=body)
     try:
         status, out, _ = vigil("lost")
@@ -163,16 +158,11 @@ def test_records_and_dead_letters_reach_a_terminal_as_plain_text(
 @fuzz
 @given(text=TEXT.filter(lambda text: "\0" not in text))
 def test_what_is_typed_is_repeated_as_text_in_one_line(vigil: Vigil, text: str) -> None:
+    options = (("sessions", "--status"), ("sessions", "--limit"), ("trigger", "--detail"))
     for words in (
-        ("show", f"x{text}"),
-        ("watch", f"x{text}"),
+        *((*before, f"x{text}") for before in ((), ("show",), ("watch",), *options)),
+        *(("show", f"--x{text}"), ("report", f"x{text}", "--out", text)),
         ("report", str(uuid.UUID(int=1)), "--format", text),
-        ("report", f"x{text}", "--out", text),
-        ("sessions", "--status", f"x{text}"),
-        ("sessions", "--limit", f"x{text}"),
-        ("trigger", "--detail", f"x{text}"),
-        (f"x{text}",),
-        ("show", f"--x{text}"),
     ):
         status, out, err = vigil(*words)
         assert status in (1, 2)
@@ -187,9 +177,7 @@ def saved(stack: LocalStack, workflow: Workflow, session_id: str, artifacts: dic
         workflow.table.put_item(Item={"PK": session_id, "SK": f"{ARTIFACT_SK_PREFIX}{name}", "key": key})
 
 
-def test_no_artifact_is_more_than_text_in_any_view(
-    stack: LocalStack, workflow: Workflow, vigil: Vigil, tmp_path: Path
-) -> None:
+def test_artifacts_are_text_in_any_view(stack: LocalStack, workflow: Workflow, vigil: Vigil, tmp_path: Path) -> None:
     session_id = str(uuid.uuid4())
     workflow.table.put_item(Item={**workflow.key(session_id), "status": "COMPLETED"})
 
@@ -197,13 +185,9 @@ def test_no_artifact_is_more_than_text_in_any_view(
     @given(TEXT, TEXT, st.sampled_from(NOT_JSON))
     def check(text: str, name: str, findings: bytes) -> None:
         report = f"# {text}\n\n![x]({BY_FINDING})\n\n![x]({BY_FUNCTION})\n\n{name}".encode() + b"\xff\xc0"
-        drawn = (
-            f"{ROOT} onload='x()'><text>{json.dumps(text)[1:-1].replace('<', '&lt;').replace('&#', '')}</text></svg>"
-        )
-        saved(
-            stack, workflow, session_id, {REPORT: report, PAGE: report, FINDINGS: findings, BY_FINDING: name.encode()}
-        )
-        saved(stack, workflow, session_id, {BY_FUNCTION: drawn.encode()})
+        label = json.dumps(text)[1:-1].replace("<", "&lt;").replace("&#", "")
+        charts = {BY_FINDING: name.encode(), BY_FUNCTION: f"{ROOT} onload='x()'><text>{label}</text></svg>".encode()}
+        saved(stack, workflow, session_id, {REPORT: report, PAGE: report, FINDINGS: findings, **charts})
         status, out, _ = vigil("report", session_id)
         assert status == 0
         status, out, _ = vigil("report", session_id, "--format", "html")
@@ -215,8 +199,7 @@ def test_no_artifact_is_more_than_text_in_any_view(
             assert vigil("report", session_id, "--format", form, "--open", "--out", str(tmp_path))[0] == 0
         harmless((tmp_path / f"{session_id}.html").read_text())
         assert not CONTROL.search((tmp_path / f"{session_id}.md").read_text())
-        data = json.dumps({text: [name]}, ensure_ascii=False)
-        saved(stack, workflow, session_id, {FINDINGS: data.encode()})
+        saved(stack, workflow, session_id, {FINDINGS: json.dumps({text: [name]}, ensure_ascii=False).encode()})
         assert json.loads(vigil("report", session_id, "--format", "json")[1]) == {text: [name]}
 
     check()
@@ -226,16 +209,8 @@ def harmless(html: str) -> None:
     """Fail if a page runs or fetches something, or holds what its policy would have to stop."""
     page = Page(html)
     assert "default-src 'none'" in html
-    assert not {tag for tag, _ in page.elements} & {
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "base",
-        "form",
-        "img",
-    }
+    active = {"script", "iframe", "object", "embed", "link", "base", "form", "img"}
+    assert not {tag for tag, _ in page.elements} & active
     for _, attributes in page.elements:
         assert not any(name.startswith("on") or name in ("src", "style", "xlink:href") for name in attributes)
         assert re.match(r"(?i)(https?|mailto):|#", attributes.get("href") or "#")
@@ -254,9 +229,8 @@ def test_a_session_that_fails_with_hostile_text_forges_no_line(stack: LocalStack
     detail = json.dumps({"agent": "hostile", "text": EVERYTHING})
     done = command(stack, "vigil", "run", "--detail", detail, **environment)
     assert done.returncode == 1
-    assert not CONTROL.search(
-        RICH.sub("", done.stdout + done.stderr) if "FORCE_COLOR" in environment else done.stdout + done.stderr
-    )
+    printed = done.stdout + done.stderr
+    assert not CONTROL.search(RICH.sub("", printed) if "FORCE_COLOR" in environment else printed)
     lines = RICH.sub("", done.stdout).splitlines()
     assert not [line for line in lines if line.startswith("COMPLETED") or re.match(r"\s*[\d.]+ s +session +COMP", line)]
     assert len(done.stderr.splitlines()) == 1

@@ -52,8 +52,7 @@ def serves(process: "subprocess.Popen[str]") -> dict[str, Any]:
     said = "".join(takewhile(lambda line: not line.startswith("in another terminal"), process.stdout))
     assert process.poll() is None, process.communicate()
     assert "IAM enforced; Ctrl-C stops it" in said
-    told: dict[str, Any] = json.loads(command(None, "vigil", "local", "status", "--json").stdout)
-    return told
+    return dict(json.loads(command(None, "vigil", "local", "status", "--json").stdout))
 
 
 def server_group(process: "subprocess.Popen[str]") -> int:
@@ -88,8 +87,7 @@ def test_aws_cli_works_on_the_local_stack_and_down_stops_all_of_it(start: Start,
     told = second.communicate()[1]
     assert second.returncode == 1
     assert told.strip() == "vigil: a local stack runs in this folder already; `vigil local down` stops it"
-    down = command(None, "vigil", "local", "down")
-    assert down.stdout.strip() == f"stopped the local stack at {endpoint}"
+    assert command(None, "vigil", "local", "down").stdout.strip() == f"stopped the local stack at {endpoint}"
     assert process.wait(30) == 0
     until(lambda: is_gone(group))
     assert command(None, "vigil", "local", "status").returncode == 1

@@ -51,8 +51,7 @@ def event(number: int, message: str) -> dict[str, Any]:
 def test_a_log_yields_each_line_of_its_own_session_once() -> None:
     first = [event(1, line(ONE, "first")), event(2, line(OTHER, f"says {ONE}")), event(3, f'{{"sessionId": "{ONE}"}}')]
     later = [event(1, line(ONE, "first")), event(4, line(ONE, "second"))]
-    client = answered({"events": first, "nextToken": "1"}, {"events": []}, {"events": later})
-    log = AgentLog(client, RUNTIME, ONE)
+    log = AgentLog(answered({"events": first, "nextToken": "1"}, {"events": []}, {"events": later}), RUNTIME, ONE)
     assert [found.text for found in log.read(BEGUN)] == ["first"]
     assert [found.text for found in log.read(BEGUN)] == ["second"]
 
@@ -70,9 +69,7 @@ def test_a_log_group_that_is_not_there_yet_has_no_lines() -> None:
         assert list(AgentLog(client, RUNTIME, ONE).read(BEGUN)) == []
 
 
-def test_the_local_log_is_read_page_by_page_up_to_its_last_whole_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_local_log_is_read_by_page_up_to_its_last_whole_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudwatch_logs, "PAGE_BYTES", 100)
     log = tmp_path / "agent.log"
     written = [line(ONE if n % 2 else OTHER, f"line {n}", n) for n in range(9)]

@@ -13,8 +13,7 @@ from vigil.session import Failure, Status
 
 
 def test_a_written_artifact_can_be_read(artifacts: Artifacts) -> None:
-    address = artifacts.write("report.md", "# Übersicht\n")
-    assert address.endswith("/report.md")
+    assert artifacts.write("report.md", "# Übersicht\n").endswith("/report.md")
     assert artifacts.exists("report.md")
     assert artifacts.read("report.md") == "# Übersicht\n"
 
@@ -153,13 +152,12 @@ def test_sessions_of_the_same_day_do_not_hide_an_earlier_one(artifacts: Artifact
 
 
 def test_what_a_session_keeps_again_replaces_its_own(
-    artifacts_of: Callable[[str], Artifacts], new_session: Callable[..., str], journal: Journal, series: str
+    artifacts_of: Callable[[str], Artifacts], busy: str, journal: Journal, series: str
 ) -> None:
-    session_id = new_session(Status.BUSY)
     for text in ("one", "two"):
-        artifacts_of(session_id).keep(series, JULY, text)
-    journal.complete(session_id, "s3://any")
-    assert list(artifacts_of(session_id).kept_before(series, AUGUST)) == ["two"]
+        artifacts_of(busy).keep(series, JULY, text)
+    journal.complete(busy, "s3://any")
+    assert list(artifacts_of(busy).kept_before(series, AUGUST)) == ["two"]
 
 
 def test_missing_large_and_damaged_history_is_skipped(

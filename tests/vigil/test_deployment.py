@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import TEXT
+from tests.support import new_state_machine
 from vigil.deployment import DeadLetter, Deployment, rule_input
 from vigil.errors import InvalidDetail, InvalidInput
 from vigil.local.stack import LocalStack
@@ -58,11 +59,8 @@ def test_resend_sends_the_same_input_as_the_rule() -> None:
     session_id = str(uuid.uuid4())
     found, given = rule_input(json.dumps(event(session_id, detail={"text": "ä\n"})))
     assert found == session_id
-    assert json.loads(given) == {
-        "session_id": session_id,
-        "detail": {"text": "ä\n"},
-        "event_time": "2026-01-01T00:00:00Z",
-    }
+    sent = {"session_id": session_id, "detail": {"text": "ä\n"}, "event_time": "2026-01-01T00:00:00Z"}
+    assert json.loads(given) == sent
 
 
 @pytest.mark.parametrize(
@@ -81,12 +79,7 @@ class Queue:
     def __init__(self, embedded: LocalStack, table: Any) -> None:
         self.sqs, self.sfn = embedded.client("sqs"), embedded.client("stepfunctions")
         self.url = self.sqs.create_queue(QueueName=f"queue-{uuid.uuid4()}")["QueueUrl"]
-        role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
-        self.machine = self.sfn.create_state_machine(
-            name=f"machine-{uuid.uuid4()}",
-            roleArn=role["Role"]["Arn"],
-            definition=json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}),
-        )["stateMachineArn"]
+        self.machine = new_state_machine(embedded, StartAt="End", States={"End": {"Type": "Succeed"}})
         self.deployment = Deployment(embedded.session())
         outputs = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine, Output.DEAD_LETTERS: self.url}
         vars(self.deployment)["outputs"] = outputs
@@ -121,11 +114,8 @@ def test_resend_sends_each_event_once_and_keeps_unreadable_ones(queue: Queue, ne
     assert existed.letter.event_id == session_id
     assert len([result for result in results if result.refused]) == 2
     assert queue.executions() == ids
-    (started,) = [
-        item
-        for item in queue.sfn.list_executions(stateMachineArn=queue.machine)["executions"]
-        if item["name"] == ids[0]
-    ]
+    executions = queue.sfn.list_executions(stateMachineArn=queue.machine)["executions"]
+    (started,) = [item for item in executions if item["name"] == ids[0]]
     given = json.loads(queue.sfn.describe_execution(executionArn=started["executionArn"])["input"])
     assert given == {"session_id": ids[0], "detail": {"days": 7}, "event_time": "2026-01-01T00:00:00Z"}
     # The two that cannot be read are still there, and at once.

@@ -35,8 +35,7 @@ def test_incompletely_installed_extra_is_named(monkeypatch: pytest.MonkeyPatch, 
 
 def test_vigil_without_extras_names_the_extras_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
-    wheel = build.build_wheel(str(tmp_path))
-    with zipfile.ZipFile(tmp_path / wheel) as archive:
+    with zipfile.ZipFile(tmp_path / build.build_wheel(str(tmp_path))) as archive:
         archive.extractall(tmp_path / "installed")
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
         (entry,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]

@@ -3,18 +3,17 @@ import json
 import logging
 import socket
 import struct
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
 import boto3
 import pytest
-from botocore.config import Config
 
+from tests.support import Silent, client_at, refusing, served
 from vigil import invoker
 from vigil.errors import (
     AgentNotAccepted,
@@ -54,18 +53,14 @@ class AgentCore:
 
 
 def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
             if "x-amz-target" in headers:
                 # DynamoDB: the table has no line, and refuses to create one.
                 found = headers["x-amz-target"].endswith(".GetItem")
-                answer = b"{}" if found else b'{"__type": "AccessDeniedException"}'
-                self.send_response(200 if found else 400)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                self.answer(200 if found else 400, {} if found else {"__type": "AccessDeniedException"})
                 return
             agentcore.requests.append((unquote(self.path), headers, json.loads(body)))
             self.close_connection = True
@@ -79,9 +74,6 @@ def handler_of(agentcore: AgentCore) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(agentcore.body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
 
         def finish(self) -> None:
             if not agentcore.reset:
@@ -100,29 +92,20 @@ def forget_clients() -> None:
 def listening() -> Iterator[AgentCore]:
     """AgentCore on loopback, where the Lambda function's own client finds it."""
     answers = AgentCore()
-    with pytest.MonkeyPatch.context() as patch, ThreadingHTTPServer(("127.0.0.1", 0), handler_of(answers)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with pytest.MonkeyPatch.context() as patch, served(handler_of(answers)) as address:
         for name, value in {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            **{"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"},
+            **{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
             # What the function's configuration must win over.
-            "AWS_MAX_ATTEMPTS": "5",
-            "AWS_RETRY_MODE": "standard",
-            Env.TABLE: "table",
-            Env.BUCKET: "bucket",
-            Env.AGENT_RUNTIME_ARN: RUNTIME,
-            Env.MAX_SESSION_SECONDS: "3600",
+            **{"AWS_MAX_ATTEMPTS": "5", "AWS_RETRY_MODE": "standard"},
+            **{Env.TABLE: "table", Env.BUCKET: "bucket"},
+            **{Env.AGENT_RUNTIME_ARN: RUNTIME, Env.MAX_SESSION_SECONDS: "3600"},
         }.items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
         forget_clients()
         yield answers
         forget_clients()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -176,6 +159,14 @@ def test_an_event_needs_no_detail(agentcore: AgentCore, session_id: str, event: 
     assert payload["detail"] == {}
 
 
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.getvalue().splitlines()]
+
+
+def logged(error: Exception, session_id: str | None) -> dict[str, Any]:
+    return {"level": "ERROR", "message": f"{type(error).__name__}: {error}", "session_id": session_id}
+
+
 def refusal(code: str, message: str) -> dict[str, Any]:
     return {"headers": {"x-amzn-ErrorType": code}, "body": json.dumps({"message": message}).encode()}
 
@@ -210,6 +201,7 @@ def test_a_refusal_says_whether_it_is_worth_trying_again(
 
 
 NOT_UP = "Runtime initialization time exceeded. Please make sure that initialization completes in 30s."
+REFUSAL = b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'
 REFUSED = 'Received error (400) from runtime: {"status": "refused", "error": "Received error (502)"}'
 
 
@@ -247,11 +239,7 @@ def test_a_runtime_that_did_not_start_is_retried_and_a_refusal_is_not(
         ({"body": b'"accepted"'}, AgentNotAccepted, "refused: accepted"),
         ({"body": b'{"status": null}'}, AgentNotAccepted, "refused"),
         ({"body": b'{"status": ["accepted"]}'}, AgentNotAccepted, "refused"),
-        (
-            {"body": b'{"status": "refused", "error": "InvalidDetail:\\ndays"}'},
-            AgentNotAccepted,
-            "refused: InvalidDetail: days",
-        ),
+        ({"body": REFUSAL}, AgentNotAccepted, "refused: InvalidDetail: days"),
     ],
     ids=[
         *("long", "reset", "cut", "html", "binary", "empty", "no-status"),
@@ -268,16 +256,12 @@ def test_any_other_answer_is_an_error_of_one_line_after_one_request(
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 700
     assert len(agentcore.requests) == 1
-    (line,) = lines(log)
-    assert line == {"level": "ERROR", "message": f"{error.__name__}: {raised.value}", "session_id": session_id}
+    assert lines(log) == [logged(raised.value, session_id)]
 
 
-def test_an_agent_that_is_not_there_is_unavailable(
-    agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+def test_missing_agent_is_unavailable(agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with refusing() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         forget_clients()
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Could not connect"):
             invoker.handler({"session_id": session_id}, None)
@@ -287,20 +271,19 @@ def test_an_agent_that_is_not_there_is_unavailable(
 def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         # As the function's own, but of less patience.
-        client = boto3.client(
-            "bedrock-agentcore",
-            endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=0.1),
-        )
+        client = client_at(f"http://127.0.0.1:{silent.getsockname()[1]}", "bedrock-agentcore", read_timeout=0.1)
         settings = InvokerSettings("table", "bucket", RUNTIME)
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Read timeout"):
             invoker.invoke(client, settings, session_id, {})
 
 
 GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
+BAD_IDS = [None, 7, GOOD[:32], "a" * 101, GOOD.replace("-", "/"), GOOD.replace("-", "#"), GOOD + "\n"]
+BAD_DEADLINES = (0, -1, 3601, 5.5, "60", True, None, [60])
+BAD_DETAILS = [
+    *(["days"], "days", {"note": "x" * (MAX_DETAIL_BYTES - 11)}),
+    *({"deadline_seconds": deadline} for deadline in BAD_DEADLINES),
+]
 
 
 @pytest.mark.parametrize(
@@ -310,20 +293,8 @@ GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"
         ("text", InvalidInput),
         ([GOOD], InvalidInput),
         ({}, InvalidSessionId),
-        ({"session_id": None}, InvalidSessionId),
-        ({"session_id": 7}, InvalidSessionId),
-        ({"session_id": GOOD[:32]}, InvalidSessionId),
-        ({"session_id": "a" * 101}, InvalidSessionId),
-        ({"session_id": GOOD.replace("-", "/")}, InvalidSessionId),
-        ({"session_id": GOOD.replace("-", "#")}, InvalidSessionId),
-        ({"session_id": GOOD + "\n"}, InvalidSessionId),
-        ({"session_id": GOOD, "detail": ["days"]}, InvalidDetail),
-        ({"session_id": GOOD, "detail": "days"}, InvalidDetail),
-        ({"session_id": GOOD, "detail": {"note": "x" * (MAX_DETAIL_BYTES - 11)}}, InvalidDetail),
-        *(
-            ({"session_id": GOOD, "detail": {"deadline_seconds": deadline}}, InvalidDetail)
-            for deadline in (0, -1, 3601, 5.5, "60", True, None, [60])
-        ),
+        *(({"session_id": bad}, InvalidSessionId) for bad in BAD_IDS),
+        *(({"session_id": GOOD, "detail": bad}, InvalidDetail) for bad in BAD_DETAILS),
     ],
     ids=[
         *("none", "text", "list", "empty", "null", "number", "short", "long", "slash", "hash", "line-break"),
@@ -339,17 +310,12 @@ def test_a_bad_event_is_refused_before_anything_is_called(
     assert type(raised.value) is error
     assert "\n" not in str(raised.value)
     assert agentcore.requests == []
-    (line,) = lines(log)
     given = event.get("session_id") if isinstance(event, dict) else None
-    assert line["level"] == "ERROR"
-    assert line["message"] == f"{error.__name__}: {raised.value}"
-    assert line["session_id"] == (None if given is None else str(given))
+    assert lines(log) == [logged(raised.value, None if given is None else str(given))]
 
 
 @pytest.mark.parametrize("deadline", [1, 3600, 5.0])
-def test_a_deadline_is_for_the_workflow_and_not_for_the_agent(
-    agentcore: AgentCore, session_id: str, deadline: float
-) -> None:
+def test_deadline_is_for_the_workflow_not_for_the_agent(agentcore: AgentCore, session_id: str, deadline: float) -> None:
     invoker.handler({"session_id": session_id, "detail": {"days": 7, "deadline_seconds": deadline}}, None)
     ((_, _, payload),) = agentcore.requests
     assert payload["detail"] == {"days": 7}
@@ -390,7 +356,3 @@ def test_a_warm_function_keeps_its_client(agentcore: AgentCore) -> None:
         invoker.handler({"session_id": str(uuid.uuid4())}, None)
     assert invoker._client.cache_info().misses == 1
     assert len(agentcore.requests) == 2
-
-
-def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.getvalue().splitlines()]

@@ -26,36 +26,32 @@ def table(request: pytest.FixtureRequest, embedded_table: Any, moto_table: Any) 
 
 
 @pytest.mark.criterion("1.4")
-def test_busy_is_set_once(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session()
-    assert journal.mark_busy(session_id)
-    first = journal.get(session_id)
-    assert not journal.mark_busy(session_id)
-    assert journal.get(session_id) == first
+def test_busy_is_set_once(journal: Journal, initiated: str) -> None:
+    assert journal.mark_busy(initiated)
+    first = journal.get(initiated)
+    assert not journal.mark_busy(initiated)
+    assert journal.get(initiated) == first
     assert first.status == Status.BUSY
 
 
-def test_of_many_writers_of_busy_one_wins(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session()
+def test_of_many_writers_of_busy_one_wins(journal: Journal, initiated: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: journal.mark_busy(session_id), range(16))) == 1
+        assert sum(pool.map(lambda _: journal.mark_busy(initiated), range(16))) == 1
 
 
-def test_a_session_has_one_worker(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session()
-    assert journal.mark_busy(session_id, "first")
-    before = journal.get(session_id)
-    with pytest.raises(SessionTaken, match=f"session {session_id} is BUSY: another worker runs it"):
-        journal.mark_busy(session_id, "second")
-    assert journal.get(session_id) == before
-    assert not journal.mark_busy(session_id, "first")
+def test_a_session_has_one_worker(journal: Journal, initiated: str) -> None:
+    assert journal.mark_busy(initiated, "first")
+    before = journal.get(initiated)
+    with pytest.raises(SessionTaken, match=f"session {initiated} is BUSY: another worker runs it"):
+        journal.mark_busy(initiated, "second")
+    assert journal.get(initiated) == before
+    assert not journal.mark_busy(initiated, "first")
 
 
 @pytest.mark.criterion("1.1")
-def test_a_session_completes_with_its_report(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session(Status.BUSY)
-    journal.complete(session_id, "s3://bucket/report.md")
-    session = journal.get(session_id)
+def test_a_session_completes_with_its_report(journal: Journal, busy: str) -> None:
+    journal.complete(busy, "s3://bucket/report.md")
+    session = journal.get(busy)
     assert (session.status, session.report_uri, session.error) == (Status.COMPLETED, "s3://bucket/report.md", None)
     assert session.ended_at == session.updated_at is not None
 
@@ -69,9 +65,7 @@ def test_a_session_fails_with_its_cause(journal: Journal, new_session: NewSessio
     assert session.error == Failure("Broken", "x" * 1000)
 
 
-def test_a_worker_can_fail_only_its_own_session_or_one_without_a_worker(
-    journal: Journal, new_session: NewSession
-) -> None:
+def test_worker_fails_only_its_own_session_or_one_without_a_worker(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
     journal.mark_busy(session_id, "first")
     with pytest.raises(SessionEnded):
@@ -102,18 +96,16 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
     assert journal.get(session_id) == before
 
 
-def test_the_usage_of_the_model_outlives_the_session(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session(Status.BUSY)
-    journal.record_usage(session_id, replace(USAGE, output_tokens=0))
-    journal.record_usage(session_id, USAGE)
-    journal.fail(session_id, Failure("Broken", "after that"))
-    assert journal.get(session_id).usage == USAGE
+def test_the_usage_of_the_model_outlives_the_session(journal: Journal, busy: str) -> None:
+    journal.record_usage(busy, replace(USAGE, output_tokens=0))
+    journal.record_usage(busy, USAGE)
+    journal.fail(busy, Failure("Broken", "after that"))
+    assert journal.get(busy).usage == USAGE
 
 
-def test_a_session_that_was_never_busy_cannot_complete(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session()
+def test_a_session_that_was_never_busy_cannot_complete(journal: Journal, initiated: str) -> None:
     with pytest.raises(SessionEnded, match="cannot become COMPLETED: it is not BUSY"):
-        journal.complete(session_id, "s3://bucket/report.md")
+        journal.complete(initiated, "s3://bucket/report.md")
 
 
 def test_an_unknown_session_is_named(journal: Journal) -> None:
@@ -124,15 +116,14 @@ def test_an_unknown_session_is_named(journal: Journal) -> None:
         journal.mark_busy(session_id)
 
 
-def test_a_heartbeat_changes_itself_alone(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session()
-    before = journal.get(session_id)
-    journal.heartbeat(session_id, "mine")
-    first = journal.get(session_id)
+def test_a_heartbeat_changes_itself_alone(journal: Journal, initiated: str) -> None:
+    before = journal.get(initiated)
+    journal.heartbeat(initiated, "mine")
+    first = journal.get(initiated)
     assert first == replace(before, heartbeat_at=first.heartbeat_at)
-    journal.mark_busy(session_id, "mine")
-    journal.heartbeat(session_id, "mine")
-    second = journal.get(session_id).heartbeat_at
+    journal.mark_busy(initiated, "mine")
+    journal.heartbeat(initiated, "mine")
+    second = journal.get(initiated).heartbeat_at
     assert first.heartbeat_at is not None
     assert second is not None
     assert first.heartbeat_at < second
@@ -175,21 +166,17 @@ def test_closed_session_without_a_record_gets_one(journal: Journal) -> None:
     assert session in journal.recent(1000)
 
 
-@pytest.mark.parametrize("status", [Status.INITIATED, Status.BUSY, Status.COMPLETED, Status.FAILED])
-def test_a_session_of_another_execution_is_not_closed(
-    journal: Journal, new_session: NewSession, status: Status
+@pytest.mark.parametrize(
+    ("status", "execution"),
+    [*((status, f"{OWN}-duplicate") for status in Status), (Status.COMPLETED, OWN), (Status.FAILED, OWN)],
+    ids=[*(f"{status}-of-another" for status in Status), "COMPLETED", "FAILED"],
+)
+def test_a_session_that_has_ended_or_is_of_another_execution_is_not_closed(
+    journal: Journal, new_session: NewSession, status: Status, execution: str
 ) -> None:
     session_id = new_session(status, execution_arn=OWN)
     before = journal.get(session_id)
-    assert not journal.fail_orphaned(session_id, f"{OWN}-duplicate", CLOSED)
-    assert journal.get(session_id) == before
-
-
-@pytest.mark.parametrize("ended", [Status.COMPLETED, Status.FAILED])
-def test_a_session_that_has_ended_is_not_closed(journal: Journal, new_session: NewSession, ended: Status) -> None:
-    session_id = new_session(ended, execution_arn=OWN)
-    before = journal.get(session_id)
-    assert not journal.fail_orphaned(session_id, OWN, CLOSED)
+    assert not journal.fail_orphaned(session_id, execution, CLOSED)
     assert journal.get(session_id) == before
 
 
@@ -250,16 +237,13 @@ def answer_lost(table: Any) -> Iterator[list[str]]:
     ],
     ids=["busy", *ENDS],
 )
-def test_a_write_repeated_after_a_lost_answer_succeeds(
-    table: Any, new_session: NewSession, status: Status, write: Write
-) -> None:
+def test_write_after_a_lost_answer_succeeds(table: Any, new_session: NewSession, status: Status, write: Write) -> None:
     woken: list[str] = []
     session_id = new_session(status, task_token="token")
     with answer_lost(table) as sent:
         assert write(Journal(table, woken.append), session_id) in (True, None)
     assert sent == ["UpdateItem"] * 2
-    ended = Journal(table).get(session_id).terminal
-    assert woken == (["token"] if ended else [])
+    assert woken == (["token"] if Journal(table).get(session_id).terminal else [])
 
 
 def test_close_repeated_after_a_lost_answer_changes_nothing(table: Any, new_session: NewSession) -> None:
@@ -274,35 +258,31 @@ def key(session_id: str) -> dict[str, str]:
     return {"PK": session_id, "SK": "SESSION"}
 
 
-def test_phases_are_items_of_their_own(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session(Status.BUSY)
-    inventory = journal.start_task(session_id, "inventory")
-    usage = journal.start_task(session_id, "usage")
-    journal.end_task(session_id, inventory)
-    journal.end_task(session_id, usage, failed=True, message="no metrics")
-    told = [(t.number, t.name, t.state, t.message) for t in journal.tasks(session_id)]
+def test_phases_are_items_of_their_own(journal: Journal, busy: str) -> None:
+    inventory = journal.start_task(busy, "inventory")
+    usage = journal.start_task(busy, "usage")
+    journal.end_task(busy, inventory)
+    journal.end_task(busy, usage, failed=True, message="no metrics")
+    told = [(t.number, t.name, t.state, t.message) for t in journal.tasks(busy)]
     assert told == [(1, "inventory", "COMPLETED", None), (2, "usage", "FAILED", "no metrics")]
     with pytest.raises(SessionEnded, match="work phase 'usage' is not running"):
-        journal.end_task(session_id, usage)
+        journal.end_task(busy, usage)
 
 
 @pytest.mark.parametrize("end", [Status.COMPLETED, Status.FAILED])
-def test_a_phase_that_runs_ends_with_its_session(
-    journal: Journal, table: Any, new_session: NewSession, end: Status
-) -> None:
-    session_id = new_session(Status.BUSY)
-    journal.end_task(session_id, journal.start_task(session_id, "inventory"))
-    journal.start_task(session_id, "usage")
+def test_a_phase_that_runs_ends_with_its_session(journal: Journal, table: Any, busy: str, end: Status) -> None:
+    journal.end_task(busy, journal.start_task(busy, "inventory"))
+    journal.start_task(busy, "usage")
     if end is Status.FAILED:
-        journal.fail(session_id, Failure("Any", "any"))
+        journal.fail(busy, Failure("Any", "any"))
     else:
-        journal.complete(session_id, "s3://any")
-    done, cut_off = journal.tasks(session_id)
+        journal.complete(busy, "s3://any")
+    done, cut_off = journal.tasks(busy)
     assert (done.state, done.message) == ("COMPLETED", None)
     assert (cut_off.state, cut_off.message) == (end, "ended with its session")
     assert (done.outcome, cut_off.outcome) == ("completed", f"{end.lower()}: ended with its session")
-    assert cut_off.ended_at == journal.get(session_id).ended_at
-    phases = table.query(KeyConditionExpression=Key("PK").eq(session_id) & Key("SK").begins_with("TASK#"))["Items"]
+    assert cut_off.ended_at == journal.get(busy).ended_at
+    phases = table.query(KeyConditionExpression=Key("PK").eq(busy) & Key("SK").begins_with("TASK#"))["Items"]
     begun = [datetime.fromisoformat(phase["started_at"]).timestamp() for phase in phases]
     in_days = [(int(phase["expires_at"]) - at) / 86_400 for phase, at in zip(phases, begun, strict=True)]
     assert in_days == pytest.approx([TTL_DAYS] * 2, abs=0.1)
@@ -318,11 +298,10 @@ def test_text_that_dynamodb_cannot_hold_is_stored_with_escapes(journal: Journal,
     assert journal.get(session_id).error == Failure("FileNotFoundError", "open /data/\\udcff.csv")
 
 
-def test_phases_that_begin_at_once_get_distinct_numbers(journal: Journal, new_session: NewSession) -> None:
-    session_id = new_session(Status.BUSY)
+def test_phases_that_begin_at_once_get_distinct_numbers(journal: Journal, busy: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: journal.start_task(session_id, f"phase {n}"), range(12)))
-    assert [task.number for task in journal.tasks(session_id)] == list(range(1, 13))
+        list(pool.map(lambda n: journal.start_task(busy, f"phase {n}"), range(12)))
+    assert [task.number for task in journal.tasks(busy)] == list(range(1, 13))
 
 
 @pytest.mark.parametrize("name", ["", "a#b", "x" * 61, "line\nbreak"])

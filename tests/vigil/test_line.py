@@ -114,9 +114,8 @@ def test_a_new_session_does_not_wait_in_an_empty_line(line: Line, clock: Clock) 
 def test_refused_sessions_get_turns_in_order_at_a_steady_pace(queue: Queue, clock: Clock) -> None:
     waiting = queue.joined(10)
     assert [one.turn for one in waiting] == [clock.now + FIRST + i * STEP for i in range(10)]
-    assert {(one.line["refusals"], one.line["code"], one.line["message"]) for one in waiting} == {
-        (1, "AgentThrottled", "not now")
-    }
+    refusals = {(one.line["refusals"], one.line["code"], one.line["message"]) for one in waiting}
+    assert refusals == {(1, "AgentThrottled", "not now")}
     assert {one.looks() for one in waiting} == {"WaitForChange"}
     for one in waiting:
         clock.now = one.turn
@@ -267,22 +266,12 @@ def test_a_malformed_place_counts_as_a_new_session(given: object) -> None:
     assert abs(place.now / 1000 - time.time()) < 60
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"at": "soon"},
-        {"at": 10**16},
-        {"issued": "many"},
-        {"step": "long", "number": []},
-        {"step": 10**12, "number": 0},
-        {"at": 1, "number": 10**30, "step": 10**30},
-        {"number": -(10**9)},
-        {"issued": 10**9},
-    ],
-)
-def test_a_damaged_line_traps_no_session(
-    table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
-) -> None:
+ENDLESS: list[dict[str, Any]] = [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
+ODD = [{"at": "soon"}, {"issued": "many"}, {"step": "long", "number": []}, {"at": 1, "number": 10**30, "step": 10**30}]
+
+
+@pytest.mark.parametrize("damage", [*ENDLESS, *ODD])
+def test_damaged_line_traps_nobody(table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]) -> None:
     waiting = queue.joined(2)
     table.put_item(Item={**table.get_item(Key={"PK": LINE, "SK": LINE})["Item"], **damage})
     try:
@@ -304,9 +293,7 @@ def test_a_damaged_line_traps_no_session(
         assert clock.now <= until
 
 
-@pytest.mark.parametrize(
-    "damage", [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
-)
+@pytest.mark.parametrize("damage", ENDLESS)
 def test_endless_line_counts_as_damaged_and_delays_no_session(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
 ) -> None:

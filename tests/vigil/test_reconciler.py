@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
-from tests.support import until
+from tests.support import new_state_machine, until
 from vigil import reconciler
 from vigil.errors import AwsUnavailable
 from vigil.journal import Journal
@@ -32,15 +33,10 @@ def queued(*messages: object) -> dict[str, Any]:
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 SCHEDULE = queued(SCHEDULED)
 
+ENDS = {"fails": "Fail", "succeeds": "Succeed"}
+CHOICES = [{"Condition": f"{{% $states.input.how = '{how}' %}}", "Next": state} for how, state in ENDS.items()]
 STATES = {
-    "How": {
-        "Type": "Choice",
-        "Choices": [
-            {"Condition": "{% $states.input.how = 'fails' %}", "Next": "Fail"},
-            {"Condition": "{% $states.input.how = 'succeeds' %}", "Next": "Succeed"},
-        ],
-        "Default": "Wait",
-    },
+    "How": {"Type": "Choice", "Choices": CHOICES, "Default": "Wait"},
     "Wait": {"Type": "Wait", "Seconds": 600, "Next": "Succeed"},
     "Succeed": {"Type": "Succeed"},
     "Fail": {"Type": "Fail", "Error": "Broken", "Cause": "so it is"},
@@ -59,12 +55,7 @@ HOW = {
 def executions(embedded: LocalStack, table: Any) -> Iterator[dict[str, str]]:
     """The ARNs of executions by what has become of each; none does anything for its session."""
     sfn = embedded.client("stepfunctions")
-    role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
-    machine = sfn.create_state_machine(
-        name=f"machine-{uuid.uuid4()}",
-        roleArn=role["Role"]["Arn"],
-        definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "How", "States": STATES}),
-    )["stateMachineArn"]
+    machine = new_state_machine(embedded, QueryLanguage="JSONata", StartAt="How", States=STATES)
     started = {
         how: sfn.start_execution(stateMachineArn=machine, input=json.dumps({"how": how}))["executionArn"]
         for how in ("runs", "aborts", "fails", "succeeds")
@@ -123,8 +114,8 @@ def test_session_of_an_ended_execution_is_closed_with_its_outcome(
     told = event(session_id, executions[how])
     assert handler(told, None) == {"closed": [session_id]}
     session = journal.get(session_id)
-    assert session.status == Status.FAILED
-    assert session.error == Failure("WorkflowEnded", f"its workflow ended without it: {HOW[how]}")
+    failure = Failure("WorkflowEnded", f"its workflow ended without it: {HOW[how]}")
+    assert (session.status, session.error) == (Status.FAILED, failure)
     assert handler(told, None) == {"closed": []}
 
 
@@ -165,9 +156,7 @@ def test_ended_sessions_and_duplicate_events_need_no_call(executions: dict[str, 
     assert calls == []
 
 
-def test_one_call_closes_many_sessions_and_skips_bad_messages(
-    executions: dict[str, str], new_session: NewSession
-) -> None:
+def test_one_call_closes_sessions_and_skips_bad_messages(executions: dict[str, str], new_session: NewSession) -> None:
     sessions = [new_session(Status.BUSY, execution_arn=executions["fails"]) for _ in range(3)]
     messages = queued(*(ended(session_id, executions["fails"]) for session_id in sessions))["Records"]
     with calls_of_step_functions() as calls:
@@ -198,19 +187,14 @@ def test_a_sweep_spares_a_running_execution_that_the_list_lacks(
     handler(SCHEDULE, None)
     session_id = new_session(Status.BUSY, execution_arn=executions["runs"])
     # An empty page, as a list gives that is late.
-    monkeypatch.setattr(
-        reconciler._reconciler()._workflows,
-        "get_paginator",
-        lambda name: type("Late", (), {"paginate": lambda self, **_: [{"executions": []}]})(),
-    )
+    pages = SimpleNamespace(paginate=lambda **_: [{"executions": []}])
+    monkeypatch.setattr(reconciler._reconciler()._workflows, "get_paginator", lambda name: pages)
     assert handler(SCHEDULE, None) == {"closed": []}
     assert journal.get(session_id).status == Status.BUSY
     journal.fail(session_id, Failure("Done", ""))
 
 
-def test_a_sweep_skips_a_young_session_and_an_event_does_not(
-    executions: dict[str, str], new_session: NewSession
-) -> None:
+def test_sweep_skips_a_young_session_and_an_event_does_not(executions: dict[str, str], new_session: NewSession) -> None:
     handler(SCHEDULE, None)
     now = iso(datetime.now(UTC))
     sessions = [new_session(Status.INITIATED, start_time=now, execution_arn=executions[how]) for how in HOW]
@@ -268,19 +252,11 @@ class Agents:
         self._stop(runtimeSessionId)
 
 
-def reconciler_of(
-    journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0.0
-) -> Reconciler:
+def reconciler_of(journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0) -> Reconciler:
     """The reconciler as its function makes it, but for AgentCore and its clock."""
-    deployed = reconciler._reconciler()
-    return Reconciler(
-        journal,
-        deployed._workflows,
-        Agents(stop),  # type: ignore[arg-type]
-        state_machine_arn=deployed._state_machine_arn,
-        agent_runtime_arn=deployed._agent_runtime_arn,
-        clock=clock,
-    )
+    deployed, agents = reconciler._reconciler(), Agents(stop)
+    arns = {"state_machine_arn": deployed._state_machine_arn, "agent_runtime_arn": deployed._agent_runtime_arn}
+    return Reconciler(journal, deployed._workflows, agents, **arns, clock=clock)  # type: ignore[arg-type]
 
 
 def test_agents_are_stopped_together_when_all_records_are_closed(
@@ -321,15 +297,8 @@ def test_malformed_records_do_not_stop_the_closing_of_others(
     executions: dict[str, str], new_session: NewSession, journal: Journal, table: Any
 ) -> None:
     handler(SCHEDULE, None)
-    broken: dict[str, Any] = {
-        "progress": b"\x00",
-        "any": Decimal("1E125"),
-        "error": "boom",
-        "usage": ["x"],
-        "expires_at": "never",
-        "task_token": 7,
-        "worker": [],
-    }
+    broken: dict[str, Any] = {"progress": b"\x00", "any": Decimal("1E125"), "error": "boom", "usage": ["x"]}
+    broken |= {"expires_at": "never", "task_token": 7, "worker": []}
     keys = ["x", "#" * 40, "\x1b]0;x\x07"]
     for key in keys:
         item = {"PK": key, "SK": "SESSION", "status": "BUSY", "start_time": "0", "execution_arn": executions["fails"]}
@@ -358,8 +327,6 @@ def test_an_event_that_is_nested_too_deeply_starts_a_sweep(executions: dict[str,
 
 
 @pytest.mark.parametrize("given", ["no JSON", "[]", "{}", '"text"', '{"session_id": "short"}', '{"session_id": 7}'])
-def test_an_execution_that_had_no_session_has_none_closed(
-    executions: dict[str, str], new_session: NewSession, given: str
-) -> None:
+def test_execution_without_session_closes_none(executions: dict[str, str], new_session: NewSession, given: str) -> None:
     new_session(Status.BUSY, execution_arn=executions["fails"])
     assert handler(event(None, executions["fails"], input=given), None) == {"closed": []}

@@ -92,6 +92,7 @@ def test_an_unknown_status_is_refused_with_the_known_ones() -> None:
 
 
 NUMBERS = [Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity"), Decimal("1E+999999"), Decimal("1E-9"), -1]
+USAGE = ("model", "input_tokens", "output_tokens", "dollars", "price_assumed")
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals() | st.binary() | TEXT | st.sampled_from(NUMBERS),
     lambda inner: (
@@ -99,9 +100,7 @@ ANYTHING = st.recursive(
         | st.dictionaries(TEXT, inner, max_size=3)
         | st.sets(st.integers() | TEXT, max_size=3)
         | st.fixed_dictionaries(dict.fromkeys(("code", "message"), inner))
-        | st.fixed_dictionaries(
-            dict.fromkeys(("model", "input_tokens", "output_tokens", "dollars", "price_assumed"), inner)
-        )
+        | st.fixed_dictionaries(dict.fromkeys(USAGE, inner))
     ),
     max_leaves=8,
 )
@@ -118,8 +117,7 @@ def test_any_item_of_the_table_is_a_record_of_plain_types(item: dict[str, Any]) 
     for record in (Session.from_item(item), Task.from_item(item)):
         for name, declared in get_type_hints(type(record)).items():
             assert type(getattr(record, name)) in (get_args(declared) or (declared,))
-        text = to_json(dataclasses.asdict(record))
-        json.loads(text, parse_constant=pytest.fail)
+        json.loads(to_json(dataclasses.asdict(record)), parse_constant=pytest.fail)
         str(getattr(record, "usage", None))
 
 
@@ -151,8 +149,7 @@ def test_a_phase_has_the_name_and_the_number_of_its_key(key: str, number: int, n
 )
 def test_status_is_dated_by_its_own_change_not_the_last_one(status: str, since: str) -> None:
     times = {"start_time": "0", "created_at": "1", "busy_at": "2", "updated_at": "3", "ended_at": "4"}
-    session = Session.from_item({"PK": "a" * 36, "status": status, **times})
-    assert session.status_since == since
+    assert Session.from_item({"PK": "a" * 36, "status": status, **times}).status_since == since
 
 
 @pytest.mark.parametrize("detail", [None, "", "{", "[1]", '"text"', "[" * 100_000, 7])

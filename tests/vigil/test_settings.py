@@ -1,4 +1,5 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ INVOKER = {Env.TABLE: "table", Env.BUCKET: "bucket", Env.AGENT_RUNTIME_ARN: "arn
 RECONCILER = {Env.TABLE: "table", Env.STATE_MACHINE_ARN: "machine", Env.AGENT_RUNTIME_ARN: "arn"}
 WORKER = {Env.SESSION_ID: SESSION_ID, Env.TABLE: "table", Env.BUCKET: "bucket", "AWS_DEFAULT_REGION": "us-east-1"}
 
+COMPLETE = [(InvokerSettings, INVOKER), (ReconcilerSettings, RECONCILER), (WorkerSettings, WORKER)]
 Settings = type[InvokerSettings] | type[ReconcilerSettings] | type[WorkerSettings]
 
 
@@ -51,17 +53,10 @@ def test_invalid_number_is_named(
 
 @pytest.mark.criterion("1.2")
 def test_the_worker_reads_its_environment() -> None:
-    assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == WorkerSettings(
-        session_id=SESSION_ID,
-        table="table",
-        bucket="bucket",
-        region="us-east-1",
-        agent=DEFAULT_AGENT,
-        model=None,
-        budget_dollars=Decimal(5),
-        max_scan_dollars=Decimal(5),
-        worker="w",
-    )
+    given = {"session_id": SESSION_ID, "table": "table", "bucket": "bucket", "region": "us-east-1"}
+    defaults: Any = {"model": None, "budget_dollars": Decimal(5), "max_scan_dollars": Decimal(5)}
+    expected = WorkerSettings(**given, **defaults, agent=DEFAULT_AGENT, worker="w")
+    assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == expected
 
 
 def test_a_budget_is_an_exact_amount() -> None:
@@ -82,21 +77,10 @@ def test_workers_that_nobody_named_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("value", [None, "", "  "], ids=["missing", "empty", "blank"])
 @pytest.mark.parametrize(
-    ("settings", "complete", "name"),
-    [
-        (settings, complete, name)
-        for settings, complete in (
-            (InvokerSettings, INVOKER),
-            (ReconcilerSettings, RECONCILER),
-            (WorkerSettings, WORKER),
-        )
-        for name in complete
-    ],
+    ("settings", "whole", "name"), [(settings, whole, name) for settings, whole in COMPLETE for name in whole]
 )
-def test_a_missing_variable_is_named(
-    settings: Settings, complete: dict[str, str], name: str, value: str | None
-) -> None:
-    environment = {key: given for key, given in complete.items() if key != name}
+def test_a_missing_variable_is_named(settings: Settings, whole: dict[str, str], name: str, value: str | None) -> None:
+    environment = {key: given for key, given in whole.items() if key != name}
     if value is not None:
         environment[name] = value
     with pytest.raises(MissingSetting, match=rf"^environment variable {name} is not set$"):

@@ -1,43 +1,24 @@
-import json
 import logging
-import socket
 import uuid
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
-from tests.support import until
+from tests.support import client_at, new_state_machine, refusing, until
 from vigil.journal import Journal
-from vigil.local.stack import REGION, LocalStack
+from vigil.local.stack import LocalStack
 from vigil.session import Status
 from vigil.wakeup import waker
 
 
-def test_write_that_ends_the_session_wakes_its_workflow(
-    embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_final_write_wakes_the_workflow(embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture) -> None:
     sfn, session_id = embedded.client("stepfunctions"), str(uuid.uuid4())
     item = {"PK": session_id, "SK": "SESSION", "status": Status.BUSY, "task_token": "{% $states.context.Task.Token %}"}
-    wait = {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:dynamodb:putItem.waitForTaskToken",
-        "Arguments": {"TableName": table.name, "Item": {name: {"S": value} for name, value in item.items()}},
-        "End": True,
-    }
-    role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")["Role"]
+    arguments = {"TableName": table.name, "Item": {name: {"S": value} for name, value in item.items()}}
+    put_item = "arn:aws:states:::aws-sdk:dynamodb:putItem.waitForTaskToken"
+    states = {"Wait": {"Type": "Task", "Resource": put_item, "Arguments": arguments, "End": True}}
     allowed = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": table.table_arn}
-    embedded.client("iam").put_role_policy(
-        RoleName=role["RoleName"],
-        PolicyName="only",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
-    )
-    machine = sfn.create_state_machine(
-        name=f"machine-{uuid.uuid4()}",
-        roleArn=role["Arn"],
-        definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": {"Wait": wait}}),
-    )["stateMachineArn"]
+    machine = new_state_machine(embedded, allowed, QueryLanguage="JSONata", StartAt="Wait", States=states)
     arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
     journal = Journal.open(embedded.session(), table.name)
     until(lambda: "Item" in table.get_item(Key={"PK": session_id, "SK": "SESSION"}))
@@ -53,16 +34,6 @@ def test_write_that_ends_the_session_wakes_its_workflow(
 
 
 def test_a_wake_up_that_fails_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as refusing:
-        refusing.bind(("127.0.0.1", 0))
-        client = boto3.client(
-            "stepfunctions",
-            endpoint_url=f"http://127.0.0.1:{refusing.getsockname()[1]}",
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        with caplog.at_level(logging.INFO):
-            waker(lambda: client)("token")
+    with refusing() as address, caplog.at_level(logging.INFO):
+        waker(lambda: client_at(address, "stepfunctions"))("token")
     assert "the workflow was not woken: Could not connect" in caplog.text

@@ -1,14 +1,14 @@
 """Watching a session: what it costs of Step Functions, and that nothing is missed for it."""
 
-import json
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support import until
+from tests.support import new_state_machine, until
 from vigil import watch as watching
 from vigil.deployment import Deployment
 from vigil.journal import Journal
@@ -26,17 +26,11 @@ class World:
 
     def __init__(self, embedded: LocalStack, table: Any, new_session: NewSession) -> None:
         self.sfn, self.table, self.new_session = embedded.client("stepfunctions"), table, new_session
-        role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")
-        self.machine = self.sfn.create_state_machine(
-            name=f"machine-{uuid.uuid4()}",
-            roleArn=role["Role"]["Arn"],
-            definition=json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": STATES}),
-        )["stateMachineArn"]
+        self.machine = new_state_machine(embedded, QueryLanguage="JSONata", StartAt="Wait", States=STATES)
         self.execution_arn = self.sfn.start_execution(stateMachineArn=self.machine)["executionArn"]
         until(lambda: len(self.sfn.get_execution_history(executionArn=self.execution_arn)["events"]) > 1)
         self.deployment = Deployment(embedded.session())
-        outputs = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine}
-        vars(self.deployment)["outputs"] = outputs
+        vars(self.deployment)["outputs"] = {Output.TABLE: table.name, Output.STATE_MACHINE: self.machine}
         self.calls: list[str] = []
         events = self.deployment.stepfunctions.meta.events
         events.register("before-call.sfn", lambda model, **_: self.calls.append(model.name))
@@ -56,11 +50,9 @@ class World:
 
     def wait_anew(self, session_id: str) -> None:
         """Store a token, as the workflow does when it begins to wait."""
-        self.table.update_item(
-            Key={"PK": session_id, "SK": "SESSION"},
-            UpdateExpression="SET task_token = :token",
-            ExpressionAttributeValues={":token": uuid.uuid4().hex},
-        )
+        set_token = {"UpdateExpression": "SET task_token = :token"}
+        values = {":token": uuid.uuid4().hex}
+        self.table.update_item(Key={"PK": session_id, "SK": "SESSION"}, **set_token, ExpressionAttributeValues=values)
 
 
 @pytest.fixture
@@ -74,6 +66,10 @@ def world(
         world.stop()
 
 
+def texts(moments: list[object]) -> list[str]:
+    return [moment.text for moment in moments if isinstance(moment, SessionEvent)]
+
+
 def test_watcher_asks_step_functions_rarely_in_a_long_session(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
     hours, looks = 3 * 3600, 10
@@ -84,12 +80,7 @@ def test_watcher_asks_step_functions_rarely_in_a_long_session(world: World, jour
     assert set(world.calls) == {"GetExecutionHistory"}
     # One every minute, and a few more after each look of the workflow.
     assert looks < len(world.calls) <= hours / MAX_ASK_SECONDS + 5 * looks
-    assert [moment.text for moment in moments if isinstance(moment, SessionEvent)] == [
-        "INITIATED",
-        "BUSY",
-        "Wait",
-        "FAILED",
-    ]
+    assert texts(moments) == ["INITIATED", "BUSY", "Wait", "FAILED"]
     assert isinstance(outcome, SessionOutcome)
     assert (outcome.completed, outcome.code, outcome.message) == (False, "Done", "")
 
@@ -112,10 +103,8 @@ def test_a_stopped_execution_is_noticed_without_a_change_of_the_record(world: Wo
     world.plan = {1: world.stop}
     *_, outcome = watch(world.deployment, session_id, poll_seconds=1)
     assert isinstance(outcome, SessionOutcome)
-    assert (outcome.code, outcome.message) == (
-        "WorkflowEnded",
-        "its workflow ended without it: ABORTED, Costly: enough",
-    )
+    assert outcome.code == "WorkflowEnded"
+    assert outcome.message == "its workflow ended without it: ABORTED, Costly: enough"
     assert world.now <= ASK_SECONDS + 1
 
 
@@ -129,12 +118,7 @@ def test_last_activity_before_the_workflow_ended_is_shown(world: World, journal:
 
     world.deployment.stepfunctions.meta.events.register_first("before-call.sfn", end)
     *moments, outcome = watch(world.deployment, session_id)
-    assert [moment.text for moment in moments if isinstance(moment, SessionEvent)] == [
-        "INITIATED",
-        "BUSY",
-        "COMPLETED",
-        "Wait",
-    ]
+    assert texts(moments) == ["INITIATED", "BUSY", "COMPLETED", "Wait"]
     assert isinstance(outcome, SessionOutcome)
 
 
@@ -159,19 +143,12 @@ def test_writes_after_the_end_do_not_hide_it_but_a_redrive_does(world: World, mo
         ("ExecutionAborted", {"executionAbortedEventDetails": {"error": "Second"}}),
         ("WaitStateExited", {}),
     ]
-    events = [
-        {"id": number, "type": kind, "timestamp": datetime.now(UTC), **more}
-        for number, (kind, more) in enumerate(told, start=1)
-    ]
+    now = datetime.now(UTC)
+    events = [{"id": number, "type": kind, "timestamp": now, **more} for number, (kind, more) in enumerate(told, 1)]
     history = watching._History(world.deployment, world.execution_arn)
     for known, ended in {1: False, 2: True, 3: False, 4: True, 5: True}.items():
-        monkeypatch.setattr(
-            world.deployment.stepfunctions,
-            "get_paginator",
-            lambda name, known=known: type(
-                "Page", (), {"paginate": lambda self, **_: [{"events": events[:known][::-1]}]}
-            )(),
-        )
+        pages = SimpleNamespace(paginate=lambda known=known, **_: [{"events": events[:known][::-1]}])
+        monkeypatch.setattr(world.deployment.stepfunctions, "get_paginator", lambda name, pages=pages: pages)
         history.read()
         assert history.ended == ended
     assert history.end["error"] == "Second"
@@ -186,6 +163,10 @@ def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: Wor
     assert world.now < 30
 
 
+def without_it(how: str) -> tuple[object, ...]:
+    return False, "WorkflowEnded", f"its workflow ended without it: {how}"
+
+
 @pytest.mark.parametrize(
     ("execution", "record", "end"),
     [
@@ -193,12 +174,8 @@ def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: Wor
         ({"status": "ABORTED"}, {"status": "COMPLETED"}, (True, None, None)),
         ({"status": "FAILED", "error": "Mine", "cause": "a"}, {"status": "FAILED"}, (False, "Mine", "a")),
         ({"status": "ABORTED"}, {"status": "FAILED", "error": {"code": "B", "message": "b"}}, (False, "B", "b")),
-        (
-            {"status": "ABORTED", "error": "Mine", "cause": "a"},
-            {"status": "BUSY"},
-            (False, "WorkflowEnded", "its workflow ended without it: ABORTED, Mine: a"),
-        ),
-        ({"status": "TIMED_OUT"}, None, (False, "WorkflowEnded", "its workflow ended without it: TIMED_OUT")),
+        ({"status": "ABORTED", "error": "Mine", "cause": "a"}, {"status": "BUSY"}, without_it("ABORTED, Mine: a")),
+        ({"status": "TIMED_OUT"}, None, without_it("TIMED_OUT")),
     ],
 )
 def test_a_session_ended_as_its_record_says_or_will_say(

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.crowd import Crowd, Quotas, Session
-from tests.support import Workflow, command, until
+from tests.support import Workflow, command, until, workflow_definition
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
@@ -20,11 +18,7 @@ pytestmark = pytest.mark.takes(50)
 
 
 def burst(events: int, quotas: Quotas, seconds: float, pace: float = 25, seed: int = 1) -> list[Session]:
-    # Not at the top: CDK starts Node, and every test process imports this module.
-    from infra import workflow
-
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts=str(pace))
-    crowd = Crowd(workflow.definition("sessions", "invoker", "runtime", timing), quotas, seconds, pace, seed)
+    crowd = Crowd(workflow_definition(starts=pace), quotas, seconds, pace, seed)
     sessions = crowd.run(events)
     assert crowd.most_running <= quotas.sessions
     return sessions
@@ -84,9 +78,8 @@ class Narrow(LocalStack):
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[LocalStack]:
     environment = {Env.AGENT: "benchmarks.agents:greets", Env.MAX_WORKERS: "100"}
-    with Narrow.start(
-        agent_environment=environment, parameters={Parameter.STARTS_PER_SECOND: "4"}, sample_account=False
-    ) as stack:
+    parameters = {Parameter.STARTS_PER_SECOND: "4"}
+    with Narrow.start(agent_environment=environment, parameters=parameters, sample_account=False) as stack:
         yield stack
 
 
@@ -103,5 +96,4 @@ def test_a_burst_that_is_refused_on_the_embedded_aws_completes(narrow: LocalStac
     assert {s.session_id for s in ended} == set(ids)
     assert {s.session_id for s in ended if s.status != Status.COMPLETED} == {stopped}
     machine = deployment.state_machine_arn
-    executions = workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]
-    assert len(executions) == 16
+    assert len(workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]) == 16

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_time import Life, Walk, walk
-from tests.support import Workflow, until
+from tests.support import Workflow, until, workflow_definition
 from vigil.agent.session import AgentSession
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
@@ -97,29 +96,17 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
     assert refused == {False, True}
 
 
-SAFETY, HEARTBEAT = st.integers(30, 3600), st.integers(1, 300)
+SAFETY, HEARTBEAT, BEATS = st.integers(30, 3600), st.integers(1, 300), st.integers(1, 60)
 MOMENT, SHARE = st.floats(0, 2000), st.floats(0, 0.98)
 
 
-def definition(safety: int, heartbeat: int) -> dict[str, Any]:
-    # Not at the top: CDK starts Node, and every test process imports this module.
-    from infra import workflow
-
-    timing: Any = SimpleNamespace(
-        safety=str(safety), heartbeat=str(heartbeat), progress="900", session="27000", starts="25"
-    )
-    return workflow.definition("sessions", "invoker", "runtime", timing)
-
-
 def lived(life: Life, safety: int, heartbeat: int) -> Walk:
-    return walk(definition(safety, heartbeat), life)
+    return walk(workflow_definition(safety, heartbeat), life)
 
 
 @settings(max_examples=15, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, dies=MOMENT)
-def test_an_agent_that_dies_is_missed_within_its_bound(
-    safety: int, heartbeat: int, first_beat: float, dies: float
-) -> None:
+def test_dead_agent_is_missed_within_its_bound(safety: int, heartbeat: int, first_beat: float, dies: float) -> None:
     life = Life(first_beat=first_beat * 2 * heartbeat, beat=heartbeat, dies=dies)
     missed = lived(life, safety, heartbeat)
     assert missed.variables["error"]["code"] == "AgentLost"
@@ -144,13 +131,7 @@ def test_an_agent_that_lives_is_not_missed(
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    safety=st.integers(1, 300),
-    heartbeat=st.integers(1, 60),
-    first_beat=SHARE,
-    sleeps=st.floats(0, 1),
-    beats=st.floats(0, 9),
-)
+@given(safety=st.integers(1, 300), heartbeat=BEATS, first_beat=SHARE, sleeps=st.floats(0, 1), beats=st.floats(0, 9))
 # More than two minutes, on a machine that looks more often than its agent beats.
 @example(safety=18, heartbeat=30, first_beat=0.58, sleeps=0.64, beats=4.5)
 def test_living_agent_is_not_lost_because_its_machine_slept(
@@ -183,8 +164,7 @@ def test_agent_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
 
 
 def test_frequent_checks_keep_an_execution_below_its_limit_of_events() -> None:
-    asked = {"deadline_seconds": 1000}
-    done = walk(definition(safety=1, heartbeat=1), Life(beat=1), asked)
+    done = walk(workflow_definition(safety=1, heartbeat=1), Life(beat=1), {"deadline_seconds": 1000})
     assert done.variables["error"]["code"] == "DeadlineExceeded"
     assert done.seconds >= 1000
     assert 0 < len(done.events) * 27 < 25_000

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
-from tests.support import Workflow, is_alive, let_go, until
+from tests.support import Workflow, ended, is_alive, let_go, reconcile, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
@@ -22,6 +22,7 @@ from vigil.wakeup import waker
 
 HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
+Long = dict[str, tuple[str, str]]
 WAIT_FOR_CHANGE = "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken"
 STOP_AGENT = "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession"
 
@@ -38,8 +39,7 @@ def is_busy(workflow: Workflow, session_id: str) -> Any:
 
 
 def record(workflow: Workflow, session_id: str) -> dict[str, Any]:
-    item: dict[str, Any] = workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True)["Item"]
-    return item
+    return dict(workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True)["Item"])
 
 
 def events(workflow: Workflow, arn: str, kind: str) -> list[Any]:
@@ -68,7 +68,7 @@ def failed(workflow: Workflow, arn: str, session_id: str) -> Failure:
 
 
 @pytest.fixture(scope="module")
-def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple[str, str]]]:
+def long(workflow: Workflow, deployment: Deployment) -> Iterator[Long]:
     """Sessions whose ends take their time, as (session id, execution ARN): they pass while other tests run."""
     started = {}
     for name, detail in {"watched": WAITS, "gone": WAITS, "late": {**WAITS, "deadline_seconds": 15}}.items():
@@ -85,7 +85,7 @@ def long(workflow: Workflow, deployment: Deployment) -> Iterator[dict[str, tuple
 
 @pytest.mark.criterion("3.1", "3.2", "3.3", "3.4", "3.5", "4.1", "4.3", "4.5")
 def test_session_is_recorded_before_its_agent_is_invoked_and_then_watched(
-    workflow: Workflow, stack: LocalStack, long: dict[str, tuple[str, str]]
+    workflow: Workflow, stack: LocalStack, long: Long
 ) -> None:
     awslambda, name = stack.client("lambda"), stack.outputs[Output.INVOKER]
     # While the function is throttled, the agent cannot be invoked.
@@ -178,25 +178,17 @@ def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Dep
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     token = until(lambda: record(workflow, session_id).get("task_token"))
-    workflow.table.update_item(
-        Key=workflow.key(session_id),
-        ExpressionAttributeNames={"#status": "status"},
-        **(
-            {"UpdateExpression": "REMOVE #status"}
-            if status is None
-            else {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
-        ),
-    )
+    change: dict[str, Any] = {"UpdateExpression": "REMOVE #status"}
+    if status is not None:
+        change = {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
+    workflow.table.update_item(Key=workflow.key(session_id), ExpressionAttributeNames={"#status": "status"}, **change)
     waker(lambda: workflow.sfn)(token)
-    assert failed(workflow, arn, session_id) == Failure(
-        "UnknownStatus", "the session record has a status that Vigil does not know"
-    )
+    error = Failure("UnknownStatus", "the session record has a status that Vigil does not know")
+    assert failed(workflow, arn, session_id) == error
     until(lambda: not is_alive(process))
 
 
-def test_duplicate_event_fails_its_own_execution_only(
-    workflow: Workflow, deployment: Deployment, stack: LocalStack
-) -> None:
+def test_duplicate_fails_its_own_execution_only(workflow: Workflow, deployment: Deployment, stack: LocalStack) -> None:
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     until(lambda: "task_token" in record(workflow, session_id))
@@ -204,7 +196,8 @@ def test_duplicate_event_fails_its_own_execution_only(
     duplicate, _ = workflow.run(session_id, detail=HELLO)
     assert (duplicate["status"], duplicate["error"]) == ("FAILED", "DuplicateSession")
     # Told that an execution for the session has ended.
-    assert reconciled(stack, duplicate) == []
+    detail = {"executionArn": duplicate["executionArn"], "input": duplicate["input"]}
+    assert reconcile(stack, {"detail": detail})["closed"] == []
     now = record(workflow, session_id)
     assert now.pop("heartbeat_at") >= before.pop("heartbeat_at")
     assert {**now, "task_token": ""} == {**before, "task_token": ""}
@@ -213,21 +206,11 @@ def test_duplicate_event_fails_its_own_execution_only(
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
 
-def reconciled(stack: LocalStack, execution: Any) -> list[str]:
-    """Tell the reconciler of an execution's end and return the sessions that it closed."""
-    detail = {"executionArn": execution["executionArn"], "input": execution["input"]}
-    answer = stack.client("lambda").invoke(
-        FunctionName=stack.outputs[Output.RECONCILER], Payload=json.dumps({"detail": detail}).encode()
-    )
-    closed: list[str] = json.load(answer["Payload"])["closed"]
-    return closed
-
-
 def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workflow, deployment: Deployment) -> None:
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     workflow.sfn.stop_execution(executionArn=arn, error="Costly", cause="enough is enough")
-    session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
+    session = ended(workflow, session_id)
     assert (session.status, session.error) == (
         Status.FAILED,
         Failure("WorkflowEnded", "its workflow ended without it: ABORTED, Costly: enough is enough"),
@@ -235,18 +218,9 @@ def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workf
     until(lambda: not is_alive(process))
 
 
-NO_IDS = [
-    "a" * 32,
-    "a" * 101,
-    "a" * 40 + "/b",
-    "a" * 40 + "#",
-    "",
-    7,
-    {"a": 1},
-    ["x"],
-    ["a" * 40],
-    None,
-    "x" * 40 + "\n",
+NO_IDS: list[object] = [
+    *("", "a" * 32, "a" * 101, "a" * 40 + "/b", "a" * 40 + "#", "x" * 40 + "\n"),
+    *(7, {"a": 1}, ["x"], ["a" * 40], None),
     # Ids that a cause cannot repeat: half of a surrogate pair, and more characters than a cause may hold.
     "x" * 40 + "\ud800",
     "x" * 150_000,
@@ -267,9 +241,8 @@ def test_invalid_id_is_refused_before_anything_is_written(workflow: Workflow) ->
     def refused(given: str) -> None:
         execution = workflow.ended(workflow.begin(given))
         assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId"), given[:200]
-        assert re.fullmatch(
-            r"session [!-~]{0,100}: session_id must be 33 to 100 letters, digits or '-'", execution["cause"]
-        )
+        said = r"session [!-~]{0,100}: session_id must be 33 to 100 letters, digits or '-'"
+        assert re.fullmatch(said, execution["cause"])
 
     ids = [*map(json.dumps, NO_IDS), nested(3_000), f'"good", "detail": {nested(5_000)}, "session_id": "bad"']
     inputs = ["null", "[]", "7", '"text"', "{}", *(f'{{"session_id": {bad}}}' for bad in ids)]
@@ -290,7 +263,6 @@ BAD_DETAILS: list[tuple[object, str]] = [
     ({"deadline_seconds": 1.5}, f"{A_DEADLINE} 1.5"),
     ({"deadline_seconds": True}, f"{A_DEADLINE} True"),
     ({"deadline_seconds": MAX_SESSION_SECONDS + 1}, f"{A_DEADLINE} {MAX_SESSION_SECONDS + 1}"),
-    # By the agent itself.
 ]
 
 
@@ -333,11 +305,8 @@ ODD_DETAILS: dict[str, set[str]] = {
     f'{{{GREETS}, "deadline_seconds": 60, "deadline_seconds": "x"}}': {"InvalidDetail"},
 }
 """By the event's detail as it is written: how its execution ends, or that it is not begun."""
-RECORDED = {
-    NOT_STARTED: [None, None],
-    "SUCCEEDED": [Status.COMPLETED, None],
-    "InvalidDetail": [Status.FAILED, "InvalidDetail"],
-}
+INVALID = [Status.FAILED, "InvalidDetail"]
+RECORDED = {NOT_STARTED: [None, None], "SUCCEEDED": [Status.COMPLETED, None], "InvalidDetail": INVALID}
 
 
 def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deployment: Deployment) -> None:
@@ -357,14 +326,14 @@ def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deploy
 
     def end_one(detail: str) -> tuple[str, Status | None, str | None]:
         session_id = str(uuid.uuid4())
-        ended, session = end(detail, session_id), workflow.session(session_id)
-        return ended, session and Status(session.status), session and session.error and session.error.code
+        end_of, session = end(detail, session_id), workflow.session(session_id)
+        return end_of, session and Status(session.status), session and session.error and session.error.code
 
     with ThreadPoolExecutor(2) as pool:
         ends = dict(zip(ODD_DETAILS, pool.map(end_one, ODD_DETAILS), strict=True))
-    for detail, (ended, *recorded) in ends.items():
-        assert ended in ODD_DETAILS[detail], detail[:100]
-        assert recorded == RECORDED[ended], detail[:100]
+    for detail, (found, *recorded) in ends.items():
+        assert found in ODD_DETAILS[detail], detail[:100]
+        assert recorded == RECORDED[found], detail[:100]
     assert end(nested(5_000), other) in {"DuplicateSession", NOT_STARTED}
     changing = dict.fromkeys(("heartbeat_at", "task_token"))
     assert {**record(workflow, other), **changing} == {**before, **changing}
@@ -372,9 +341,7 @@ def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deploy
     assert workflow.ended(other_arn)["status"] == "SUCCEEDED"
 
 
-def test_deadline_of_the_event_is_the_sessions_and_hidden_from_the_agent(
-    workflow: Workflow, deployment: Deployment
-) -> None:
+def test_events_deadline_is_the_sessions_and_hidden_from_the_agent(workflow: Workflow, deployment: Deployment) -> None:
     detail = {"agent": "tells_environment", "more": 1}
     execution, session = workflow.run(detail={**detail, "deadline_seconds": 3600})
     assert session is not None
@@ -425,36 +392,18 @@ class Middle:
         self.definition: dict[str, Any] = json.loads(deployed["definition"])
         self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
         variables = (
-            "session_id",
-            "valid",
-            "detail",
-            "deadline",
-            "status",
-            "otherExecution",
-            "report_uri",
-            "lastHeartbeat",
-            "error",
+            *("session_id", "valid", "detail", "deadline", "status", "otherExecution"),
+            *("report_uri", "lastHeartbeat", "error", "line"),
         )
-        into = {
-            "Type": "Choice",
-            "Choices": [
-                {
-                    "Condition": f"{{% $states.input.state = '{state}' %}}",
-                    "Assign": {name: f"{{% $states.input.variables.{name} %}}" for name in (*variables, "line")},
-                    "Next": state,
-                }
-                for state in self.states
-            ],
-        }
-        self.definition["States"]["Into"] = into
+        assign = {name: f"{{% $states.input.variables.{name} %}}" for name in variables}
+        into = [{"Condition": f"{{% $states.input.state = '{name}' %}}", "Next": name} for name in self.states]
+        self.definition["States"]["Into"] = {"Type": "Choice", "Choices": [{**to, "Assign": assign} for to in into]}
         self.definition["StartAt"] = "Into"
         self.machine = self.create(self.role, self.definition)
 
     def create(self, role: str, definition: dict[str, Any]) -> str:
-        created = self.workflow.sfn.create_state_machine(
-            name=f"middle-{uuid.uuid4()}", roleArn=role, definition=json.dumps(definition)
-        )
-        return str(created["stateMachineArn"])
+        given = {"name": f"middle-{uuid.uuid4()}", "roleArn": role, "definition": json.dumps(definition)}
+        return str(self.workflow.sfn.create_state_machine(**given)["stateMachineArn"])
 
     def arn(self, session_id: str) -> str:
         """Return the ARN of the session's execution, begun or not."""
@@ -462,20 +411,14 @@ class Middle:
 
     def record(self, session_id: str, status: str = Status.INITIATED) -> None:
         """Write the session's record as the execution did before it was aborted."""
-        now = iso(datetime.now(UTC) - timedelta(hours=2))
-        self.workflow.table.put_item(
-            Item={
-                **self.workflow.key(session_id),
-                **dict.fromkeys(("start_time", "created_at", "updated_at"), now),
-                "status": status,
-                "execution_arn": self.arn(session_id),
-                "expires_at": 1_900_000_000,
-            }
-        )
+        times = dict.fromkeys(("start_time", "created_at", "updated_at"), iso(datetime.now(UTC) - timedelta(hours=2)))
+        item = {"status": status, "execution_arn": self.arn(session_id), "expires_at": 1_900_000_000, **times}
+        self.workflow.table.put_item(Item={**self.workflow.key(session_id), **item})
 
     def start(self, session_id: str, state: str, machine: str | None = None, **variables: object) -> str:
         """Go on at ``state``, with the variables as they were hours ago unless ``variables`` say otherwise."""
         hours_ago = 1000 * (time.time() - 7200)
+        beat = iso(datetime.fromtimestamp(hours_ago / 1000, UTC))
         given = {
             "session_id": session_id,
             "valid": True,
@@ -484,21 +427,14 @@ class Middle:
             "status": Status.BUSY,
             "otherExecution": False,
             "report_uri": "",
-            "lastHeartbeat": {
-                "value": iso(datetime.fromtimestamp(hours_ago / 1000, UTC)),
-                **dict.fromkeys(("since", "checkedAt"), hours_ago),
-                "unchangedMs": 0,
-            },
+            "lastHeartbeat": {"value": beat, "since": hours_ago, "checkedAt": hours_ago, "unchangedMs": 0},
             "error": {"code": "", "message": ""},
             "line": FIRST,
             **variables,
         }
-        answer = self.workflow.sfn.start_execution(
-            stateMachineArn=machine or self.machine,
-            name=session_id,
-            input=json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given}),
-        )
-        return str(answer["executionArn"])
+        text = json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given})
+        how = {"stateMachineArn": machine or self.machine, "name": session_id, "input": text}
+        return str(self.workflow.sfn.start_execution(**how)["executionArn"])
 
 
 @pytest.fixture(scope="module")
@@ -507,9 +443,8 @@ def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
     middle = Middle(workflow)
     iam, role = stack.client("iam"), stack.outputs[Output.AGENT_ROLE].rpartition("/")[2]
     allowed = {"Effect": "Allow", "Action": "states:SendTaskSuccess", "Resource": middle.machine}
-    iam.put_role_policy(
-        RoleName=role, PolicyName="middle", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    )
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    iam.put_role_policy(RoleName=role, PolicyName="middle", PolicyDocument=document)
     # The reconciler's look every five minutes would close their sessions: their executions are not of its machine.
     events = stack.client("events")
     (look,) = [rule["Name"] for rule in events.list_rules()["Rules"] if "ScheduleExpression" in rule]
@@ -526,6 +461,8 @@ GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by it
 def test_redriven_execution_of_an_open_session_goes_on(
     middle: Middle, workflow: Workflow, deployment: Deployment, stack: LocalStack
 ) -> None:
+    invoker, name_of_invoker = stack.client("lambda"), stack.outputs[Output.INVOKER]
+
     def session(status: str | None = Status.INITIATED) -> str:
         session_id = str(uuid.uuid4())
         if status:
@@ -533,32 +470,17 @@ def test_redriven_execution_of_an_open_session_goes_on(
         return session_id
 
     # Before the agent was invoked, and after: its answer may not have been seen.
+    new = {"InitializeSession": session(), "InitializeSession, not written": session(None), "InvokeAgent": session()}
     runs = {
         name: (session_id, middle.start(session_id, name.partition(",")[0], lastHeartbeat=NO_HEARTBEAT))
-        for name, session_id in {
-            "InitializeSession": session(),
-            "InitializeSession, not written": session(None),
-            "InvokeAgent": session(),
-        }.items()
+        for name, session_id in new.items()
     }
-    watching = (
-        "InvokeAgent, invoked",
-        "CheckStatus",
-        "RouteByStatus",
-        "WaitForChange",
-        "WaitBeforeRetry",
-        "MarkFailed",
-    )
-    for name in watching:
+    waiting = ("InvokeAgent, invoked", "CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
+    for name in (*waiting, "MarkFailed"):
         session_id = session()
         given = json.dumps({"session_id": session_id, "detail": WAITS}).encode()
         # While sessions of other tests wait in line, who comes first is refused.
-        until(
-            lambda given=given: (
-                "FunctionError"
-                not in stack.client("lambda").invoke(FunctionName=stack.outputs[Output.INVOKER], Payload=given)
-            )
-        )
+        until(lambda given=given: "FunctionError" not in invoker.invoke(FunctionName=name_of_invoker, Payload=given))
         process_of(deployment, session_id)
         error = GAVE_UP if name == "MarkFailed" else {"code": "UnknownStatus", "message": ""}
         runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
@@ -566,11 +488,10 @@ def test_redriven_execution_of_an_open_session_goes_on(
     refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
     for name in ("CheckLine", "RouteByTurn", "RescheduleLine"):
         runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
-    ended = ("StopAgent", "CheckOutcome")
-    for name in ended:
+    for name in ("StopAgent", "CheckOutcome"):
         session_id = session(Status.COMPLETED)
         runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
-    for session_id, arn in (runs[name] for name in watching if name != "MarkFailed"):
+    for session_id, arn in map(runs.__getitem__, waiting):
         until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
         let_go(workflow.table, session_id)
     gave_up = runs.pop("MarkFailed")
@@ -618,30 +539,20 @@ def test_failed_execution_fails_again_when_it_is_redriven(middle: Middle, workfl
     for state in ("StopAgent", "CheckOutcome", "SessionFailed"):
         session_id = str(uuid.uuid4())
         execution = workflow.ended(middle.start(session_id, state, error=GAVE_UP))
-        assert (execution["error"], execution["cause"]) == (
-            "DeadlineExceeded",
-            f"session {session_id}: the session did not end by its deadline",
-        )
+        assert execution["error"] == "DeadlineExceeded"
+        assert execution["cause"] == f"session {session_id}: the session did not end by its deadline"
         assert workflow.session(session_id) is None
 
 
-@pytest.mark.parametrize("wrong", ["role", "table"])
-def test_denied_or_invalid_call_is_not_retried(
-    middle: Middle, workflow: Workflow, stack: LocalStack, wrong: str
-) -> None:
+@pytest.mark.parametrize("bad", ["role", "table"])
+def test_denied_or_invalid_call_is_not_retried(middle: Middle, workflow: Workflow, stack: LocalStack, bad: str) -> None:
     role, definition = middle.role, json.dumps(middle.definition)
-    if wrong == "role":
+    if bad == "role":
         role = stack.client("lambda").get_function_configuration(FunctionName=stack.outputs[Output.INVOKER])["Role"]
     else:
         definition = definition.replace(stack.outputs[Output.TABLE], "no-such-table")
-    machine = middle.create(role, json.loads(definition))
-    session_id = str(uuid.uuid4())
-    arn = middle.start(session_id, "InitializeSession", machine)
-    execution = workflow.ended(arn)
-    assert (
-        execution["error"]
-        == {"role": "DynamoDB.AmazonDynamoDBException", "table": "DynamoDB.AmazonDynamoDBException"}[wrong]
-    )
+    arn = middle.start(str(uuid.uuid4()), "InitializeSession", middle.create(role, json.loads(definition)))
+    assert workflow.ended(arn)["error"] == "DynamoDB.AmazonDynamoDBException"
     assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
     assert set(tried.values()) == {1}, tried
@@ -651,9 +562,7 @@ def test_denied_or_invalid_call_is_not_retried(
 
 
 @pytest.mark.criterion("5.1", "5.2", "5.3")
-def test_busy_session_is_checked_again_until_it_is_completed(
-    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
-) -> None:
+def test_busy_session_is_checked_again_until_it_is_completed(workflow: Workflow, long: Long) -> None:
     session_id, arn = long["watched"]
     until(lambda: workflow.states(arn).count("CheckStatus") >= 3)
     session = workflow.session(session_id)
@@ -664,9 +573,7 @@ def test_busy_session_is_checked_again_until_it_is_completed(
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
 
 
-def test_a_session_whose_record_stays_missing_fails(
-    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
-) -> None:
+def test_a_session_whose_record_stays_missing_fails(workflow: Workflow, deployment: Deployment, long: Long) -> None:
     session_id, arn = long["gone"]
     assert failed(workflow, arn, session_id) == Failure("RecordMissing", "the session record was deleted")
     item = record(workflow, session_id)
@@ -675,9 +582,7 @@ def test_a_session_whose_record_stays_missing_fails(
     until(lambda: not is_alive(process_of(deployment, session_id)))
 
 
-def test_session_past_its_deadline_fails_and_its_agent_is_stopped(
-    workflow: Workflow, deployment: Deployment, long: dict[str, tuple[str, str]]
-) -> None:
+def test_late_session_fails_and_its_agent_is_stopped(workflow: Workflow, deployment: Deployment, long: Long) -> None:
     session_id, arn = long["late"]
     error = failed(workflow, arn, session_id)
     session = workflow.session(session_id)
@@ -693,6 +598,5 @@ def test_session_past_its_deadline_fails_and_its_agent_is_stopped(
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left(workflow: Workflow) -> Iterator[None]:
     yield
-    machine = workflow.outputs[Output.STATE_MACHINE]
-    running = {"stateMachineArn": machine, "statusFilter": "RUNNING"}
+    running = {"stateMachineArn": workflow.outputs[Output.STATE_MACHINE], "statusFilter": "RUNNING"}
     until(lambda: not workflow.sfn.list_executions(**running)["executions"])

@@ -100,6 +100,11 @@ class Account:
                 self._cloudwatch.put_metric_data(Namespace=namespace, MetricData=data[first : first + 1000])
         self._metrics.clear()
 
+    def create(self, name: str, **given: Any) -> None:
+        """Create a function that has nothing but its code, and what is given."""
+        code = {"Runtime": "python3.12", "Handler": "index.handler", "Code": {"ZipFile": self.code}}
+        self._lambda.create_function(FunctionName=name, Role=f"arn:aws:iam::000000000000:role/{ROLE}", **code | given)
+
     def print_lines(self, name: str, lines: Hostile, stream: str = "printed") -> None:
         """Have the function print ``lines`` of every day, in the second after midnight and so before all others."""
         self._put(f"/aws/lambda/{name}", stream, DAYS, timedelta(), lines)
@@ -108,8 +113,7 @@ class Account:
         """Give a function that ran 40 days ago a log group of this name, without retention, which holds that day."""
         self._logs.create_log_group(logGroupName=group)
         self._put(group, "old", 40, timedelta(), lambda day: ["x" * 100_000] if day == 40 else [])
-        moment = self.midnight - timedelta(days=40)
-        self._datum("AWS/Lambda", "Invocations", moment, name, Value=5)
+        self._datum("AWS/Lambda", "Invocations", self.midnight - timedelta(days=40), name, Value=5)
         self._send()
 
     def _put(self, group: str, stream: str, days: int, time_of_day: timedelta, lines: Hostile) -> None:
@@ -123,19 +127,12 @@ class Account:
             self._logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
 
     def _create(self, function: Planted) -> None:
-        self._lambda.create_function(
-            FunctionName=function.name,
-            Role=f"arn:aws:iam::000000000000:role/{ROLE}",
-            Runtime=function.runtime,
-            Handler="index.handler",
-            Code={"ZipFile": self.code},
-            Architectures=[function.architecture],
-            MemorySize=function.memory_mb,
-            Timeout=function.timeout,
-            EphemeralStorage={"Size": function.tmp_mb},
-            LoggingConfig={"LogFormat": "JSON" if function.json_logs else "Text"},
-            Publish=bool(function.provisioned),
-        )
+        given: dict[str, Any] = {
+            **{"Architectures": [function.architecture], "MemorySize": function.memory_mb, "Timeout": function.timeout},
+            "EphemeralStorage": {"Size": function.tmp_mb},
+            "LoggingConfig": {"LogFormat": "JSON" if function.json_logs else "Text"},
+        }
+        self.create(function.name, Runtime=function.runtime, **given, Publish=bool(function.provisioned))
         if function.provisioned:
             self._lambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
             self._lambda.put_provisioned_concurrency_config(
@@ -162,17 +159,13 @@ class Account:
                 calls = function.daily / len(hours)
                 self._datum("AWS/Lambda", "Invocations", noon + timedelta(hours=hour), function.name, Value=calls)
             self._datum("AWS/Lambda", "Errors", noon, function.name, Value=function.errors)
-            durations = {
-                "Values": [function.duration_ms, function.timeout * 1000],
-                "Counts": [function.daily - late, late],
-            }
-            self._datum("AWS/Lambda", "Duration", noon, function.name, **durations)
+            values, counts = [function.duration_ms, function.timeout * 1000], [function.daily - late, late]
+            self._datum("AWS/Lambda", "Duration", noon, function.name, Values=values, Counts=counts)
             self._datum("AWS/Logs", "IncomingBytes", noon, f"/aws/lambda/{function.name}", Value=function.ingested)
 
     def _datum(self, namespace: str, name: str, moment: datetime, subject: str, **values: Any) -> None:
         key = "FunctionName" if namespace == "AWS/Lambda" else "LogGroupName"
-        dimensions = [{"Name": key, "Value": subject}]
-        datum = {"MetricName": name, "Timestamp": moment, "Dimensions": dimensions, **values}
+        datum = {"MetricName": name, "Timestamp": moment, "Dimensions": [{"Name": key, "Value": subject}], **values}
         self._metrics.setdefault(namespace, []).append(datum)
 
 
@@ -181,15 +174,11 @@ def _lines(function: Planted, day: int) -> list[str]:
     if function.json_logs:
         return [json_report(memorySizeMB=function.memory_mb, maxMemoryUsedMB=function.used_mb)] * function.lines
     init = function.init_ms or None
+    late = (function.timeout * 1000, "timeout")
+    ends = [late if index < function.timed_out else (function.duration_ms, "") for index in range(function.lines)]
     return [
-        report(
-            function.timeout * 1000 if index < function.timed_out else function.duration_ms,
-            **plain,
-            init=init,
-            status="timeout" if index < function.timed_out else "",
-            request=f"{day}-{index}",
-        )
-        for index in range(function.lines)
+        report(duration, **plain, init=init, status=status, request=f"{day}-{index}")
+        for index, (duration, status) in enumerate(ends)
     ]
 
 

@@ -12,18 +12,9 @@ from tests.lambda_costs.adversarial.faults import Clients
 from vigil.local.stack import LocalStack
 
 NOW = datetime.now(UTC)
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "lambda.amazonaws.com", "AWS": "arn:aws:iam::000000000000:root"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-)
+TRUSTED = {"Service": "lambda.amazonaws.com", "AWS": "arn:aws:iam::000000000000:root"}
+STATEMENT = {"Effect": "Allow", "Principal": TRUSTED, "Action": "sts:AssumeRole"}
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]})
 ACCOUNT = (
     Planted("base-memory"),
     Planted("base-json", json_logs=True, memory_mb=1536, architecture="arm64"),

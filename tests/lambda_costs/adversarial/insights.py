@@ -95,10 +95,7 @@ class LogsInsights:
 def logs_insights(clients: Clients, status: str = "Complete") -> Iterator[LogsInsights]:
     """Have Logs Insights answer the queries of ``clients``; each query ends as ``status``."""
     insights = LogsInsights(clients("logs", "us-east-1"), status)
-    with (
-        clients.sending("logs.StartQuery", insights.start),
-        clients.sending("logs.GetQueryResults", insights.results),
-    ):
+    with clients.sending("logs.StartQuery", insights.start), clients.sending("logs.GetQueryResults", insights.results):
         yield insights
 
 

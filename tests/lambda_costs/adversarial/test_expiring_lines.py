@@ -40,15 +40,10 @@ def analysed(aws: LocalStack, written: Account, hours: float, by_insights: bool)
         oldest = (clients.now - timedelta(days=RETENTION[name])).timestamp() * 1000
         answered["events"] = [event for event in answered["events"] if event["timestamp"] >= oldest]
 
-    with (
-        clients.answering("logs.FilterLogEvents", expire),
-        logs_insights(clients) if by_insights else nullcontext(),
-    ):
+    with clients.answering("logs.FilterLogEvents", expire), logs_insights(clients) if by_insights else nullcontext():
         found = clients.analyse("expiring-*")
-    assert {item.function for item in found.findings if item.kind == "memory-too-high"} == {
-        "expiring-30",
-        "expiring-14",
-    }
+    too_high = {item.function for item in found.findings if item.kind == "memory-too-high"}
+    assert too_high == {"expiring-30", "expiring-14"}
     assert {gap.subject: gap.reason for gap in found.gaps if "keeps REPORT lines" in gap.reason} == {
         "expiring-7": "its log group keeps REPORT lines for 7 days: 14 are needed",
         "expiring-1": "its log group keeps REPORT lines for 1 day: 14 are needed",

@@ -71,7 +71,7 @@ def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, b
 
 
 @pytest.mark.parametrize(
-    ("operation", "about", "gone"),
+    ("call", "about", "gone"),
     [
         ("cloudwatch.GetMetricData", f"metrics in {REGION}", {"base-memory", "base-idle"}),
         ("logs.FilterLogEvents", "base-memory", {"base-memory"}),
@@ -83,16 +83,13 @@ def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, b
         ("logs.StartQuery", f"Logs Insights in {REGION}", set()),
     ],
 )
-def test_permanent_throttling_is_a_gap(
-    clients: Clients, some: Analysis, operation: str, about: str, gone: set[str]
-) -> None:
-    with clients.sending(operation, failing("ThrottlingException")):
+def test_permanent_throttling_is_a_gap(clients: Clients, some: Analysis, call: str, about: str, gone: set[str]) -> None:
+    with clients.sending(call, failing("ThrottlingException")):
         found = clients.analyse(SOME)
-    assert any(f"{operation.partition('.')[2]}: throttled" in reason for reason in reasons(found, about))
+    assert any(f"{call.partition('.')[2]}: throttled" in reason for reason in reasons(found, about))
     assert {finding.function for finding in found.findings} == {"base-memory", "base-idle"} - gone
-    assert [finding.savings for finding in found.findings] == [
-        finding.savings for finding in some.findings if finding.function not in gone
-    ]
+    kept = [finding.savings for finding in some.findings if finding.function not in gone]
+    assert [finding.savings for finding in found.findings] == kept
 
 
 ANSWERS = {
@@ -154,13 +151,12 @@ def test_permanent_failure_is_one_line(
 def of_metric(name: str, function: str, change: Callable[[dict[str, Any], list[Any]], None]) -> Any:
     """Change the results of one metric of one function."""
 
+    of_function = {"Name": "FunctionName", "Value": function}
+
     def changed(asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        wanted = {
-            query["Id"]
-            for query in asked["MetricDataQueries"]
-            if query["MetricStat"]["Metric"]["MetricName"] == name
-            and {"Name": "FunctionName", "Value": function} in query["MetricStat"]["Metric"]["Dimensions"]
-        }
+        queried = {query["Id"]: query["MetricStat"]["Metric"] for query in asked["MetricDataQueries"]}
+        of_name = [identifier for identifier, metric in queried.items() if metric["MetricName"] == name]
+        wanted = {identifier for identifier in of_name if of_function in queried[identifier]["Dimensions"]}
         for result in list(answer["MetricDataResults"]):
             if result["Id"] in wanted:
                 change(result, answer["MetricDataResults"])
@@ -199,9 +195,8 @@ def test_failed_query_is_reported_and_lines_are_read_otherwise(clients: Clients,
     with logs_insights(clients, ended) as insights:
         found = clients.analyse(SOME)
     assert insights.groups == ["/aws/lambda/base-memory"]
-    assert reasons(found, f"Logs Insights in {REGION}") == {
-        f"a query of Logs Insights ended as {ended}; REPORT lines were read one by one"
-    }
+    reason = f"a query of Logs Insights ended as {ended}; REPORT lines were read one by one"
+    assert reasons(found, f"Logs Insights in {REGION}") == {reason}
     assert found.findings == some.findings
     # A failed query costs the same.
     assert found.scan.queried_bytes == some.scan.queried_bytes > 0
@@ -219,17 +214,14 @@ def test_unreadable_regions_do_not_change_the_others(clients: Clients, some: Ana
         found = clients.analyse(SOME, (disabled, REGION, missing))
         with pytest.raises(AwsUnavailable, match=disabled):
             clients.analyse(SOME, (disabled, missing))
-    assert [(finding.function, finding.savings) for finding in found.findings] == [
-        (finding.function, finding.savings) for finding in some.findings
-    ]
+    expected = [(finding.function, finding.savings) for finding in some.findings]
+    assert [(finding.function, finding.savings) for finding in found.findings] == expected
     assert reasons(found, f"functions in {disabled}") == {"ListFunctions: not enabled for this account"}
     assert reasons(found, f"functions in {missing}") == {"cannot be reached"}
 
 
 @pytest.mark.parametrize("limit", [0.0, metrics_cost(2) / 2])
-def test_limit_below_the_cost_of_metrics_is_refused_before_reading(
-    clients: Clients, account: Account, limit: float
-) -> None:
+def test_limit_below_metrics_cost_is_refused_before_reading(clients: Clients, account: Account, limit: float) -> None:
     asked: list[str] = []
 
     def client(service: str, region: str) -> Any:
@@ -242,28 +234,22 @@ def test_limit_below_the_cost_of_metrics_is_refused_before_reading(
     assert asked == ["lambda"]
 
 
-@pytest.mark.parametrize(("dollars", "queried"), [(0.0, 0), (0.0014, 2), (5.0, 11)])
+@pytest.mark.parametrize(
+    ("dollars", "queried", "full"),
+    [(0.0, 0, False), (0.0014, 2, False), (5.0, 11, False), (0.0014, 2, True)],
+    ids=["nothing-left", "smallest-groups", "all-but-the-largest", "full-answers"],
+)
 def test_logs_are_queried_within_the_rest_of_the_limit(
-    clients: Clients, honest: Analysis, dollars: float, queried: int
+    clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch, dollars: float, queried: int, full: bool
 ) -> None:
+    if full:
+        # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
+        monkeypatch.setattr("lambda_costs.collect.insights.MAX_ROWS", 1)
     # To go through a log group of 300 MB costs $0.0014, the smallest next to nothing, and the largest $5.59.
     limit = metrics_cost(len(honest.functions)) + dollars
     with logs_insights(clients) as insights:
         found = clients.analyse("base-*", max_scan_dollars=limit)
     assert len(insights.groups) == queried
-    assert found.scan.estimated <= limit
-    assert found.findings == honest.findings
-
-
-def test_too_long_answers_are_not_queried_again_beyond_the_limit(
-    clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Every answer is full, as forged lines of many kinds make it; asking in parts would cost as much again.
-    monkeypatch.setattr("lambda_costs.collect.insights.MAX_ROWS", 1)
-    limit = metrics_cost(len(honest.functions)) + 0.0014
-    with logs_insights(clients) as insights:
-        found = clients.analyse("base-*", max_scan_dollars=limit)
-    assert len(insights.groups) == 2
     assert found.scan.estimated <= limit
     assert found.findings == honest.findings
 
@@ -281,8 +267,7 @@ def test_throttled_page_is_read_again_or_its_function_is_skipped(clients: Client
             answer.update(events=answer["events"][:half], nextToken="second")
 
     def throttle(request: AWSPreparedRequest) -> Any:
-        throttled = failing("ThrottlingException")
-        return throttled(request) if b"nextToken" in (request.body or b"") else None
+        return failing("ThrottlingException")(request) if b"nextToken" in (request.body or b"") else None
 
     with clients.answering("logs.FilterLogEvents", second_page):
         with clients.sending("logs.FilterLogEvents", Once(throttle)):

@@ -20,8 +20,7 @@ def shown(analysis: Analysis) -> str:
     """Return all that the analysis gives to a model, and to people."""
     details = (finding_detail(analysis, finding.id) for finding in analysis.findings)
     results = [savings_result(analysis), usage_result(analysis.usage), *details]
-    artifacts = render_artifacts(analysis, summary="", written_by="a model")
-    return "\n".join([*map(as_text, results), *artifacts.values()])
+    return "\n".join([*map(as_text, results), *render_artifacts(analysis, summary="", written_by="a model").values()])
 
 
 def printed(day: int) -> list[str]:
@@ -69,15 +68,7 @@ def test_text_other_than_names_changes_nothing(clients: Clients, account: Accoun
 def test_names_that_look_like_markup_stay_unchanged(clients: Clients, account: Account) -> None:
     name, group, alias = "__init__--_", "/_#_./-#..-_-", "-_-"
     awslambda = clients("lambda", "us-east-1")
-    awslambda.create_function(
-        FunctionName=name,
-        Role="arn:aws:iam::000000000000:role/planted",
-        Runtime="python3.12",
-        Handler="index.handler",
-        Code={"ZipFile": account.code},
-        LoggingConfig={"LogFormat": "Text", "LogGroup": group},
-        Publish=True,
-    )
+    account.create(name, LoggingConfig={"LogFormat": "Text", "LogGroup": group}, Publish=True)
     awslambda.create_alias(FunctionName=name, Name=alias, FunctionVersion="1")
     awslambda.put_provisioned_concurrency_config(FunctionName=name, Qualifier=alias, ProvisionedConcurrentExecutions=2)
     account.keep_old_lines(name, group)
@@ -88,8 +79,7 @@ def test_names_that_look_like_markup_stay_unchanged(clients: Clients, account: A
         f"idle:{name}",
     }
     commands = "\n".join(finding.how_to for finding in found.findings)
-    words = {word.partition("=")[2] or word for word in shlex.split(commands, comments=True)}
-    assert {name, group, alias} <= words
+    assert {name, group, alias} <= {word.partition("=")[2] or word for word in shlex.split(commands, comments=True)}
     report = render_artifacts(found, summary="", written_by="a model")[REPORT]
     # Names that look like markup are inside code only.
     prose = re.sub(r"(?s)^```.*?^```|`[^`\n]*`", "", report, flags=re.MULTILINE)

@@ -24,9 +24,7 @@ class Optimizer:
     def is_enrolled(self, status: str = "Active") -> None:
         self.stub.add_response("get_enrollment_status", {"status": status}, {})
 
-    def recommends(
-        self, arns: list[str], *items: dict[str, Any], after: str | None = None, more: str | None = None
-    ) -> None:
+    def recommends(self, arns: list[str], *items: dict[str, Any], after: str = "", more: str = "") -> None:
         answer = {"lambdaFunctionRecommendations": list(items), **({"nextToken": more} if more else {})}
         asked = {"functionArns": arns, "filters": EVERY_FINDING, **({"nextToken": after} if after else {})}
         self.stub.add_response("get_lambda_function_recommendations", answer, asked)
@@ -42,14 +40,8 @@ def optimizer(stubbed: Stubbed) -> Optimizer:
 
 
 def item(arn: str = ORDERS, version: str = "$LATEST", **given: Any) -> dict[str, Any]:
-    return {
-        "functionArn": f"{arn}:{version}",
-        "functionVersion": version,
-        "currentMemorySize": 1024,
-        "lookbackPeriodInDays": 14.0,
-        "finding": "Optimized",
-        **given,
-    }
+    of = {"functionArn": f"{arn}:{version}", "functionVersion": version, "currentMemorySize": 1024}
+    return {**of, "lookbackPeriodInDays": 14.0, "finding": "Optimized", **given}
 
 
 def option(rank: int, memory_mb: int, value: float, currency: str = "USD") -> dict[str, Any]:
@@ -60,12 +52,8 @@ def option(rank: int, memory_mb: int, value: float, currency: str = "USD") -> di
 def test_the_option_ranked_first_is_the_recommendation(optimizer: Optimizer) -> None:
     optimizer.is_enrolled()
     options = [option(2, 768, 1.5), option(1, 512, 3.25), option(3, 900, 0.5)]
-    found = item(
-        finding="NotOptimized",
-        findingReasonCodes=["MemoryOverprovisioned"],
-        memorySizeRecommendationOptions=options,
-    )
-    optimizer.recommends([ORDERS], found)
+    found = {"finding": "NotOptimized", "findingReasonCodes": ["MemoryOverprovisioned"]}
+    optimizer.recommends([ORDERS], item(**found, memorySizeRecommendationOptions=options))
     expected = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 3.25, 14.0)
     assert optimizer.read(ORDERS) == ({ORDERS: expected}, [])
 
@@ -86,8 +74,7 @@ def test_missing_fields_of_a_recommendation_are_none(
 ) -> None:
     optimizer.is_enrolled()
     optimizer.recommends([ORDERS], item(**given))
-    expected = Recommendation(finding, reasons, memory_mb, savings, 14.0)
-    assert optimizer.read(ORDERS) == ({ORDERS: expected}, [])
+    assert optimizer.read(ORDERS) == ({ORDERS: Recommendation(finding, reasons, memory_mb, savings, 14.0)}, [])
 
 
 def test_recommendations_for_published_versions_are_ignored(optimizer: Optimizer) -> None:

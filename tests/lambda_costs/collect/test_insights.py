@@ -65,10 +65,8 @@ def asked(query: str, functions: Sequence[Function]) -> dict[str, Any]:
     }
 
 
-def answer(
-    answers: Stubber, query: str, functions: Sequence[Function], results: list[Any], status: str = "Complete"
-) -> None:
-    answers.add_response("start_query", {"queryId": "q"}, asked(query, functions))
+def answer(answers: Stubber, query: str, of: Sequence[Function], results: list[Any], status: str = "Complete") -> None:
+    answers.add_response("start_query", {"queryId": "q"}, asked(query, of))
     answers.add_response("get_query_results", {"status": status, "results": results}, {"queryId": "q"})
 
 
@@ -89,8 +87,7 @@ def test_a_query_returns_the_same_tallies_as_lines_read_one_by_one(
     moments = [START + timedelta(hours=5 * number) for number in range(len(lines))]  # on several days
     events = [(of, moment, line) for of in functions[:2] for moment, line in zip(moments, lines, strict=True)]
     events += [(functions[0], END - timedelta(seconds=1), lines[0])]
-    logged = (Event(of.log_group, int(moment.timestamp() * 1000), line) for of, moment, line in events)
-    rows = run(query, logged)
+    rows = run(query, (Event(of.log_group, int(moment.timestamp() * 1000), line) for of, moment, line in events))
     answer(answers, query, functions, [[{"field": name, "value": text} for name, text in row.items()] for row in rows])
     found = queried(logs, functions)
     assert list(found) == functions
@@ -145,9 +142,7 @@ def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
         ([row(**{"@log": "absent"})], "a log group that was not asked for"),
     ],
 )  # fmt: skip
-def test_an_answer_that_is_not_as_documented_is_refused(
-    stubbed: Stubbed, rows: list[list[dict[str, str]]], reason: str
-) -> None:
+def test_undocumented_answer_is_refused(stubbed: Stubbed, rows: list[list[dict[str, str]]], reason: str) -> None:
     logs, answers = stubbed("logs")
     answer(answers, TEXT_QUERY, [function()], rows)
     with pytest.raises(QueryFailed, match=reason):
@@ -181,9 +176,7 @@ def test_a_query_that_takes_too_long_is_stopped(stubbed: Stubbed, monkeypatch: p
         queried(logs, [function()])
 
 
-def test_after_a_full_answer_fewer_functions_are_queried_at_once(
-    stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_full_answer_a_query_has_fewer_functions(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(insights, "MAX_ROWS", 3)
     logs, answers = stubbed("logs")
     functions = [function(name) for name in "abc"]

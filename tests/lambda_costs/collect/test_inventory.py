@@ -74,14 +74,12 @@ def test_a_name_filter_is_a_case_sensitive_glob(account: Account, pattern: str |
 
 def test_environment_variables_are_never_kept(account: Account) -> None:
     account.has("us-east-1", ["orders"])
-    inventory = listed(account)
-    assert SECRET not in repr(inventory)
+    assert SECRET not in repr(listed(account))
 
 
 def test_what_lambda_leaves_out_has_its_default(account: Account) -> None:
     account.has("us-east-1", ["orders"])
-    expected = function(arn="arn:orders", runtime=None, memory_mb=128, last_modified=None)
-    assert listed(account).functions == (expected,)
+    assert listed(account).functions == (function(arn="arn:orders", runtime=None, memory_mb=128, last_modified=None),)
 
 
 OWN = "arn:aws:lambda:us-east-1:000000000000:capacity-provider:own"
@@ -122,10 +120,7 @@ def test_a_function_on_two_pages_is_listed_once(account: Account) -> None:
 
 @pytest.mark.parametrize(
     ("code", "reason"),
-    [
-        ("AccessDeniedException", "access denied"),
-        ("UnrecognizedClientException", "not enabled for this account"),
-    ],
+    [("AccessDeniedException", "access denied"), ("UnrecognizedClientException", "not enabled for this account")],
 )
 def test_a_region_that_refuses_is_a_gap(account: Account, code: str, reason: str) -> None:
     account.refuses("us-east-1", code)

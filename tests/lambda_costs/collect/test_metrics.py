@@ -27,38 +27,23 @@ def pool() -> Iterator[Executor]:
 
 
 def asked(metrics: Sequence[Metric], **more: str) -> dict[str, Any]:
-    queries = [
-        {
-            "Id": f"m{index}",
-            "MetricStat": {
-                "Metric": {
-                    "Namespace": item.namespace,
-                    "MetricName": item.name,
-                    "Dimensions": [{"Name": name, "Value": value} for name, value in item.dimensions],
-                },
-                "Period": 86_400,
-                "Stat": item.stat,
-            },
-        }
-        for index, item in enumerate(metrics)
-    ]
+    def stat(item: Metric) -> dict[str, Any]:
+        dimensions = [{"Name": name, "Value": value} for name, value in item.dimensions]
+        of = {"Namespace": item.namespace, "MetricName": item.name, "Dimensions": dimensions}
+        return {"Metric": of, "Period": 86_400, "Stat": item.stat}
+
+    queries = [{"Id": f"m{index}", "MetricStat": stat(item)} for index, item in enumerate(metrics)]
     return {"MetricDataQueries": queries, "StartTime": START, "EndTime": END, **more}
 
 
 def page(*results: tuple[str, dict[int, float], str], **more: str) -> dict[str, Any]:
     """Return an answer with, for each query, values by day of June and whether they are complete."""
-    return {
-        "MetricDataResults": [
-            {
-                "Id": identifier,
-                "Timestamps": [datetime(2026, 6, day, tzinfo=UTC) for day in values],
-                "Values": list(values.values()),
-                "StatusCode": status,
-            }
-            for identifier, values, status in results
-        ],
-        **more,
-    }
+
+    def result(identifier: str, values: dict[int, float], status: str) -> dict[str, Any]:
+        times = [datetime(2026, 6, day, tzinfo=UTC) for day in values]
+        return {"Id": identifier, "Timestamps": times, "Values": list(values.values()), "StatusCode": status}
+
+    return {"MetricDataResults": [result(*item) for item in results], **more}
 
 
 def june(**by_day: float) -> Daily:
@@ -97,9 +82,8 @@ def test_a_metric_with_incomplete_data_is_partial(stubbed: Stubbed, pool: Execut
     metrics = [metric("orders"), metric("returns")]
     results = [result] if result else []
     answers.add_response("get_metric_data", page(*results, ("m1", {2: 2.0}, "Complete")), asked(metrics))
-    assert daily_values(cloudwatch, metrics, START, END, pool) == Answer(
-        {metrics[1]: june(d2=2)}, frozenset(metrics[:1])
-    )
+    expected = Answer({metrics[1]: june(d2=2)}, frozenset(metrics[:1]))
+    assert daily_values(cloudwatch, metrics, START, END, pool) == expected
 
 
 def test_a_metric_without_a_datapoint_is_absent_not_zero(stubbed: Stubbed, pool: Executor) -> None:

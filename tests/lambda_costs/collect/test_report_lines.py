@@ -35,12 +35,7 @@ def always_fits(lines: int, start: datetime, end: datetime) -> bool:
 
 
 def text(
-    duration: object = 102.25,
-    billed: object = 103,
-    memory: object = 512,
-    used: object = 85,
-    init: object = None,
-    more: str = "",
+    duration: Any = 102.25, billed: Any = 103, memory: Any = 512, used: Any = 85, init: Any = None, more: str = ""
 ) -> str:
     """Return a line as Lambda writes it (AWS Lambda Developer Guide), ``more`` at its end."""
     line = (
@@ -162,9 +157,8 @@ def test_text_and_json_say_the_same(duration: int, memory: int, share: float, in
                                             maxMemoryUsedMB=used, **cold))  # fmt: skip
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda some: st.lists(some, max_size=3)
-)
+scalars = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+anything = st.recursive(scalars, lambda some: st.lists(some, max_size=3))
 
 
 @settings(deadline=None)
@@ -222,19 +216,14 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
         ([], [100, 100], []),
     ],
 )
-def test_days_with_more_lines_than_invocations_are_dropped(
-    lines: list[int], invocations: list[int | None], left: list[int]
-) -> None:
+def test_days_with_surplus_lines_are_dropped(lines: list[int], invocations: list[int | None], left: list[int]) -> None:
     days = [FIRST, NEXT]
     seen = {day: float(number) for day, number in zip(days, invocations, strict=True) if number}
-    tallies = {
-        TallyKey(day, 512, Outcome.SUCCESS): Tally(number, 1, 1, 0, 0, 1)
-        for day, number in zip(days, lines, strict=False)
-    }
+    keys = [TallyKey(day, 512, Outcome.SUCCESS) for day in days]
+    tallies = {key: Tally(number, 1, 1, 0, 0, 1) for key, number in zip(keys, lines, strict=False)}
     reports = reconcile(tallies, Daily(seen, END.date()))
-    assert [day for day in days if reports and any(key.day == day for key in reports.tallies)] == [
-        days[index] for index in left
-    ]
+    kept = [day for day in days if reports and any(key.day == day for key in reports.tallies)]
+    assert kept == [days[index] for index in left]
     if reports:
         assert reports.days_dropped == len(lines) - len(left)
 
@@ -244,18 +233,13 @@ def name() -> str:
     return f"logs-{uuid.uuid4()}"
 
 
-def write(
-    embedded: LocalStack, group: str, *events: tuple[datetime, str], stream: str = "2026/06/01/[$LATEST]a"
-) -> Any:
-    logs = embedded.client("logs")
+def write(aws: LocalStack, group: str, *events: tuple[datetime, str], stream: str = "2026/06/01/[$LATEST]a") -> Any:
+    logs = aws.client("logs")
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName=stream)
-    logs.put_log_events(
-        logGroupName=group,
-        logStreamName=stream,
-        logEvents=[{"timestamp": int(moment.timestamp() * 1000), "message": line} for moment, line in events],
-    )
+    written = [{"timestamp": int(moment.timestamp() * 1000), "message": line} for moment, line in events]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=written)
     return logs
 
 
@@ -264,15 +248,8 @@ def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[Ta
 
 
 def test_only_reports_of_the_window_are_read(embedded: LocalStack, name: str) -> None:
-    logs = write(
-        embedded,
-        f"/aws/lambda/{name}",
-        (START - HOUR, text(used=1)),
-        (START, text(used=10)),
-        (START + HOUR, "an application's REPORT"),
-        (END - HOUR, text(used=100)),
-        (END, text(used=400)),
-    )
+    inside = [(START, text(used=10)), (START + HOUR, "an application's REPORT"), (END - HOUR, text(used=100))]
+    logs = write(embedded, f"/aws/lambda/{name}", (START - HOUR, text(used=1)), *inside, (END, text(used=400)))
     assert read_lines(logs, function(name), START, END, 2, always_fits) == {
         **success(FIRST, 1, used=10),
         **success(END.date() - timedelta(days=1), 1, used=100),
@@ -298,18 +275,14 @@ def test_other_functions_lines_in_a_default_log_group_are_ignored(embedded: Loca
     assert read_lines(logs, function(name), START, END, 2, always_fits) == success(FIRST, 1, used=1)
 
 
-def test_a_sample_is_taken_from_every_part_of_the_window(
-    embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_part_of_the_window_is_sampled(embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_lines, "MAX_LINES", 16)
     # Four lines a day for eight days; a quarter of the window is two of them.
     events = [(START + timedelta(days=day, hours=6 * hour), text()) for day in range(8) for hour in range(4)]
     logs = write(embedded, f"/aws/lambda/{name}", *events)
     sample = read_lines(logs, function(name), START, END, 32, always_fits)
-    lines = [
-        sum(item.lines for key, item in sample.items() if (key.day - FIRST).days // 2 == part) for part in range(4)
-    ]
-    assert lines == [4, 4, 4, 4]
+    quarters = {key: (key.day - FIRST).days // 2 for key in sample}
+    assert [sum(sample[key].lines for key in sample if quarters[key] == part) for part in range(4)] == [4, 4, 4, 4]
     unsampled = read_lines(logs, function(name), START, START + 4 * 24 * HOUR, 16, always_fits)
     assert sum(item.lines for item in unsampled.values()) == 16
 

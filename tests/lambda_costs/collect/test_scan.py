@@ -27,7 +27,7 @@ def test_a_query_scans_what_was_ingested(group: LogGroup | None, ingested: Daily
 
 
 @pytest.mark.parametrize(
-    ("dollars", "chosen", "gigabytes"),
+    ("dollars", "chosen", "gib"),
     [
         (0.0, ["empty"], 0),
         (0.005, ["empty", "a"], 1),
@@ -36,8 +36,6 @@ def test_a_query_scans_what_was_ingested(group: LogGroup | None, ingested: Daily
         (1.0, ["empty", "a", "b", "huge"], 104),
     ],
 )
-def test_the_smallest_log_groups_are_queried_within_the_budget(
-    dollars: float, chosen: list[str], gigabytes: int
-) -> None:
+def test_the_smallest_log_groups_are_queried_within_the_budget(dollars: float, chosen: list[str], gib: int) -> None:
     sizes = {"huge": 100 * GIB, "b": 3 * GIB, "a": GIB, "unknown": None, "empty": 0}
-    assert groups_within_budget(sizes, dollars, 0.005) == (chosen, gigabytes * GIB)
+    assert groups_within_budget(sizes, dollars, 0.005) == (chosen, gib * GIB)

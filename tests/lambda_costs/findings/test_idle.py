@@ -6,19 +6,7 @@ import pytest
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.findings.idle import find
 from lambda_costs.model.finding import NO_SAVINGS, Measurement
-from tests.lambda_costs.cases import (
-    GIB,
-    Example,
-    abstained,
-    ago,
-    claimed,
-    daily,
-    found,
-    function,
-    on_days,
-    provisioned,
-    usage,
-)
+from tests.lambda_costs.cases import GIB, Example, abstained, ago, claimed, daily, found, function, provisioned, usage
 
 EXAMPLE = Example({}, usage(invocations=None))
 
@@ -32,9 +20,7 @@ EXAMPLE = Example({}, usage(invocations=None))
         (ago(29), {"last_invoked": ago(30)}, 30),  # its configuration was changed since
     ],
 )
-def test_a_function_is_idle_after_30_days_of_proven_silence(
-    last_modified: date, used: dict[str, Any], silent: int
-) -> None:
+def test_30_days_of_proven_silence_make_a_function_idle(last_modified: date, used: dict[str, Any], silent: int) -> None:
     result = claimed(find, function(last_modified=last_modified), usage(**{"invocations": None, **used}))
     assert (result.savings, result.proposed) == (NO_SAVINGS, {})
     assert result.evidence["Silent for at least"] == Measurement(silent, "days")
@@ -51,13 +37,12 @@ def test_a_function_is_idle_after_30_days_of_proven_silence(
     ],
 )
 def test_silence_without_proof_is_not_idleness(last_modified: date | None, used: dict[str, Any], reason: str) -> None:
-    silent = usage(**{"invocations": None, **used})
-    assert reason in abstained(find, function(last_modified=last_modified), silent)
+    assert reason in abstained(find, function(last_modified=last_modified), usage(**{"invocations": None, **used}))
 
 
 @pytest.mark.parametrize(("days", "is_found"), [(29, False), (30, True)])
 def test_invocations_early_in_a_long_window_do_not_count(days: int, is_found: bool) -> None:
-    once = on_days({days: 1_000.0})
+    once = daily(1_000, 1, first=days)
     assert bool(found(find, used=usage(invocations=once, ingested_bytes=once))) is is_found
 
 

@@ -21,9 +21,7 @@ EXAMPLE = Example({"runtime": "python3.8"})
         (None, date(2026, 7, 1), None),  # a container image has its own
     ],
 )
-def test_a_runtime_is_found_from_180_days_before_its_deprecation(
-    name: str | None, today: date, left: int | None
-) -> None:
+def test_runtime_is_found_from_180_days_before_its_deprecation(name: str | None, today: date, left: int | None) -> None:
     yielded = list(find(replace(context(function(runtime=name)), end=today)))
     assert [(item.savings, item.evidence["Days left"].value) for item in yielded if isinstance(item, Finding)] == (
         [] if left is None else [(NO_SAVINGS, left)]

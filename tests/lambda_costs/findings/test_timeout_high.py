@@ -9,8 +9,7 @@ EXAMPLE = Example({"timeout_seconds": 900}, needs="compute")
 
 
 def p99(seconds: float, once: float | None = None) -> FunctionUsage:
-    by_day = dict.fromkeys(range(1, 31), seconds * 1000)
-    return usage(p99_ms=on_days(by_day | ({5: once * 1000} if once else {})))
+    return usage(p99_ms=on_days(dict.fromkeys(range(1, 31), seconds * 1000) | ({5: once * 1000} if once else {})))
 
 
 @pytest.mark.parametrize(
@@ -25,9 +24,7 @@ def p99(seconds: float, once: float | None = None) -> FunctionUsage:
         (100, p99(1.0, once=49.0), 98),
     ],
 )
-def test_a_timeout_is_high_above_twice_the_slowest_days_p99(
-    timeout: int, used: FunctionUsage, proposed: int | None
-) -> None:
+def test_timeout_over_twice_the_worst_days_p99_is_high(timeout: int, used: FunctionUsage, proposed: int | None) -> None:
     result = found(find, function(timeout_seconds=timeout), used)
     assert (result and result.proposed) == (proposed and {"timeout_seconds": proposed})
     assert not result or (result.savings == NO_SAVINGS and f"--timeout {proposed}" in result.how_to)

@@ -19,17 +19,10 @@ from vigil.artifacts import MAX_ARTIFACT_BYTES
 from vigil.names import FINDINGS, PAGE, REPORT
 
 ARN = function().arn
+TODAY = {"Memory today": Measurement(3008, "MB")}
+MEMORY = finding(kind="memory-too-high", cost=10.0, proposed={"memory_mb": 256}, evidence=TODAY)
 ANALYSIS = analysis(
-    [
-        finding(
-            kind="memory-too-high",
-            cost=10.0,
-            proposed={"memory_mb": 256},
-            evidence={"Memory today": Measurement(3008, "MB")},
-        ),
-        finding("other", (0, 1, 2)),
-        observation(),
-    ],
+    [MEMORY, finding("other", (0, 1, 2)), observation()],
     cost={ARN: 10.0},
     compute={ARN: used(1000), function("other").arn: "too few invocations"},
     gaps=(Gap("rare", "too few invocations"),),
@@ -57,11 +50,8 @@ def test_findings_json_has_everything_in_the_report() -> None:
         {"name": "orders", "arn": ARN, "invocations": 1000, "cost": 10.0, **common},
         {"name": "other", "arn": function("other").arn, "invocations": None, "cost": None, **common},
     ]
-    assert [item["id"] for item in document["findings"]] == [
-        "memory-too-high:orders",
-        "arm64:other",
-        "timeout-high:orders",
-    ]
+    ids = [item["id"] for item in document["findings"]]
+    assert ids == ["memory-too-high:orders", "arm64:other", "timeout-high:orders"]
     first = document["findings"][0]
     assert first["savings"] == {"low": 1.0, "expected": 2.0, "high": 3.0}
     assert first["evidence"] == {"Memory today": {"value": 3008, "unit": "MB"}}
@@ -75,9 +65,8 @@ def test_findings_json_has_everything_in_the_report() -> None:
 
 
 def test_same_data_give_the_same_bytes() -> None:
-    assert saved() == saved(
-        replace(ANALYSIS, cost=dict(ANALYSIS.cost), compute=dict(reversed(ANALYSIS.compute.items())))
-    )
+    again = replace(ANALYSIS, cost=dict(ANALYSIS.cost), compute=dict(reversed(ANALYSIS.compute.items())))
+    assert saved() == saved(again)
     text = findings_json(ANALYSIS)
     assert json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n" == text
 
@@ -92,10 +81,8 @@ def test_control_characters_and_surrogates_are_escaped() -> None:
 
 
 def test_next_analysis_is_compared_with_these_findings() -> None:
-    again = saved(ANALYSIS, saved()[FINDINGS])
-    assert "**Since 2026-07-01:** 0 new, 0 changed, 0 gone, 0 realised." in again[REPORT]
-    later = saved(analysis([finding("new")]), saved()[FINDINGS])
-    comparison = json.loads(later[FINDINGS])["comparison"]
+    assert "**Since 2026-07-01:** 0 new, 0 changed, 0 gone, 0 realised." in saved(ANALYSIS, saved()[FINDINGS])[REPORT]
+    comparison = json.loads(saved(analysis([finding("new")]), saved()[FINDINGS])[FINDINGS])["comparison"]
     assert comparison["since"] == "2026-07-01"
     assert comparison["counts"] == {"new": 1, "changed": 0, "realised": 0, "gone": 3}
     assert [item["id"] for item in comparison["new"]] == ["arm64:new"]

@@ -80,8 +80,7 @@ def test_higher_costs_are_drawn_to_the_left() -> None:
 
 
 def test_functions_beyond_the_best_share_a_bar() -> None:
-    many = [finding(f"f{number:02}", (1, 100 - number, 200)) for number in range(MAX_BARS + 10)]
-    drawn = bars(by_function(many))
+    drawn = bars(by_function([finding(f"f{number:02}", (1, 100 - number, 200)) for number in range(MAX_BARS + 10)]))
     assert list(drawn)[-2:] == ["f14", "10 others"]
     # 85 + 84 + ... + 76
     assert drawn["10 others"] == "$805.00 ($10.00 to $2,000.00)"
@@ -95,13 +94,11 @@ def test_functions_of_several_regions_have_their_region() -> None:
 def test_chart_has_a_title_and_a_description() -> None:
     chart = parse(by_function(FINDINGS))
     assert chart.attrib["role"] == "img"
-    named = {chart.findtext(f"{SVG}title"), chart.findtext(f"{SVG}desc")}
-    assert named == {
+    assert {chart.findtext(f"{SVG}title"), chart.findtext(f"{SVG}desc")} == {
         "Savings by function, US dollars per 30 days",
         "Expected savings, with their range. orders: $36.00 ($10.00 to $58.00); warm: $6.00 ($5.00 to $7.00).",
     }
-    ids = [child.attrib["id"] for child in chart if "id" in child.attrib]
-    assert chart.attrib["aria-labelledby"].split() == ids
+    assert chart.attrib["aria-labelledby"].split() == [child.attrib["id"] for child in chart if "id" in child.attrib]
 
 
 @pytest.mark.parametrize("draw", [by_kind, by_function])

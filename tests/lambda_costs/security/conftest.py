@@ -11,11 +11,7 @@ from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 
 # An agent without heartbeat is lost after 6 s, and a workflow that nothing wakes looks again after 5 s.
-TIMING = {
-    Parameter.HEARTBEAT_SECONDS: "3",
-    Parameter.SAFETY_SECONDS: "5",
-    Parameter.MAX_SESSION_SECONDS: "4500",
-}
+TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5", Parameter.MAX_SESSION_SECONDS: "4500"}
 
 
 class RecordingStack(LocalStack):
@@ -27,10 +23,7 @@ class RecordingStack(LocalStack):
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
     """A local stack whose account holds a few functions with secrets; an event's detail may choose its agent."""
-    environment = {
-        Env.AGENT: "tests.agents:chosen",
-        "SOME_API_KEY": API_KEY,
-    }
+    environment = {Env.AGENT: "tests.agents:chosen", "SOME_API_KEY": API_KEY}
     with RecordingStack.start(agent_environment=environment, parameters=TIMING, sample_account=False) as started:
         plant(started)
         yield started

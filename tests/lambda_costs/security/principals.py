@@ -21,11 +21,8 @@ from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 RULE, WORKFLOW, INVOKER, RECONCILER, AGENT = ROLES = ("Rule", "Workflow", "Invoker", "Reconciler", "Agent")
 DENIED = {"AccessDenied", "AccessDeniedException"}
 _LOGICAL_IDS = {
-    RULE: "TriggerRole",
-    WORKFLOW: "AgentWorkflowRole",
-    INVOKER: "AgentInvokerRole",
-    RECONCILER: "ReconcilerReconcilerRole",
-    AGENT: "AgentRole",
+    **{RULE: "TriggerRole", WORKFLOW: "AgentWorkflowRole", INVOKER: "AgentInvokerRole"},
+    **{RECONCILER: "ReconcilerReconcilerRole", AGENT: "AgentRole"},
 }
 _LOG_GROUPS = {INVOKER: "AgentInvokerLogs", RECONCILER: "ReconcilerReconcilerLogs"}
 
@@ -126,15 +123,10 @@ def reaches(iam: Any, role: str, model: str, profile: str) -> bool:
         iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]
     ]
-    context = iam_evaluator.EvalContext(
-        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test",
-        principal_type="AssumedRole",
-        principal_account=ACCOUNT,
-        action="bedrock:InvokeModel",
-        resource_arn=model,
-        region=REGION,
-        service_context={"bedrock:inferenceprofilearn": profile},
-    )
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test"
+    who = {"principal_arn": arn, "principal_type": "AssumedRole", "principal_account": ACCOUNT, "region": REGION}
+    asked = {"action": "bedrock:InvokeModel", "resource_arn": model}
+    context = iam_evaluator.EvalContext(**who, **asked, service_context={"bedrock:inferenceprofilearn": profile})
     policies = [iam_evaluator.parse_policy_document(document) for document in documents]
     return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
@@ -358,11 +350,9 @@ class Caller:
             iam, role = self._world.client("iam"), self._world.roles[self._role]
             return reaches(iam, role, row.simulated_on(self._world), row.profile)
         if row.call is None:
-            simulated = self._world.client("iam").simulate_principal_policy(
-                PolicySourceArn=self._world.arns[self._role],
-                ActionNames=[row.action],
-                ResourceArns=[row.simulated_on(self._world)],
-            )
+            asked = {"ActionNames": [row.action], "ResourceArns": [row.simulated_on(self._world)]}
+            role = self._world.arns[self._role]
+            simulated = self._world.client("iam").simulate_principal_policy(PolicySourceArn=role, **asked)
             return bool(simulated["EvaluationResults"][0]["EvalDecision"] == "allowed")
         service, method, arguments = row.call(self._world)
         try:
@@ -383,10 +373,10 @@ class Caller:
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(before))
         keys = answer["Credentials"]
-        return {
-            "endpoint_url": self._world.endpoint,
-            "aws_access_key_id": keys["AccessKeyId"],
-            "aws_secret_access_key": keys["SecretAccessKey"],
-            "aws_session_token": keys["SessionToken"],
-            "config": Config(retries={"total_max_attempts": 1}),
+        names = {
+            "access_key_id": "AccessKeyId",
+            "secret_access_key": "SecretAccessKey",
+            "session_token": "SessionToken",
         }
+        given = {"endpoint_url": self._world.endpoint, "config": Config(retries={"total_max_attempts": 1})}
+        return {**{f"aws_{name}": keys[key] for name, key in names.items()}, **given}

@@ -52,9 +52,8 @@ def sign(
 ) -> dict[str, str]:
     """Return the headers of a request that ``who`` signs, or else the root."""
     request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
-    (S3SigV4Auth if service == "s3" else SigV4Auth)(who or stack.session().get_credentials(), service, REGION).add_auth(
-        request
-    )
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    signer(who or stack.session().get_credentials(), service, REGION).add_auth(request)
     return dict(request.headers)
 
 
@@ -67,9 +66,8 @@ def send_as(
 
 def claim(key: str, service: str) -> str:
     """Return a signature that is wrong."""
-    return (
-        f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    )
+    scope = f"{key}/20260101/us-east-1/{service}/aws4_request"
+    return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
 
 
 def presigned(stack: LocalStack, operation: str = "get_object", version: str = "s3", who: Any = None) -> str:

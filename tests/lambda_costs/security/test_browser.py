@@ -6,9 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 
 from tests.lambda_costs.security.raw_requests import LIST, PATHS, REFUSED, send, sign
-from tests.support import ask
+from tests.support import Silent, ask, served
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import Output
 
@@ -63,12 +61,8 @@ def test_no_page_is_allowed_to_read_an_answer(stack: LocalStack) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/_aws/execute-api/any/prod/", "/mqtt"])
 def test_websocket_is_refused(stack: LocalStack, path: str) -> None:
-    upgrade = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-    }
+    key = base64.b64encode(os.urandom(16)).decode()
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
     assert send(stack, "GET", path, **sign(stack, target=path, **upgrade))[0] in REFUSED
 
 
@@ -88,43 +82,32 @@ def page() -> Iterator[Any]:
     """Serve one page on another port; returns its address."""
     text = ""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Silent):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
             self.end_headers()
             self.wfile.write(text.encode())
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     def serve(html: str) -> str:
         nonlocal text
         text = html
-        return f"http://localhost:{server.server_port}/"
+        return f"{address.replace('127.0.0.1', 'localhost')}/"
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with served(Handler) as address:
         yield serve
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; the tests above send the same")
 def test_page_in_a_real_browser_reads_and_changes_nothing(stack: LocalStack, page: Any, tmp_path: Path) -> None:
     table = stack.client("dynamodb")
-    create = {
-        "TableName": "made-by-a-page",
-        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
-        "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
-        "BillingMode": "PAY_PER_REQUEST",
-    }
+    keys = {"KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}], "BillingMode": "PAY_PER_REQUEST"}
+    attributes = {"AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}]}
+    create = {"TableName": "made-by-a-page", **keys, **attributes}
     body = json.dumps(create).encode()
     simple = AWSRequest("POST", f"{stack.endpoint}/?Action=CreateTable", data=body)
     S3SigV4QueryAuth(stack.session().get_credentials(), "dynamodb", REGION, expires=300).add_auth(simple)
-    target = {"x-amz-target": "DynamoDB_20120810.CreateTable"}
-    headers = sign(stack, "dynamodb", "POST", "/", body, **target)
+    headers = sign(stack, "dynamodb", "POST", "/", body, **{"x-amz-target": "DynamoDB_20120810.CreateTable"})
     tries = [
         (f"{stack.endpoint}/_ministack/health", {}),
         (f"{stack.endpoint}/_ministack/reset", {"method": "POST", "mode": "no-cors"}),
@@ -132,13 +115,8 @@ def test_page_in_a_real_browser_reads_and_changes_nothing(stack: LocalStack, pag
         (f"{stack.endpoint}/", {"method": "POST", "headers": headers, "body": body.decode()}),
     ]
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom")
-    done = subprocess.run(
-        [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}", page(PAGE % json.dumps(tries))],
-        env={**os.environ, "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    words = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}", page(PAGE % json.dumps(tries))]
+    done = subprocess.run(words, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     found = re.search(r"<pre id=.out.>(.*?)</pre>", done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     failed = "TypeError: Failed to fetch"

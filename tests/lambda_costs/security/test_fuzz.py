@@ -141,10 +141,7 @@ INPUT = st.one_of(
 @fuzz(12)
 @given(batch=st.lists(INPUT, min_size=5, max_size=5))
 def test_execution_with_invalid_input_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
-    machine = workflow.outputs[Output.STATE_MACHINE]
-    started = [
-        workflow.sfn.start_execution(stateMachineArn=machine, input=json.dumps(item))["executionArn"] for item in batch
-    ]
+    started = [workflow.begin(json.dumps(item)) for item in batch]
     for item, arn in zip(batch, started, strict=True):
         execution = workflow.ended(arn)
         session_id = item.get("session_id") if isinstance(item, dict) else None
@@ -166,8 +163,7 @@ def test_every_event_becomes_a_session_that_ends_with_a_reason(
     kind = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE}
     events = [{**kind, "Detail": json.dumps(detail)} for detail in [*details[1:], {"functions": DEEP}]]
     client = stack.client("events")
-    entries = [client.put_events(Entries=[event])["Entries"][0] for event in events]
-    for entry in entries:
+    for entry in [client.put_events(Entries=[event])["Entries"][0] for event in events]:
         session = ended(workflow, entry["EventId"])
         assert session.status == Status.COMPLETED or (session.error and CODE.fullmatch(session.error.code)), session
 

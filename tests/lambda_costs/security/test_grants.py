@@ -12,11 +12,11 @@ from infra.roles import declared_actions
 from lambda_costs import READ_ACTIONS
 from tests.lambda_costs.security.principals import MODELS, PROFILES, reaches
 from tests.lambda_costs.security.server import STOPS
-from tests.support import Workflow, let_go, until
+from tests.support import Workflow, let_go, reconcile, until
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE
 from vigil.session import Failure, Session, Status
 
 HELLO: dict[str, object] = {"agent": "hello_agent"}
@@ -164,9 +164,8 @@ def without(stack: LocalStack, statements: dict[str, Statement]) -> Without:
         statement = statements[sid]
 
         def put(document: dict[str, Any]) -> None:
-            stack.client("iam").put_role_policy(
-                RoleName=statement.role, PolicyName=statement.policy, PolicyDocument=json.dumps(document)
-            )
+            names = {"RoleName": statement.role, "PolicyName": statement.policy}
+            stack.client("iam").put_role_policy(**names, PolicyDocument=json.dumps(document))
 
         kept = [other for other in statement.actions if other != action]
         changed = list(statement.document["Statement"])
@@ -197,19 +196,15 @@ def run_without(workflow: Workflow, without: Without) -> RunWithout:
 def test_table_has_exactly_the_grants_of_the_template(statements: dict[str, Statement]) -> None:
     granted = {(sid, action) for sid, item in statements.items() if sid for action in item.actions}
     others = set(declared_actions()) - set(READ_ACTIONS)  # of other packages that lie in src/
-    assert {(sid, action) for sid, action in granted if not (sid.startswith("AgentReads") and action in others)} == set(
-        GRANTS
-    )
+    ours = {(sid, action) for sid, action in granted if not (sid.startswith("AgentReads") and action in others)}
+    assert ours == set(GRANTS)
 
 
 def allowed(stack: LocalStack, statement: Statement, action: str) -> set[str]:
-    resources = statement.body["Resource"]
-    role = stack.client("iam").get_role(RoleName=statement.role)["Role"]["Arn"]
-    answer = stack.client("iam").simulate_principal_policy(
-        PolicySourceArn=role,
-        ActionNames=[action],
-        ResourceArns=[resources] if isinstance(resources, str) else resources,
-    )
+    iam, resources = stack.client("iam"), statement.body["Resource"]
+    role = iam.get_role(RoleName=statement.role)["Role"]["Arn"]
+    arns = [resources] if isinstance(resources, str) else resources
+    answer = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=[action], ResourceArns=arns)
     return {result["EvalDecision"] for result in answer["EvaluationResults"]}
 
 
@@ -233,10 +228,7 @@ def test_without_the_grant_no_inference_profile_leads_to_a_model(
         assert not reaches(*behind)
 
 
-@pytest.mark.criterion("6.2")
-@pytest.mark.criterion("3.6")
-@pytest.mark.criterion("4.2")
-@pytest.mark.criterion("4.4")
+@pytest.mark.criterion("6.2", "3.6", "4.2", "4.4")
 @pytest.mark.parametrize(("sid", "action"), grants(Failed))
 def test_without_the_grant_a_session_fails_and_says_why(run_without: RunWithout, sid: str, action: str) -> None:
     effect = GRANTS[sid, action]
@@ -261,9 +253,7 @@ def test_without_the_grant_the_report_says_what_was_denied(
     assert f"{effect.operation}: access denied" in report.partition("## Skipped items")[2]
 
 
-def test_without_the_price_list_the_report_names_the_table_of_prices(
-    deployment: Deployment, run_without: RunWithout
-) -> None:
+def test_without_price_list_the_report_names_the_price_table(deployment: Deployment, run_without: RunWithout) -> None:
     _, session = run_without("AgentReadsPricing", "pricing:GetProducts", COSTS)
     report = deployment.artifacts(session.session_id).read("report.md")
     assert "the Price List API could not be read: access denied" in report
@@ -332,14 +322,6 @@ def test_without_record_updates_the_agent_does_nothing_and_is_lost(
     assert session.error == Failure("AgentLost", "the agent sent no heartbeat after it was invoked")
     assert "not authorized to perform: dynamodb:UpdateItem" in stack.agent_log.read_text()
     assert not deployment.artifacts(session.session_id).exists("report.md")
-
-
-def reconcile(stack: LocalStack, event: object) -> dict[str, Any]:
-    """Call the reconciler as its rules do and return its answer, or the error it raised."""
-    answer = stack.client("lambda").invoke(
-        FunctionName=stack.outputs[Output.RECONCILER], Payload=json.dumps(event).encode()
-    )
-    return dict(json.loads(answer["Payload"].read()))
 
 
 @pytest.fixture

@@ -51,14 +51,8 @@ def test_another_user_reaches_no_file_no_socket_and_no_secret(stack: LocalStack)
         "sockets": [str(path) for path in stack.folder.glob("*.sock")],
         "secrets": [stack.secrets.secret_access_key, API_KEY],
     }
-    done = subprocess.run(
-        [sys.executable, "-c", OTHER_USER],
-        input=json.dumps(places),
-        capture_output=True,
-        text=True,
-        cwd="/",
-        timeout=60,
-    )
+    words, given = [sys.executable, "-c", OTHER_USER], json.dumps(places)
+    done = subprocess.run(words, input=given, capture_output=True, text=True, cwd="/", timeout=60)
     command(stack, "vigil", "stop", session_id)
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -110,9 +104,8 @@ def planted(tmp_path: Path) -> Path:
     """A folder with a module of every name that Vigil might import, and a .vigil, as another user may leave it."""
     folder = tmp_path / "shared"
     folder.mkdir()
-    names = {
-        path.name.partition(".")[0] for entry in sys.path if os.path.isdir(entry) for path in Path(entry).iterdir()
-    }
+    found = (path.name for entry in sys.path if os.path.isdir(entry) for path in Path(entry).iterdir())
+    names = {name.partition(".")[0] for name in found}
     for name in {*names, *sys.stdlib_module_names, "sitecustomize", "usercustomize", "vigil", "infra", "tests"}:
         if name.isidentifier() and name not in ("__pycache__",):
             (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
@@ -152,9 +145,8 @@ def test_state_file_must_belong_to_the_user_alone(tmp_path: Path, monkeypatch: p
             # A value may hold anything: the shell gets it as one word.
             running = json.loads(files[0].read_text())
             hostile = "us-east-1; touch ran $(touch ran) `touch ran` ' \" \n"
-            files[0].write_text(
-                json.dumps({**running, "environment": {**running["environment"], "AWS_REGION": hostile}})
-            )
+            environment = {**running["environment"], "AWS_REGION": hostile}
+            files[0].write_text(json.dumps({**running, "environment": environment}))
             script = f'eval "$({BIN}/vigil local env)"; printf %s "$AWS_REGION"'
             assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == hostile
             files[0].write_text(json.dumps(running))

@@ -43,8 +43,7 @@ def test_every_action_of_every_role_is_tried(world: World) -> None:
     for role, name in world.roles.items():
         held = set()
         for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-            document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-            for statement in document["Statement"]:
+            for statement in iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]["Statement"]:
                 actions = statement["Action"]
                 held |= {actions} if isinstance(actions, str) else set(actions)
         assert held == {row.action for row in GRANTED if role in row.allowed}

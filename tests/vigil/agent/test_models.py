@@ -3,12 +3,9 @@ import json
 import re
 import socket
 import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -21,38 +18,13 @@ from strands.types.exceptions import ModelThrottledException
 from strands.types.streaming import StreamEvent
 
 from tests.agents import Scripted
+from tests.support import Silent, served
 from vigil.agent.models import ATTEMPTS, BACKOFF_SECONDS, MAX_TOKENS, call_limits, make_model, retry_strategy
 from vigil.errors import MissingSetting
 from vigil.names import Env
 from vigil.session import Failure, Session
 
 pytestmark = pytest.mark.takes(15)
-
-
-class Silent(BaseHTTPRequestHandler):
-    """A server's handler that logs nothing."""
-
-    def answer(self, status: int, document: object, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve on a free port and yield the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,15 +34,9 @@ def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatc
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             seen.append((self.path, self.headers["Authorization"], body["inferenceConfig"]["maxTokens"]))
-            self.answer(
-                200,
-                {
-                    "output": {"message": {"role": "assistant", "content": [{"text": "Hello."}]}},
-                    "stopReason": "end_turn",
-                    "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
-                    "metrics": {"latencyMs": 1},
-                },
-            )
+            message = {"role": "assistant", "content": [{"text": "Hello."}]}
+            spent = {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "metrics": {"latencyMs": 1}}
+            self.answer(200, {"output": {"message": message}, "stopReason": "end_turn", **spent})
 
     with served(Bedrock) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", address)
@@ -108,18 +74,11 @@ def test_request_to_another_provider_names_model_and_answer_limit(
     assert seen == [(path, spec.partition("/")[2], MAX_TOKENS)]
 
 
+PROVISIONED = "arn:aws:bedrock:::provisioned-model/x"
+
+
 @pytest.mark.parametrize(
-    "spec",
-    [
-        "",
-        "foo/bar",
-        "anthropic/",
-        "/x",
-        "a model",
-        "Anthropic/claude-x",
-        "arn:",
-        "arn:aws:bedrock:::provisioned-model/x",
-    ],
+    "spec", ["", "foo/bar", "anthropic/", "/x", "a model", "Anthropic/claude-x", "arn:", PROVISIONED]
 )
 def test_invalid_model_is_refused_with_the_valid_forms(spec: str) -> None:
     said = "take a Bedrock model id or ARN, or provider/model (providers: anthropic, ollama, openai), not "
@@ -225,7 +184,6 @@ def test_a_throttled_agent_waits_without_seeming_to_hang(
     monkeypatch.setenv(Env.PROGRESS_SECONDS, progress_seconds)
     monkeypatch.setattr("strands.event_loop._retry.asyncio.sleep", wait)
     agent = Agent(model=Throttled("throttled", []), retry_strategy=retry_strategy(), callback_handler=None)
-    record = end_of(lambda _: agent, keep_alive=told.append)
-    assert record.error == Failure("ModelThrottledException", "not now")
+    assert end_of(lambda _: agent, keep_alive=told.append).error == Failure("ModelThrottledException", "not now")
     assert waits == expected
     assert told == ["calling the model", "the model has answered"] * 6

@@ -18,11 +18,10 @@ from strands.types.event_loop import StopReason
 from strands.types.exceptions import ContextWindowOverflowException
 from strands.types.streaming import StreamEvent
 
+from tests import agents
 from tests.agents import SONNET, Scripted
 from vigil.agent.outcome import RAISED, STOPPED
 from vigil.agent.session import AgentSession
-from vigil.agent.tools.journal import journal_tools
-from vigil.agent.tools.storage import storage_tools
 from vigil.session import Session, Status
 
 Call = tuple[str, dict[str, Any]]
@@ -51,9 +50,8 @@ def bare(model: Scripted, name: str = "first", *tools: Any) -> Agent:
     return Agent(model=model, name=name, tools=[ask, cancel, *tools], callback_handler=None)
 
 
-def equipped(session: AgentSession, model: Scripted, **more: Any) -> Agent:
-    tools = [ask, cancel, *journal_tools(session), *storage_tools(session)]
-    return Agent(model=model, tools=tools, callback_handler=None, **more)
+def equipped(session: AgentSession, model: Scripted, **options: Any) -> Agent:
+    return agents.equipped(session, model, ask, cancel, **options)
 
 
 def scripted(*script: Call, stops: str = "end_turn", **usage: int) -> Scripted:
@@ -116,6 +114,9 @@ class Answer(BaseModel):
     text: str
 
 
+YES: Call = ("Answer", {"text": "Yes."})
+
+
 def limited(limit: str) -> Make:
     return lambda session: lambda prompt: equipped(session, scripted(DRAFT, outputTokens=9))(prompt, limits={limit: 1})
 
@@ -126,12 +127,7 @@ def limited(limit: str) -> Make:
         (lambda session: equipped(session, scripted(DRAFT, ASK)), "interrupt"),
         (lambda session: equipped(session, scripted(DRAFT, CANCEL)), "cancelled"),
         (lambda session: equipped(session, scripted(DRAFT), checkpointing=True), "checkpoint"),
-        (
-            lambda session: equipped(
-                session, scripted(DRAFT, ("Answer", {"text": "Yes."})), structured_output_model=Answer
-            ),
-            "tool_use",
-        ),
+        (lambda session: equipped(session, scripted(DRAFT, YES), structured_output_model=Answer), "tool_use"),
         (lambda session: bare(overflowing()), "model_context_window_exceeded"),
         (limited("turns"), "limit_turns"),
         (limited("total_tokens"), "limit_total_tokens"),
@@ -178,8 +174,7 @@ def test_an_agent_that_ends_its_turn_without_a_report_fails(end_of: EndOf, make:
 def graph(*parts: Any) -> Any:
     """The parts one after another."""
     builder = GraphBuilder().set_max_node_executions(9)
-    nodes = [builder.add_node(part, f"node {number}") for number, part in enumerate(parts)]
-    for before, after in pairwise(nodes):
+    for before, after in pairwise([builder.add_node(part, f"node {number}") for number, part in enumerate(parts)]):
         builder.add_edge(before, after)
     return builder.build()
 
@@ -274,8 +269,7 @@ def test_an_agent_that_is_made_and_called_elsewhere_is_followed(end_of: EndOf, m
 def test_what_stops_a_node_is_the_cause(
     end_of: EndOf, script: list[Call], make: Shape, model: Callable[[], Scripted], code: str
 ) -> None:
-    error = said(end_of(reported(make(scripted(*script), model()))))
-    assert re.match(f"({code}): ", error)
+    assert re.match(f"({code}): ", said(end_of(reported(make(scripted(*script), model())))))
 
 
 @pytest.mark.parametrize(("script", "make"), ALONE.values(), ids=ALONE)
@@ -332,12 +326,9 @@ class Team(MultiAgentBase):
     [(Remote(), "Remote"), (Team(), "Team"), (object(), "object"), ("agent", "str"), (None, "NoneType")],
 )
 @pytest.mark.parametrize("in_graph", [False, True])
-def test_object_that_is_no_agent_is_refused_before_a_model_call(
-    end_of: EndOf, made: Any, name: str, in_graph: bool
-) -> None:
+def test_what_is_no_agent_is_refused_before_a_model_call(end_of: EndOf, made: Any, name: str, in_graph: bool) -> None:
     model, told = scripted(), list[str]()
-    agents = graph(bare(model), made) if in_graph else made
-    error = said(end_of(reported(agents), keep_alive=told.append))
+    error = said(end_of(reported(graph(bare(model), made) if in_graph else made), keep_alive=told.append))
     assert error.startswith(f"AgentUnsupported: {name} is no agent that a session can run: a factory returns an Agent")
     assert (model.calls, told) == (0, [])
 

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import uuid
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any, cast
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
-from tests.support import ForkedRuntime, Runtime, is_alive, let_go, runtime_process, until
+from tests.support import ForkedRuntime, Runtime, is_alive, let_go, refusing, runtime_process, until
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
@@ -34,13 +33,8 @@ Start = Callable[..., ForkedRuntime]
 
 @pytest.fixture(scope="module")
 def environment(embedded: LocalStack) -> dict[str, str]:
-    return {
-        **embedded.environment(),
-        "PATH": os.environ["PATH"],
-        Env.MODEL: SCRIPTED_MODEL,
-        Env.AGENT: "tests.agents:chosen",
-        Env.HEARTBEAT_SECONDS: "1",
-    }
+    chosen = {Env.MODEL: SCRIPTED_MODEL, Env.AGENT: "tests.agents:chosen", Env.HEARTBEAT_SECONDS: "1"}
+    return {**embedded.environment(), "PATH": os.environ["PATH"], **chosen}
 
 
 @pytest.fixture(scope="module")
@@ -104,19 +98,18 @@ def abandoned(start: Start, table: Any, s3: Any) -> tuple[str, int]:
 
 
 def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
-    table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved, abandoned: Any
+    table: Any, environment: dict[str, str], journal: Journal, initiated: str, saved: Saved, abandoned: Any
 ) -> None:
-    session_id = new_session()
     with runtime_process(environment, "-m", "vigil.agent") as runtime:
         assert runtime.status == "Healthy"
-        assert runtime.invoke(session_id, "waits") == (200, {"status": "accepted"})
-        assert runtime.invoke(session_id, "waits") == (200, {"status": "already running"})
+        assert runtime.invoke(initiated, "waits") == (200, {"status": "accepted"})
+        assert runtime.invoke(initiated, "waits") == (200, {"status": "already running"})
         assert runtime.status == "HealthyBusy"
-        let_go(table, session_id)
-        assert ended(journal, session_id).status == Status.COMPLETED
-        assert saved(session_id, "report.md") == "# Hello"
+        let_go(table, initiated)
+        assert ended(journal, initiated).status == Status.COMPLETED
+        assert saved(initiated, "report.md") == "# Hello"
         until(lambda: runtime.status == "Healthy")
-        assert runtime.invoke(session_id) == (200, {"status": "already ended"})
+        assert runtime.invoke(initiated) == (200, {"status": "already ended"})
 
 
 RESTORED = """
@@ -155,9 +148,7 @@ def test_sessions_restored_from_one_snapshot_draw_different_numbers(
     assert len(set(drawn)) == 4
 
 
-def test_a_runtime_takes_no_second_session(
-    table: Any, runtime: Runtime, journal: Journal, new_session: NewSession
-) -> None:
+def test_runtime_serves_one_session(table: Any, runtime: Runtime, journal: Journal, new_session: NewSession) -> None:
     session_id, other = new_session(), new_session()
     runtime.invoke(session_id, "waits")
     status, answer = runtime.invoke(other)
@@ -185,36 +176,27 @@ def test_a_runtime_takes_no_second_session(
     ],
 )
 def test_misbehaving_agent_fails_its_session_with_the_cause(
-    runtime: Runtime, journal: Journal, new_session: NewSession, agent: str, code: str, message: str
+    runtime: Runtime, journal: Journal, initiated: str, agent: str, code: str, message: str
 ) -> None:
-    session_id = new_session()
-    assert runtime.invoke(session_id, agent)[0] == 200
-    error = failed(journal, session_id)
+    assert runtime.invoke(initiated, agent)[0] == 200
+    error = failed(journal, initiated)
     assert error.code == code
     assert message in error.message
     assert "\n" not in error.message
 
 
-def test_an_agent_that_saved_a_report_without_a_status_is_completed(
-    runtime: Runtime, journal: Journal, new_session: NewSession
-) -> None:
-    session_id = new_session()
-    runtime.invoke(session_id, "forgets_status")
-    assert ended(journal, session_id).status == Status.COMPLETED
+def test_agent_with_a_report_and_no_status_is_completed(runtime: Runtime, journal: Journal, initiated: str) -> None:
+    runtime.invoke(initiated, "forgets_status")
+    assert ended(journal, initiated).status == Status.COMPLETED
 
 
-def test_processes_of_a_crashed_worker_end_with_it(
-    runtime: Runtime, journal: Journal, new_session: NewSession, saved: Saved
-) -> None:
-    session_id = new_session()
-    runtime.invoke(session_id, "leaves_a_process_and_dies")
-    assert failed(journal, session_id).code == "AgentCrashed"
-    until(are_gone(saved, session_id))
+def test_processes_of_a_crashed_worker_end(runtime: Runtime, journal: Journal, initiated: str, saved: Saved) -> None:
+    runtime.invoke(initiated, "leaves_a_process_and_dies")
+    assert failed(journal, initiated).code == "AgentCrashed"
+    until(are_gone(saved, initiated))
 
 
-def test_a_session_that_another_worker_runs_is_left_alone(
-    runtime: ForkedRuntime, table: Any, new_session: NewSession
-) -> None:
+def test_session_of_another_worker_is_left_alone(runtime: ForkedRuntime, table: Any, new_session: NewSession) -> None:
     session_id = new_session(Status.BUSY, worker="another", heartbeat_at="2026-01-01T00:00:00.000Z")
     key = {"PK": session_id, "SK": "SESSION"}
     before = table.get_item(Key=key)["Item"]
@@ -258,9 +240,7 @@ def test_stopped_runtime_fails_its_session_and_others_go_on(
     assert journal.get(stopped).error == error
 
 
-def test_an_agent_without_progress_is_lost(
-    start: Start, journal: Journal, new_session: NewSession, saved: Saved
-) -> None:
+def test_agent_without_progress_is_lost(start: Start, journal: Journal, new_session: NewSession, saved: Saved) -> None:
     stuck = new_session()
     start(**{Env.PROGRESS_SECONDS: "5"}).invoke(stuck, "leaves_a_process_and_hangs")
     gone = are_gone(saved, stuck)
@@ -322,23 +302,18 @@ def test_a_heartbeat_without_credentials_is_skipped(
     from vigil.agent import runtime as runtime_module
 
     session_id = str(uuid.uuid4())
-    settings = WorkerSettings.from_env(
-        {Env.SESSION_ID: session_id, Env.TABLE: session_id, Env.BUCKET: "bucket", "AWS_REGION": REGION}
-    )
+    given = {Env.SESSION_ID: session_id, Env.TABLE: session_id, Env.BUCKET: "bucket", "AWS_REGION": REGION}
+    settings = WorkerSettings.from_env(given)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(ContainerMetadataFetcher, "RETRY_ATTEMPTS", 1)
-    with socket.socket() as refusing:
-        refusing.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{refusing.getsockname()[1]}/credentials"
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
+    with refusing() as address:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{address}/credentials")
         assert runtime_module._heartbeat(settings)
     assert f"session {session_id}: no heartbeat: Error when retrieving credentials" in caplog.text
 
 
-def test_a_worker_whose_session_was_ended_sends_no_heartbeat_and_ends(
-    abandoned: tuple[str, int], journal: Journal
-) -> None:
+def test_worker_of_an_ended_session_sends_no_heartbeat_and_ends(abandoned: tuple[str, int], journal: Journal) -> None:
     session_id, worker = abandoned
     until(lambda: not is_alive(worker))
     session = journal.get(session_id)

@@ -147,9 +147,7 @@ def test_killing_the_group_of_a_runtime_ends_that_session_alone(
     assert ForkedRuntime(server, folder, environment).status == "Healthy"
 
 
-def test_a_runtime_that_does_not_stop_is_killed(
-    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin
-) -> None:
+def test_stuck_runtime_is_killed(server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin) -> None:
     runtime = ForkedRuntime(server, folder, environment)
     pids = begin(runtime)
     os.kill(runtime.pid, signal.SIGSTOP)
