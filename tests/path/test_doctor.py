@@ -24,12 +24,8 @@ from vigil.watch import await_end, watch
 
 pytestmark = pytest.mark.takes(15)
 
-ACTIONS = {
-    **RENAMED,
-    "HeadBucket": "ListBucket",
-    # A batch is checked as its entries are.
-    "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
-}
+# A batch is checked as its entries are.
+ACTIONS = {**RENAMED, "HeadBucket": "ListBucket", "ChangeMessageVisibilityBatch": "ChangeMessageVisibility"}
 ONLY_ON_AWS = {"quotas of bedrock-agentcore", "quotas of states"}
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
 # Called only if the session's record is late, or its event lost.
@@ -124,6 +120,10 @@ def test_without_a_stack_doctor_checks_the_rest_and_the_default_model(stack: Loc
     assert not_checked(results) == {*ONLY_ON_AWS, "resources and permissions"}
 
 
+NO_REGION = {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"}
+NO_STACK = {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+
+
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
@@ -132,14 +132,8 @@ def test_without_a_stack_doctor_checks_the_rest_and_the_default_model(stack: Loc
         ({"AWS_PROFILE": "nope", "AWS_REGION": "us-east-1"}, "nope"),
         ({"AWS_REGION": "not a region"}, "not a region"),
         ({"AWS_REGION": "mars-1"}, "AWS has no region 'mars-1': set AWS_REGION, or --aws-region, to one such as"),
-        (
-            {**KEYS, "AWS_REGION": "us-east-9", "AWS_ENDPOINT_URL": "http://127.0.0.2:9"},
-            "Set AWS_REGION, or --aws-region, to a region that exists",
-        ),
-        (
-            {**KEYS, "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
-            "The local stack there is gone, with its sessions: start one with `vigil local up`",
-        ),
+        (NO_REGION, "Set AWS_REGION, or --aws-region, to a region that exists"),
+        (NO_STACK, "The local stack there is gone, with its sessions: start one with `vigil local up`"),
     ],
 )
 def test_missing_credentials_are_one_problem_and_stop_all_other_checks(environment: dict[str, str], said: str) -> None:
@@ -250,15 +244,18 @@ def test_documented_permissions_suffice_for_every_command(
     arns = permissions.arns(deployment, "aws", "000000000000")
     arns[permissions.STACK] = arns[permissions.STACK].rpartition("/")[0] + "/"
     # The embedded AWS asks IAM about any resource where most of the doctor's rows name one.
-    of_commands = (
-        (action, arns[on].removesuffix("any").removesuffix(":*") + "*") for name, action, on in ROWS if name != "doctor"
-    )
-    session = guest(*of_commands, *((action, "*") for name, action, _ in ROWS if name == "doctor"))
+    ons = [arns[on].removesuffix("any").removesuffix(":*") if name != "doctor" else "" for name, _, on in ROWS]
+    session = guest(*((action, f"{on}*") for (_, action, _), on in zip(ROWS, ons, strict=True)))
 
     def calls(run: Callable[[Deployment], object]) -> set[str]:
         session.called.clear()
         run(Deployment(session))
         return set(session.called)
+
+    def stop(aws: Deployment) -> None:
+        until(lambda: workflow.table.get_item(Key=workflow.key(waiting)).get("Item", {}).get("task_token"))
+        aws.stop(waiting, "enough")
+        await_end(aws, waiting)
 
     started: list[str] = []
     waiting = deployment.trigger({"agent": "waits"})
@@ -278,7 +275,7 @@ def test_documented_permissions_suffice_for_every_command(
             "lost": calls(lambda aws: aws.dead_letters()),
             "lost --resend": calls(lambda aws: list(aws.resend_dead_letters())),
             "report": calls(lambda aws: (aws.journal.get(started[0]), aws.artifacts(started[0]).read(REPORT))),
-            "stop": calls(lambda aws: (stopped(aws, workflow, waiting), await_end(aws, waiting))),
+            "stop": calls(stop),
         }
         stack.client("sqs").purge_queue(QueueUrl=stack.outputs[Output.DEAD_LETTERS])
         session.called.clear()
@@ -289,15 +286,9 @@ def test_documented_permissions_suffice_for_every_command(
         rare = set() if name.startswith("lost") else {action for action, _ in grants} & RARELY
         assert made[name] | rare == {action for action, _ in grants}, name
     assert problems(results) == []
-    assert not_checked(results) == {"quotas of bedrock-agentcore", "quotas of states"}
+    assert not_checked(results) == ONLY_ON_AWS
     # It looks a role up, and a user is none.
     assert session.called | {"iam:GetRole"} == {action for name, action, _ in ROWS if name == "doctor"}
-
-
-def stopped(aws: Deployment, workflow: Workflow, session_id: str) -> None:
-    key = workflow.key(session_id)
-    until(lambda: workflow.table.get_item(Key=key).get("Item", {}).get("task_token"))
-    aws.stop(session_id, "enough")
 
 
 # One thing wrong
@@ -340,8 +331,7 @@ def test_a_bootstrap_that_is_too_old_is_a_problem(stack: LocalStack, value: str,
     "state", ["ROLLBACK_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "UPDATE_IN_PROGRESS", "CREATE_FAILED"]
 )
 def test_a_stack_that_is_not_whole_is_a_problem(stack: LocalStack, state: str) -> None:
-    (problem,) = problems(examined(stack.session(), StackStatus=state))
-    assert problem == f"stack Vigil: {state}"
+    assert problems(examined(stack.session(), StackStatus=state)) == [f"stack Vigil: {state}"]
 
 
 def test_a_stack_that_is_not_vigils_is_one_problem(stack: LocalStack) -> None:
@@ -365,35 +355,28 @@ def test_a_runtime_that_is_not_ready_is_a_problem_with_its_reason(stack: LocalSt
     assert problem == f"runtime {stack.outputs[Output.AGENT_RUNTIME]}: {state}; V1; no arm64"
 
 
+MARKETPLACE = (
+    "Model access is denied due to IAM user or service role is not authorized to perform the required AWS Marketplace"
+    " actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe)"
+)
+USE_CASE = (
+    "Model use case details have not been submitted for this account. Fill out the Anthropic use case details form"
+    " before using the model."
+)
+UNAUTHORIZED = (
+    "User: x is not authorized to perform: bedrock:InvokeModel on resource: y because no identity-based policy allows"
+    " the bedrock:InvokeModel action"
+)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "message", "found", "said"),
     [
-        (
-            403,
-            "AccessDeniedException",
-            "Model access is denied due to IAM user or service role is not authorized to perform the required AWS"
-            " Marketplace actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe)",
-            Verdict.PROBLEM,
-            "aws-marketplace:Subscribe",
-        ),
-        (
-            404,
-            "ResourceNotFoundException",
-            "Model use case details have not been submitted for this account. Fill out the Anthropic use case details"
-            " form before using the model.",
-            Verdict.PROBLEM,
-            "Anthropic's use case form",
-        ),
+        (403, "AccessDeniedException", MARKETPLACE, Verdict.PROBLEM, "aws-marketplace:Subscribe"),
+        (404, "ResourceNotFoundException", USE_CASE, Verdict.PROBLEM, "Anthropic's use case form"),
         (403, "AccessDeniedException", "with an explicit deny in a service control policy", Verdict.PROBLEM, "access"),
         (400, "ValidationException", "The provided model identifier is invalid.", Verdict.PROBLEM, "ModelId"),
-        (
-            403,
-            "AccessDeniedException",
-            "User: x is not authorized to perform: bedrock:InvokeModel on resource: y because no identity-based policy"
-            " allows the bedrock:InvokeModel action",
-            Verdict.NOT_CHECKED,
-            "",
-        ),
+        (403, "AccessDeniedException", UNAUTHORIZED, Verdict.NOT_CHECKED, ""),
         (418, "SomethingElse", "tea", Verdict.NOT_CHECKED, ""),
     ],
 )

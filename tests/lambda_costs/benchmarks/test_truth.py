@@ -30,6 +30,13 @@ MEMORY = finding("memory-too-high", memory_mb=512)
 X86 = {"architecture": "x86_64"}
 NO_TMP = finding("ephemeral-storage", ephemeral_mb=512)
 GRAVITON = finding("arm64", architecture="arm64")
+MEMORY_OF_2_GB = finding("memory-too-high", memory_mb=2048)
+NOT_WARM = finding("provisioned-concurrency-unused", provisioned_concurrency=0)
+KEPT_WARM = 2 * 2_592_000 * 0.0000033334
+SNAPSTART = finding("init-cost", snapstart=True)
+STARTS = {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0}
+SNAPSHOT = 2_592_000 * 0.0000015046 + 100_000 * 0.0001397998
+KEPT_30_DAYS = finding("log-retention-unset", retention_days=30)
 
 
 @pytest.mark.parametrize(
@@ -40,57 +47,25 @@ GRAVITON = finding("arm64", architecture="arm64")
         ({"io_ms": 0.0, "cpu_mb_ms": 1_024_000.0}, [MEMORY], 0.0),
         ({"io_ms": 1000.0, "cpu_mb_ms": 0.0}, [MEMORY], 13.33 * 0.5),
         # 3 GB to 2 GB: above 1,769 MB a thread does not get faster.
-        (
-            {"memory_mb": 3072, "io_ms": 0.0, "cpu_mb_ms": 1_769_000.0},
-            [finding("memory-too-high", memory_mb=2048)],
-            13.33,
-        ),
+        ({"memory_mb": 3072, "io_ms": 0.0, "cpu_mb_ms": 1_769_000.0}, [MEMORY_OF_2_GB], 13.33),
         (X86, [GRAVITON], 16.67 - 0.9 * 13.33),
         # Together: 0.9 x 0.75 of 1,000,000 GB-s remain, at the lower price.
         (X86, [MEMORY, GRAVITON], 16.67 - 0.9 * 0.75 * 13.33),
         ({"memory_mb": 512, "io_ms": 1000.0}, [finding("memory-too-low", memory_mb=1024)], 6.667 * (2 - 2 * 1.5)),
         # Two kept warm for 2,592,000 s; nothing runs on them.
-        (
-            {"provisioned_concurrency": 2, "daily_invocations": 0},
-            [finding("provisioned-concurrency-unused", provisioned_concurrency=0)],
-            2 * 2_592_000 * 0.0000033334,
-        ),
+        ({"provisioned_concurrency": 2, "daily_invocations": 0}, [NOT_WARM], KEPT_WARM),
         # All runs on them: its duration gets more expensive without them.
-        (
-            {"provisioned_concurrency": 2, "on_provisioned": 1.0},
-            [finding("provisioned-concurrency-unused", provisioned_concurrency=0)],
-            2 * 2_592_000 * 0.0000033334 - 13.33 + 7.7778,
-        ),
+        ({"provisioned_concurrency": 2, "on_provisioned": 1.0}, [NOT_WARM], KEPT_WARM - 13.33 + 7.7778),
         # A tenth runs for 10 s, and would run for 1 s.
         ({"timeout_share": 0.1, "timeout_seconds": 10}, [finding("timeouts")], 13.33 * 0.1 * 9),
         # 1.5 GB over 1,000,000 s; of it only 0.5 GB can go.
-        (
-            {"ephemeral_mb": 2048, "used_tmp_mb": 100},
-            [NO_TMP],
-            1.5e6 * 0.0000000309,
-        ),
-        (
-            {"ephemeral_mb": 2048, "used_tmp_mb": 1536},
-            [NO_TMP],
-            0.5e6 * 0.0000000309,
-        ),
+        ({"ephemeral_mb": 2048, "used_tmp_mb": 100}, [NO_TMP], 1.5e6 * 0.0000000309),
+        ({"ephemeral_mb": 2048, "used_tmp_mb": 1536}, [NO_TMP], 0.5e6 * 0.0000000309),
         # A tenth starts in 4 s, and would in 1 s.
-        (
-            {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0, "runtime": "java21"},
-            [finding("init-cost", snapstart=True)],
-            13.33 * 0.1 * 3,
-        ),
+        ({**STARTS, "runtime": "java21"}, [SNAPSTART], 13.33 * 0.1 * 3),
         # Other runtimes pay for the snapshot and for each of 100,000 restores.
-        (
-            {"cold_share": 0.1, "init_ms": 4000.0, "restore_ms": 1000.0, "runtime": "python3.13"},
-            [finding("init-cost", snapstart=True)],
-            13.33 * 0.1 * 3 - 2_592_000 * 0.0000015046 - 100_000 * 0.0001397998,
-        ),
-        (
-            {"retention_days": None, "old_log_bytes": 10 * 2**30},
-            [finding("log-retention-unset", retention_days=30)],
-            0.3,
-        ),
+        ({**STARTS, "runtime": "python3.13"}, [SNAPSTART], 13.33 * 0.1 * 3 - SNAPSHOT),
+        ({"retention_days": None, "old_log_bytes": 10 * 2**30}, [KEPT_30_DAYS], 0.3),
         ({}, [finding("errors"), finding("timeout-high", timeout_seconds=3)], 0.0),
     ],
 )
@@ -116,5 +91,5 @@ def test_the_free_tier_reduces_the_bill_before_and_after() -> None:
 
 def test_provisioned_concurrency_is_never_free() -> None:
     idle = function(provisioned_concurrency=2, daily_invocations=0)
-    gross, net = account_savings([idle], [finding("provisioned-concurrency-unused", provisioned_concurrency=0)])
+    gross, net = account_savings([idle], [NOT_WARM])
     assert gross == net > 0

@@ -192,11 +192,24 @@ def while_handling(cause: BaseException, suppress: bool = False) -> NoReturn:
         raise error  # noqa: B904
 
 
+def overflow() -> BaseException:
+    return chain(RuntimeError("a"), ContextWindowOverflowException("b"), denied())
+
+
+def in_one() -> ExceptionGroup[Exception]:
+    return ExceptionGroup("one", [chain(OSError("a"), EOFError("b"))])
+
+
 def stopped(reason: str) -> str:
     return f"the agent stopped before its turn ended, with stop reason {reason}: {STOPPED[reason][1]}"
 
 
 DENIED = "An error occurred (AccessDenied) when calling the ListFunctions operation: not for you"
+WHILE_HANDLING = f"(while handling ClientError: {DENIED})"
+IN_TWO = "(in ExceptionGroup: two (2 sub-exceptions))"
+IN_BASE = "(in BaseExceptionGroup: one (1 sub-exception))"
+NO_CODE = "An error occurred (Unknown) when calling the ListFunctions operation: Unknown"
+NO_FILE = (2, "No such file", os.fsdecode(b"caf\xe9"))
 CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
     # Wrapped
     (lambda: chain(RuntimeError("phase 2"), denied()), "AccessDenied", f"{DENIED} (in RuntimeError: phase 2)"),
@@ -205,29 +218,13 @@ CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
     (lambda: chain(RuntimeError("a"), Void("b")), "Void", "b (in RuntimeError: a)"),
     (lambda: chain(RuntimeError("a"), KeyError("b")), "KeyError", "'b' (in RuntimeError: a)"),
     (lambda: chain(RuntimeError("a"), SessionNotFound("b"), KeyError("c")), "SessionNotFound", "b"),
-    (
-        lambda: chain(RuntimeError("a"), ContextWindowOverflowException("b"), denied()),
-        "ContextOverflow",
-        stopped("model_context_window_exceeded"),
-    ),
+    (overflow, "ContextOverflow", stopped("model_context_window_exceeded")),
     (in_a_circle, "ValueError", "first"),
     # In a group
-    (
-        lambda: ExceptionGroup("two", [ExceptionGroup("one", [chain(OSError("a"), EOFError("b"))]), OSError("c")]),
-        "EOFError",
-        "b (in ExceptionGroup: two (2 sub-exceptions))",
-    ),
-    (
-        lambda: BaseExceptionGroup("one", [KeyboardInterrupt()]),
-        "KeyboardInterrupt",
-        "KeyboardInterrupt (in BaseExceptionGroup: one (1 sub-exception))",
-    ),
+    (lambda: ExceptionGroup("two", [in_one(), OSError("c")]), "EOFError", f"b {IN_TWO}"),
+    (lambda: BaseExceptionGroup("one", [KeyboardInterrupt()]), "KeyboardInterrupt", f"KeyboardInterrupt {IN_BASE}"),
     # Raised while another was handled, without `from`
-    (
-        lambda: while_handling(chain(RuntimeError("a"), denied())),
-        "LookupError",
-        f"no rates (while handling ClientError: {DENIED})",
-    ),
+    (lambda: while_handling(chain(RuntimeError("a"), denied())), "LookupError", f"no rates {WHILE_HANDLING}"),
     (lambda: while_handling(denied(), suppress=True), "LookupError", "no rates"),
     # No Exception
     (lambda: asyncio.CancelledError("scope"), "AgentCancelled", stopped("cancelled")),
@@ -244,16 +241,8 @@ CAUSES: list[tuple[Callable[[], BaseException], str, str]] = [
     (lambda: chain(Mute("a"), ValueError("b")), "ValueError", "b (in Mute: Mute)"),
     (lambda: SystemExit(Mute("a")), "AgentIncomplete", "the agent called exit(SystemExit)"),
     (lambda: ValueError("half of a pair \ud835"), "ValueError", "half of a pair \\ud835"),
-    (
-        lambda: FileNotFoundError(2, "No such file", os.fsdecode(b"caf\xe9")),
-        "FileNotFoundError",
-        "[Errno 2] No such file: 'caf\\udce9'",
-    ),
-    (
-        lambda: ClientError({}, "ListFunctions"),
-        "ClientError",
-        "An error occurred (Unknown) when calling the ListFunctions operation: Unknown",
-    ),
+    (lambda: FileNotFoundError(*NO_FILE), "FileNotFoundError", "[Errno 2] No such file: 'caf\\udce9'"),
+    (lambda: ClientError({}, "ListFunctions"), "ClientError", NO_CODE),
 ]
 
 
@@ -261,6 +250,7 @@ def refused(code: str, message: str, call: str = "Converse") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, call)
 
 
+NO_RESOURCE, NO_ACCESS = "ResourceNotFoundException", "AccessDeniedException"
 MARKETPLACE = (
     "Model access is denied due to IAM user or service role is not authorized to perform the required AWS Marketplace"
     " actions (aws-marketplace:ViewSubscriptions, aws-marketplace:Subscribe) to enable access to this model."
@@ -278,25 +268,13 @@ ON_DEMAND = (
 @pytest.mark.parametrize(
     ("code", "message", "begins"),
     [
-        ("ResourceNotFoundException", USE_CASE, "submit Anthropic's use case form"),
-        ("AccessDeniedException", MARKETPLACE, "have a role with aws-marketplace:Subscribe"),
+        (NO_RESOURCE, USE_CASE, "submit Anthropic's use case form"),
+        (NO_ACCESS, MARKETPLACE, "have a role with aws-marketplace:Subscribe"),
         ("ValidationException", ON_DEMAND, "let ModelId name an inference profile"),
         ("ValidationException", "The provided model identifier is invalid.", "let ModelId name a model that Bedrock"),
-        (
-            "ResourceNotFoundException",
-            "Access denied. This Model is marked by provider as Legacy",
-            "let ModelId name a",
-        ),
-        (
-            "AccessDeniedException",
-            "User: arn:x is not authorized to perform: bedrock:InvokeModel",
-            "let ModelId name a",
-        ),
-        (
-            "AccessDeniedException",
-            "You don't have access to the model with the specified model ID.",
-            "give the account",
-        ),
+        (NO_RESOURCE, "Access denied. This Model is marked by provider as Legacy", "let ModelId name a"),
+        (NO_ACCESS, "User: arn:x is not authorized to perform: bedrock:InvokeModel", "let ModelId name a"),
+        (NO_ACCESS, "You don't have access to the model with the specified model ID.", "give the account"),
         ("ThrottlingException", "Too many tokens per day", "start fewer sessions at once"),
     ],
 )
@@ -314,7 +292,7 @@ def test_refusal_of_a_model_by_bedrock_says_what_to_do(end_of: EndOf, code: str,
 
 @pytest.mark.parametrize(
     "error",
-    [refused("AccessDeniedException", MARKETPLACE, "GetItem"), refused("ValidationException", "messages: too many")],
+    [refused(NO_ACCESS, MARKETPLACE, "GetItem"), refused("ValidationException", "messages: too many")],
 )
 def test_other_errors_of_aws_are_recorded_unchanged(end_of: EndOf, error: ClientError) -> None:
     def agent(prompt: str) -> NoReturn:
@@ -325,21 +303,26 @@ def test_other_errors_of_aws_are_recorded_unchanged(end_of: EndOf, error: Client
     assert failure.message == str(error)
 
 
-def in_factory(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
+MakeError = Callable[[], BaseException]
+Factory = Callable[[AgentSession], object]
+Place = Callable[[MakeError], Factory]
+
+
+def in_factory(make: MakeError) -> Factory:
     def factory(session: AgentSession) -> object:
         raise make()
 
     return factory
 
 
-def in_function(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
+def in_function(make: MakeError) -> Factory:
     def agent(prompt: str) -> object:
         raise make()
 
     return lambda session: agent
 
 
-def in_coroutine(make: Callable[[], BaseException]) -> Callable[[AgentSession], object]:
+def in_coroutine(make: MakeError) -> Factory:
     async def agent(prompt: str) -> object:
         raise make()
 
@@ -349,12 +332,7 @@ def in_coroutine(make: Callable[[], BaseException]) -> Callable[[AgentSession], 
 @pytest.mark.parametrize("place", [in_factory, in_function, in_coroutine])
 @pytest.mark.parametrize(("make", "code", "message"), CAUSES)
 def test_the_root_cause_is_recorded(
-    end_of: EndOf,
-    monkeypatch: pytest.MonkeyPatch,
-    place: Callable[[Callable[[], BaseException]], Callable[[AgentSession], object]],
-    make: Callable[[], BaseException],
-    code: str,
-    message: str,
+    end_of: EndOf, monkeypatch: pytest.MonkeyPatch, place: Place, make: MakeError, code: str, message: str
 ) -> None:
     # It goes to standard error: xdist cannot send a log that has half of a surrogate pair.
     monkeypatch.setattr(logger, "propagate", False)
