@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Workflow, runtime_process, until
+from tests.support import Workflow, ended, runtime_process
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, _zipped
 from vigil.local.stack import LocalStack
@@ -19,19 +19,8 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *(
-        "__init__",
-        "errors",
-        "invoker",
-        "journal",
-        "line",
-        "names",
-        "reconciler",
-        "session",
-        "settings",
-        "table",
-        "wakeup",
-    )
+    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
+    *("table", "wakeup"),
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 
@@ -90,7 +79,7 @@ def test_agents_package_alone_runs_a_session(
     environment = {**stack.environment(), "PATH": os.environ["PATH"], Env.AGENT: "probe:agent"}
     with runtime_process(environment, "-B", str(tmp_path / "main.py")) as runtime:
         runtime.invoke(session_id, table=stack.outputs[Output.TABLE], bucket=stack.outputs[Output.BUCKET])
-        session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
+        session = ended(workflow, session_id)
     assert (session.status, session.error) == (Status.COMPLETED, None)
     files = deployment.artifacts(session_id).read("report.md").splitlines()
     assert str(tmp_path / "vigil" / "agent" / "worker.py") in files
@@ -147,13 +136,9 @@ def test_the_lambda_functions_run_with_nothing_but_their_package(
     found = {Env.TABLE: Output.TABLE, Env.BUCKET: Output.BUCKET, Env.AGENT_RUNTIME_ARN: Output.AGENT_RUNTIME}
     variables = {Env.STATE_MACHINE_ARN: machine, **{name: stack.outputs[output] for name, output in found.items()}}
     # -S: no site-packages; -I: no variables of Python's, no working directory.
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id],
-        env={**stack.environment(), **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    words = [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id]
+    environment = {**stack.environment(), **variables}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     version, closed, answer, modules = json.loads(done.stdout)
     assert (version, closed, answer) == (pinned("dev.txt")["botocore"], [session_id], "accepted")

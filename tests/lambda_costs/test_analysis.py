@@ -78,15 +78,9 @@ def test_a_window_is_whole_days_up_to_the_last_midnight(now: datetime) -> None:
 
 
 def test_findings_of_several_kinds_name_their_functions() -> None:
-    analysis = analyse(
-        {
-            function(): usage(
-                reports=reports(max_used_mb=200), log_group=log_group(10 * GIB), ingested_bytes=daily(GIB)
-            ),
-            function("warm", architecture="arm64"): usage(provisioned=provisioned(daily(10))),
-            function("fine", architecture="arm64"): usage(),
-        }
-    )
+    used = usage(reports=reports(max_used_mb=200), log_group=log_group(10 * GIB), ingested_bytes=daily(GIB))
+    warm, fine = (function(name, architecture="arm64") for name in ("warm", "fine"))
+    analysis = analyse({function(): used, warm: usage(provisioned=provisioned(daily(10))), fine: usage()})
     assert [item.id for item in analysis.findings] == [
         "provisioned-concurrency-unused:warm:live",  # $8.64 × … at least
         "log-retention-unset:orders",  # 9 GB × 0.15 × $0.03
@@ -96,28 +90,19 @@ def test_findings_of_several_kinds_name_their_functions() -> None:
     assert {gap.subject for gap in analysis.gaps} == {"warm"}
     assert (analysis.start, analysis.end) == (date(2026, 6, 1), date(2026, 7, 1))
     # What runs on provisioned concurrency has another price.
-    assert analysis.cost == pytest.approx({function().arn: COST, function("fine").arn: 500_000 * 0.0000133334})
+    assert analysis.cost == pytest.approx({function().arn: COST, fine.arn: 500_000 * 0.0000133334})
 
 
 # Two functions of half of it each reach the tier together; arm64 has tiers of its own.
 @pytest.mark.parametrize(
     ("gb_seconds", "price"),
-    [
-        (6e9, 0.0000166667),
-        (6.1e9, 0.0000150000),
-        (15e9, 0.0000150000),
-        (15.1e9, 0.0000133334),
-    ],
+    [(6e9, 0.0000166667), (6.1e9, 0.0000150000), (15e9, 0.0000150000), (15.1e9, 0.0000133334)],
 )
 def test_all_functions_of_an_architecture_decide_its_price_tier(gb_seconds: float, price: float) -> None:
     many = usage(invocations=daily(gb_seconds), duration_ms=daily(500 * gb_seconds), reports=reports(max_used_mb=200))
     functions = [function("a"), function("b"), function("arm", architecture="arm64")]
-    analysis = analyse(dict.fromkeys(functions, many))
-    prices = {
-        item.function: item.evidence["Duration price"].value
-        for item in analysis.findings
-        if item.kind == "memory-too-high"
-    }
+    too_high = [item for item in analyse(dict.fromkeys(functions, many)).findings if item.kind == "memory-too-high"]
+    prices = {item.function: item.evidence["Duration price"].value for item in too_high}
     # On arm64 half of it, below 7.5 and then 18.75 billion.
     assert prices == {"a": price, "b": price, "arm": 0.0000133334 if gb_seconds < 15e9 + 1 else 0.0000120001}
 

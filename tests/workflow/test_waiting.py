@@ -96,7 +96,7 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
     assert refused == {False, True}
 
 
-SAFETY, HEARTBEAT = st.integers(30, 3600), st.integers(1, 300)
+SAFETY, HEARTBEAT, BEATS = st.integers(30, 3600), st.integers(1, 300), st.integers(1, 60)
 MOMENT, SHARE = st.floats(0, 2000), st.floats(0, 0.98)
 
 
@@ -131,13 +131,7 @@ def test_an_agent_that_lives_is_not_missed(
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    safety=st.integers(1, 300),
-    heartbeat=st.integers(1, 60),
-    first_beat=SHARE,
-    sleeps=st.floats(0, 1),
-    beats=st.floats(0, 9),
-)
+@given(safety=st.integers(1, 300), heartbeat=BEATS, first_beat=SHARE, sleeps=st.floats(0, 1), beats=st.floats(0, 9))
 # More than two minutes, on a machine that looks more often than its agent beats.
 @example(safety=18, heartbeat=30, first_beat=0.58, sleeps=0.64, beats=4.5)
 def test_living_agent_is_not_lost_because_its_machine_slept(

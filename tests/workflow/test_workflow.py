@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
-from tests.support import Workflow, is_alive, let_go, reconcile, until
+from tests.support import Workflow, ended, is_alive, let_go, reconcile, until
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
@@ -211,7 +211,7 @@ def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workf
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     workflow.sfn.stop_execution(executionArn=arn, error="Costly", cause="enough is enough")
-    session = until(lambda: (found := workflow.session(session_id)) and found.terminal and found)
+    session = ended(workflow, session_id)
     assert (session.status, session.error) == (
         Status.FAILED,
         Failure("WorkflowEnded", "its workflow ended without it: ABORTED, Costly: enough is enough"),
@@ -219,18 +219,9 @@ def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workf
     until(lambda: not is_alive(process))
 
 
-NO_IDS = [
-    "a" * 32,
-    "a" * 101,
-    "a" * 40 + "/b",
-    "a" * 40 + "#",
-    "",
-    7,
-    {"a": 1},
-    ["x"],
-    ["a" * 40],
-    None,
-    "x" * 40 + "\n",
+NO_IDS: list[object] = [
+    *("", "a" * 32, "a" * 101, *("a" * 40 + end for end in ("/b", "#", "\n"))),
+    *(7, {"a": 1}, ["x"], ["a" * 40], None),
     # Ids that a cause cannot repeat: half of a surrogate pair, and more characters than a cause may hold.
     "x" * 40 + "\ud800",
     "x" * 150_000,
@@ -251,9 +242,8 @@ def test_invalid_id_is_refused_before_anything_is_written(workflow: Workflow) ->
     def refused(given: str) -> None:
         execution = workflow.ended(workflow.begin(given))
         assert (execution["status"], execution["error"]) == ("FAILED", "InvalidSessionId"), given[:200]
-        assert re.fullmatch(
-            r"session [!-~]{0,100}: session_id must be 33 to 100 letters, digits or '-'", execution["cause"]
-        )
+        said = r"session [!-~]{0,100}: session_id must be 33 to 100 letters, digits or '-'"
+        assert re.fullmatch(said, execution["cause"])
 
     ids = [*map(json.dumps, NO_IDS), nested(3_000), f'"good", "detail": {nested(5_000)}, "session_id": "bad"']
     inputs = ["null", "[]", "7", '"text"', "{}", *(f'{{"session_id": {bad}}}' for bad in ids)]
@@ -316,11 +306,8 @@ ODD_DETAILS: dict[str, set[str]] = {
     f'{{{GREETS}, "deadline_seconds": 60, "deadline_seconds": "x"}}': {"InvalidDetail"},
 }
 """By the event's detail as it is written: how its execution ends, or that it is not begun."""
-RECORDED = {
-    NOT_STARTED: [None, None],
-    "SUCCEEDED": [Status.COMPLETED, None],
-    "InvalidDetail": [Status.FAILED, "InvalidDetail"],
-}
+INVALID = [Status.FAILED, "InvalidDetail"]
+RECORDED = {NOT_STARTED: [None, None], "SUCCEEDED": [Status.COMPLETED, None], "InvalidDetail": INVALID}
 
 
 def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deployment: Deployment) -> None:
@@ -340,14 +327,14 @@ def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deploy
 
     def end_one(detail: str) -> tuple[str, Status | None, str | None]:
         session_id = str(uuid.uuid4())
-        ended, session = end(detail, session_id), workflow.session(session_id)
-        return ended, session and Status(session.status), session and session.error and session.error.code
+        end_of, session = end(detail, session_id), workflow.session(session_id)
+        return end_of, session and Status(session.status), session and session.error and session.error.code
 
     with ThreadPoolExecutor(2) as pool:
         ends = dict(zip(ODD_DETAILS, pool.map(end_one, ODD_DETAILS), strict=True))
-    for detail, (ended, *recorded) in ends.items():
-        assert ended in ODD_DETAILS[detail], detail[:100]
-        assert recorded == RECORDED[ended], detail[:100]
+    for detail, (found, *recorded) in ends.items():
+        assert found in ODD_DETAILS[detail], detail[:100]
+        assert recorded == RECORDED[found], detail[:100]
     assert end(nested(5_000), other) in {"DuplicateSession", NOT_STARTED}
     changing = dict.fromkeys(("heartbeat_at", "task_token"))
     assert {**record(workflow, other), **changing} == {**before, **changing}
@@ -406,31 +393,18 @@ class Middle:
         self.definition: dict[str, Any] = json.loads(deployed["definition"])
         self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
         variables = (
-            "session_id",
-            "valid",
-            "detail",
-            "deadline",
-            "status",
-            "otherExecution",
-            "report_uri",
-            "lastHeartbeat",
-            "error",
-            "line",
+            *("session_id", "valid", "detail", "deadline", "status", "otherExecution"),
+            *("report_uri", "lastHeartbeat", "error", "line"),
         )
         assign = {name: f"{{% $states.input.variables.{name} %}}" for name in variables}
-        choices = [
-            {"Condition": f"{{% $states.input.state = '{state}' %}}", "Assign": assign, "Next": state}
-            for state in self.states
-        ]
-        self.definition["States"]["Into"] = {"Type": "Choice", "Choices": choices}
+        into = [{"Condition": f"{{% $states.input.state = '{name}' %}}", "Next": name} for name in self.states]
+        self.definition["States"]["Into"] = {"Type": "Choice", "Choices": [{**to, "Assign": assign} for to in into]}
         self.definition["StartAt"] = "Into"
         self.machine = self.create(self.role, self.definition)
 
     def create(self, role: str, definition: dict[str, Any]) -> str:
-        created = self.workflow.sfn.create_state_machine(
-            name=f"middle-{uuid.uuid4()}", roleArn=role, definition=json.dumps(definition)
-        )
-        return str(created["stateMachineArn"])
+        given = {"name": f"middle-{uuid.uuid4()}", "roleArn": role, "definition": json.dumps(definition)}
+        return str(self.workflow.sfn.create_state_machine(**given)["stateMachineArn"])
 
     def arn(self, session_id: str) -> str:
         """Return the ARN of the session's execution, begun or not."""
@@ -460,12 +434,9 @@ class Middle:
             "line": FIRST,
             **variables,
         }
-        answer = self.workflow.sfn.start_execution(
-            stateMachineArn=machine or self.machine,
-            name=session_id,
-            input=json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given}),
-        )
-        return str(answer["executionArn"])
+        text = json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given})
+        how = {"stateMachineArn": machine or self.machine, "name": session_id, "input": text}
+        return str(self.workflow.sfn.start_execution(**how)["executionArn"])
 
 
 @pytest.fixture(scope="module")
@@ -492,6 +463,8 @@ GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by it
 def test_redriven_execution_of_an_open_session_goes_on(
     middle: Middle, workflow: Workflow, deployment: Deployment, stack: LocalStack
 ) -> None:
+    invoker, name_of_invoker = stack.client("lambda"), stack.outputs[Output.INVOKER]
+
     def session(status: str | None = Status.INITIATED) -> str:
         session_id = str(uuid.uuid4())
         if status:
@@ -499,32 +472,17 @@ def test_redriven_execution_of_an_open_session_goes_on(
         return session_id
 
     # Before the agent was invoked, and after: its answer may not have been seen.
+    new = {"InitializeSession": session(), "InitializeSession, not written": session(None), "InvokeAgent": session()}
     runs = {
         name: (session_id, middle.start(session_id, name.partition(",")[0], lastHeartbeat=NO_HEARTBEAT))
-        for name, session_id in {
-            "InitializeSession": session(),
-            "InitializeSession, not written": session(None),
-            "InvokeAgent": session(),
-        }.items()
+        for name, session_id in new.items()
     }
-    watching = (
-        "InvokeAgent, invoked",
-        "CheckStatus",
-        "RouteByStatus",
-        "WaitForChange",
-        "WaitBeforeRetry",
-        "MarkFailed",
-    )
-    for name in watching:
+    waiting = ("InvokeAgent, invoked", "CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
+    for name in (*waiting, "MarkFailed"):
         session_id = session()
         given = json.dumps({"session_id": session_id, "detail": WAITS}).encode()
         # While sessions of other tests wait in line, who comes first is refused.
-        until(
-            lambda given=given: (
-                "FunctionError"
-                not in stack.client("lambda").invoke(FunctionName=stack.outputs[Output.INVOKER], Payload=given)
-            )
-        )
+        until(lambda given=given: "FunctionError" not in invoker.invoke(FunctionName=name_of_invoker, Payload=given))
         process_of(deployment, session_id)
         error = GAVE_UP if name == "MarkFailed" else {"code": "UnknownStatus", "message": ""}
         runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
@@ -532,11 +490,10 @@ def test_redriven_execution_of_an_open_session_goes_on(
     refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
     for name in ("CheckLine", "RouteByTurn", "RescheduleLine"):
         runs[name] = (session_id := session()), middle.start(session_id, name, status=Status.INITIATED, line=refused)
-    ended = ("StopAgent", "CheckOutcome")
-    for name in ended:
+    for name in ("StopAgent", "CheckOutcome"):
         session_id = session(Status.COMPLETED)
         runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
-    for session_id, arn in (runs[name] for name in watching if name != "MarkFailed"):
+    for session_id, arn in map(runs.__getitem__, waiting):
         until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
         let_go(workflow.table, session_id)
     gave_up = runs.pop("MarkFailed")

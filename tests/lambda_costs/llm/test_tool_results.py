@@ -123,11 +123,8 @@ def test_finding_has_its_evidence_and_formula() -> None:
 
 def test_functions_are_counted_and_the_first_are_named() -> None:
     result = functions_result(Inventory(account(1_000).functions, (Gap("functions in eu-west-1", "access denied"),)))
-    assert (result["functions"], result["by_region"], result["by_runtime"]) == (
-        1_000,
-        {"us-east-1": 1_000},
-        {"python3.8": 1_000},
-    )
+    assert result["functions"] == 1_000
+    assert (result["by_region"], result["by_runtime"]) == ({"us-east-1": 1_000}, {"python3.8": 1_000})
     assert result["names"] == [item.name for item in account(1_000).functions[: len(result["names"])]]
     assert result["names_left_out"] == 1_000 - len(result["names"])
     assert result["skipped"] == {"access denied": 1}

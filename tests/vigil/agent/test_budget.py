@@ -59,16 +59,8 @@ def test_a_local_model_costs_nothing() -> None:
 
 
 def test_tokens_of_each_kind_have_a_price_of_their_own() -> None:
-    agent = repeats(
-        Scripted(
-            SONNET,
-            [],
-            inputTokens=MILLION,
-            outputTokens=2 * MILLION,
-            cacheReadInputTokens=3 * MILLION,
-            cacheWriteInputTokens=4 * MILLION,
-        )
-    )
+    cached = {"cacheReadInputTokens": 3 * MILLION, "cacheWriteInputTokens": 4 * MILLION}
+    agent = repeats(Scripted(SONNET, [], inputTokens=MILLION, outputTokens=2 * MILLION, **cached))
     recorded = limited(agent, "1000")
     agent("Go.")
     assert recorded == [Usage(SONNET, 8 * MILLION, 2 * MILLION, Decimal("48.9"))]  # 3 + 30 + 0.9 + 15

@@ -46,16 +46,9 @@ print(json.dumps(environments))
 
 
 def test_a_runtime_sets_only_the_variables_that_an_agent_reads(tmp_path: Path) -> None:
-    variables = {
-        "LD_PRELOAD": "/tmp/evil.so",
-        "PYTHONPATH": "/tmp",
-        "PYTHONSTARTUP": "/tmp/evil.py",
-        "PATH": "/tmp",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:2",
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN": "of another",
-        "DDB_TABLE_NAME": "sessions",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    evil = {"LD_PRELOAD": "/tmp/evil.so", "PYTHONPATH": "/tmp", "PYTHONSTARTUP": "/tmp/evil.py", "PATH": "/tmp"}
+    aws = {"AWS_ENDPOINT_URL": "http://127.0.0.1:2", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "of another"}
+    variables = {**evil, **aws, "DDB_TABLE_NAME": "sessions", "AWS_DEFAULT_REGION": "us-east-1"}
     environments = json.loads(run(PRINT_ENVIRONMENTS, tmp_path, json.dumps(variables)))
     taken = {
         process: {name for name, value in variables.items() if environment.get(name) == value}

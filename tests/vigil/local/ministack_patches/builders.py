@@ -46,14 +46,9 @@ def create_function(embedded: LocalStack, role_arn: str) -> str:
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("code.py", HANDLER)
-    created = embedded.client("lambda").create_function(
-        FunctionName=f"function-{uuid.uuid4()}",
-        Runtime="python3.14",
-        Handler="code.handler",
-        Role=role_arn,
-        Code={"ZipFile": package.getvalue()},
-    )
-    return str(created["FunctionArn"])
+    code = {"Runtime": "python3.14", "Handler": "code.handler", "Code": {"ZipFile": package.getvalue()}}
+    awslambda, name = embedded.client("lambda"), f"function-{uuid.uuid4()}"
+    return str(awslambda.create_function(FunctionName=name, Role=role_arn, **code)["FunctionArn"])
 
 
 def invoke_function(function: str, payload: dict[str, Any], **more: Any) -> State:

@@ -25,9 +25,8 @@ def role(embedded: LocalStack) -> Role:
     def create(*grants: tuple[str, str], service: str = "states.amazonaws.com") -> str:
         trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
         name = f"role-{uuid.uuid4()}"
-        created = iam.create_role(
-            RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-        )
+        trusts = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        created = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trusts)
         if grants:
             iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=policy(*grants))
         return str(created["Role"]["Arn"])
@@ -46,13 +45,8 @@ def caller(embedded: LocalStack) -> Caller:
         if grants:
             iam.put_user_policy(UserName=name, PolicyName="only", PolicyDocument=policy(*grants))
         key = iam.create_access_key(UserName=name)["AccessKey"]
-        return boto3.client(
-            service,
-            endpoint_url=embedded.endpoint,
-            region_name=REGION,
-            aws_access_key_id=key["AccessKeyId"],
-            aws_secret_access_key=key["SecretAccessKey"],
-        )
+        session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+        return session.client(service, endpoint_url=embedded.endpoint)
 
     return create
 

@@ -24,16 +24,12 @@ STOP = "bedrock-agentcore:StopRuntimeSession"
 @pytest.fixture(scope="session")
 def runtime(embedded: LocalStack, role: Role, table: Any, s3: Any) -> str:
     """The ARN of an AgentCore runtime, which the local stack runs as our agent."""
+    source = {"s3": {"bucket": "local", "prefix": "vigil.agent"}}
+    code = {"code": source, "runtime": "PYTHON_3_13", "entryPoint": ["main.py"]}
     created = embedded.client("bedrock-agentcore-control").create_agent_runtime(
         agentRuntimeName="conforms",
         roleArn=role(("dynamodb:*", "*"), ("s3:*", "*"), service="bedrock-agentcore.amazonaws.com"),
-        agentRuntimeArtifact={
-            "codeConfiguration": {
-                "code": {"s3": {"bucket": "local", "prefix": "vigil.agent"}},
-                "runtime": "PYTHON_3_13",
-                "entryPoint": ["main.py"],
-            }
-        },
+        agentRuntimeArtifact={"codeConfiguration": code},
         networkConfiguration={"networkMode": "PUBLIC"},
         environmentVariables={Env.AGENT: "tests.agents:chosen", Env.MODEL: SCRIPTED_MODEL},
     )
@@ -41,11 +37,8 @@ def runtime(embedded: LocalStack, role: Role, table: Any, s3: Any) -> str:
 
 
 def invoke(client: Any, runtime: str, payload: object, session_id: str | None = None) -> Any:
-    return client.invoke_agent_runtime(
-        agentRuntimeArn=runtime,
-        runtimeSessionId=session_id or str(uuid.uuid4()),
-        payload=json.dumps(payload).encode(),
-    )
+    session = {"agentRuntimeArn": runtime, "runtimeSessionId": session_id or str(uuid.uuid4())}
+    return client.invoke_agent_runtime(**session, payload=json.dumps(payload).encode())
 
 
 @pytest.mark.parametrize("granted", [None, "", "-of-others"], ids=["nothing", "without-endpoint", "another"])

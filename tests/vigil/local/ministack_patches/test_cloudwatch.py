@@ -16,33 +16,23 @@ def test_daily_metrics_are_kept_for_more_than_two_weeks(embedded: LocalStack) ->
     then = datetime.now(UTC) - timedelta(days=89)
     old = metric("Invocations", "old")
     cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[{**old, "Timestamp": then, "Value": 7}])
-    answer = cloudwatch.get_metric_statistics(
-        Namespace="AWS/Lambda",
-        **old,
-        StartTime=then - timedelta(days=1),
-        EndTime=datetime.now(UTC),
-        Period=86_400,
-        Statistics=["Sum"],
-    )
+    window = {"StartTime": then - timedelta(days=1), "EndTime": datetime.now(UTC), "Period": 86_400}
+    answer = cloudwatch.get_metric_statistics(Namespace="AWS/Lambda", **old, **window, Statistics=["Sum"])
     assert [point["Sum"] for point in answer["Datapoints"]] == [7]
 
 
 def test_each_query_of_metrics_gets_its_own_values(embedded: LocalStack) -> None:
     cloudwatch = embedded.client("cloudwatch")
-    now = datetime.now(UTC).replace(microsecond=0)
+    now, daily = datetime.now(UTC).replace(microsecond=0), {"Period": 86_400, "Stat": "Sum"}
     functions = [uuid.uuid4().hex for _ in range(2)]
     stored = [metric(name, function) for function in functions for name in ("Invocations", "Errors")]
     for value, item in enumerate(stored, start=1):
         cloudwatch.put_metric_data(Namespace="AWS/Lambda", MetricData=[{**item, "Timestamp": now, "Value": value}])
     queries = [
-        {
-            "Id": f"m{index}",
-            "MetricStat": {"Metric": {"Namespace": "AWS/Lambda", **item}, "Period": 86_400, "Stat": "Sum"},
-        }
+        {"Id": f"m{index}", "MetricStat": {"Metric": {"Namespace": "AWS/Lambda", **item}, **daily}}
         for index, item in enumerate([*stored, metric("Errors", "unknown")])
     ]
-    answer = cloudwatch.get_metric_data(
-        MetricDataQueries=queries, StartTime=now - timedelta(days=1), EndTime=now + timedelta(days=1)
-    )
+    window = {"StartTime": now - timedelta(days=1), "EndTime": now + timedelta(days=1)}
+    answer = cloudwatch.get_metric_data(MetricDataQueries=queries, **window)
     values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
     assert values == {"m0": [1], "m1": [2], "m2": [3], "m3": [4], "m4": []}
