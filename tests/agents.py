@@ -75,11 +75,15 @@ def results(agent: Agent) -> list[str]:
     ]
 
 
+def equipped(session: AgentSession, model: Model, *more: Any, **options: Any) -> Agent:
+    """An agent with the tools of a session, and ``more``."""
+    tools = [*more, *journal_tools(session), *storage_tools(session)]
+    return Agent(model=model, tools=tools, callback_handler=None, **options)
+
+
 def follows(session: AgentSession, procedure: str) -> Agent:
     """An agent whose prompt is ``procedure``."""
-    tools = [*journal_tools(session), *storage_tools(session)]
-    model = make_model(session.model or "", session.region)
-    return Agent(model=model, system_prompt=procedure, tools=tools, callback_handler=None)
+    return equipped(session, make_model(session.model or "", session.region), system_prompt=procedure)
 
 
 def killed(session: AgentSession) -> Agent:
@@ -215,20 +219,15 @@ SONNET = "global.anthropic.claude-sonnet-4-6"
 def spends(session: AgentSession) -> Agent:
     """Calls its model for ever, at $1.20 a time, and saves how often it had to call its tool."""
     calls = count(1)
-    return repeats(
-        Scripted(SONNET, AGAIN, outputTokens=80_000), lambda: session.artifacts.write("calls", str(next(calls)))
-    )
+    model = Scripted(SONNET, AGAIN, outputTokens=80_000)
+    return repeats(model, lambda: session.artifacts.write("calls", str(next(calls))))
 
 
 def reports_usage(session: AgentSession) -> Agent:
     """Completes its session and hears from its model once more."""
-    script = [
-        ("storage_write", {"name": "report.md", "text": "# Done"}),
-        ("journal_set_status", {"status": "COMPLETED"}),
-    ]
-    tools = [*journal_tools(session), *storage_tools(session)]
-    model = Scripted(SONNET, script, inputTokens=1_000, outputTokens=200)
-    return Agent(model=model, tools=tools, callback_handler=None)
+    write = ("storage_write", {"name": "report.md", "text": "# Done"})
+    script = [write, ("journal_set_status", {"status": "COMPLETED"})]
+    return equipped(session, Scripted(SONNET, script, inputTokens=1_000, outputTokens=200))
 
 
 def hostile(session: AgentSession) -> Any:

@@ -94,17 +94,13 @@ def hangs(call: str, **how: bool) -> Item:
 
 WORKS = {"agent": "works"}
 KILLED = failed("AgentCrashed", "signal SIGKILL")
+LATE = failed("DeadlineExceeded", "did not end by its deadline")
+STOPPED = failed("StoppedByOperator", "it costs too much")
 SILENT = failed("AgentLost", "the agent sent no heartbeat after it was invoked")
+AGAIN = {"toolUse": {"toolUseId": "again", "name": "journal_set_status", "input": {"status": "BUSY"}}}
 STEP = {
-    "output": {
-        "message": {
-            "role": "assistant",
-            "content": [{"toolUse": {"toolUseId": "again", "name": "journal_set_status", "input": {"status": "BUSY"}}}],
-        }
-    },
-    "stopReason": "tool_use",
-    "usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0},
-    "metrics": {"latencyMs": 0},
+    **{"output": {"message": {"role": "assistant", "content": [AGAIN]}}, "stopReason": "tool_use"},
+    **{"usage": {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0}, "metrics": {"latencyMs": 0}},
 }
 
 
@@ -251,246 +247,129 @@ def start(run: Run) -> None:
 # The longest first, so that all end soon.
 FAULTS = [
     # On a stack of its own, one after another.
-    Fault(
-        "Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat"), LOST,
-        detail=WORKS, meet=kill_runtime(signal.SIGKILL), apart=True,
-    ),
-    Fault(
-        "Runtime shut down", "SIGTERM while the agent works", failed("AgentStopped", "was shut down"), AT_ONCE,
-        detail=WORKS, meet=kill_runtime(signal.SIGTERM), apart=True,
-    ),
-    Fault(
-        "Worker hangs in a tool", "from the first call", failed("AgentLost", "last seen at: tool look_away"), STUCK,
-        detail={"agent": "hangs"}, apart=True,
-    ),
-    Fault(
-        "Worker frozen", "SIGSTOP before the agent's first step", failed("AgentLost", "made no progress"), STUCK,
-        detail={"agent": "freezes"}, apart=True,
-    ),
-    Fault(
-        "Lambda function hangs", f"every invocation, until its timeout of {LAMBDA_TIMEOUT} s",
-        failed("Sandbox.Timedout", "timed out after"), exactly(f"3 × {LAMBDA_TIMEOUT} s + 3 s", 3 * LAMBDA_TIMEOUT + 3),
-        detail={"lambda": "hangs"}, meet=start, apart=True,
-    ),
-    Fault(
-        "Lambda function dies once", "SIGKILL after it has invoked the agent", COMPLETED, retried(1),
-        detail={"lambda": "dies once"}, meet=start_and_end, apart=True,
-    ),
-    Fault(
-        "Lambda function dies", "SIGKILL on every invocation", failed("Runtime.ExitError", ""), retried(2),
-        detail={"lambda": "dies"}, meet=start, apart=True,
-    ),
-    Fault(
-        "Lambda function raises", "before it invokes the agent",
-        failed("RuntimeError", "the function is broken"), AT_ONCE,
-        detail={"lambda": "raises"}, meet=start, apart=True,
-    ),
-    Fault(
-        "Lambda function answers rubbish", "and has not invoked the agent", SILENT, FIRST_CHECK,
-        detail={"lambda": "answers rubbish"}, meet=start, apart=True,
-    ),
-    Fault(
-        "Lambda throttles the function", "reserved concurrency 0 at first", COMPLETED, exactly("20 s", 20),
-        meet=throttled, apart=True,
-    ),
-    Fault(
-        "Workflow's role may not PutItem", "InitializeSession",
-        failed("DynamoDB.AmazonDynamoDBException", "not authorized to perform: dynamodb:PutItem"), AT_ONCE,
-        meet=denied, apart=True,
-    ),
+    Fault("Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat"), LOST,
+          detail=WORKS, meet=kill_runtime(signal.SIGKILL), apart=True),
+    Fault("Runtime shut down", "SIGTERM while the agent works", failed("AgentStopped", "was shut down"), AT_ONCE,
+          detail=WORKS, meet=kill_runtime(signal.SIGTERM), apart=True),
+    Fault("Worker hangs in a tool", "from the first call", failed("AgentLost", "last seen at: tool look_away"), STUCK,
+          detail={"agent": "hangs"}, apart=True),
+    Fault("Worker frozen", "SIGSTOP before the agent's first step", failed("AgentLost", "made no progress"), STUCK,
+          detail={"agent": "freezes"}, apart=True),
+    Fault("Lambda function hangs", f"every invocation, until its timeout of {LAMBDA_TIMEOUT} s",
+          failed("Sandbox.Timedout", "timed out after"),
+          exactly(f"3 × {LAMBDA_TIMEOUT} s + 3 s", 3 * LAMBDA_TIMEOUT + 3),
+          detail={"lambda": "hangs"}, meet=start, apart=True),
+    Fault("Lambda function dies once", "SIGKILL after it has invoked the agent", COMPLETED, retried(1),
+          detail={"lambda": "dies once"}, meet=start_and_end, apart=True),
+    Fault("Lambda function dies", "SIGKILL on every invocation", failed("Runtime.ExitError", ""), retried(2),
+          detail={"lambda": "dies"}, meet=start, apart=True),
+    Fault("Lambda function raises", "before it invokes the agent",
+          failed("RuntimeError", "the function is broken"), AT_ONCE,
+          detail={"lambda": "raises"}, meet=start, apart=True),
+    Fault("Lambda function answers rubbish", "and has not invoked the agent", SILENT, FIRST_CHECK,
+          detail={"lambda": "answers rubbish"}, meet=start, apart=True),
+    Fault("Lambda throttles the function", "reserved concurrency 0 at first", COMPLETED, exactly("20 s", 20),
+          meet=throttled, apart=True),
+    Fault("Workflow's role may not PutItem", "InitializeSession",
+          failed("DynamoDB.AmazonDynamoDBException", "not authorized to perform: dynamodb:PutItem"), AT_ONCE,
+          meet=denied, apart=True),
     # Together on one stack, each known by its session.
-    Fault(
-        "Record deleted", "while the agent works", failed("RecordMissing", "the session record was deleted"), GONE,
-        detail=WORKS, meet=then(delete),
-    ),
-    Fault(
-        "GetItem throttled for 30 s", "CheckStatus", COMPLETED, outage(30),
-        rules=({"call": GET, "seconds": 30, **TASK_THROTTLED},),
-    ),
-    Fault(
-        "GetItem hangs once", "CheckStatus, while the agent works", COMPLETED, given_up(20),
-        rules=(hangs(GET),), detail=WORKS, meet=finish_when_it_waits,
-    ),
-    Fault(
-        "PutItem hangs once", "InitializeSession, and is applied", COMPLETED, given_up(20),
-        rules=(hangs(PUT, applied=True),),
-    ),
-    Fault(
-        "UpdateItem hangs once", "MarkFailed", failed("AgentNotAccepted", "the agent answered no JSON"),
-        given_up(20), rules=({"call": INVOKE, "answer": "<html>"}, hangs(MARK)), meet=start,
-    ),
-    Fault(
-        "DynamoDB unreachable for 20 s", "every call of the agent, when its work ends", COMPLETED, outage(OUTAGE),
-        detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, "reset": True})),
-    ),
-    Fault(
-        "DynamoDB throttles for 20 s", "every call of the agent, when its work ends", COMPLETED, outage(OUTAGE),
-        detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, **THROTTLED})),
-    ),
-    Fault(
-        "DynamoDB throttles for ever", "every call of the agent", SILENT, FIRST_CHECK,
-        rules=({"call": JOURNAL, **THROTTLED},), meet=start,
-    ),
-    Fault(
-        "DynamoDB denies", "every call of the agent", SILENT, FIRST_CHECK,
-        rules=({"call": JOURNAL, **REFUSED},), meet=start,
-    ),
-    Fault(
-        "PutItem throttled for ever", "InitializeSession",
-        failed("DynamoDB.ProvisionedThroughputExceededException", BUSY_TABLE), RETRIED_WRITE,
-        rules=({"call": PUT, **TASK_THROTTLED, "hurry": HURRY},), meet=start,
-    ),
-    Fault(
-        "AgentCore answers 500 for ever", "InvokeAgentRuntime",
-        failed("AgentUnavailable", "InternalServerException"), RETRIED_INVOCATION,
-        rules=({
-            "call": INVOKE, "status": 500, "error": "InternalServerException",
-            "message": "An internal error occurred", "hurry": HURRY,
-        },), meet=start,
-    ),
-    Fault(
-        "Accepted, but no agent is started", "InvokeAgentRuntime", SILENT, FIRST_CHECK,
-        rules=({"call": INVOKE, "times": 1, "answer": '{"status": "accepted"}'},), meet=start,
-    ),
-    Fault(
-        "Status unknown", "written by hand while the agent works",
-        failed("UnknownStatus", "a status that Vigil does not know"), NEXT_LOOK,
-        detail=WORKS, meet=then(overwrite("status", "DONE")),
-    ),
-    Fault(
-        "Deadline passes", "the agent works on", failed("DeadlineExceeded", "did not end by its deadline"),
-        AT_DEADLINE, detail={**WORKS, "deadline_seconds": GIVEN},
-    ),
-    Fault(
-        "Model calls tools for ever", "every Converse", failed("DeadlineExceeded", "did not end by its deadline"),
-        AT_DEADLINE, rules=({"call": CONVERSE, "answer": json.dumps(STEP), "delay": 0.5},),
-        detail={"deadline_seconds": GIVEN},
-    ),
-    Fault(
-        "StopRuntimeSession denied", "at the deadline; the worker goes by its next heartbeat",
-        failed("DeadlineExceeded", "did not end by its deadline"), AT_DEADLINE,
-        rules=({"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED},),
-        detail={**WORKS, "deadline_seconds": GIVEN},
-    ),
+    Fault("Record deleted", "while the agent works", failed("RecordMissing", "the session record was deleted"), GONE,
+          detail=WORKS, meet=then(delete)),
+    Fault("GetItem throttled for 30 s", "CheckStatus", COMPLETED, outage(30),
+          rules=({"call": GET, "seconds": 30, **TASK_THROTTLED},)),
+    Fault("GetItem hangs once", "CheckStatus, while the agent works", COMPLETED, given_up(20),
+          rules=(hangs(GET),), detail=WORKS, meet=finish_when_it_waits),
+    Fault("PutItem hangs once", "InitializeSession, and is applied", COMPLETED, given_up(20),
+          rules=(hangs(PUT, applied=True),)),
+    Fault("UpdateItem hangs once", "MarkFailed", failed("AgentNotAccepted", "the agent answered no JSON"),
+          given_up(20), rules=({"call": INVOKE, "answer": "<html>"}, hangs(MARK)), meet=start),
+    Fault("DynamoDB unreachable for 20 s", "every call of the agent, when its work ends", COMPLETED, outage(OUTAGE),
+          detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, "reset": True}))),
+    Fault("DynamoDB throttles for 20 s", "every call of the agent, when its work ends", COMPLETED, outage(OUTAGE),
+          detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, **THROTTLED}))),
+    Fault("DynamoDB throttles for ever", "every call of the agent", SILENT, FIRST_CHECK,
+          rules=({"call": JOURNAL, **THROTTLED},), meet=start),
+    Fault("DynamoDB denies", "every call of the agent", SILENT, FIRST_CHECK,
+          rules=({"call": JOURNAL, **REFUSED},), meet=start),
+    Fault("PutItem throttled for ever", "InitializeSession",
+          failed("DynamoDB.ProvisionedThroughputExceededException", BUSY_TABLE), RETRIED_WRITE,
+          rules=({"call": PUT, **TASK_THROTTLED, "hurry": HURRY},), meet=start),
+    Fault("AgentCore answers 500 for ever", "InvokeAgentRuntime",
+          failed("AgentUnavailable", "InternalServerException"), RETRIED_INVOCATION,
+          rules=({"call": INVOKE, "status": 500, "error": "InternalServerException",
+                  "message": "An internal error occurred", "hurry": HURRY},), meet=start),
+    Fault("Accepted, but no agent is started", "InvokeAgentRuntime", SILENT, FIRST_CHECK,
+          rules=({"call": INVOKE, "times": 1, "answer": '{"status": "accepted"}'},), meet=start),
+    Fault("Status unknown", "written by hand while the agent works",
+          failed("UnknownStatus", "a status that Vigil does not know"), NEXT_LOOK,
+          detail=WORKS, meet=then(overwrite("status", "DONE"))),
+    Fault("Deadline passes", "the agent works on", LATE, AT_DEADLINE, detail={**WORKS, "deadline_seconds": GIVEN}),
+    Fault("Model calls tools for ever", "every Converse", LATE, AT_DEADLINE, detail={"deadline_seconds": GIVEN},
+          rules=({"call": CONVERSE, "answer": json.dumps(STEP), "delay": 0.5},)),
+    Fault("StopRuntimeSession denied", "at the deadline; the worker goes by its next heartbeat", LATE, AT_DEADLINE,
+          rules=({"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED},),
+          detail={**WORKS, "deadline_seconds": GIVEN}),
     Fault("StopRuntimeSession hangs", "after COMPLETED", COMPLETED, exactly("15 s", 15), rules=(hangs(STOP),)),
-    Fault(
-        "Wake-up denied", "SendTaskSuccess, after the write of COMPLETED", COMPLETED, NEXT_LOOK,
-        rules=({"call": WAKE, **REFUSED},), detail=WORKS, meet=then(Run.go),
-    ),
-    Fault(
-        "Wake-up with a stale token", "the token is overwritten while the agent works", COMPLETED, NEXT_LOOK,
-        detail=WORKS, meet=then(finish_with_a_stale_token),
-    ),
-    Fault(
-        "Worker killed after COMPLETED", "SIGKILL before it can wake the workflow", COMPLETED, NEXT_LOOK,
-        rules=({**writes("COMPLETED"), "times": 1, "applied": True, "kill": True},),
-        detail=WORKS, meet=then(Run.go),
-    ),
-    Fault(
-        "Task token cannot be stored", "WaitForChange, every time", COMPLETED, WITHOUT_TOKEN,
-        rules=({"call": WAIT, "error": "DynamoDb.DynamoDbException", "message": DENIED},),
-    ),
-    Fault(
-        "Worker killed before BUSY", "SIGKILL as it sets BUSY", KILLED, AT_ONCE,
-        rules=({**writes("BUSY"), "times": 1, "kill": True},),
-    ),
-    Fault(
-        "Worker killed after BUSY", "SIGKILL", KILLED, AT_ONCE,
-        rules=({**writes("BUSY"), "times": 1, "applied": True, "kill": True},),
-    ),
-    Fault(
-        "Worker killed after the report", "SIGKILL when the report is saved", KILLED, AT_ONCE,
-        rules=({"call": REPORT, "times": 1, "applied": True, "kill": True},),
-    ),
-    Fault(
-        "Worker killed before COMPLETED", "SIGKILL as it sets COMPLETED", KILLED, AT_ONCE,
-        rules=({**writes("COMPLETED"), "times": 1, "kill": True},),
-    ),
-    Fault(
-        "Worker out of memory", "RLIMIT_AS", failed("MemoryError", "the agent ran out of memory"), AT_ONCE,
-        detail={"agent": "hoards"},
-    ),
-    Fault(
-        "Worker's clock 5 min fast", "from BUSY on", COMPLETED, AT_ONCE,
-        detail={"agent": "has_a_fast_clock"}, meet=see_a_fast_clock,
-    ),
-    Fault(
-        "Bucket denies", "PutObject of the report", failed("AgentFailed", "AccessDenied"), AT_ONCE,
-        rules=({"call": REPORT, "status": 403, "error": "AccessDenied", "message": "Access Denied"},),
-    ),
-    Fault(
-        "Model unreachable", "every Converse", failed("ConnectionClosedError", "closed before"), retried(4),
-        rules=({"call": CONVERSE, "reset": True},),
-    ),
-    Fault(
-        "Model answers malformed JSON", "every Converse",
-        failed("KeyError", "'output' is missing (bedrock.py"), AT_ONCE,
-        rules=({"call": CONVERSE, "answer": '{"output": {"message": '},),
-    ),
-    Fault(
-        "Operator stops", "while the agent works", failed("StoppedByOperator", "it costs too much"), AT_ONCE,
-        detail=WORKS, meet=then(stop),
-    ),
-    Fault(
-        "Operator stops before COMPLETED", "while the agent's write is under way",
-        failed("StoppedByOperator", "it costs too much"), AT_ONCE,
-        rules=({**writes("COMPLETED"), "times": 1, "delay": 6},), detail=WORKS, meet=then(stop_when_it_completes),
-    ),
-    Fault(
-        "Operator stops after COMPLETED", "while the answer to the agent's write is under way", COMPLETED, AT_ONCE,
-        rules=({**writes("COMPLETED"), "times": 1, "applied": True, "delay": 6},),
-        detail=WORKS, meet=then(stop_when_it_completes),
-    ),
-    Fault(
-        "Execution aborted", "while the agent works", failed("WorkflowEnded", "its workflow ended without it: ABORTED"),
-        AT_ONCE, detail=WORKS, meet=then(abort),
-    ),
-    Fault(
-        "Table missing", "every task of the workflow",
-        failed("WorkflowEnded", "DynamoDB.ResourceNotFoundException"), AT_ONCE,
-        rules=({
-            "call": ":dynamodb:", "error": "DynamoDB.ResourceNotFoundException",
-            "message": "Requested resource not found",
-        },), meet=start,
-    ),
-    Fault(
-        "AgentCore answers rubbish, the end cannot be written", "InvokeAgentRuntime, then MarkFailed",
-        failed("WorkflowEnded", "the agent answered no JSON"), AT_ONCE,
-        rules=({"call": INVOKE, "answer": "<html>"}, {"call": MARK, **TASK_DENIED}), meet=start,
-    ),
-    Fault(
-        "AgentCore answers rubbish", "InvokeAgentRuntime",
-        failed("AgentNotAccepted", "the agent answered no JSON"), AT_ONCE,
-        rules=({"call": INVOKE, "answer": "<html>"},), meet=start,
-    ),
-    Fault(
-        "AgentCore answers 429 three times", "InvokeAgentRuntime", COMPLETED, retried(3),
-        rules=({
-            "call": INVOKE, "status": 429, "error": "ThrottlingException", "message": "Rate exceeded", "times": 3,
-        },),
-    ),
-    Fault(
-        "AgentCore answers late", "10 s after it has started the agent", COMPLETED, exactly("10 s", 10),
-        rules=({"call": INVOKE, "applied": True, "delay": 10, "times": 1},),
-    ),
-    Fault(
-        "Connection to AgentCore reset once", "after it has started the agent", COMPLETED, retried(1),
-        rules=({"call": INVOKE, "applied": True, "reset": True, "times": 1},),
-    ),
-    Fault(
-        "PutItem throttled three times", "InitializeSession", COMPLETED, retried(3),
-        rules=({"call": PUT, **TASK_THROTTLED, "times": 3},),
-    ),
-    Fault(
-        "Answer to PutItem lost", "InitializeSession", COMPLETED, retried(1),
-        rules=({
-            "call": PUT, "applied": True, "times": 1, "error": "DynamoDB.SdkClientException",
-            "message": "Unable to execute HTTP request: Connection reset",
-        },),
-    ),
-    Fault(
-        "Event delivered twice", "while the agent works", COMPLETED, AT_ONCE,
-        detail=WORKS, meet=then(lambda run: (run.start(), run.go())),
-    ),
+    Fault("Wake-up denied", "SendTaskSuccess, after the write of COMPLETED", COMPLETED, NEXT_LOOK,
+          rules=({"call": WAKE, **REFUSED},), detail=WORKS, meet=then(Run.go)),
+    Fault("Wake-up with a stale token", "the token is overwritten while the agent works", COMPLETED, NEXT_LOOK,
+          detail=WORKS, meet=then(finish_with_a_stale_token)),
+    Fault("Worker killed after COMPLETED", "SIGKILL before it can wake the workflow", COMPLETED, NEXT_LOOK,
+          rules=({**writes("COMPLETED"), "times": 1, "applied": True, "kill": True},),
+          detail=WORKS, meet=then(Run.go)),
+    Fault("Task token cannot be stored", "WaitForChange, every time", COMPLETED, WITHOUT_TOKEN,
+          rules=({"call": WAIT, "error": "DynamoDb.DynamoDbException", "message": DENIED},)),
+    Fault("Worker killed before BUSY", "SIGKILL as it sets BUSY", KILLED, AT_ONCE,
+          rules=({**writes("BUSY"), "times": 1, "kill": True},)),
+    Fault("Worker killed after BUSY", "SIGKILL", KILLED, AT_ONCE,
+          rules=({**writes("BUSY"), "times": 1, "applied": True, "kill": True},)),
+    Fault("Worker killed after the report", "SIGKILL when the report is saved", KILLED, AT_ONCE,
+          rules=({"call": REPORT, "times": 1, "applied": True, "kill": True},)),
+    Fault("Worker killed before COMPLETED", "SIGKILL as it sets COMPLETED", KILLED, AT_ONCE,
+          rules=({**writes("COMPLETED"), "times": 1, "kill": True},)),
+    Fault("Worker out of memory", "RLIMIT_AS", failed("MemoryError", "the agent ran out of memory"), AT_ONCE,
+          detail={"agent": "hoards"}),
+    Fault("Worker's clock 5 min fast", "from BUSY on", COMPLETED, AT_ONCE,
+          detail={"agent": "has_a_fast_clock"}, meet=see_a_fast_clock),
+    Fault("Bucket denies", "PutObject of the report", failed("AgentFailed", "AccessDenied"), AT_ONCE,
+          rules=({"call": REPORT, "status": 403, "error": "AccessDenied", "message": "Access Denied"},)),
+    Fault("Model unreachable", "every Converse", failed("ConnectionClosedError", "closed before"), retried(4),
+          rules=({"call": CONVERSE, "reset": True},)),
+    Fault("Model answers malformed JSON", "every Converse",
+          failed("KeyError", "'output' is missing (bedrock.py"), AT_ONCE,
+          rules=({"call": CONVERSE, "answer": '{"output": {"message": '},)),
+    Fault("Operator stops", "while the agent works", STOPPED, AT_ONCE, detail=WORKS, meet=then(stop)),
+    Fault("Operator stops before COMPLETED", "while the agent's write is under way", STOPPED, AT_ONCE,
+          rules=({**writes("COMPLETED"), "times": 1, "delay": 6},), detail=WORKS, meet=then(stop_when_it_completes)),
+    Fault("Operator stops after COMPLETED", "while the answer to the agent's write is under way", COMPLETED, AT_ONCE,
+          rules=({**writes("COMPLETED"), "times": 1, "applied": True, "delay": 6},),
+          detail=WORKS, meet=then(stop_when_it_completes)),
+    Fault("Execution aborted", "while the agent works",
+          failed("WorkflowEnded", "its workflow ended without it: ABORTED"), AT_ONCE, detail=WORKS, meet=then(abort)),
+    Fault("Table missing", "every task of the workflow",
+          failed("WorkflowEnded", "DynamoDB.ResourceNotFoundException"), AT_ONCE,
+          rules=({"call": ":dynamodb:", "error": "DynamoDB.ResourceNotFoundException",
+                  "message": "Requested resource not found"},), meet=start),
+    Fault("AgentCore answers rubbish, the end cannot be written", "InvokeAgentRuntime, then MarkFailed",
+          failed("WorkflowEnded", "the agent answered no JSON"), AT_ONCE,
+          rules=({"call": INVOKE, "answer": "<html>"}, {"call": MARK, **TASK_DENIED}), meet=start),
+    Fault("AgentCore answers rubbish", "InvokeAgentRuntime",
+          failed("AgentNotAccepted", "the agent answered no JSON"), AT_ONCE,
+          rules=({"call": INVOKE, "answer": "<html>"},), meet=start),
+    Fault("AgentCore answers 429 three times", "InvokeAgentRuntime", COMPLETED, retried(3),
+          rules=({"call": INVOKE, "status": 429, "error": "ThrottlingException", "message": "Rate exceeded",
+                  "times": 3},)),
+    Fault("AgentCore answers late", "10 s after it has started the agent", COMPLETED, exactly("10 s", 10),
+          rules=({"call": INVOKE, "applied": True, "delay": 10, "times": 1},)),
+    Fault("Connection to AgentCore reset once", "after it has started the agent", COMPLETED, retried(1),
+          rules=({"call": INVOKE, "applied": True, "reset": True, "times": 1},)),
+    Fault("PutItem throttled three times", "InitializeSession", COMPLETED, retried(3),
+          rules=({"call": PUT, **TASK_THROTTLED, "times": 3},)),
+    Fault("Answer to PutItem lost", "InitializeSession", COMPLETED, retried(1),
+          rules=({"call": PUT, "applied": True, "times": 1, "error": "DynamoDB.SdkClientException",
+                  "message": "Unable to execute HTTP request: Connection reset"},)),
+    Fault("Event delivered twice", "while the agent works", COMPLETED, AT_ONCE,
+          detail=WORKS, meet=then(lambda run: (run.start(), run.go()))),
     Fault("Event delivered 10 times", "at once", COMPLETED, AT_ONCE, meet=ten_at_once),
 ]  # fmt: skip

@@ -191,17 +191,12 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
 @pytest.mark.parametrize(
     ("state", "lost_with_it"),
     [
-        ("InvokeAgent", set()),
         ("CheckLine", {"RouteByTurn", "RescheduleLine"}),
         ("RouteByTurn", {"RescheduleLine"}),
         ("CheckStatus", {"RouteByStatus"}),
-        ("RouteByStatus", set()),
-        ("WaitForChange", set()),
-        ("WaitBeforeRetry", set()),
-        ("MarkFailed", set()),
-        ("StopAgent", set()),
         ("CheckOutcome", {"SessionCompleted"}),
-        ("SessionFailed", set()),
+        *((state, set()) for state in ("InvokeAgent", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")),
+        *((state, set()) for state in ("MarkFailed", "StopAgent", "SessionFailed")),
     ],
 )
 def test_a_transition_into_nothing_would_be_found(definition: Definition, state: str, lost_with_it: set[str]) -> None:
@@ -250,10 +245,8 @@ def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(definition: De
         assert list(expressions(whole["States"]["WaitForChange"]["TimeoutSeconds"]))
         whole["States"]["WaitForChange"]["TimeoutSeconds"] = 60
         break_it(whole["States"])
-        machine = {
-            "Type": "AWS::StepFunctions::StateMachine",
-            "Properties": {"RoleArn": role, "DefinitionString": json.dumps(whole)},
-        }
+        properties = {"RoleArn": role, "DefinitionString": json.dumps(whole)}
+        machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
         (tmp_path / name).write_text(json.dumps({"Resources": {"Workflow": machine}}))
     linted = command(None, "cfn-lint", "--format", "json", "--", *(str(tmp_path / name) for name in breakers))
     found = {(Path(item["Filename"]).name, item["Rule"]["Id"]) for item in json.loads(linted.stdout)}

@@ -43,12 +43,8 @@ def found(assembly: Path) -> list[str]:
 def named(found: list[str]) -> Iterator[Engine]:
     """The engine that AWS names."""
     assert PACKAGE.is_dir(), "`make test` installs it"
-    process = subprocess.Popen(
-        [str(BIN / "node"), str(Path(__file__).with_name("expressions.js")), str(PACKAGE)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    words, pipe = [BIN / "node", Path(__file__).with_name("expressions.js"), PACKAGE], subprocess.PIPE
+    process = subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True)
     assert process.stdin is not None
     assert process.stdout is not None
 
@@ -77,16 +73,13 @@ def embedded(found: list[str]) -> Iterator[Engine]:
         given = json.loads(text)
         states, now = given.pop("states"), given.pop("millis")
         assert now == NOW
-        context = {**states["context"], "variables": given}
+        context, results = {**states["context"], "variables": given}, (states.get("result"), states.get("errorOutput"))
 
         def outcome(expression: str) -> list[Any]:
             try:
-                value = stepfunctions._evaluate_jsonata(
-                    expression, states["input"], context, states.get("result"), states.get("errorOutput")
-                )
+                return [stepfunctions._evaluate_jsonata(expression, states["input"], context, *results)]
             except stepfunctions._ExecutionError:
                 return []
-            return [value]
 
         return {expression: outcome(expression) for expression in found}
 
@@ -111,13 +104,8 @@ def variables(given: object, result: object = None, error_output: object = None,
     }
     states = {"input": given, "context": context, "result": result, "errorOutput": error_output or {"Error": "E"}}
     usual = {
-        "session_id": VALID,
-        "detail": {},
-        "report_uri": "s3://bucket/report.md",
-        "valid": True,
-        "otherExecution": False,
-        "status": "BUSY",
-        "deadline": NOW + 1000,
+        **{"session_id": VALID, "valid": True, "detail": {}, "report_uri": "s3://bucket/report.md"},
+        **{"otherExecution": False, "status": "BUSY", "deadline": NOW + 1000},
         "lastHeartbeat": {"value": "", "since": NOW - 10, "checkedAt": NOW - 5, "unchangedMs": 5},
         "error": {"code": "Lost", "message": "it was lost"},
         "line": LINE,
@@ -141,62 +129,38 @@ def alike(value: Any) -> Any:
     return value
 
 
+text = st.text(st.characters(exclude_categories=()))
+finite = st.floats(allow_nan=False, allow_infinity=False)
 anything = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=())),
+    st.none() | st.booleans() | st.integers() | finite | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-text = st.text(st.characters(exclude_categories=()))
 time = st.floats(0, 4e12) | st.integers(0, 4 * 10**12)
 ids = st.from_regex("[A-Za-z0-9-]{30,40}\n?", fullmatch=True) | st.sampled_from(["0" * 100, "0" * 101, "😀" * 120])
-number = (
-    st.floats(-2, 30_000) | st.integers(-2, 30_000) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-)
+number = st.floats(-2, 30_000) | st.integers(-2, 30_000) | st.integers() | finite
 details = anything | st.fixed_dictionaries({DEADLINE_KEY: anything | number})
 inputs = anything | st.fixed_dictionaries({}, optional={"session_id": ids | anything, "detail": details})
 attribute = st.fixed_dictionaries({}, optional={"S": text, "N": text})
 failure = st.fixed_dictionaries({"M": st.fixed_dictionaries({}, optional={"code": attribute, "message": attribute})})
 status = st.sampled_from([*Status, "", "none"])
-items = st.fixed_dictionaries(
-    {},
-    optional={
-        "Item": st.fixed_dictionaries(
-            {},
-            optional={
-                "status": attribute | st.fixed_dictionaries({"S": status}),
-                "heartbeat_at": attribute,
-                "execution_arn": attribute | st.just({"S": "arn:execution"}),
-                "error": failure | attribute,
-                "report_uri": attribute,
-            },
-        )
-    },
-)
+attributes: dict[str, Any] = {
+    "status": attribute | st.fixed_dictionaries({"S": status}),
+    "execution_arn": attribute | st.just({"S": "arn:execution"}),
+    **{"error": failure | attribute, "heartbeat_at": attribute, "report_uri": attribute},
+}
+items = st.fixed_dictionaries({}, optional={"Item": st.fixed_dictionaries({}, optional=attributes)})
 raised = st.fixed_dictionaries({}, optional={"errorMessage": anything, "errorType": text}).map(json.dumps)
 errors = st.fixed_dictionaries({"Error": text}, optional={"Cause": text | raised})
 heartbeat = st.fixed_dictionaries({"value": text, "since": time, "checkedAt": time, "unchangedMs": time})
 moment, messages = st.just(0) | time.map(int), {"code": text, "message": text}
 counts = {"ticket": st.integers(0, 10**6), "refusals": st.integers(0, 100), "step": st.integers(0, 10_000)}
 line = st.fixed_dictionaries({**counts, "turn": moment, "at": moment, "refused": st.booleans(), **messages})
-drawn = st.builds(
-    variables,
-    inputs,
-    items,
-    errors,
-    session_id=text,
-    detail=details,
-    valid=st.booleans(),
-    otherExecution=st.booleans(),
-    status=status,
-    deadline=time,
-    lastHeartbeat=heartbeat,
-    error=st.fixed_dictionaries(messages),
-    line=line,
-)
+assigned: dict[str, Any] = {
+    **{"session_id": text, "detail": details, "valid": st.booleans(), "otherExecution": st.booleans()},
+    **{"status": status, "deadline": time, "lastHeartbeat": heartbeat, "error": st.fixed_dictionaries(messages)},
+}
+drawn = st.builds(variables, inputs, items, errors, **assigned, line=line)
 
 
 @settings(max_examples=40, deadline=None)

@@ -40,14 +40,9 @@ def test_the_bucket_is_private_encrypted_versioned_and_cleans_up(template: Templ
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert encryption["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert bucket["LifecycleConfiguration"]["Rules"] == [
-        {
-            "Status": "Enabled",
-            "ExpirationInDays": 90,
-            "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
-        }
-    ]
+    kept = {"ExpirationInDays": 90, "NoncurrentVersionExpiration": {"NoncurrentDays": 7}}
+    uploads = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    assert bucket["LifecycleConfiguration"]["Rules"] == [{"Status": "Enabled", **kept, **uploads}]
 
 
 def test_reports_outlive_the_stack_and_records_do_not(template: Template) -> None:
@@ -59,27 +54,17 @@ def test_reports_outlive_the_stack_and_records_do_not(template: Template) -> Non
 RUNTIME = "<<AgentRuntime.AgentRuntimeArn> or <AgentRuntimeArn>>"
 
 
+BOTH = {Env.TABLE: "<Sessions>", Env.AGENT_RUNTIME_ARN: RUNTIME}
+LIMITS = {Env.STARTS_PER_SECOND: "<StartsPerSecond>", Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>"}
+OF_INVOKER = {**BOTH, Env.BUCKET: "<Artifacts>", **LIMITS}
+OF_RECONCILER = {**BOTH, Env.STATE_MACHINE_ARN: "<AgentWorkflow>"}
+
+
 @pytest.mark.parametrize(
     ("name", "log_group", "handler", "variables"),
     [
-        (
-            "AgentInvoker",
-            "<AgentInvokerLogs>",
-            "vigil.invoker.handler",
-            {
-                Env.TABLE: "<Sessions>",
-                Env.BUCKET: "<Artifacts>",
-                Env.AGENT_RUNTIME_ARN: RUNTIME,
-                Env.STARTS_PER_SECOND: "<StartsPerSecond>",
-                Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>",
-            },
-        ),
-        (
-            "Reconciler",
-            "<ReconcilerReconcilerLogs>",
-            "vigil.reconciler.handler",
-            {Env.TABLE: "<Sessions>", Env.STATE_MACHINE_ARN: "<AgentWorkflow>", Env.AGENT_RUNTIME_ARN: RUNTIME},
-        ),
+        ("AgentInvoker", "<AgentInvokerLogs>", "vigil.invoker.handler", OF_INVOKER),
+        ("Reconciler", "<ReconcilerReconcilerLogs>", "vigil.reconciler.handler", OF_RECONCILER),
     ],
 )
 def test_a_lambda_function_knows_what_it_works_with(
@@ -136,23 +121,19 @@ def test_every_parameter_has_a_default_and_bounds(template: Template) -> None:
             assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"]), name
 
 
+BEDROCK = "arn:aws:bedrock:eu-west-1"
+OWN_MODEL = f"{BEDROCK}:123456789012"
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
         (Parameter.MODEL_ID, "us.anthropic.claude-sonnet-4-6-v1:0", ""),
-        (Parameter.MODEL_ID, "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro", "a b"),
+        (Parameter.MODEL_ID, f"{OWN_MODEL}:inference-profile/eu.amazon.nova-pro", "a b"),
         (Parameter.MODEL_ID, "ollama/hf.co/someone/model", "foo/bar"),
         # The agent's role could not invoke these.
-        (
-            Parameter.MODEL_ID,
-            "arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-pro-v1:0",
-            "arn:aws:bedrock:eu-west-1:123456789012:provisioned-model/abc",
-        ),
-        (
-            Parameter.MODEL_ID,
-            "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc",
-            "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/*",
-        ),
+        (Parameter.MODEL_ID, f"{BEDROCK}::foundation-model/amazon.nova-pro-v1:0", f"{OWN_MODEL}:provisioned-model/abc"),
+        (Parameter.MODEL_ID, f"{OWN_MODEL}:application-inference-profile/abc", f"{OWN_MODEL}:inference-profile/*"),
         (Parameter.AGENT_FACTORY, "mine.agents:my_agent", "mine.agents"),
         (Parameter.AGENT_FACTORY, "mine:_agent2", "mine:agent()"),
         (Parameter.AGENT_RUNTIME_ARN, "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/a_b-c", "runtime/a"),

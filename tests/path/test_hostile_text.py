@@ -34,11 +34,7 @@ NOT_JSON = (b"", b"{", b'{"a": NaN}', b'{"a": 1e999}', b"[" * 100_000, b'"\x1b"'
 
 @pytest.fixture
 def vigil(
-    stack: LocalStack,
-    deployment: Deployment,
-    monkeypatch: pytest.MonkeyPatch,
-    capfdbinary: pytest.CaptureFixture[bytes],
-    tmp_path: Path,
+    stack: LocalStack, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any, tmp_path: Path
 ) -> Vigil:
     """Run a command in this process, twice: into a pipe and, with ``FORCE_COLOR``, as on a terminal."""
     for name, value in {**stack.environment(), "TERM": "xterm-256color", "COLUMNS": "80", "BROWSER": "true"}.items():
@@ -220,16 +216,8 @@ def harmless(html: str) -> None:
     """Fail if a page runs or fetches something, or holds what its policy would have to stop."""
     page = Page(html)
     assert "default-src 'none'" in html
-    assert not {tag for tag, _ in page.elements} & {
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "link",
-        "base",
-        "form",
-        "img",
-    }
+    active = {"script", "iframe", "object", "embed", "link", "base", "form", "img"}
+    assert not {tag for tag, _ in page.elements} & active
     for _, attributes in page.elements:
         assert not any(name.startswith("on") or name in ("src", "style", "xlink:href") for name in attributes)
         assert re.match(r"(?i)(https?|mailto):|#", attributes.get("href") or "#")

@@ -34,15 +34,9 @@ def test_a_bedrock_model_uses_the_endpoint_and_key_of_the_environment(monkeypatc
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             seen.append((self.path, self.headers["Authorization"], body["inferenceConfig"]["maxTokens"]))
-            self.answer(
-                200,
-                {
-                    "output": {"message": {"role": "assistant", "content": [{"text": "Hello."}]}},
-                    "stopReason": "end_turn",
-                    "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2},
-                    "metrics": {"latencyMs": 1},
-                },
-            )
+            message = {"role": "assistant", "content": [{"text": "Hello."}]}
+            spent = {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "metrics": {"latencyMs": 1}}
+            self.answer(200, {"output": {"message": message}, "stopReason": "end_turn", **spent})
 
     with served(Bedrock) as address:
         monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", address)
@@ -80,18 +74,11 @@ def test_request_to_another_provider_names_model_and_answer_limit(
     assert seen == [(path, spec.partition("/")[2], MAX_TOKENS)]
 
 
+PROVISIONED = "arn:aws:bedrock:::provisioned-model/x"
+
+
 @pytest.mark.parametrize(
-    "spec",
-    [
-        "",
-        "foo/bar",
-        "anthropic/",
-        "/x",
-        "a model",
-        "Anthropic/claude-x",
-        "arn:",
-        "arn:aws:bedrock:::provisioned-model/x",
-    ],
+    "spec", ["", "foo/bar", "anthropic/", "/x", "a model", "Anthropic/claude-x", "arn:", PROVISIONED]
 )
 def test_invalid_model_is_refused_with_the_valid_forms(spec: str) -> None:
     said = "take a Bedrock model id or ARN, or provider/model (providers: anthropic, ollama, openai), not "

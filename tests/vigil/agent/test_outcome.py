@@ -18,11 +18,10 @@ from strands.types.event_loop import StopReason
 from strands.types.exceptions import ContextWindowOverflowException
 from strands.types.streaming import StreamEvent
 
+from tests import agents
 from tests.agents import SONNET, Scripted
 from vigil.agent.outcome import RAISED, STOPPED
 from vigil.agent.session import AgentSession
-from vigil.agent.tools.journal import journal_tools
-from vigil.agent.tools.storage import storage_tools
 from vigil.session import Session, Status
 
 Call = tuple[str, dict[str, Any]]
@@ -51,9 +50,8 @@ def bare(model: Scripted, name: str = "first", *tools: Any) -> Agent:
     return Agent(model=model, name=name, tools=[ask, cancel, *tools], callback_handler=None)
 
 
-def equipped(session: AgentSession, model: Scripted, **more: Any) -> Agent:
-    tools = [ask, cancel, *journal_tools(session), *storage_tools(session)]
-    return Agent(model=model, tools=tools, callback_handler=None, **more)
+def equipped(session: AgentSession, model: Scripted, **options: Any) -> Agent:
+    return agents.equipped(session, model, ask, cancel, **options)
 
 
 def scripted(*script: Call, stops: str = "end_turn", **usage: int) -> Scripted:
