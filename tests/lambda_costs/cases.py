@@ -112,7 +112,7 @@ def failing(failed: Mapping[int, int], calls: int = 100, **changes: Any) -> Func
     return usage(**{**read, "reports": Reports(lines, 0), **changes})
 
 
-def changed_lines(used: FunctionUsage, change: Callable[[TallyKey, Tally], Tally | None]) -> FunctionUsage:
+def retally(used: FunctionUsage, change: Callable[[TallyKey, Tally], Tally | None]) -> FunctionUsage:
     """Return ``used`` with each tally of its lines as ``change`` returns it, and without those that it drops."""
     assert used.reports
     lines = {key: new for key, item in used.reports.tallies.items() if (new := change(key, item))}
@@ -130,7 +130,7 @@ class Example:
 
 
 # A name that a shell would run.
-HOSTILE_NAME = "$(reboot) `id`; 'rm' -rf ~"
+EVIL = "$(reboot) `id`; 'rm' -rf ~"
 
 
 def provisioned(invocations: Daily | None, executions: int = 1) -> tuple[Provisioned, ...]:

@@ -50,11 +50,9 @@ class World:
 
     def wait_anew(self, session_id: str) -> None:
         """Store a token, as the workflow does when it begins to wait."""
-        self.table.update_item(
-            Key={"PK": session_id, "SK": "SESSION"},
-            UpdateExpression="SET task_token = :token",
-            ExpressionAttributeValues={":token": uuid.uuid4().hex},
-        )
+        set_token = {"UpdateExpression": "SET task_token = :token"}
+        values = {":token": uuid.uuid4().hex}
+        self.table.update_item(Key={"PK": session_id, "SK": "SESSION"}, **set_token, ExpressionAttributeValues=values)
 
 
 @pytest.fixture
@@ -165,6 +163,10 @@ def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: Wor
     assert world.now < 30
 
 
+def without_it(how: str) -> tuple[object, ...]:
+    return False, "WorkflowEnded", f"its workflow ended without it: {how}"
+
+
 @pytest.mark.parametrize(
     ("execution", "record", "end"),
     [
@@ -172,12 +174,8 @@ def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: Wor
         ({"status": "ABORTED"}, {"status": "COMPLETED"}, (True, None, None)),
         ({"status": "FAILED", "error": "Mine", "cause": "a"}, {"status": "FAILED"}, (False, "Mine", "a")),
         ({"status": "ABORTED"}, {"status": "FAILED", "error": {"code": "B", "message": "b"}}, (False, "B", "b")),
-        (
-            {"status": "ABORTED", "error": "Mine", "cause": "a"},
-            {"status": "BUSY"},
-            (False, "WorkflowEnded", "its workflow ended without it: ABORTED, Mine: a"),
-        ),
-        ({"status": "TIMED_OUT"}, None, (False, "WorkflowEnded", "its workflow ended without it: TIMED_OUT")),
+        ({"status": "ABORTED", "error": "Mine", "cause": "a"}, {"status": "BUSY"}, without_it("ABORTED, Mine: a")),
+        ({"status": "TIMED_OUT"}, None, without_it("TIMED_OUT")),
     ],
 )
 def test_a_session_ended_as_its_record_says_or_will_say(

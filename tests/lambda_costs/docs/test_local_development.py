@@ -103,16 +103,9 @@ def run(blocks: list[Block], folder: Path) -> tuple[dict[int, str], int]:
     # A file, not an argument or standard input: the blocks may read theirs, which is empty.
     source = folder.parent / "blocks.sh"
     source.write_text(script(blocks), encoding="utf-8")
-    process = subprocess.Popen(
-        [*SHELL, str(source)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    words: Any = {"args": [*SHELL, str(source)], "cwd": folder, "env": environment, "text": True, **streams}
+    process = subprocess.Popen(**words, start_new_session=True)
     try:
         output, _ = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -201,10 +194,7 @@ def text() -> str:
     return DOCUMENT.read_text(encoding="utf-8")
 
 
-@pytest.mark.criterion("7.3")
-@pytest.mark.criterion("8.1")
-@pytest.mark.criterion("8.2")
-@pytest.mark.criterion("8.3")
+@pytest.mark.criterion("7.3", "8.1", "8.2", "8.3")
 def test_every_block_runs_and_prints_what_the_document_shows(text: str, tmp_path: Path) -> None:
     blocks = parse(text)
     assert [block.line for block in blocks if UP in block.commands], "the document starts no local stack"

@@ -50,14 +50,11 @@ def load() -> dict[str, int]:
         "artifacts": (len(SAVED) + 1) * CHECKED,
     }
     return {
-        "state transitions": walked.transitions,
-        "history events": len(walked.events),
-        "checks by its workflow": walked.states.count("CheckStatus"),
-        "task tokens stored": tokens,
+        **{"state transitions": walked.transitions, "history events": len(walked.events)},
+        **{"checks by its workflow": walked.states.count("CheckStatus"), "task tokens stored": tokens},
         **{f"write units: {name}": value for name, value in units.items()},
         "write units in all, at most": sum(units.values()),
-        "units of the index by start": by_start,
-        "units of the index by status": by_status,
+        **{"units of the index by start": by_start, "units of the index by status": by_status},
     }
 
 

@@ -4,18 +4,7 @@ import pytest
 
 from lambda_costs.findings.errors import find
 from lambda_costs.model.finding import NO_SAVINGS, Measurement
-from tests.lambda_costs.cases import (
-    Example,
-    abstained,
-    ago,
-    changed_lines,
-    claimed,
-    daily,
-    failing,
-    found,
-    on_days,
-    usage,
-)
+from tests.lambda_costs.cases import Example, abstained, ago, claimed, daily, failing, found, on_days, retally, usage
 from tests.lambda_costs.findings.test_timeouts import DAILY_20, FAILURES
 
 EXAMPLE = Example({}, usage(errors=daily(500_000)), needs="compute")
@@ -36,13 +25,13 @@ def test_a_timeout_does_not_count_as_an_error(failed: int, is_found: bool) -> No
 
 
 def test_days_without_lines_have_no_known_share_of_errors() -> None:
-    early = changed_lines(failing(DAILY_20), lambda key, item: item if key.day < ago(8) else None)
+    early = retally(failing(DAILY_20), lambda key, item: item if key.day < ago(8) else None)
     assert found(find, used=early) is None
 
 
 @pytest.mark.parametrize(("timed_out", "is_found"), [({1: 20}, False), ({}, True)])
 def test_few_lines_do_not_show_how_many_errors_are_timeouts(timed_out: dict[int, int], is_found: bool) -> None:
-    used = changed_lines(
+    used = retally(
         failing(timed_out, errors=on_days({3: 40})),
         lambda key, item: replace(item, lines=5) if key.day == ago(3) else item,
     )

@@ -14,8 +14,8 @@ from lambda_costs.findings import KINDS
 from lambda_costs.model.context import FindingKind
 from lambda_costs.report.history import PreviousFinding
 from tests.lambda_costs.cases import (
+    EVIL,
     GIB,
-    HOSTILE_NAME,
     Example,
     abstained,
     claimed,
@@ -105,15 +105,15 @@ def test_nothing_is_found_in_a_well_configured_function(kind: FindingKind) -> No
 
 @every(list(KINDS.values()))
 def test_a_finding_is_complete_and_quotes_names_in_its_commands(kind: FindingKind) -> None:
-    of = function(HOSTILE_NAME, **example(kind).configured)
+    of = function(EVIL, **example(kind).configured)
     result = claimed(kind.rule, of, example(kind).used)
     assert result.kind == kind.kind
-    assert result.id.startswith(f"{result.kind}:{HOSTILE_NAME}")
-    assert (result.function, result.region, result.arn) == (HOSTILE_NAME, of.region, of.arn)
+    assert result.id.startswith(f"{result.kind}:{EVIL}")
+    assert (result.function, result.region, result.arn) == (EVIL, of.region, of.arn)
     assert all([result.evidence, result.formula, result.change, result.risk, result.validate])
     assert result.savings.low <= result.savings.expected <= result.savings.high
     # With an equals sign: otherwise a name that begins with a hyphen is an option.
-    names = {f"--function-name={HOSTILE_NAME}", f"--log-group-name=/aws/lambda/{HOSTILE_NAME}"}
+    names = {f"--function-name={EVIL}", f"--log-group-name=/aws/lambda/{EVIL}"}
     for line in result.how_to.splitlines():
         words = shlex.split(line.removeprefix("# "))
         assert words[0] != "aws" or names & set(words)
@@ -123,7 +123,7 @@ def test_a_finding_is_complete_and_quotes_names_in_its_commands(kind: FindingKin
 @every(list(KINDS.values()))
 def test_the_next_analysis_can_read_a_finding(kind: FindingKind) -> None:
     of = example(kind)
-    result = claimed(kind.rule, function(HOSTILE_NAME, **of.configured), of.used)
+    result = claimed(kind.rule, function(EVIL, **of.configured), of.used)
     # Lambda allows no such name. Only the setting and its value are looked at here.
     kept = replace(result, id=f"{kind.kind}:orders", function="orders", arn=function("orders").arn)
     # Otherwise the next analysis takes all that this one kept for damaged.

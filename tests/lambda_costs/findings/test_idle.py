@@ -6,19 +6,7 @@ import pytest
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.findings.idle import find
 from lambda_costs.model.finding import NO_SAVINGS, Measurement
-from tests.lambda_costs.cases import (
-    GIB,
-    Example,
-    abstained,
-    ago,
-    claimed,
-    daily,
-    found,
-    function,
-    on_days,
-    provisioned,
-    usage,
-)
+from tests.lambda_costs.cases import GIB, Example, abstained, ago, claimed, daily, found, function, provisioned, usage
 
 EXAMPLE = Example({}, usage(invocations=None))
 
@@ -55,7 +43,7 @@ def test_silence_without_proof_is_not_idleness(last_modified: date | None, used:
 
 @pytest.mark.parametrize(("days", "is_found"), [(29, False), (30, True)])
 def test_invocations_early_in_a_long_window_do_not_count(days: int, is_found: bool) -> None:
-    once = on_days({days: 1_000.0})
+    once = daily(1_000, 1, first=days)
     assert bool(found(find, used=usage(invocations=once, ingested_bytes=once))) is is_found
 
 

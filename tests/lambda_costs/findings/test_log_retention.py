@@ -6,20 +6,9 @@ import pytest
 
 from lambda_costs.findings.log_retention import find
 from lambda_costs.model.finding import Measurement
-from tests.lambda_costs.cases import (
-    GIB,
-    HOSTILE_NAME,
-    Example,
-    abstained,
-    amounts,
-    claimed,
-    daily,
-    found,
-    log_group,
-    usage,
-)
+from tests.lambda_costs.cases import EVIL, GIB, Example, abstained, amounts, claimed, daily, found, log_group, usage
 
-HOSTILE_GROUP = log_group(GIB, name=f"/aws/lambda/{HOSTILE_NAME}", functions=(HOSTILE_NAME,))
+HOSTILE_GROUP = log_group(GIB, name=f"/aws/lambda/{EVIL}", functions=(EVIL,))
 
 EXAMPLE = Example({}, usage(log_group=HOSTILE_GROUP))
 

@@ -7,7 +7,7 @@ import pytest
 from lambda_costs.collect.report_lines import Outcome, Reports, TallyKey
 from lambda_costs.findings.timeouts import find
 from lambda_costs.model.finding import Measurement
-from tests.lambda_costs.cases import Example, ago, amounts, changed_lines, claimed, daily, failing, found, tally, usage
+from tests.lambda_costs.cases import Example, ago, amounts, claimed, daily, failing, found, retally, tally, usage
 
 DAILY_20 = dict.fromkeys(range(1, 31), 20)
 TIMED_OUT = Reports({TallyKey(ago(day), 1024, Outcome.TIMEOUT): tally(20) for day in range(1, 31)}, 0)
@@ -53,7 +53,7 @@ def test_found_above_10_percent_on_one_of_the_last_7_days(failed: dict[int, int]
 @pytest.mark.parametrize(("errors_a_day", "is_found"), [(0, False), (10, False), (15, True)])
 def test_there_are_no_more_timeouts_than_errors(errors_a_day: int, is_found: bool) -> None:
     # 20 of 100 lines a day say so, of 9 s each; but the timeout is 3 s.
-    used = changed_lines(
+    used = retally(
         failing(DAILY_20, errors=daily(30 * errors_a_day)),
         lambda key, item: replace(item, billed_ms=9000 * item.lines) if key.outcome == Outcome.TIMEOUT else item,
     )
@@ -65,5 +65,5 @@ def test_there_are_no_more_timeouts_than_errors(errors_a_day: int, is_found: boo
 
 
 def test_days_without_lines_get_the_timeout_share_of_the_whole_sample() -> None:
-    early = changed_lines(failing(DAILY_20), lambda key, item: item if key.day < ago(8) else None)
+    early = retally(failing(DAILY_20), lambda key, item: item if key.day < ago(8) else None)
     assert claimed(find, used=early).evidence["Timed out on it"] == Measurement(20.0, "%, by the whole window's lines")

@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_costs.model.duration import (
-    DurationFactor,
-    DurationModel,
-    Point,
-    fit_cpu_share,
-    from_cpu_time,
-    unknown_cpu_share,
-)
+from lambda_costs.model.duration import DurationModel, Point, fit_cpu_share, from_cpu_time, unknown_cpu_share
 
 
 def known(model: DurationModel | None) -> DurationModel:
@@ -22,7 +15,8 @@ def known(model: DurationModel | None) -> DurationModel:
     return model
 
 
-def factors(estimate: DurationFactor) -> tuple[float, float, float]:
+def factors(model: DurationModel, memory_mb: int) -> tuple[float, float, float]:
+    estimate = model.factor(memory_mb)
     return estimate.low, estimate.expected, estimate.high
 
 
@@ -37,7 +31,7 @@ def factors(estimate: DurationFactor) -> tuple[float, float, float]:
     ],
 )
 def test_one_size_gives_only_the_extremes(today: int, new: int, low: float, high: float) -> None:
-    assert factors(unknown_cpu_share(today).factor(new)) == pytest.approx((low, (low + high) / 2, high))
+    assert factors(unknown_cpu_share(today), new) == pytest.approx((low, (low + high) / 2, high))
 
 
 # a = 0.5 s and b = 512 s·MB: 1 s at 1,024 MB, half of it CPU time; 1.5 s at 512 MB; 0.5 + 512/1769 at 2,048 MB.
@@ -65,22 +59,18 @@ def test_a_fit_to_two_sizes_is_as_sure_as_the_two_durations() -> None:
     model = known(fit_cpu_share(AT_1024, [AT_512]))
     assert (model.low, model.high) == pytest.approx((0.5 - 0.0831558, 0.5 + 0.0831558), abs=1e-6)
     # At 256 MB a quarter of the CPU is left: 1 + share × 3.
-    assert factors(model.factor(256)) == pytest.approx((2.2505326, 2.5, 2.7494674))
+    assert factors(model, 256) == pytest.approx((2.2505326, 2.5, 2.7494674))
     assert "512 MB and 1,024 MB: 50%" in model.basis
 
 
 def test_the_bounds_hold_the_truth_in_95_of_100_cases() -> None:
     # d = 0.1 + 1 × 1024/M: 1.1 s at 1,024 MB, 4.1 s at 256 MB, each measured with an error of 5 %.
     random, truth = Random(1), 1 / 1.1
-    fits = [
-        known(
-            fit_cpu_share(
-                Point(1024, random.gauss(1.1, 0.05 * 1.1), 0.05 * 1.1),
-                [Point(256, random.gauss(4.1, 0.05 * 4.1), 0.05 * 4.1)],
-            )
-        )
-        for _ in range(2000)
-    ]
+
+    def measured(memory: int, seconds: float) -> Point:
+        return Point(memory, random.gauss(seconds, 0.05 * seconds), 0.05 * seconds)
+
+    fits = [known(fit_cpu_share(measured(1024, 1.1), [measured(256, 4.1)])) for _ in range(2000)]
     assert sum(fit.low <= truth <= fit.high for fit in fits) >= 0.94 * len(fits)
 
 
@@ -141,13 +131,13 @@ def models(draw: st.DrawFn) -> DurationModel:
 
 @given(models(), st.lists(sizes, min_size=1, max_size=8))
 def test_more_memory_is_never_slower_nor_faster_than_its_cpu(model: DurationModel, memory: list[int]) -> None:
-    assert factors(model.factor(model.today_mb)) == (1, 1, 1)
+    assert factors(model, model.today_mb) == (1, 1, 1)
     for one in memory:
         estimate, cpu = model.factor(one), min(model.today_mb, 1769) / min(one, 1769)
         assert min(1, cpu) - 1e-9 <= estimate.low <= estimate.expected + 1e-9
         assert estimate.expected - 1e-9 <= estimate.high <= max(1, cpu) + 1e-9
     for less, more in pairwise(sorted(memory)):
-        slow, fast = factors(model.factor(less)), factors(model.factor(more))
+        slow, fast = factors(model, less), factors(model, more)
         assert all(a >= b - 1e-9 for a, b in zip(slow, fast, strict=True))
 
 

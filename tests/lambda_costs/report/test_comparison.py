@@ -33,12 +33,8 @@ ARN = ORDERS.arn
 MEMORY = finding(kind="memory-too-high", cost=10.0, change="Set memory to 256 MB", proposed={"memory_mb": 256})
 ARM = finding(cost=10.0, change="Run it on arm64", proposed={"architecture": "arm64"})
 LOGS = finding(kind="log-retention-unset", change="Let logs expire", proposed={"retention_days": 30})
-WARM = finding(
-    kind="provisioned-concurrency-unused",
-    id="provisioned-concurrency-unused:orders:live",
-    change="Remove it",
-    proposed={"provisioned_concurrency": 0},
-)
+UNUSED = "provisioned-concurrency-unused"
+WARM = finding(kind=UNUSED, id=f"{UNUSED}:orders:live", change="Remove it", proposed={"provisioned_concurrency": 0})
 
 
 def before(*findings: Finding, **fields: Any) -> Any:
@@ -189,15 +185,15 @@ def test_followed_proposal_is_realised_despite_a_new_proposal() -> None:
     assert [item.now.change for item in comparison.changed] == ["Set memory to 128 MB"]
 
 
+UNREAD = "no REPORT lines could be read"
+
+
 @pytest.mark.parametrize(
     ("today", "why"),
     [
         (now(function=None), "the function was deleted"),
         (now(function=None, gaps=(Gap("functions in us-east-1", "denied"),)), "its region could not be listed"),
-        (
-            now(compute={ARN: NoClaim("no REPORT lines could be read")}),
-            "no longer known: no REPORT lines could be read",
-        ),
+        (now(compute={ARN: NoClaim(UNREAD)}), f"no longer known: {UNREAD}"),
     ],
 )
 def test_gone_finding_says_whether_it_is_deleted_or_unknown(today: Analysis, why: str) -> None:
@@ -240,45 +236,26 @@ def logs_of(name: str) -> Any:
 
 DAMAGED = [
     *(None, [], "text", {}),
-    {**DOCUMENT, "functions": 5},
-    {**DOCUMENT, "functions": DOCUMENT["functions"] * 2},
+    *({**DOCUMENT, "functions": functions} for functions in (5, DOCUMENT["functions"] * 2)),
     {**DOCUMENT, "findings": DOCUMENT["findings"] * 2},
-    {**DOCUMENT, "window": {"end": "yesterday"}},
-    {**DOCUMENT, "window": {"end": "9999-12-31"}},
+    *({**DOCUMENT, "window": {"end": end}} for end in ("yesterday", "9999-12-31", "1970-01-01", 0)),
     changed(savings=None),
-    changed(proposed={"memory_mb": [256]}),
-    changed(proposed={"memory_mb": 10**400}),
-    changed(proposed={"memory_mb": "call www.evil.example"}),
-    changed(proposed={"call www.evil.example": 1}),
-    # Settings and texts of other kinds.
-    changed(proposed={"memory_mb": 256, "retention_days": 1}),
-    changed(proposed={"memory_mb": "arm64"}),
+    # The last two are settings and texts of other kinds.
+    *(changed(proposed={"memory_mb": size}) for size in ([256], 10**400, "call www.evil.example", "arm64")),
+    *(changed(proposed=odd) for odd in ({"call www.evil.example": 1}, {"memory_mb": 256, "retention_days": 1})),
     changed(id="memory-too-high:call www.evil.example"),
     changed(kind="call-www-evil-example"),
     changed(function="call www.evil.example"),
     changed(region="mars"),
     changed(arn="arn:aws:lambda:us-east-1:000000000000:function:other"),
-    changed(scaling={"cost": 0}),
-    changed(scaling={"cost": -1}),
+    *(changed(scaling=scaling) for scaling in (None, {"cost": 0}, {"cost": -1})),
     # The function cost 10 dollars.
     changed(scaling={"cost": 1000}, savings=savings(1, 500, 1000)),
-    changed(savings=savings(1, 2, 11)),
-    changed(savings=savings(-10_000, 2, 3)),
-    changed(savings=savings(3, 2, 1)),
-    changed(scaling=None),
-    changed(savings=savings(0, 1e308, 1e308)),
-    changed(savings=savings(-1e308, 0, 0)),
-    changed(savings=savings(0, 10**400, 10**400)),
+    *(changed(savings=savings(*ends)) for ends in ((1, 2, 11), (-10_000, 2, 3), (3, 2, 1), (-1e308, 0, 0))),
+    *(changed(savings=savings(0, most, most)) for most in (1e308, 10**400)),
     # A thousand invocations of 15 minutes each cost 270 dollars.
-    cost(1000, 301),
-    cost(1000, 10, memory_mb=128_000),
-    cost(1000, float("nan")),
-    cost(1000, -1),
-    cost(-1, 0),
-    cost(1e308, 1e308),
-    cost(5e-324, 10),
-    {**DOCUMENT, "window": {"end": "1970-01-01"}},
-    {**DOCUMENT, "window": {"end": 0}},
+    *(cost(1000, dollars) for dollars in (301, float("nan"), -1)),
+    *(cost(1000, 10, memory_mb=128_000), cost(-1, 0), cost(1e308, 1e308), cost(5e-324, 10)),
     # Each is plausible by itself.
     {**DOCUMENT, "findings": [logs_of(f"of{number}") for number in range(21)]},
 ]
@@ -311,24 +288,16 @@ def test_unknown_fields_of_a_later_version_are_ignored() -> None:
     assert compare([json.dumps(later)], now(MEMORY)) == compare([json.dumps(DOCUMENT)], now(MEMORY))
 
 
-NUMBERS = st.one_of(
-    st.floats(),
-    st.integers(),
-    st.sampled_from([0, 1e308, -1e308, 5e-324, 10**400, 1e6, 7e5, 10, 300, 256, True, None, "1", []]),
-)
+ODD = st.sampled_from([0, 1e308, -1e308, 5e-324, 10**400, 1e6, 7e5, 10, 300, 256, True, None, "1", []])
+NUMBERS = st.floats() | st.integers() | ODD
 SAVINGS = st.one_of(
     st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda amounts: savings(*sorted(amounts))),
     st.builds(savings, NUMBERS, NUMBERS, NUMBERS),
 )
-POISON = st.fixed_dictionaries(
-    {
-        "savings": SAVINGS,
-        "scaling": st.one_of(st.none(), st.fixed_dictionaries({"cost": st.one_of(st.floats(0, 1e6), NUMBERS)})),
-        "proposed": st.sampled_from(
-            [{"memory_mb": 256}, {"architecture": "arm64"}, {"memory_mb": 256, "architecture": "arm64"}, {}]
-        ),
-    }
-)
+SCALING = st.none() | st.fixed_dictionaries({"cost": st.floats(0, 1e6) | NUMBERS})
+MEMORY_256, ON_ARM64 = {"memory_mb": 256}, {"architecture": "arm64"}
+PROPOSED = st.sampled_from([MEMORY_256, ON_ARM64, {**MEMORY_256, **ON_ARM64}, {}])
+POISON = st.fixed_dictionaries({"savings": SAVINGS, "scaling": SCALING, "proposed": PROPOSED})
 
 
 @hypothesis_settings(deadline=None, max_examples=300)
@@ -349,9 +318,8 @@ def test_planted_document_cannot_raise_what_the_analysis_claims(
         "window": {"end": str(END.date() - timedelta(days=days))},
         "findings": [{**base, "kind": kinds[i], "id": f"{kinds[i]}:orders", **item} for i, item in enumerate(findings)],
     }
-    today = now(
-        function=replace(ORDERS, memory_mb=256, architecture="arm64"), cost={ARN: 1.0}, compute={ARN: used(1000)}
-    )
+    both = replace(ORDERS, memory_mb=256, architecture="arm64")
+    today = now(function=both, cost={ARN: 1.0}, compute={ARN: used(1000)})
     comparison = compare([json.dumps(planted)], today)
     report = render_report(today, summary="Look.", written_by="the script", comparison=comparison)
     json.loads(findings_json(today, comparison))

@@ -20,13 +20,8 @@ def _secret(kind: str) -> str:
 
 API_KEY = _secret("api-key")
 """In the environment of the agent itself."""
-PLANTED = {
-    kind: _secret(kind)
-    for kind in (
-        *("variable", "tag", "description", "handler"),
-        *("log-line", "report-line", "after-report", "json-log-line"),
-    )
-}
+KINDS = ("variable", "tag", "description", "handler", "log-line", "report-line", "after-report", "json-log-line")
+PLANTED = {kind: _secret(kind) for kind in KINDS}
 
 
 def plant(stack: LocalStack) -> None:
@@ -41,29 +36,16 @@ def plant(stack: LocalStack) -> None:
     )
     seed_account(SampleAccount(7, functions, frozenset()), stack.client, datetime.now(UTC))
     awslambda, logs = stack.client("lambda"), stack.client("logs")
-    function = awslambda.update_function_configuration(
-        FunctionName=NAME,
-        Description=PLANTED["description"],
-        Handler=f"index.{PLANTED['handler']}",
-        Environment={"Variables": {"DATABASE_PASSWORD": PLANTED["variable"]}},
-    )
+    variables = {"Variables": {"DATABASE_PASSWORD": PLANTED["variable"]}}
+    texts = {"Description": PLANTED["description"], "Handler": f"index.{PLANTED['handler']}"}
+    function = awslambda.update_function_configuration(FunctionName=NAME, **texts, Environment=variables)
     awslambda.tag_resource(Resource=function["FunctionArn"], Tags={"owner": PLANTED["tag"]})
-    report = (
-        "REPORT RequestId: 1b2c\tDuration: 9.60 ms\tBilled Duration: 10 ms\t"
-        "Memory Size: 1024 MB\tMax Memory Used: 90 MB\t"
-    )
+    took, used = "Duration: 9.60 ms\tBilled Duration: 10 ms", "Memory Size: 1024 MB\tMax Memory Used: 90 MB"
+    report = f"REPORT RequestId: 1b2c\t{took}\t{used}\t"
     mixed = {"type": "platform.report", "record": {"metrics": {"billedDurationMs": PLANTED["json-log-line"]}}}
     yesterday = int((datetime.now(UTC) - timedelta(days=1)).timestamp() * 1000)
-    for name, lines in {
-        NAME: [
-            f"ERROR password={PLANTED['log-line']}",
-            f"REPORT password={PLANTED['report-line']}",
-            f"{report}password={PLANTED['after-report']}",
-        ],
-        "orders-export": [json.dumps(mixed)],
-    }.items():
-        logs.put_log_events(
-            logGroupName=f"/aws/lambda/{name}",
-            logStreamName="sample",
-            logEvents=[{"timestamp": yesterday, "message": line} for line in lines],
-        )
+    passwords = {"ERROR ": "log-line", "REPORT ": "report-line", report: "after-report"}
+    lines = [f"{begin}password={PLANTED[kind]}" for begin, kind in passwords.items()]
+    for name, messages in {NAME: lines, "orders-export": [json.dumps(mixed)]}.items():
+        events = [{"timestamp": yesterday, "message": message} for message in messages]
+        logs.put_log_events(logGroupName=f"/aws/lambda/{name}", logStreamName="sample", logEvents=events)

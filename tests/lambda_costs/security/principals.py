@@ -21,11 +21,8 @@ from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 RULE, WORKFLOW, INVOKER, RECONCILER, AGENT = ROLES = ("Rule", "Workflow", "Invoker", "Reconciler", "Agent")
 DENIED = {"AccessDenied", "AccessDeniedException"}
 _LOGICAL_IDS = {
-    RULE: "TriggerRole",
-    WORKFLOW: "AgentWorkflowRole",
-    INVOKER: "AgentInvokerRole",
-    RECONCILER: "ReconcilerReconcilerRole",
-    AGENT: "AgentRole",
+    **{RULE: "TriggerRole", WORKFLOW: "AgentWorkflowRole", INVOKER: "AgentInvokerRole"},
+    **{RECONCILER: "ReconcilerReconcilerRole", AGENT: "AgentRole"},
 }
 _LOG_GROUPS = {INVOKER: "AgentInvokerLogs", RECONCILER: "ReconcilerReconcilerLogs"}
 
@@ -126,15 +123,10 @@ def reaches(iam: Any, role: str, model: str, profile: str) -> bool:
         iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
         for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]
     ]
-    context = iam_evaluator.EvalContext(
-        principal_arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test",
-        principal_type="AssumedRole",
-        principal_account=ACCOUNT,
-        action="bedrock:InvokeModel",
-        resource_arn=model,
-        region=REGION,
-        service_context={"bedrock:inferenceprofilearn": profile},
-    )
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test"
+    who = {"principal_arn": arn, "principal_type": "AssumedRole", "principal_account": ACCOUNT, "region": REGION}
+    asked = {"action": "bedrock:InvokeModel", "resource_arn": model}
+    context = iam_evaluator.EvalContext(**who, **asked, service_context={"bedrock:inferenceprofilearn": profile})
     policies = [iam_evaluator.parse_policy_document(document) for document in documents]
     return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 

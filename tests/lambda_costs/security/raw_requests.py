@@ -66,9 +66,8 @@ def send_as(
 
 def claim(key: str, service: str) -> str:
     """Return a signature that is wrong."""
-    return (
-        f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    )
+    scope = f"{key}/20260101/us-east-1/{service}/aws4_request"
+    return f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
 
 
 def presigned(stack: LocalStack, operation: str = "get_object", version: str = "s3", who: Any = None) -> str:

@@ -141,10 +141,7 @@ INPUT = st.one_of(
 @fuzz(12)
 @given(batch=st.lists(INPUT, min_size=5, max_size=5))
 def test_execution_with_invalid_input_fails_and_says_why(workflow: Workflow, batch: list[Any]) -> None:
-    machine = workflow.outputs[Output.STATE_MACHINE]
-    started = [
-        workflow.sfn.start_execution(stateMachineArn=machine, input=json.dumps(item))["executionArn"] for item in batch
-    ]
+    started = [workflow.begin(json.dumps(item)) for item in batch]
     for item, arn in zip(batch, started, strict=True):
         execution = workflow.ended(arn)
         session_id = item.get("session_id") if isinstance(item, dict) else None

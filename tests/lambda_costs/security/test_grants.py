@@ -196,19 +196,15 @@ def run_without(workflow: Workflow, without: Without) -> RunWithout:
 def test_table_has_exactly_the_grants_of_the_template(statements: dict[str, Statement]) -> None:
     granted = {(sid, action) for sid, item in statements.items() if sid for action in item.actions}
     others = set(declared_actions()) - set(READ_ACTIONS)  # of other packages that lie in src/
-    assert {(sid, action) for sid, action in granted if not (sid.startswith("AgentReads") and action in others)} == set(
-        GRANTS
-    )
+    ours = {(sid, action) for sid, action in granted if not (sid.startswith("AgentReads") and action in others)}
+    assert ours == set(GRANTS)
 
 
 def allowed(stack: LocalStack, statement: Statement, action: str) -> set[str]:
-    resources = statement.body["Resource"]
-    role = stack.client("iam").get_role(RoleName=statement.role)["Role"]["Arn"]
-    answer = stack.client("iam").simulate_principal_policy(
-        PolicySourceArn=role,
-        ActionNames=[action],
-        ResourceArns=[resources] if isinstance(resources, str) else resources,
-    )
+    iam, resources = stack.client("iam"), statement.body["Resource"]
+    role = iam.get_role(RoleName=statement.role)["Role"]["Arn"]
+    arns = [resources] if isinstance(resources, str) else resources
+    answer = iam.simulate_principal_policy(PolicySourceArn=role, ActionNames=[action], ResourceArns=arns)
     return {result["EvalDecision"] for result in answer["EvaluationResults"]}
 
 

@@ -51,14 +51,8 @@ def test_another_user_reaches_no_file_no_socket_and_no_secret(stack: LocalStack)
         "sockets": [str(path) for path in stack.folder.glob("*.sock")],
         "secrets": [stack.secrets.secret_access_key, API_KEY],
     }
-    done = subprocess.run(
-        [sys.executable, "-c", OTHER_USER],
-        input=json.dumps(places),
-        capture_output=True,
-        text=True,
-        cwd="/",
-        timeout=60,
-    )
+    words, given = [sys.executable, "-c", OTHER_USER], json.dumps(places)
+    done = subprocess.run(words, input=given, capture_output=True, text=True, cwd="/", timeout=60)
     command(stack, "vigil", "stop", session_id)
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -110,9 +104,8 @@ def planted(tmp_path: Path) -> Path:
     """A folder with a module of every name that Vigil might import, and a .vigil, as another user may leave it."""
     folder = tmp_path / "shared"
     folder.mkdir()
-    names = {
-        path.name.partition(".")[0] for entry in sys.path if os.path.isdir(entry) for path in Path(entry).iterdir()
-    }
+    found = (path.name for entry in sys.path if os.path.isdir(entry) for path in Path(entry).iterdir())
+    names = {name.partition(".")[0] for name in found}
     for name in {*names, *sys.stdlib_module_names, "sitecustomize", "usercustomize", "vigil", "infra", "tests"}:
         if name.isidentifier() and name not in ("__pycache__",):
             (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")

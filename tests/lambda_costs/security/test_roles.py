@@ -20,14 +20,8 @@ from vigil.local.stack import REGION, LocalStack
 from vigil.names import Output
 
 MAY = {
-    "lambda": "ListFunctions",
-    "dynamodb": "GetItem",
-    "s3": "PutObject",
-    "states": "SendTaskSuccess",
-    "logs": "DescribeLogGroups",
-    "sqs": "SendMessage",
-    "iam": "ListUsers",
-    "cloudformation": "ListStacks",
+    **{"lambda": "ListFunctions", "dynamodb": "GetItem", "s3": "PutObject", "states": "SendTaskSuccess"},
+    **{"logs": "DescribeLogGroups", "sqs": "SendMessage", "iam": "ListUsers", "cloudformation": "ListStacks"},
     "cloudwatch": "GetMetricData",
 }
 
@@ -69,13 +63,7 @@ CONFUSED: list[tuple[Any, ...]] = [
     ("s3", "PUT", f"{_bucket}/any?acl&uploadId=1", b"{}"),
     ("s3", "GET", "/?Action=PutObject", b""),
     ("states", "POST", "/?Action=SendTaskSuccess", _machine, {"X-Amz-Target": "AWSStepFunctions.StartExecution"}),
-    (
-        "logs",
-        "POST",
-        "/?Action=DescribeLogGroups",
-        b'{"logGroupName": "/aws/lambda/any"}',
-        {"X-Amz-Target": "Logs_20140328.DeleteLogGroup"},
-    ),
+    ("logs", "POST", "/?Action=DescribeLogGroups", _group, {"X-Amz-Target": "Logs_20140328.DeleteLogGroup"}),
     ("iam", "POST", "/?Action=ListUsers", _user, FORM),
     ("iam", "POST", "/", _allowed + b"&" + _user, FORM),
     ("iam", "POST", "/?Action=ListUsers&Action=CreateUser&UserName=made", b"", FORM),
@@ -206,10 +194,8 @@ def test_user_without_permissions_gets_nothing(stack: LocalStack, nobody: Creden
 def test_error_in_the_embedded_aws_is_a_service_error_and_one_log_line(stack: LocalStack) -> None:
     log = stack.folder / "server.log"
     before = len(log.read_text())
-    odd = {**JSON, "X-Amz-Target": "AWSStepFunctions.SendTaskSuccess"}
-    status, text = send_as(
-        stack, stack.session().get_credentials(), "states", "POST", "/%0A%1B[31m", b'{"taskToken": []}', **odd
-    )
+    odd, root = {**JSON, "X-Amz-Target": "AWSStepFunctions.SendTaskSuccess"}, stack.session().get_credentials()
+    status, text = send_as(stack, root, "states", "POST", "/%0A%1B[31m", b'{"taskToken": []}', **odd)
     assert (status, json.loads(text)["__type"]) == (500, "InternalFailure")
     written = log.read_text()[before:]
     assert written.count("\n") == 1

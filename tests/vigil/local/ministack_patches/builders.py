@@ -15,6 +15,12 @@ from tests.support import until
 from vigil.local.stack import LocalStack
 
 ACCOUNT = "000000000000"
+KEYED_BY_PK: Any = {
+    "KeySchema": [{"AttributeName": "PK", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "PK", "AttributeType": "S"}],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+"""What describes a table but for its name."""
 
 Caller = Callable[..., Any]
 Role = Callable[..., str]
@@ -51,7 +57,7 @@ def create_function(embedded: LocalStack, role_arn: str) -> str:
     return str(awslambda.create_function(FunctionName=name, Role=role_arn, **code)["FunctionArn"])
 
 
-def invoke_function(function: str, payload: dict[str, Any], **more: Any) -> State:
+def invocation(function: str, payload: dict[str, Any], **more: Any) -> State:
     """Return a task that invokes a function and catches every error."""
     return {
         "Type": "Task",

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from ministack.services import dynamodb
 
+from tests.vigil.local.ministack_patches.builders import KEYED_BY_PK
 from vigil.local.ministack_patches import patching
 from vigil.local.ministack_patches.dynamodb import write_atomically
 
@@ -28,20 +29,9 @@ def patched_writes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("patched_writes")
 def test_all_writes_of_many_threads_to_one_item_are_kept() -> None:
     table, key = f"counted-{uuid.uuid4()}", {"PK": {"S": "key"}}
-    dynamodb._create_table(
-        {
-            "TableName": table,
-            "KeySchema": [{"AttributeName": "PK", "KeyType": "HASH"}],
-            "AttributeDefinitions": [{"AttributeName": "PK", "AttributeType": "S"}],
-            "BillingMode": "PAY_PER_REQUEST",
-        }
-    )
-    add = {
-        "TableName": table,
-        "Key": key,
-        "UpdateExpression": "ADD n :one",
-        "ExpressionAttributeValues": {":one": {"N": "1"}},
-    }
+    dynamodb._create_table({"TableName": table, **KEYED_BY_PK})
+    one = {":one": {"N": "1"}}
+    add = {"TableName": table, "Key": key, "UpdateExpression": "ADD n :one", "ExpressionAttributeValues": one}
     with ThreadPoolExecutor(8) as pool:
         assert {status for status, _, _ in pool.map(lambda _: dynamodb._update_item(add), range(400))} == {200}
     item = json.loads(dynamodb._get_item({"TableName": table, "Key": key})[2])["Item"]

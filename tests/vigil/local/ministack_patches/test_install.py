@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ministack.core import iam_actions, lambda_runtime
@@ -20,14 +21,10 @@ def test_another_version_of_ministack_is_refused(tmp_path: Path) -> None:
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: ministack\nVersion: 9.9.9\n")
     # The server ends with its standard input, so that stays open until the server has printed its error.
-    with subprocess.Popen(
-        [sys.executable, "-m", "vigil.local.server", "--folder", str(tmp_path / "stack")],
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as server:
+    words = [sys.executable, "-m", "vigil.local.server", "--folder", str(tmp_path / "stack")]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    streams: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, env=environment, **streams, text=True) as server:
         assert server.stdin is not None
         assert server.stderr is not None
         server.stdin.write("{}\n")

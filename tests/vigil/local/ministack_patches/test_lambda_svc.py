@@ -6,14 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.vigil.local.ministack_patches.builders import (
-    Caller,
-    Machines,
-    Role,
-    create_function,
-    invoke_function,
-    refused,
-)
+from tests.vigil.local.ministack_patches.builders import Caller, Machines, Role, create_function, invocation, refused
 from vigil.local.stack import LocalStack
 
 
@@ -26,15 +19,14 @@ def test_a_failed_function_reports_the_class_of_its_exception(embedded: LocalSta
     names = ["AgentNotAccepted", "InvalidDetail", "ValueError"]
     with ThreadPoolExecutor(len(names)) as pool:
         answers = list(pool.map(lambda name: invoke(embedded, function, json.dumps({"raise": name})), names))
-    assert [(answer["errorType"], answer["errorMessage"]) for answer in answers] == [
-        (name, "went wrong") for name in names
-    ]
+    reported = [(answer["errorType"], answer["errorMessage"]) for answer in answers]
+    assert reported == [(name, "went wrong") for name in names]
     assert invoke(embedded, function, '{"fine": "yes"}') == {"fine": "yes"}
 
 
 def caught(machines: Machines, role: Role, function: str, payload: dict[str, Any]) -> Any:
     """Return what a workflow catches of a function that fails."""
-    execution = machines.run(role(("lambda:InvokeFunction", function)), invoke_function(function, payload))
+    execution = machines.run(role(("lambda:InvokeFunction", function)), invocation(function, payload))
     return json.loads(execution["output"])
 
 
@@ -65,18 +57,16 @@ def provisioned_version(embedded: LocalStack, function: str) -> str:
     """The function's version that has provisioned concurrency."""
     client = embedded.client("lambda")
     version = str(client.publish_version(FunctionName=function)["Version"])
-    client.put_provisioned_concurrency_config(
-        FunctionName=function, Qualifier=version, ProvisionedConcurrentExecutions=3
-    )
+    named = {"FunctionName": function, "Qualifier": version}
+    client.put_provisioned_concurrency_config(**named, ProvisionedConcurrentExecutions=3)
     return version
 
 
 @pytest.mark.parametrize("by", ["name", "arn"])
 def test_provisioned_concurrency_is_listed(caller: Caller, function: str, provisioned_version: str, by: str) -> None:
     named = function if by == "arn" else function.rsplit(":", 1)[-1]
-    (item,) = caller("lambda", (LIST, "*")).list_provisioned_concurrency_configs(FunctionName=named)[
-        "ProvisionedConcurrencyConfigs"
-    ]
+    listed = caller("lambda", (LIST, "*")).list_provisioned_concurrency_configs(FunctionName=named)
+    (item,) = listed["ProvisionedConcurrencyConfigs"]
     assert item["FunctionArn"] == f"{function}:{provisioned_version}"
     assert (item["RequestedProvisionedConcurrentExecutions"], item["Status"]) == (3, "READY")
 

@@ -9,13 +9,14 @@ from ministack.services import stepfunctions
 from tests.support import until
 from tests.vigil.local.ministack_patches.builders import (
     ACCOUNT,
+    KEYED_BY_PK,
     NOT_JSON,
     Caller,
     Machines,
     Role,
     State,
     create_function,
-    invoke_function,
+    invocation,
     refused,
 )
 from vigil.local.ministack_patches.stepfunctions import space_retries
@@ -31,26 +32,26 @@ SEND = "states:SendTaskSuccess"
 def test_a_throttled_function_fails_as_too_many_requests(embedded: LocalStack, machines: Machines, role: Role) -> None:
     function = create_function(embedded, role(service="lambda.amazonaws.com"))
     embedded.client("lambda").put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
-    caught = json.loads(machines.run(role((INVOKE, function)), invoke_function(function, {}))["output"])
+    caught = json.loads(machines.run(role((INVOKE, function)), invocation(function, {}))["output"])
     assert caught["Error"] == "Lambda.TooManyRequestsException"
     assert caught["Cause"].startswith("Rate Exceeded")
 
 
 def test_a_stopped_execution_stays_aborted_when_its_task_fails(machines: Machines, role: Role, function: str) -> None:
     invoker = role((INVOKE, function))
-    arn = machines.start(invoker, invoke_function(function, {"sleep": 1, "raise": "Late"}, Catch=[]))
+    arn = machines.start(invoker, invocation(function, {"sleep": 1, "raise": "Late"}, Catch=[]))
     until(lambda: "TaskScheduled" in machines.events(arn))
     machines.sfn.stop_execution(executionArn=arn)
     until(lambda: "TaskFailed" in machines.events(arn))
     # When another execution has ended, the failure has had all its effects.
-    assert machines.ended(machines.start(invoker, invoke_function(function, {})))["status"] == "SUCCEEDED"
+    assert machines.ended(machines.start(invoker, invocation(function, {})))["status"] == "SUCCEEDED"
     assert machines.ended(arn)["status"] == "ABORTED"
     assert machines.events(arn)[-1] == "TaskFailed"
 
 
 def test_a_stopped_execution_does_not_retry(machines: Machines, role: Role, function: str) -> None:
     retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 1}
-    arn = machines.start(role((INVOKE, function)), invoke_function(function, {"raise": "X"}, Retry=[retry]))
+    arn = machines.start(role((INVOKE, function)), invocation(function, {"raise": "X"}, Retry=[retry]))
     until(lambda: "TaskFailed" in machines.events(arn))
     machines.sfn.stop_execution(executionArn=arn)
     until(lambda: machines.events(arn).count("TaskFailed") == 2)
@@ -61,7 +62,7 @@ def test_a_stopped_execution_does_not_retry(machines: Machines, role: Role, func
 
 def test_a_retry_waits_no_longer_than_max_delay_seconds(machines: Machines, role: Role, function: str) -> None:
     retry = {"ErrorEquals": ["X"], "IntervalSeconds": 3600, "MaxAttempts": 2, "MaxDelaySeconds": 1}
-    state = invoke_function(function, {"raise": "X"}, Retry=[retry])
+    state = invocation(function, {"raise": "X"}, Retry=[retry])
     assert json.loads(machines.run(role((INVOKE, function)), state)["output"])["Error"] == "X"
 
 
@@ -83,12 +84,7 @@ def test_full_jitter_draws_any_delay_up_to_the_longest(retries: int, longest: in
 @pytest.fixture(scope="session")
 def items(embedded: LocalStack) -> str:
     """The ARN of a table."""
-    created = embedded.client("dynamodb").create_table(
-        TableName="items",
-        KeySchema=[{"AttributeName": "PK", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "PK", "AttributeType": "S"}],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    created = embedded.client("dynamodb").create_table(TableName="items", **KEYED_BY_PK)
     return str(created["TableDescription"]["TableArn"])
 
 
@@ -100,12 +96,8 @@ def put(integration: str = "dynamodb:putItem", table: str = "items", **more: Any
     item = {"PK": {"S": "{% $states.context.Execution.Id %}"}}
     if integration.endswith(".waitForTaskToken"):
         item["token"] = {"S": "{% $states.context.Task.Token %}"}
-    return {
-        "Type": "Task",
-        "Resource": f"arn:aws:states:::{integration}",
-        "Arguments": {"TableName": table, "Item": item},
-        **more,
-    }
+    arguments = {"TableName": table, "Item": item}
+    return {"Type": "Task", "Resource": f"arn:aws:states:::{integration}", "Arguments": arguments, **more}
 
 
 SDK_PUT = "aws-sdk:dynamodb:putItem"
@@ -152,7 +144,7 @@ def test_denied_table_is_the_error_that_aws_names(machines: Machines, role: Role
 
 @pytest.mark.parametrize("by", ["name", "arn"])
 def test_a_function_needs_a_grant_of_the_role(machines: Machines, role: Role, function: str, by: str) -> None:
-    state = invoke_function(function if by == "arn" else function.rsplit(":", 1)[-1], {}, Catch=[])
+    state = invocation(function if by == "arn" else function.rsplit(":", 1)[-1], {}, Catch=[])
     denied = machines.run(role((INVOKE, function + "-of-others")), state)
     assert (denied["status"], denied["error"]) == ("FAILED", "Lambda.AWSLambdaException")
     assert f"not authorized to perform: {INVOKE} on resource: {function}" in denied["cause"]
