@@ -82,21 +82,16 @@ def render(ends: Iterable[tuple[Fault, FaultOutcome | None]]) -> str:
     names = (Parameter.SAFETY_SECONDS, Parameter.HEARTBEAT_SECONDS, Parameter.PROGRESS_SECONDS)
     safety, heartbeat, progress = (int(parameters[name]["Default"]) for name in names)
     bounds = {fault.within.formula: fault.within for fault in FAULTS}
-    text = _TEXT.format(
-        bounds="\n".join(
-            f"| {what} | {formula} | {bounds[formula].of(safety, heartbeat, progress):.0f} s |"
-            for formula, what in _WHAT.items()
-        ),
-        safety=safety,
-        heartbeat=heartbeat,
-        progress=progress,
-        session=parameters[Parameter.MAX_SESSION_SECONDS]["Default"],
-        test_safety=SAFETY,
-        test_heartbeat=HEARTBEAT,
-        test_progress=PROGRESS,
-        hurry=HURRY,
-        margin=MARGIN,
-    )
+    rows = [
+        f"| {what} | {formula} | {bounds[formula].of(safety, heartbeat, progress):.0f} s |"
+        for formula, what in _WHAT.items()
+    ]
+    values = {
+        **{"bounds": "\n".join(rows), "safety": safety, "heartbeat": heartbeat, "progress": progress},
+        **{"session": parameters[Parameter.MAX_SESSION_SECONDS]["Default"], "hurry": HURRY, "margin": MARGIN},
+        **{"test_safety": SAFETY, "test_heartbeat": HEARTBEAT, "test_progress": PROGRESS},
+    }
+    text = _TEXT.format(**values)
     return text + "".join(_row(fault, outcome) for fault, outcome in ends)
 
 

@@ -279,15 +279,12 @@ class _Broken(LocalStack):
 def stages() -> Iterator[tuple[Stage, Stage]]:
     """Start the stack of the sessions' own faults, and the one of those that sessions share."""
     synthesize(PROJECT / STATE / "synth")
-    parameters = {
-        Parameter.HEARTBEAT_SECONDS: str(HEARTBEAT),
-        Parameter.SAFETY_SECONDS: str(SAFETY),
-        Parameter.MAX_SESSION_SECONDS: str(DEADLINE),
-    }
+    limits = {Parameter.SAFETY_SECONDS: SAFETY, Parameter.MAX_SESSION_SECONDS: DEADLINE}
     environment = {Env.AGENT: f"{agents.__name__}:chosen", Env.MAX_WORKERS: "100"}
 
     def start(progress: int) -> Stage:
-        given = {**parameters, Parameter.PROGRESS_SECONDS: str(progress)}
+        seconds = {**limits, Parameter.HEARTBEAT_SECONDS: HEARTBEAT, Parameter.PROGRESS_SECONDS: progress}
+        given = {name: str(value) for name, value in seconds.items()}
         return Stage(_Broken.start(agent_environment=environment, parameters=given, sample_account=False))
 
     with ThreadPoolExecutor() as pool:

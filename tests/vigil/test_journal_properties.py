@@ -171,11 +171,8 @@ class Writers(RuleBasedStateMachine):
     def _task(self, state: str, execution: str) -> None:
         """Write as the task ``state`` of ``execution`` does."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        context = {
-            "Execution": {"Id": execution, "StartTime": now},
-            "State": {"EnteredTime": now},
-            "Task": {"Token": str(uuid.uuid4())},
-        }
+        state_of = {"State": {"EnteredTime": now}, "Task": {"Token": str(uuid.uuid4())}}
+        context = {"Execution": {"Id": execution, "StartTime": now}, **state_of}
         given = {"input": {"session_id": self.session_id, "detail": {}}, "context": context}
         line = {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""}
         error = {"code": "AgentLost", "message": "no heartbeat"}
@@ -222,17 +219,11 @@ def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(
     dynamodb: str, orders: int, table: Any, embedded: LocalStack, moto_table: Any, moto: LocalSession
 ) -> None:
     where = (table, embedded.client("dynamodb")) if dynamodb == "embedded" else (moto_table, moto.client("dynamodb"))
+    checks = [HealthCheck.too_slow]
+    drawn = settings(max_examples=orders, stateful_step_count=12, deadline=None, suppress_health_check=checks)
+    # A dozen writes are few enough to read, and each costs too much to try fewer for minutes.
     run_state_machine_as_test(
-        partial(Writers, *where),
-        settings=settings(
-            max_examples=orders,
-            stateful_step_count=12,
-            deadline=None,
-            # A dozen writes are few enough to read, and each costs too much to try fewer for minutes.
-            phases=[Phase.generate],
-            database=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
+        partial(Writers, *where), settings=settings(drawn, phases=[Phase.generate], database=None)
     )
 
 

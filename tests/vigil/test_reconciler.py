@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from threading import Barrier
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -32,15 +33,10 @@ def queued(*messages: object) -> dict[str, Any]:
 SCHEDULED = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
 SCHEDULE = queued(SCHEDULED)
 
+ENDS = {"fails": "Fail", "succeeds": "Succeed"}
+CHOICES = [{"Condition": f"{{% $states.input.how = '{how}' %}}", "Next": state} for how, state in ENDS.items()]
 STATES = {
-    "How": {
-        "Type": "Choice",
-        "Choices": [
-            {"Condition": "{% $states.input.how = 'fails' %}", "Next": "Fail"},
-            {"Condition": "{% $states.input.how = 'succeeds' %}", "Next": "Succeed"},
-        ],
-        "Default": "Wait",
-    },
+    "How": {"Type": "Choice", "Choices": CHOICES, "Default": "Wait"},
     "Wait": {"Type": "Wait", "Seconds": 600, "Next": "Succeed"},
     "Succeed": {"Type": "Succeed"},
     "Fail": {"Type": "Fail", "Error": "Broken", "Cause": "so it is"},
@@ -191,11 +187,8 @@ def test_a_sweep_spares_a_running_execution_that_the_list_lacks(
     handler(SCHEDULE, None)
     session_id = new_session(Status.BUSY, execution_arn=executions["runs"])
     # An empty page, as a list gives that is late.
-    monkeypatch.setattr(
-        reconciler._reconciler()._workflows,
-        "get_paginator",
-        lambda name: type("Late", (), {"paginate": lambda self, **_: [{"executions": []}]})(),
-    )
+    pages = SimpleNamespace(paginate=lambda **_: [{"executions": []}])
+    monkeypatch.setattr(reconciler._reconciler()._workflows, "get_paginator", lambda name: pages)
     assert handler(SCHEDULE, None) == {"closed": []}
     assert journal.get(session_id).status == Status.BUSY
     journal.fail(session_id, Failure("Done", ""))
@@ -263,15 +256,9 @@ def reconciler_of(
     journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0.0
 ) -> Reconciler:
     """The reconciler as its function makes it, but for AgentCore and its clock."""
-    deployed = reconciler._reconciler()
-    return Reconciler(
-        journal,
-        deployed._workflows,
-        Agents(stop),  # type: ignore[arg-type]
-        state_machine_arn=deployed._state_machine_arn,
-        agent_runtime_arn=deployed._agent_runtime_arn,
-        clock=clock,
-    )
+    deployed, agents = reconciler._reconciler(), Agents(stop)
+    arns = {"state_machine_arn": deployed._state_machine_arn, "agent_runtime_arn": deployed._agent_runtime_arn}
+    return Reconciler(journal, deployed._workflows, agents, **arns, clock=clock)  # type: ignore[arg-type]
 
 
 def test_agents_are_stopped_together_when_all_records_are_closed(

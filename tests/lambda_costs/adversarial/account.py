@@ -100,6 +100,11 @@ class Account:
                 self._cloudwatch.put_metric_data(Namespace=namespace, MetricData=data[first : first + 1000])
         self._metrics.clear()
 
+    def create(self, name: str, **given: Any) -> None:
+        """Create a function that has nothing but its code, and what is given."""
+        code = {"Runtime": "python3.12", "Handler": "index.handler", "Code": {"ZipFile": self.code}}
+        self._lambda.create_function(FunctionName=name, Role=f"arn:aws:iam::000000000000:role/{ROLE}", **code | given)
+
     def print_lines(self, name: str, lines: Hostile, stream: str = "printed") -> None:
         """Have the function print ``lines`` of every day, in the second after midnight and so before all others."""
         self._put(f"/aws/lambda/{name}", stream, DAYS, timedelta(), lines)
@@ -124,13 +129,11 @@ class Account:
 
     def _create(self, function: Planted) -> None:
         given: dict[str, Any] = {
-            **{"FunctionName": function.name, "Role": f"arn:aws:iam::000000000000:role/{ROLE}"},
-            **{"Runtime": function.runtime, "Handler": "index.handler", "Code": {"ZipFile": self.code}},
             **{"Architectures": [function.architecture], "MemorySize": function.memory_mb, "Timeout": function.timeout},
             "EphemeralStorage": {"Size": function.tmp_mb},
             "LoggingConfig": {"LogFormat": "JSON" if function.json_logs else "Text"},
         }
-        self._lambda.create_function(**given, Publish=bool(function.provisioned))
+        self.create(function.name, Runtime=function.runtime, **given, Publish=bool(function.provisioned))
         if function.provisioned:
             self._lambda.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
             self._lambda.put_provisioned_concurrency_config(

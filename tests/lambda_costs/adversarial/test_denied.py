@@ -26,11 +26,10 @@ REST_ON = {
 }
 """The kinds of findings that rest on an action; on every other, none does."""
 
+LIST_FUNCTIONS = "lambda:ListFunctions"
 SERVICES = ("lambda", "logs", "cloudwatch", "pricing", "compute-optimizer")
-TOLD_ELSEWHERE = {
-    "pricing:GetProducts": "the table's prices say so",
-    "logs:StopQuery": "asked for after 15 minutes only",
-}
+# The table's prices tell of the first, and the second is called after 15 minutes only.
+TOLD_ELSEWHERE = ("pricing:GetProducts", "logs:StopQuery")
 
 Deny = Callable[[str], None]
 
@@ -85,9 +84,7 @@ def test_with_all_actions_nothing_is_missing(reader: Clients, deny: Deny, honest
     assert called == needed - {"compute-optimizer.GetLambdaFunctionRecommendations", "cloudwatch-logs.StopQuery"}
 
 
-@pytest.mark.parametrize(
-    "action", [action for action in READ_ACTIONS if action not in ("lambda:ListFunctions", *TOLD_ELSEWHERE)]
-)
+@pytest.mark.parametrize("action", [name for name in READ_ACTIONS if name not in (LIST_FUNCTIONS, *TOLD_ELSEWHERE)])
 def test_denied_action_is_a_gap_no_finding_rests_on(reader: Clients, deny: Deny, honest: Analysis, action: str) -> None:
     deny(action)
     recommends = action == "compute-optimizer:GetLambdaFunctionRecommendations"
@@ -106,7 +103,7 @@ def test_denied_action_is_a_gap_no_finding_rests_on(reader: Clients, deny: Deny,
 
 
 def test_without_list_functions_the_analysis_fails(reader: Clients, deny: Deny, honest: Analysis) -> None:
-    deny("lambda:ListFunctions")
+    deny(LIST_FUNCTIONS)
     with pytest.raises(AwsUnavailable, match="ListFunctions: access denied"):
         reader.analyse("base-*")
 

@@ -151,13 +151,12 @@ def test_permanent_failure_is_one_line(
 def of_metric(name: str, function: str, change: Callable[[dict[str, Any], list[Any]], None]) -> Any:
     """Change the results of one metric of one function."""
 
+    of_function = {"Name": "FunctionName", "Value": function}
+
     def changed(asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        wanted = {
-            query["Id"]
-            for query in asked["MetricDataQueries"]
-            if query["MetricStat"]["Metric"]["MetricName"] == name
-            and {"Name": "FunctionName", "Value": function} in query["MetricStat"]["Metric"]["Dimensions"]
-        }
+        queried = {query["Id"]: query["MetricStat"]["Metric"] for query in asked["MetricDataQueries"]}
+        of_name = [identifier for identifier, metric in queried.items() if metric["MetricName"] == name]
+        wanted = {identifier for identifier in of_name if of_function in queried[identifier]["Dimensions"]}
         for result in list(answer["MetricDataResults"]):
             if result["Id"] in wanted:
                 change(result, answer["MetricDataResults"])
@@ -236,7 +235,9 @@ def test_limit_below_metrics_cost_is_refused_before_reading(clients: Clients, ac
 
 
 @pytest.mark.parametrize(
-    ("dollars", "queried", "full"), [(0.0, 0, False), (0.0014, 2, False), (5.0, 11, False), (0.0014, 2, True)]
+    ("dollars", "queried", "full"),
+    [(0.0, 0, False), (0.0014, 2, False), (5.0, 11, False), (0.0014, 2, True)],
+    ids=["nothing-left", "smallest-groups", "all-but-the-largest", "full-answers"],
 )
 def test_logs_are_queried_within_the_rest_of_the_limit(
     clients: Clients, honest: Analysis, monkeypatch: pytest.MonkeyPatch, dollars: float, queried: int, full: bool

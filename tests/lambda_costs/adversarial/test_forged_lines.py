@@ -67,20 +67,16 @@ def on_one_day(lines: list[str]) -> object:
 @pytest.fixture(scope="module")
 def found(clients: Clients, account: Account) -> dict[str, Analysis]:
     """What is found by both ways of reading REPORT lines."""
-    account.write(
-        [
-            planted("honest"),
-            planted("json-honest", json_logs=True, memory_mb=1536, used_mb=250),
-            *(planted(name, hostile=lambda day, text=text: [text] * 5) for name, text in IMPOSSIBLE.items()),
-            *(
-                planted(name, json_logs=True, memory_mb=1536, used_mb=250, hostile=lambda day, text=text: [text] * 5)
-                for name, text in IMPOSSIBLE_JSON.items()
-            ),
-            *(planted(name, hostile=on_one_day(lines)) for name, lines in POSSIBLE.items()),
-            planted("every-day", hostile=lambda day: [line(init=10_000)] * 3),
-            planted("twice", logged_twice=5),
-        ]
-    )
+
+    def daily(text: str) -> object:
+        return lambda day: [text] * 5
+
+    as_json: dict[str, object] = {"json_logs": True, "memory_mb": 1536, "used_mb": 250}
+    account.write([planted("honest"), planted("json-honest", **as_json), planted("twice", logged_twice=5)])
+    account.write(planted(name, hostile=daily(text)) for name, text in IMPOSSIBLE.items())
+    account.write(planted(name, hostile=daily(text), **as_json) for name, text in IMPOSSIBLE_JSON.items())
+    account.write(planted(name, hostile=on_one_day(lines)) for name, lines in POSSIBLE.items())
+    account.write([planted("every-day", hostile=lambda day: [line(init=10_000)] * 3)])
     read = clients.analyse("forged-*")
     with logs_insights(clients):
         return {READ: read, QUERIED: clients.analyse("forged-*")}

@@ -10,7 +10,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from lambda_costs.analysis import Analysis
-from tests.lambda_costs.adversarial.account import ROLE, Account
+from tests.lambda_costs.adversarial.account import Account
 from tests.lambda_costs.adversarial.conftest import NOW
 from tests.lambda_costs.adversarial.faults import Clients, Once, Send, answer, failing
 
@@ -33,18 +33,11 @@ def arn(index: int) -> str:
 def many(clients: Clients) -> None:
     """Functions with a log group, an invocation and an event source mapping each."""
     awslambda, logs = clients("lambda", REGION), clients("logs", REGION)
-    code = Account(clients, REGION, NOW).code
+    account = Account(clients, REGION, NOW)
     for index in range(MANY):
-        awslambda.create_function(
-            FunctionName=name(index),
-            Role=f"arn:aws:iam::000000000000:role/{ROLE}",
-            Runtime="python3.12",
-            Handler="index.handler",
-            Code={"ZipFile": code},
-        )
-        awslambda.create_event_source_mapping(
-            FunctionName=name(index), EventSourceArn=f"arn:aws:sqs:{REGION}:000000000000:queue-{index}", Enabled=False
-        )
+        account.create(name(index))
+        queue = f"arn:aws:sqs:{REGION}:000000000000:queue-{index}"
+        awslambda.create_event_source_mapping(FunctionName=name(index), EventSourceArn=queue, Enabled=False)
         logs.create_log_group(logGroupName=f"/aws/lambda/{name(index)}")
 
 

@@ -68,15 +68,7 @@ def test_text_other_than_names_changes_nothing(clients: Clients, account: Accoun
 def test_names_that_look_like_markup_stay_unchanged(clients: Clients, account: Account) -> None:
     name, group, alias = "__init__--_", "/_#_./-#..-_-", "-_-"
     awslambda = clients("lambda", "us-east-1")
-    awslambda.create_function(
-        FunctionName=name,
-        Role="arn:aws:iam::000000000000:role/planted",
-        Runtime="python3.12",
-        Handler="index.handler",
-        Code={"ZipFile": account.code},
-        LoggingConfig={"LogFormat": "Text", "LogGroup": group},
-        Publish=True,
-    )
+    account.create(name, LoggingConfig={"LogFormat": "Text", "LogGroup": group}, Publish=True)
     awslambda.create_alias(FunctionName=name, Name=alias, FunctionVersion="1")
     awslambda.put_provisioned_concurrency_config(FunctionName=name, Qualifier=alias, ProvisionedConcurrentExecutions=2)
     account.keep_old_lines(name, group)

@@ -42,14 +42,8 @@ def optimizer(stubbed: Stubbed) -> Optimizer:
 
 
 def item(arn: str = ORDERS, version: str = "$LATEST", **given: Any) -> dict[str, Any]:
-    return {
-        "functionArn": f"{arn}:{version}",
-        "functionVersion": version,
-        "currentMemorySize": 1024,
-        "lookbackPeriodInDays": 14.0,
-        "finding": "Optimized",
-        **given,
-    }
+    of = {"functionArn": f"{arn}:{version}", "functionVersion": version, "currentMemorySize": 1024}
+    return {**of, "lookbackPeriodInDays": 14.0, "finding": "Optimized", **given}
 
 
 def option(rank: int, memory_mb: int, value: float, currency: str = "USD") -> dict[str, Any]:
@@ -60,10 +54,8 @@ def option(rank: int, memory_mb: int, value: float, currency: str = "USD") -> di
 def test_the_option_ranked_first_is_the_recommendation(optimizer: Optimizer) -> None:
     optimizer.is_enrolled()
     options = [option(2, 768, 1.5), option(1, 512, 3.25), option(3, 900, 0.5)]
-    found = item(
-        finding="NotOptimized", findingReasonCodes=["MemoryOverprovisioned"], memorySizeRecommendationOptions=options
-    )
-    optimizer.recommends([ORDERS], found)
+    found = {"finding": "NotOptimized", "findingReasonCodes": ["MemoryOverprovisioned"]}
+    optimizer.recommends([ORDERS], item(**found, memorySizeRecommendationOptions=options))
     expected = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 3.25, 14.0)
     assert optimizer.read(ORDERS) == ({ORDERS: expected}, [])
 

@@ -35,12 +35,7 @@ def always_fits(lines: int, start: datetime, end: datetime) -> bool:
 
 
 def text(
-    duration: object = 102.25,
-    billed: object = 103,
-    memory: object = 512,
-    used: object = 85,
-    init: object = None,
-    more: str = "",
+    duration: Any = 102.25, billed: Any = 103, memory: Any = 512, used: Any = 85, init: Any = None, more: str = ""
 ) -> str:
     """Return a line as Lambda writes it (AWS Lambda Developer Guide), ``more`` at its end."""
     line = (
@@ -162,9 +157,8 @@ def test_text_and_json_say_the_same(duration: int, memory: int, share: float, in
                                             maxMemoryUsedMB=used, **cold))  # fmt: skip
 
 
-anything = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(), lambda some: st.lists(some, max_size=3)
-)
+scalars = st.none() | st.booleans() | st.floats() | st.integers() | st.text()
+anything = st.recursive(scalars, lambda some: st.lists(some, max_size=3))
 
 
 @settings(deadline=None)
@@ -225,10 +219,8 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
 def test_days_with_surplus_lines_are_dropped(lines: list[int], invocations: list[int | None], left: list[int]) -> None:
     days = [FIRST, NEXT]
     seen = {day: float(number) for day, number in zip(days, invocations, strict=True) if number}
-    tallies = {
-        TallyKey(day, 512, Outcome.SUCCESS): Tally(number, 1, 1, 0, 0, 1)
-        for day, number in zip(days, lines, strict=False)
-    }
+    keys = [TallyKey(day, 512, Outcome.SUCCESS) for day in days]
+    tallies = {key: Tally(number, 1, 1, 0, 0, 1) for key, number in zip(keys, lines, strict=False)}
     reports = reconcile(tallies, Daily(seen, END.date()))
     kept = [day for day in days if reports and any(key.day == day for key in reports.tallies)]
     assert kept == [days[index] for index in left]
@@ -246,11 +238,8 @@ def write(aws: LocalStack, group: str, *events: tuple[datetime, str], stream: st
     if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
         logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName=stream)
-    logs.put_log_events(
-        logGroupName=group,
-        logStreamName=stream,
-        logEvents=[{"timestamp": int(moment.timestamp() * 1000), "message": line} for moment, line in events],
-    )
+    written = [{"timestamp": int(moment.timestamp() * 1000), "message": line} for moment, line in events]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=written)
     return logs
 
 
@@ -259,15 +248,8 @@ def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[Ta
 
 
 def test_only_reports_of_the_window_are_read(embedded: LocalStack, name: str) -> None:
-    logs = write(
-        embedded,
-        f"/aws/lambda/{name}",
-        (START - HOUR, text(used=1)),
-        (START, text(used=10)),
-        (START + HOUR, "an application's REPORT"),
-        (END - HOUR, text(used=100)),
-        (END, text(used=400)),
-    )
+    inside = [(START, text(used=10)), (START + HOUR, "an application's REPORT"), (END - HOUR, text(used=100))]
+    logs = write(embedded, f"/aws/lambda/{name}", (START - HOUR, text(used=1)), *inside, (END, text(used=400)))
     assert read_lines(logs, function(name), START, END, 2, always_fits) == {
         **success(FIRST, 1, used=10),
         **success(END.date() - timedelta(days=1), 1, used=100),
@@ -299,10 +281,8 @@ def test_every_part_of_the_window_is_sampled(embedded: LocalStack, name: str, mo
     events = [(START + timedelta(days=day, hours=6 * hour), text()) for day in range(8) for hour in range(4)]
     logs = write(embedded, f"/aws/lambda/{name}", *events)
     sample = read_lines(logs, function(name), START, END, 32, always_fits)
-    lines = [
-        sum(item.lines for key, item in sample.items() if (key.day - FIRST).days // 2 == part) for part in range(4)
-    ]
-    assert lines == [4, 4, 4, 4]
+    quarters = {key: (key.day - FIRST).days // 2 for key in sample}
+    assert [sum(sample[key].lines for key in sample if quarters[key] == part) for part in range(4)] == [4, 4, 4, 4]
     unsampled = read_lines(logs, function(name), START, START + 4 * 24 * HOUR, 16, always_fits)
     assert sum(item.lines for item in unsampled.values()) == 16
 

@@ -140,6 +140,9 @@ def test_usage_is_counted() -> None:
 EMPTY = analyse({})
 
 
+SIMILAR = r'similar names: \{"untrusted_account_data": \["0003-f{59}", "'
+
+
 @pytest.mark.parametrize(
     ("analysis", "chosen", "message"),
     [
@@ -150,11 +153,7 @@ EMPTY = analyse({})
         ),
         (EMPTY, {"kind": "idle"}, "kind must be one of the findings' kinds: there are no findings"),
         (account(50), {"function": "0003"}, r"function must be one with findings; similar names: .*\[\]"),
-        (
-            account(50),
-            {"function": f"0003-{'f' * 50}"},
-            r'similar names: \{"untrusted_account_data": \["0003-f{59}", "',
-        ),
+        (account(50), {"function": f"0003-{'f' * 50}"}, SIMILAR),
         (account(50), {"page": 0}, "page must be from 1 to 6, not 0"),
         (account(50), {"page": 7}, "page must be from 1 to 6, not 7"),
         (EMPTY, {"page": 2}, "page must be from 1 to 1, not 2"),

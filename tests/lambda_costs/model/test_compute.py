@@ -60,21 +60,11 @@ def test_the_mean_of_a_sample_must_be_within_1_5_times_the_metric(seconds: float
         assert "do not fit its Duration metric" in result.reason
 
 
-@pytest.mark.parametrize(
-    ("window_days", "invocations"),
-    [
-        (60, 500_000),  # a million in 60 days
-        (15, 2_000_000),
-    ],
-)
+@pytest.mark.parametrize(("window_days", "invocations"), [(60, 500_000), (15, 2_000_000)])  # a million in 60 days
 def test_everything_is_per_30_days(window_days: int, invocations: float) -> None:
     seen = min(window_days, DAYS)
-    given: dict[str, Any] = {
-        "invocations": daily(1e6, seen),
-        "duration_ms": daily(5e8, seen),
-        "reports": reports(days=seen),
-    }
-    used = computed(window_days, **given)
+    metrics = {"invocations": daily(1e6, seen), "duration_ms": daily(5e8, seen)}
+    used = computed(window_days, **metrics, reports=reports(days=seen))
     assert (used.invocations, used.gb_seconds) == pytest.approx((invocations, invocations / 2))
 
 
@@ -145,6 +135,12 @@ def test_different_days_widen_the_bounds_of_the_share() -> None:
     assert (model.low, model.high) == pytest.approx((0.5 - 0.173358, 0.5 + 0.173358), abs=1e-5)
 
 
+TWO_SIZES = {
+    **{"cpu_ms": daily(128 * 1e6), "duration_ms": by_day((15, 1000 * 1e6 / 30), (15, 500 * 1e6 / 30))},
+    "reports": together(reports(512, 15, 30), reports(1024, 15)),
+}
+
+
 @pytest.mark.parametrize(
     ("used", "share"),
     [
@@ -154,14 +150,7 @@ def test_different_days_widen_the_bounds_of_the_share() -> None:
         ({"cpu_ms": Daily({END - timedelta(days=99): 128.0}, END)}, None),  # on no day with invocations
         ({"cpu_ms": daily(0)}, None),  # what cannot be is no measurement
         ({"cpu_ms": daily(501 * 1e6)}, None),  # of 500 ms on less than one vCPU
-        (
-            {
-                "cpu_ms": daily(128 * 1e6),
-                "duration_ms": by_day((15, 1000 * 1e6 / 30), (15, 500 * 1e6 / 30)),
-                "reports": together(reports(512, 15, 30), reports(1024, 15)),
-            },
-            1.0,  # two sizes tell more than Lambda Insights: twice as long with half of the CPU
-        ),
+        (TWO_SIZES, 1.0),  # they tell more than Lambda Insights: twice as long with half of the CPU
     ],
 )
 def test_lambda_insights_gives_the_share_without_a_second_size(used: dict[str, Any], share: float | None) -> None:

@@ -75,9 +75,8 @@ several = st.lists(st.tuples(st.sampled_from("abc"), shares, st.sampled_from([1.
 def test_combined_savings_exceed_neither_the_cost_nor_their_sum(
     several: list[tuple[str, float, float]], gb_seconds: float
 ) -> None:
-    findings = [
-        scaled(name, *(share,) * 3, cost=1, gb_seconds=gb_seconds, repriced=price) for name, share, price in several
-    ]
+    whole = {"cost": 1, "gb_seconds": gb_seconds}
+    findings = [scaled(name, *(share,) * 3, **whole, repriced=price) for name, share, price in several]
     names = {name for name, _, _ in several}
     totals = combine(findings, ComputeSpend(3, 3 * gb_seconds))
     most, alone = totals.gross.expected, [share for _, share, _ in several]

@@ -58,15 +58,14 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
+NO_MATCH = "no function in eu-west-1, us-east-1 matches the filter `none-*`"
+
+
 @pytest.mark.parametrize(
     ("pattern", "gaps", "reason"),
     [
-        ("none-*", (), "no function in eu-west-1, us-east-1 matches the filter `none-*`."),
-        (
-            "none-*",
-            (Gap("us-east-1", "denied"),),
-            "no function in eu-west-1, us-east-1 matches the filter `none-*` (some functions could not be listed).",
-        ),
+        ("none-*", (), f"{NO_MATCH}."),
+        ("none-*", (Gap("us-east-1", "denied"),), f"{NO_MATCH} (some functions could not be listed)."),
         (None, (), "no function was found in eu-west-1, us-east-1."),
     ],
 )
@@ -111,9 +110,8 @@ def test_summary_states_savings_urgent_problems_and_confidence() -> None:
     ]
     assert "- **Urgent:** runtime deprecated, or soon to be in 1 function (orders)." in summary
     assert "- **Since the last analysis:** first analysis of these functions." in summary
-    assert (
-        "at least $15.00 if every change has its worst outcome; on-demand compute cost is known for 1 of 4" in summary
-    )
+    said = "at least $15.00 if every change has its worst outcome; on-demand compute cost is known for 1 of 4"
+    assert said in summary
     assert "functions: $100.00 per 30 days, without provisioned concurrency; 1 item skipped." in summary
     assert "> Start with memory." in summary
 
@@ -144,14 +142,8 @@ def test_change_that_costs_money_says_so() -> None:
 
 
 def test_section_has_evidence_change_commands_risk_and_validation() -> None:
-    item = finding(
-        evidence={
-            "Price": Measurement(0.0000166667, "$"),
-            "Count": Measurement(12345),
-            "Half": Measurement(0.5, "s"),
-            "Name": Measurement("a|b"),
-        }
-    )
+    numbers = {"Price": Measurement(0.0000166667, "$"), "Count": Measurement(12345), "Half": Measurement(0.5, "s")}
+    item = finding(evidence={**numbers, "Name": Measurement("a|b")})
     text = section(render(analysis([item])), "orders: Change it")
     for row in ("| Price | 0.0000166667 $ |", "| Count | 12,345 |", "| Half | 0.5 s |", r"| Name | a\|b |"):
         assert row in text
@@ -263,10 +255,8 @@ COMPARISON = Comparison(
 
 def test_changes_are_counted_in_the_summary_and_listed_below() -> None:
     report = render(comparison=COMPARISON)
-    assert (
-        "- **Since 2026-06-01:** 1 new, 1 changed, 1 gone, 2 realised (1 not measured); measured savings: **$2.50**"
-        " per 30 days."
-    ) in section(report, "Summary")
+    said = "1 new, 1 changed, 1 gone, 2 realised (1 not measured); measured savings: **$2.50** per 30 days."
+    assert f"- **Since 2026-06-01:** {said}" in section(report, "Summary")
     since = section(report, "Since 2026-06-01")
     assert "Expected savings at that time: **$60.00** per 30 days ($50.00 to $70.00)." in since
     for row in (
@@ -287,14 +277,10 @@ def test_missing_comparison_and_missing_changes_are_stated() -> None:
 
 def test_report_of_a_large_account_is_bounded() -> None:
     names = [f"function-{number:04}" for number in range(1000)]
-    large = analysis(
-        [
-            *(finding(name, (1, 2, 3)) for name in names),
-            *(observation(name, "runtime-deprecated") for name in names[:300]),
-            *(finding(name, (1, 1, 1), "log-retention-unset") for name in names[:500]),
-        ]
-    )
-    report = render(large, notes={"arm64:function-0999": "Look."})
+    findings = [finding(name, (1, 2, 3)) for name in names]
+    findings += [observation(name, "runtime-deprecated") for name in names[:300]]
+    findings += [finding(name, (1, 1, 1), "log-retention-unset") for name in names[:500]]
+    report = render(analysis(findings), notes={"arm64:function-0999": "Look."})
     assert len(report) < 200_000
     assert len(rows(section(report, "Savings"))) == MAX_ROWS + 3
     assert "|  | 1,400 more | in `findings.json` |  |  |  |" in report
