@@ -18,9 +18,11 @@ from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeVar
 
+import boto3
 import httpx
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
@@ -107,6 +109,20 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def refusing() -> Iterator[str]:
+    """The address of a port that refuses every connection and that no other process gets: bound, not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+def client_at(address: str, service: str, region: str = REGION, **config: Any) -> Any:
+    """Return a client that calls ``address``, once each time."""
+    settings = Config(retries={"total_max_attempts": 1}, **config)
+    return boto3.Session("test", "test", region_name=region).client(service, endpoint_url=address, config=settings)
 
 
 def new_state_machine(stack: LocalStack, **definition: object) -> str:

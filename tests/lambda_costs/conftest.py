@@ -1,13 +1,13 @@
 """Clients that reach nothing, or have prepared answers."""
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
-from botocore.config import Config
 from botocore.stub import Stubber
+
+from tests.support import client_at, refusing
 
 Stubbed = Callable[[str], tuple[Any, Stubber]]
 """Makes (client, stubber) of a service; requests and answers are checked against botocore's model of it."""
@@ -18,14 +18,8 @@ _SESSION = boto3.Session("nobody", "nothing", region_name="us-east-1")
 @pytest.fixture
 def nowhere() -> Iterator[Callable[[str, str], Any]]:
     """Makes clients of an address that refuses connections."""
-    # Bound and not listening: no other process can take the port.
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        endpoint = f"http://127.0.0.1:{bound.getsockname()[1]}"
-        aws = boto3.Session("nobody", "nothing")
-        yield lambda service, region: aws.client(
-            service, region, endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1})
-        )
+    with refusing() as address:
+        yield lambda service, region: client_at(address, service, region)
 
 
 @pytest.fixture

@@ -182,9 +182,7 @@ def saved(stack: LocalStack, workflow: Workflow, session_id: str, artifacts: dic
         workflow.table.put_item(Item={"PK": session_id, "SK": f"{ARTIFACT_SK_PREFIX}{name}", "key": key})
 
 
-def test_artifacts_are_only_text_in_any_view(
-    stack: LocalStack, workflow: Workflow, vigil: Vigil, tmp_path: Path
-) -> None:
+def test_artifacts_are_text_in_any_view(stack: LocalStack, workflow: Workflow, vigil: Vigil, tmp_path: Path) -> None:
     session_id = str(uuid.uuid4())
     workflow.table.put_item(Item={**workflow.key(session_id), "status": "COMPLETED"})
 

@@ -28,11 +28,8 @@ def test_event_id_is_the_session_id_up_to_the_agent(
     execution = workflow.ended(session.execution_arn)
     assert execution["status"] == "SUCCEEDED"
     assert json.loads(execution["input"])["session_id"] == event_id
-    assert json.loads(execution["output"]) == {
-        "session_id": event_id,
-        "status": Status.COMPLETED,
-        "report_uri": session.report_uri,
-    }
+    ended_with = {"session_id": event_id, "status": Status.COMPLETED, "report_uri": session.report_uri}
+    assert json.loads(execution["output"]) == ended_with
     environment = json.loads(deployment.artifacts(event_id).read("environment.json"))
     assert environment["SESSION_ID"] == event_id
     assert environment["S3_BUCKET_NAME"] == stack.outputs["BucketName"]
@@ -56,10 +53,8 @@ def test_agent_sees_only_its_own_credentials(stack: LocalStack, workflow: Workfl
 
 def added_by_the_machine() -> list[str]:
     """Return the names of the variables that a process has although it was started with none."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import os; print(*os.environ)"], env={}, capture_output=True, text=True
-    )
-    return done.stdout.split()
+    words = [sys.executable, "-c", "import os; print(*os.environ)"]
+    return subprocess.run(words, env={}, capture_output=True, text=True).stdout.split()
 
 
 def test_an_event_of_another_kind_starts_nothing(stack: LocalStack, workflow: Workflow) -> None:

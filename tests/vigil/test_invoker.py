@@ -12,9 +12,8 @@ from urllib.parse import unquote
 
 import boto3
 import pytest
-from botocore.config import Config
 
-from tests.support import Silent, served
+from tests.support import Silent, client_at, refusing, served
 from vigil import invoker
 from vigil.errors import (
     AgentNotAccepted,
@@ -95,17 +94,12 @@ def listening() -> Iterator[AgentCore]:
     answers = AgentCore()
     with pytest.MonkeyPatch.context() as patch, served(handler_of(answers)) as address:
         for name, value in {
-            "AWS_ENDPOINT_URL": address,
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            **{"AWS_ENDPOINT_URL": address, "AWS_DEFAULT_REGION": "us-east-1"},
+            **{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
             # What the function's configuration must win over.
-            "AWS_MAX_ATTEMPTS": "5",
-            "AWS_RETRY_MODE": "standard",
-            Env.TABLE: "table",
-            Env.BUCKET: "bucket",
-            Env.AGENT_RUNTIME_ARN: RUNTIME,
-            Env.MAX_SESSION_SECONDS: "3600",
+            **{"AWS_MAX_ATTEMPTS": "5", "AWS_RETRY_MODE": "standard"},
+            **{Env.TABLE: "table", Env.BUCKET: "bucket"},
+            **{Env.AGENT_RUNTIME_ARN: RUNTIME, Env.MAX_SESSION_SECONDS: "3600"},
         }.items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
@@ -266,9 +260,8 @@ def test_any_other_answer_is_an_error_of_one_line_after_one_request(
 
 
 def test_missing_agent_is_unavailable(agentcore: AgentCore, session_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))  # bound, not listening: refuses every connection, and nobody else gets it
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free.getsockname()[1]}")
+    with refusing() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         forget_clients()
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Could not connect"):
             invoker.handler({"session_id": session_id}, None)
@@ -278,14 +271,7 @@ def test_missing_agent_is_unavailable(agentcore: AgentCore, session_id: str, mon
 def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         # As the function's own, but of less patience.
-        client = boto3.client(
-            "bedrock-agentcore",
-            endpoint_url=f"http://127.0.0.1:{silent.getsockname()[1]}",
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, read_timeout=0.1),
-        )
+        client = client_at(f"http://127.0.0.1:{silent.getsockname()[1]}", "bedrock-agentcore", read_timeout=0.1)
         settings = InvokerSettings("table", "bucket", RUNTIME)
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Read timeout"):
             invoker.invoke(client, settings, session_id, {})

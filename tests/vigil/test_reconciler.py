@@ -252,9 +252,7 @@ class Agents:
         self._stop(runtimeSessionId)
 
 
-def reconciler_of(
-    journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0.0
-) -> Reconciler:
+def reconciler_of(journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0) -> Reconciler:
     """The reconciler as its function makes it, but for AgentCore and its clock."""
     deployed, agents = reconciler._reconciler(), Agents(stop)
     arns = {"state_machine_arn": deployed._state_machine_arn, "agent_runtime_arn": deployed._agent_runtime_arn}

@@ -27,9 +27,7 @@ def shown(terminal: Terminal) -> str:
     return terminal.file.getvalue()
 
 
-def test_markdown_is_laid_out_on_a_terminal_and_no_word_is_cut(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_markdown_fits_a_terminal_and_no_word_is_cut(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Terminal, "is_terminal", True)
     terminal.width = 40
     terminal.write_markdown(REPORT)
@@ -40,9 +38,7 @@ def test_markdown_is_laid_out_on_a_terminal_and_no_word_is_cut(
     assert set(words) <= {word for line in lines for word in re.findall(r"\w+", line)}
 
 
-def test_markdown_controls_no_terminal_and_hides_no_address(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_markdown_controls_no_terminal_and_hides_no_url(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Terminal, "is_terminal", True)
     terminal.width = 200
     terminal.write_markdown(REPORT)

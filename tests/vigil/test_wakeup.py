@@ -1,16 +1,13 @@
 import json
 import logging
-import socket
 import uuid
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
-from tests.support import until
+from tests.support import client_at, refusing, until
 from vigil.journal import Journal
-from vigil.local.stack import REGION, LocalStack
+from vigil.local.stack import LocalStack
 from vigil.session import Status
 from vigil.wakeup import waker
 
@@ -45,16 +42,6 @@ def test_final_write_wakes_the_workflow(embedded: LocalStack, table: Any, caplog
 
 
 def test_a_wake_up_that_fails_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as refusing:
-        refusing.bind(("127.0.0.1", 0))
-        client = boto3.client(
-            "stepfunctions",
-            endpoint_url=f"http://127.0.0.1:{refusing.getsockname()[1]}",
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-        with caplog.at_level(logging.INFO):
-            waker(lambda: client)("token")
+    with refusing() as address, caplog.at_level(logging.INFO):
+        waker(lambda: client_at(address, "stepfunctions"))("token")
     assert "the workflow was not woken: Could not connect" in caplog.text

@@ -64,12 +64,10 @@ class Clients:
         """Have ``send`` see every request of ``operation``."""
         return self._handling("before-send", operation, region, lambda request, **_: send(request))
 
-    def instead(
-        self, operation: str, parsed: dict[str, Any], region: str = "us-east-1"
-    ) -> AbstractContextManager[None]:
-        """Have ``parsed`` be the answer to every call of ``operation``, which is then not sent."""
+    def instead(self, operation: str, said: dict[str, Any], region: str = "us-east-1") -> AbstractContextManager[None]:
+        """Have ``said`` be the answer to every call of ``operation``, which is then not sent."""
         response = AWSResponse("", 200, HTTPHeaders(), None)
-        return self._handling("before-call", operation, region, lambda **_: (response, parsed))
+        return self._handling("before-call", operation, region, lambda **_: (response, said))
 
     @contextmanager
     def answering(self, operation: str, change: Change, region: str = "us-east-1") -> Iterator[None]:

@@ -12,9 +12,7 @@ ACCOUNT = build()
 BY_NAME = {function.name: function for function in ACCOUNT.functions}
 
 
-def finding(
-    what: Planted, low: float = 0.0, expected: float = 0.0, high: float = 0.0, **proposed: Any
-) -> dict[str, Any]:
+def finding(what: Planted, low: float = 0, expected: float = 0, high: float = 0, **proposed: Any) -> dict[str, Any]:
     ends = {"low": low, "expected": expected, "high": high}
     return {"function": what.function, "kind": what.kind, "proposed": proposed, "savings": ends}
 

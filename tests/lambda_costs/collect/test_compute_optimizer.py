@@ -24,9 +24,7 @@ class Optimizer:
     def is_enrolled(self, status: str = "Active") -> None:
         self.stub.add_response("get_enrollment_status", {"status": status}, {})
 
-    def recommends(
-        self, arns: list[str], *items: dict[str, Any], after: str | None = None, more: str | None = None
-    ) -> None:
+    def recommends(self, arns: list[str], *items: dict[str, Any], after: str = "", more: str = "") -> None:
         answer = {"lambdaFunctionRecommendations": list(items), **({"nextToken": more} if more else {})}
         asked = {"functionArns": arns, "filters": EVERY_FINDING, **({"nextToken": after} if after else {})}
         self.stub.add_response("get_lambda_function_recommendations", answer, asked)

@@ -107,9 +107,7 @@ def test_a_share_is_none_or_all_at_the_extremes(at_512: float, share: float) -> 
         (1024, 1.0, 0.0, 0.0, 0.0, 0.0),
     ],
 )
-def test_cpu_time_gives_the_share(
-    today: int, seconds: float, cpu: float, low: float, share: float, high: float
-) -> None:
+def test_cpu_time_gives_a_share(today: int, seconds: float, cpu: float, low: float, share: float, high: float) -> None:
     model = from_cpu_time(today, seconds, cpu)
     assert (model.low, model.share, model.high) == pytest.approx((low, share, high))
 

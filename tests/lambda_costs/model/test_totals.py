@@ -68,13 +68,12 @@ def test_totals_gross_and_net_by_hand(
 
 
 shares = st.floats(0, 1)
+Several = list[tuple[str, float, float]]
 several = st.lists(st.tuples(st.sampled_from("abc"), shares, st.sampled_from([1.0, 0.8])), max_size=7)
 
 
 @given(several, st.floats(1, 1e6))
-def test_combined_savings_exceed_neither_the_cost_nor_their_sum(
-    several: list[tuple[str, float, float]], gb_seconds: float
-) -> None:
+def test_combined_savings_exceed_neither_the_cost_nor_their_sum(several: Several, gb_seconds: float) -> None:
     whole = {"cost": 1, "gb_seconds": gb_seconds}
     findings = [scaled(name, *(share,) * 3, **whole, repriced=price) for name, share, price in several]
     names = {name for name, _, _ in several}
@@ -85,7 +84,7 @@ def test_combined_savings_exceed_neither_the_cost_nor_their_sum(
 
 
 @given(several, st.randoms())
-def test_the_order_of_findings_does_not_matter(several: list[tuple[str, float, float]], random: Any) -> None:
+def test_the_order_of_findings_does_not_matter(several: Several, random: Any) -> None:
     findings = [scaled(name, *(share,) * 3, cost=1, repriced=price) for name, share, price in several]
     shuffled = random.sample(findings, len(findings))
     one, other = combine(findings, USE), combine(shuffled, USE)

@@ -61,12 +61,8 @@ def test_no_page_is_allowed_to_read_an_answer(stack: LocalStack) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/_aws/execute-api/any/prod/", "/mqtt"])
 def test_websocket_is_refused(stack: LocalStack, path: str) -> None:
-    upgrade = {
-        "Connection": "Upgrade",
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-        "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(),
-    }
+    key = base64.b64encode(os.urandom(16)).decode()
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
     assert send(stack, "GET", path, **sign(stack, target=path, **upgrade))[0] in REFUSED
 
 
@@ -105,12 +101,9 @@ def page() -> Iterator[Any]:
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; the tests above send the same")
 def test_page_in_a_real_browser_reads_and_changes_nothing(stack: LocalStack, page: Any, tmp_path: Path) -> None:
     table = stack.client("dynamodb")
-    create = {
-        "TableName": "made-by-a-page",
-        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
-        "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
-        "BillingMode": "PAY_PER_REQUEST",
-    }
+    keys = {"KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}], "BillingMode": "PAY_PER_REQUEST"}
+    attributes = {"AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}]}
+    create = {"TableName": "made-by-a-page", **keys, **attributes}
     body = json.dumps(create).encode()
     simple = AWSRequest("POST", f"{stack.endpoint}/?Action=CreateTable", data=body)
     S3SigV4QueryAuth(stack.session().get_credentials(), "dynamodb", REGION, expires=300).add_auth(simple)
@@ -122,13 +115,9 @@ def test_page_in_a_real_browser_reads_and_changes_nothing(stack: LocalStack, pag
         (f"{stack.endpoint}/", {"method": "POST", "headers": headers, "body": body.decode()}),
     ]
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom")
-    done = subprocess.run(
-        [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}", page(PAGE % json.dumps(tries))],
-        env={**os.environ, "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    words = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}", page(PAGE % json.dumps(tries))]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     found = re.search(r"<pre id=.out.>(.*?)</pre>", done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     failed = "TypeError: Failed to fetch"

@@ -115,9 +115,7 @@ def test_presigned_address_takes_no_unsigned_parameter(stack: LocalStack, name: 
 
 @pytest.mark.parametrize("added", ["annotation&annotationName=x", "attributes", "legal-hold", "publicAccessBlock"])
 @pytest.mark.parametrize(("operation", "method"), [("get_object", "GET"), ("put_object", "PUT")])
-def test_old_presigned_address_takes_no_unsigned_subresource(
-    stack: LocalStack, operation: str, method: str, added: str
-) -> None:
+def test_old_presigned_address_takes_no_subresource(stack: LocalStack, operation: str, method: str, added: str) -> None:
     assert send(stack, method, f"{presigned(stack, operation)}&{added}")[0] == 403
 
 

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import uuid
 from collections import deque
@@ -14,7 +13,7 @@ from typing import Any, cast
 import pytest
 from botocore.utils import ContainerMetadataFetcher
 
-from tests.support import ForkedRuntime, Runtime, is_alive, let_go, runtime_process, until
+from tests.support import ForkedRuntime, Runtime, is_alive, let_go, refusing, runtime_process, until
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
@@ -149,9 +148,7 @@ def test_sessions_restored_from_one_snapshot_draw_different_numbers(
     assert len(set(drawn)) == 4
 
 
-def test_runtime_serves_only_one_session(
-    table: Any, runtime: Runtime, journal: Journal, new_session: NewSession
-) -> None:
+def test_runtime_serves_one_session(table: Any, runtime: Runtime, journal: Journal, new_session: NewSession) -> None:
     session_id, other = new_session(), new_session()
     runtime.invoke(session_id, "waits")
     status, answer = runtime.invoke(other)
@@ -305,16 +302,13 @@ def test_a_heartbeat_without_credentials_is_skipped(
     from vigil.agent import runtime as runtime_module
 
     session_id = str(uuid.uuid4())
-    settings = WorkerSettings.from_env(
-        {Env.SESSION_ID: session_id, Env.TABLE: session_id, Env.BUCKET: "bucket", "AWS_REGION": REGION}
-    )
+    given = {Env.SESSION_ID: session_id, Env.TABLE: session_id, Env.BUCKET: "bucket", "AWS_REGION": REGION}
+    settings = WorkerSettings.from_env(given)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(ContainerMetadataFetcher, "RETRY_ATTEMPTS", 1)
-    with socket.socket() as refusing:
-        refusing.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{refusing.getsockname()[1]}/credentials"
-        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
+    with refusing() as address:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{address}/credentials")
         assert runtime_module._heartbeat(settings)
     assert f"session {session_id}: no heartbeat: Error when retrieving credentials" in caplog.text
 
