@@ -169,6 +169,7 @@ def test_closed_session_without_a_record_gets_one(journal: Journal) -> None:
 @pytest.mark.parametrize(
     ("status", "execution"),
     [*((status, f"{OWN}-duplicate") for status in Status), (Status.COMPLETED, OWN), (Status.FAILED, OWN)],
+    ids=[*(f"{status}-of-another" for status in Status), "COMPLETED", "FAILED"],
 )
 def test_a_session_that_has_ended_or_is_of_another_execution_is_not_closed(
     journal: Journal, new_session: NewSession, status: Status, execution: str

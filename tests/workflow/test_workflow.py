@@ -220,7 +220,7 @@ def test_aborted_workflow_closes_its_session_and_stops_its_agent(workflow: Workf
 
 
 NO_IDS: list[object] = [
-    *("", "a" * 32, "a" * 101, *("a" * 40 + end for end in ("/b", "#", "\n"))),
+    *("", "a" * 32, "a" * 101, "a" * 40 + "/b", "a" * 40 + "#", "x" * 40 + "\n"),
     *(7, {"a": 1}, ["x"], ["a" * 40], None),
     # Ids that a cause cannot repeat: half of a surrogate pair, and more characters than a cause may hold.
     "x" * 40 + "\ud800",
