@@ -125,9 +125,13 @@ def client_at(address: str, service: str, region: str = REGION, **config: Any) -
     return boto3.Session("test", "test", region_name=region).client(service, endpoint_url=address, config=settings)
 
 
-def new_state_machine(stack: LocalStack, **definition: object) -> str:
-    """Create a state machine with a role of its own and return its ARN."""
-    role = stack.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")["Role"]
+def new_state_machine(stack: LocalStack, *allowed: dict[str, str], **definition: object) -> str:
+    """Create a state machine with a role of its own, whose policy has the statements ``allowed``; return its ARN."""
+    iam, name = stack.client("iam"), f"role-{uuid.uuid4()}"
+    role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+    if allowed:
+        document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        iam.put_role_policy(RoleName=name, PolicyName="only", PolicyDocument=document)
     created = stack.client("stepfunctions").create_state_machine(
         name=f"machine-{uuid.uuid4()}", roleArn=role["Arn"], definition=json.dumps(definition)
     )
@@ -168,8 +172,7 @@ def ask(
 ) -> tuple[int, bytes]:
     """Send a request that is signed with the root's key, and return (status, body) of the answer."""
     request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
-    keys = stack.session().get_credentials()
-    SigV4Auth(keys, service, REGION).add_auth(request)
+    SigV4Auth(stack.session().get_credentials(), service, REGION).add_auth(request)
     sent = urllib.request.Request(request.url, data=body or None, headers=dict(request.headers), method=method)
     try:
         with urllib.request.urlopen(sent, timeout=30) as answer:

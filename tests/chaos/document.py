@@ -91,8 +91,7 @@ def render(ends: Iterable[tuple[Fault, FaultOutcome | None]]) -> str:
         **{"session": parameters[Parameter.MAX_SESSION_SECONDS]["Default"], "hurry": HURRY, "margin": MARGIN},
         **{"test_safety": SAFETY, "test_heartbeat": HEARTBEAT, "test_progress": PROGRESS},
     }
-    text = _TEXT.format(**values)
-    return text + "".join(_row(fault, outcome) for fault, outcome in ends)
+    return _TEXT.format(**values) + "".join(_row(fault, outcome) for fault, outcome in ends)
 
 
 def _row(fault: Fault, outcome: FaultOutcome | None) -> str:

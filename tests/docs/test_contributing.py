@@ -8,8 +8,7 @@ from vigil.local.deploy import PROJECT
 
 def test_the_example_of_a_tool_passes_its_test() -> None:
     page = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    example = page.partition("## Add a tool")[2].partition("\n## ")[0]
-    (code,) = re.findall(r"```python\n(.*?)```", example, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", page.partition("## Add a tool")[2].partition("\n## ")[0], re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(code, "CONTRIBUTING.md", "exec"), names)
     names["test_the_tool_counts_the_functions_of_every_page"]()

@@ -19,13 +19,11 @@ class Template:
     def only(self, kind: str) -> dict[str, Any]:
         """Return the properties of the one resource of the type ``kind``."""
         (resource,) = self.of_type(kind).values()
-        properties: dict[str, Any] = resource["Properties"]
-        return properties
+        return dict(resource["Properties"])
 
     def named(self, name: str) -> dict[str, Any]:
         """Return the properties of the resource whose id is ``name``."""
-        properties: dict[str, Any] = self.resources[name]["Properties"]
-        return properties
+        return dict(self.resources[name]["Properties"])
 
     def text(self, value: Any) -> str:
         """Return a string property with its references written ``<Resource>`` and ``<Resource.Attribute>``."""

@@ -180,8 +180,7 @@ def unresolved(definition: Definition) -> set[str]:
         seen |= ahead
         ahead = {target for name in ahead for target in leads_to.get(name, set())} - seen
     ends = {name for name, state in states.items() if state["Type"] in {"Succeed", "Fail"}}
-    stuck = {name for name, targets in leads_to.items() if not targets} ^ ends
-    return (seen ^ set(states)) | stuck
+    return (seen ^ set(states)) | ({name for name, targets in leads_to.items() if not targets} ^ ends)
 
 
 def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition: Definition) -> None:
@@ -227,8 +226,7 @@ def resolved(definition: Definition) -> Definition:
     text = json.dumps(definition)
     for reference, value in VALUES.items():
         text = text.replace(reference, value)
-    result: Definition = json.loads(text)
-    return result
+    return dict(json.loads(text))
 
 
 def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(definition: Definition, tmp_path: Path) -> None:

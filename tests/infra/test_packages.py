@@ -137,8 +137,7 @@ def test_the_lambda_functions_run_with_nothing_but_their_package(
     variables = {Env.STATE_MACHINE_ARN: machine, **{name: stack.outputs[output] for name, output in found.items()}}
     # -S: no site-packages; -I: no variables of Python's, no working directory.
     words = [sys.executable, "-I", "-S", "-B", "-c", CALLS, str(function), session_id]
-    environment = {**stack.environment(), **variables}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(words, env={**stack.environment(), **variables}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     version, closed, answer, modules = json.loads(done.stdout)
     assert (version, closed, answer) == (pinned("dev.txt")["botocore"], [session_id], "accepted")

@@ -145,8 +145,7 @@ def test_a_phase_says_no_more_than_plain_words(ask: Ask) -> None:
 
 def test_the_procedure_of_the_prompt_is_read_whole() -> None:
     steps = procedure(PROMPT)
-    numbered = [line for line in PROMPT.splitlines() if line[:1].isdigit()]
-    assert len(steps) == len(numbered)
+    assert len(steps) == len([line for line in PROMPT.splitlines() if line[:1].isdigit()])
     assert next(step for step in steps if step.tool == "save_report").arguments == {"summary": PROSE}
 
 

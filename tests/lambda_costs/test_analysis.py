@@ -39,8 +39,7 @@ def test_findings_are_ranked_by_their_least_savings() -> None:
     sure = finding("sure", (5, 5, 5))
     hoped = finding("hoped", (0, 900, 1800))
     even = [finding("b", (1, 2, 3)), finding("a", (1.004, 2.001, 99)), finding("c", (1, 2.5, 3))]
-    losing = finding("losing", (-1, 50, 60))
-    ranked = rank([losing, hoped, *even, sure])
+    ranked = rank([finding("losing", (-1, 50, 60)), hoped, *even, sure])
     assert [item.function for item in ranked] == ["sure", "c", "a", "b", "hoped", "losing"]
 
 

@@ -23,5 +23,4 @@ def test_the_import_rules_hold() -> None:
 def test_engine_tests_and_examples_do_not_import_the_cost_agent() -> None:
     files = {*PROJECT.glob("examples/**/*.py"), *PROJECT.glob("tests/**/*.py")}
     others = files - {*PROJECT.glob("tests/lambda_costs/**/*.py")}
-    found = {path for path in others if any("lambda_costs" in name.split(".") for name in imported(path))}
-    assert not found
+    assert not {path for path in others if any("lambda_costs" in name.split(".") for name in imported(path))}

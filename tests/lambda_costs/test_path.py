@@ -11,8 +11,7 @@ from vigil.local.stack import LocalStack
 from vigil.session import HISTORY_PK_PREFIX, Failure, Status
 
 
-@pytest.mark.criterion("1.1")
-@pytest.mark.criterion("1.4")
+@pytest.mark.criterion("1.1", "1.4")
 def test_cost_agent_records_its_phases_and_reports_all_planted_waste(
     workflow: Workflow, deployment: Deployment
 ) -> None:
@@ -24,9 +23,8 @@ def test_cost_agent_records_its_phases_and_reports_all_planted_waste(
     artifacts = deployment.artifacts(session.session_id)
     findings = json.loads(artifacts.read("findings.json"))
     found = {(item["function"], item["kind"]) for item in findings["findings"]}
-    planted, tolerated = (
-        {(item.function, item.kind) for item in items} for items in (build().planted, build().tolerated)
-    )
+    both = (build().planted, build().tolerated)
+    planted, tolerated = ({(item.function, item.kind) for item in items} for items in both)
     assert found - tolerated == planted
     report = artifacts.read("report.md")
     assert "no language model" in report
@@ -43,16 +41,12 @@ def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflo
     ended(workflow, event_id)
     findings = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))
     assert findings["request"] == detail
-    assert {item["name"] for item in findings["functions"]} == {
-        item.name for item in build().functions if item.name.startswith("invoices-")
-    }
+    invoices = {item.name for item in build().functions if item.name.startswith("invoices-")}
+    assert {item["name"] for item in findings["functions"]} == invoices
     assert findings["comparison"] is None
     # The same on another day: it is compared with the last one.
-    (kept,) = [
-        item
-        for item in workflow.table.scan()["Items"]
-        if item["PK"].startswith(HISTORY_PK_PREFIX) and item["SK"].endswith(event_id)
-    ]
+    history = [item for item in workflow.table.scan()["Items"] if item["PK"].startswith(HISTORY_PK_PREFIX)]
+    (kept,) = [item for item in history if item["SK"].endswith(event_id)]
     workflow.table.put_item(Item={**kept, "SK": kept["SK"].replace(findings["window"]["end"], "2026-01-01")})
     event_id = put_event(stack, detail)
     ended(workflow, event_id)

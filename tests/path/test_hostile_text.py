@@ -158,16 +158,11 @@ def test_records_and_dead_letters_reach_a_terminal_as_plain_text(
 @fuzz
 @given(text=TEXT.filter(lambda text: "\0" not in text))
 def test_what_is_typed_is_repeated_as_text_in_one_line(vigil: Vigil, text: str) -> None:
+    options = (("sessions", "--status"), ("sessions", "--limit"), ("trigger", "--detail"))
     for words in (
-        ("show", f"x{text}"),
-        ("watch", f"x{text}"),
+        *((*before, f"x{text}") for before in ((), ("show",), ("watch",), *options)),
+        *(("show", f"--x{text}"), ("report", f"x{text}", "--out", text)),
         ("report", str(uuid.UUID(int=1)), "--format", text),
-        ("report", f"x{text}", "--out", text),
-        ("sessions", "--status", f"x{text}"),
-        ("sessions", "--limit", f"x{text}"),
-        ("trigger", "--detail", f"x{text}"),
-        (f"x{text}",),
-        ("show", f"--x{text}"),
     ):
         status, out, err = vigil(*words)
         assert status in (1, 2)

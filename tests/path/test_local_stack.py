@@ -52,8 +52,7 @@ def serves(process: "subprocess.Popen[str]") -> dict[str, Any]:
     said = "".join(takewhile(lambda line: not line.startswith("in another terminal"), process.stdout))
     assert process.poll() is None, process.communicate()
     assert "IAM enforced; Ctrl-C stops it" in said
-    told: dict[str, Any] = json.loads(command(None, "vigil", "local", "status", "--json").stdout)
-    return told
+    return dict(json.loads(command(None, "vigil", "local", "status", "--json").stdout))
 
 
 def server_group(process: "subprocess.Popen[str]") -> int:

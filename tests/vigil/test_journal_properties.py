@@ -117,8 +117,7 @@ class Writers(RuleBasedStateMachine):
 
     def _read(self) -> dict[str, Any]:
         key = {"PK": self.session_id, "SK": "SESSION"}
-        found: dict[str, Any] = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {})
-        return found
+        return dict(self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}))
 
     # -- the writers
 

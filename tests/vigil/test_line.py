@@ -265,19 +265,11 @@ def test_a_malformed_place_counts_as_a_new_session(given: object) -> None:
     assert abs(place.now / 1000 - time.time()) < 60
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"at": "soon"},
-        {"at": 10**16},
-        {"issued": "many"},
-        {"step": "long", "number": []},
-        {"step": 10**12, "number": 0},
-        {"at": 1, "number": 10**30, "step": 10**30},
-        {"number": -(10**9)},
-        {"issued": 10**9},
-    ],
-)
+ENDLESS: list[dict[str, Any]] = [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
+ODD = [{"at": "soon"}, {"issued": "many"}, {"step": "long", "number": []}, {"at": 1, "number": 10**30, "step": 10**30}]
+
+
+@pytest.mark.parametrize("damage", [*ENDLESS, *ODD])
 def test_damaged_line_traps_nobody(table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]) -> None:
     waiting = queue.joined(2)
     table.put_item(Item={**table.get_item(Key={"PK": LINE, "SK": LINE})["Item"], **damage})
@@ -300,9 +292,7 @@ def test_damaged_line_traps_nobody(table: Any, line: Line, queue: Queue, clock: 
         assert clock.now <= until
 
 
-@pytest.mark.parametrize(
-    "damage", [{"at": 10**16}, {"step": 10**12, "number": 0}, {"number": -(10**9)}, {"issued": 10**9}]
-)
+@pytest.mark.parametrize("damage", ENDLESS)
 def test_endless_line_counts_as_damaged_and_delays_no_session(
     table: Any, line: Line, queue: Queue, clock: Clock, damage: dict[str, Any]
 ) -> None:

@@ -1,11 +1,10 @@
-import json
 import logging
 import uuid
 from typing import Any
 
 import pytest
 
-from tests.support import client_at, refusing, until
+from tests.support import client_at, new_state_machine, refusing, until
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.session import Status
@@ -15,19 +14,12 @@ from vigil.wakeup import waker
 def test_final_write_wakes_the_workflow(embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture) -> None:
     sfn, session_id = embedded.client("stepfunctions"), str(uuid.uuid4())
     item = {"PK": session_id, "SK": "SESSION", "status": Status.BUSY, "task_token": "{% $states.context.Task.Token %}"}
-    wait = {
-        "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:dynamodb:putItem.waitForTaskToken",
-        "Arguments": {"TableName": table.name, "Item": {name: {"S": value} for name, value in item.items()}},
-        "End": True,
-    }
-    role = embedded.client("iam").create_role(RoleName=f"role-{uuid.uuid4()}", AssumeRolePolicyDocument="{}")["Role"]
+    arguments = {"TableName": table.name, "Item": {name: {"S": value} for name, value in item.items()}}
+    put_item = "arn:aws:states:::aws-sdk:dynamodb:putItem.waitForTaskToken"
+    states = {"Wait": {"Type": "Task", "Resource": put_item, "Arguments": arguments, "End": True}}
     allowed = {"Effect": "Allow", "Action": "dynamodb:PutItem", "Resource": table.table_arn}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
-    embedded.client("iam").put_role_policy(RoleName=role["RoleName"], PolicyName="only", PolicyDocument=document)
-    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Wait", "States": {"Wait": wait}})
-    machine = sfn.create_state_machine(name=f"machine-{uuid.uuid4()}", roleArn=role["Arn"], definition=definition)
-    arn = sfn.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    machine = new_state_machine(embedded, allowed, QueryLanguage="JSONata", StartAt="Wait", States=states)
+    arn = sfn.start_execution(stateMachineArn=machine)["executionArn"]
     journal = Journal.open(embedded.session(), table.name)
     until(lambda: "Item" in table.get_item(Key={"PK": session_id, "SK": "SESSION"}))
     journal.complete(session_id, "s3://bucket/report.md")

@@ -39,8 +39,7 @@ def is_busy(workflow: Workflow, session_id: str) -> Any:
 
 
 def record(workflow: Workflow, session_id: str) -> dict[str, Any]:
-    item: dict[str, Any] = workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True)["Item"]
-    return item
+    return dict(workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True)["Item"])
 
 
 def events(workflow: Workflow, arn: str, kind: str) -> list[Any]:
@@ -412,8 +411,7 @@ class Middle:
 
     def record(self, session_id: str, status: str = Status.INITIATED) -> None:
         """Write the session's record as the execution did before it was aborted."""
-        now = iso(datetime.now(UTC) - timedelta(hours=2))
-        times = dict.fromkeys(("start_time", "created_at", "updated_at"), now)
+        times = dict.fromkeys(("start_time", "created_at", "updated_at"), iso(datetime.now(UTC) - timedelta(hours=2)))
         item = {"status": status, "execution_arn": self.arn(session_id), "expires_at": 1_900_000_000, **times}
         self.workflow.table.put_item(Item={**self.workflow.key(session_id), **item})
 

@@ -113,8 +113,7 @@ class Account:
         """Give a function that ran 40 days ago a log group of this name, without retention, which holds that day."""
         self._logs.create_log_group(logGroupName=group)
         self._put(group, "old", 40, timedelta(), lambda day: ["x" * 100_000] if day == 40 else [])
-        moment = self.midnight - timedelta(days=40)
-        self._datum("AWS/Lambda", "Invocations", moment, name, Value=5)
+        self._datum("AWS/Lambda", "Invocations", self.midnight - timedelta(days=40), name, Value=5)
         self._send()
 
     def _put(self, group: str, stream: str, days: int, time_of_day: timedelta, lines: Hostile) -> None:

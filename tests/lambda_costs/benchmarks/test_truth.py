@@ -76,8 +76,7 @@ def test_savings_are_the_bill_before_less_the_bill_after(
 
 
 def test_rounding_up_adds_half_a_millisecond_on_average() -> None:
-    short = function(io_ms=1.0, cpu_mb_ms=0.0)
-    assert savings(short, [MEMORY]) == pytest.approx(13.3334 * 0.0015 * 0.5, rel=1e-6)
+    assert savings(function(io_ms=1.0, cpu_mb_ms=0.0), [MEMORY]) == pytest.approx(13.3334 * 0.0015 * 0.5, rel=1e-6)
 
 
 def test_the_free_tier_reduces_the_bill_before_and_after() -> None:
@@ -90,6 +89,5 @@ def test_the_free_tier_reduces_the_bill_before_and_after() -> None:
 
 
 def test_provisioned_concurrency_is_never_free() -> None:
-    idle = function(provisioned_concurrency=2, daily_invocations=0)
-    gross, net = account_savings([idle], [NOT_WARM])
+    gross, net = account_savings([function(provisioned_concurrency=2, daily_invocations=0)], [NOT_WARM])
     assert gross == net > 0

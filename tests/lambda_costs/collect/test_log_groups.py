@@ -12,15 +12,9 @@ def test_log_groups_are_read_with_all_their_writers(embedded: LocalStack) -> Non
     for name in (own, shared, foreign):
         logs.create_log_group(logGroupName=name)
     logs.put_retention_policy(logGroupName=own, retentionInDays=14)
-    groups = describe_log_groups(
-        logs,
-        [
-            function(f"own-{unique}"),
-            function("z", log_group=shared),
-            function("a", log_group=shared),
-            function(f"never-logged-{unique}"),
-        ],
-    )
+    sharing = [function(name, log_group=shared) for name in ("z", "a")]
+    alone = [function(f"{name}-{unique}") for name in ("own", "never-logged")]
+    groups = describe_log_groups(logs, [*sharing, *alone])
     assert groups == {own: LogGroup(own, (f"own-{unique}",), 14, 0), shared: LogGroup(shared, ("a", "z"), None, 0)}
 
 

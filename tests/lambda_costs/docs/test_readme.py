@@ -43,8 +43,7 @@ def masked(text: str) -> list[str]:
 
 def assert_shown(after: str, printed: str) -> None:
     """Assert that ``printed`` has all lines that the README shows after a command; "…" stands for others."""
-    expected = Counter(line for line in masked(shown(after)) if line != "…")
-    assert not expected - Counter(masked(printed))
+    assert not Counter(line for line in masked(shown(after)) if line != "…") - Counter(masked(printed))
 
 
 def make_run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -84,8 +83,7 @@ def test_what_a_failing_agent_printed_outlives_its_stack(tmp_path: Path) -> None
 
 
 def test_the_help_is_the_one_that_the_guide_shows() -> None:
-    done = command(None, "vigil", "--help", COLUMNS="80")
-    assert masked(done.stdout) == masked(shown("vigil --help", OPERATE))
+    assert masked(command(None, "vigil", "--help", COLUMNS="80").stdout) == masked(shown("vigil --help", OPERATE))
 
 
 def test_the_guide_shows_the_example_as_it_is() -> None:

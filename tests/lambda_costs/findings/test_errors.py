@@ -13,20 +13,17 @@ EXAMPLE = Example({}, usage(errors=daily(500_000)), needs="compute")
 @pytest.mark.parametrize(("failed", "calls", "is_found"), FAILURES)
 def test_found_above_10_percent_on_one_of_the_last_7_days(failed: dict[int, int], calls: int, is_found: bool) -> None:
     # Errors that are not timeouts.
-    others = failing({}, calls, errors=failing(failed, calls).errors)
-    assert bool(found(find, used=others)) is is_found
+    assert bool(found(find, used=failing({}, calls, errors=failing(failed, calls).errors))) is is_found
 
 
 @pytest.mark.parametrize(("failed", "is_found"), [(30, False), (31, True)])
 def test_a_timeout_does_not_count_as_an_error(failed: int, is_found: bool) -> None:
     # 20 of 100 invocations timed out, which the metric Errors counts as well.
-    used = failing({1: 20}, errors=on_days({1: failed}))
-    assert bool(found(find, used=used)) is is_found
+    assert bool(found(find, used=failing({1: 20}, errors=on_days({1: failed})))) is is_found
 
 
 def test_days_without_lines_have_no_known_share_of_errors() -> None:
-    early = retally(failing(DAILY_20), lambda key, item: item if key.day < ago(8) else None)
-    assert found(find, used=early) is None
+    assert found(find, used=retally(failing(DAILY_20), lambda key, item: item if key.day < ago(8) else None)) is None
 
 
 @pytest.mark.parametrize(("timed_out", "is_found"), [({1: 20}, False), ({}, True)])

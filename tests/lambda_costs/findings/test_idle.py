@@ -37,8 +37,7 @@ def test_30_days_of_proven_silence_make_a_function_idle(last_modified: date, use
     ],
 )
 def test_silence_without_proof_is_not_idleness(last_modified: date | None, used: dict[str, Any], reason: str) -> None:
-    silent = usage(**{"invocations": None, **used})
-    assert reason in abstained(find, function(last_modified=last_modified), silent)
+    assert reason in abstained(find, function(last_modified=last_modified), usage(**{"invocations": None, **used}))
 
 
 @pytest.mark.parametrize(("days", "is_found"), [(29, False), (30, True)])

@@ -81,8 +81,7 @@ def test_a_measured_share_of_cpu_time_narrows_the_savings() -> None:
     ],
 )
 def test_cpu_time_decides_whether_less_memory_pays(share: float, proposed: int | None, saved: float) -> None:
-    cpu_ms = share * 500 * 1024 / 1769
-    result = found(find, used=used_at(1024, 200, cpu_ms=daily(cpu_ms * 1e6)))
+    result = found(find, used=used_at(1024, 200, cpu_ms=daily(share * 500 * 1024 / 1769 * 1e6)))
     assert (result and result.proposed) == (proposed and {"memory_mb": proposed})
     assert (result.savings.expected if result else 0.0) == pytest.approx(COST * saved)
 
@@ -118,8 +117,7 @@ def test_least_memory_is_the_next_64_mb_from_1_2_times_the_maximum(used: int, pr
 )
 def test_one_invocation_that_used_most_memory_is_enough_to_keep_it(once: TallyKey) -> None:
     lines = reports(max_used_mb=200)
-    one = Reports({once: tally(1, max_used_mb=615)}, 0)
-    assert found(find, used=usage(reports=together(lines, one))) is None
+    assert found(find, used=usage(reports=together(lines, Reports({once: tally(1, max_used_mb=615)}, 0)))) is None
     assert found(find, used=usage(reports=lines)) is not None
 
 
@@ -151,5 +149,4 @@ def test_the_timeout_is_raised_for_the_slowest_invocations(limit: int, command: 
 def test_memory_size_that_exceeds_lambdas_timeout_is_not_proposed() -> None:
     slow = on_days({11: 400_000.0})
     # Expected are 2.5 times as long at 256 MB, 1,000 s, and (1 + 1024/320)/2 = 2.1 times at 320 MB: 840 s.
-    result = claimed(find, function(timeout_seconds=900), used_at(1024, 200, p99_ms=slow))
-    assert result.proposed == {"memory_mb": 320}
+    assert claimed(find, function(timeout_seconds=900), used_at(1024, 200, p99_ms=slow)).proposed == {"memory_mb": 320}

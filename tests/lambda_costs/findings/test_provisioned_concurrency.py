@@ -72,8 +72,7 @@ def test_memory_and_architecture_decide_the_price_of_pc() -> None:
 def test_pc_pays_off_from_60_percent_utilisation_on(more: int, is_found: bool) -> None:
     # $0.0000041667 / $0.0000069445 = 60 % of 2,592,000 GB-s are 3,110,400 invocations of half a GB-s.
     number = 3_110_400 + more
-    used = on_pc(number, invocations=daily(number), duration_ms=daily(500 * number))
-    assert bool(found(find, used=used)) is is_found
+    assert bool(found(find, used=on_pc(number, invocations=daily(number), duration_ms=daily(500 * number)))) is is_found
 
 
 def test_provisioned_concurrency_with_under_14_days_is_not_unused() -> None:

@@ -9,8 +9,7 @@ EXAMPLE = Example({"timeout_seconds": 900}, needs="compute")
 
 
 def p99(seconds: float, once: float | None = None) -> FunctionUsage:
-    by_day = dict.fromkeys(range(1, 31), seconds * 1000)
-    return usage(p99_ms=on_days(by_day | ({5: once * 1000} if once else {})))
+    return usage(p99_ms=on_days(dict.fromkeys(range(1, 31), seconds * 1000) | ({5: once * 1000} if once else {})))
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,7 @@ def test_combined_savings_exceed_neither_the_cost_nor_their_sum(several: Several
 @given(several, st.randoms())
 def test_the_order_of_findings_does_not_matter(several: Several, random: Any) -> None:
     findings = [scaled(name, *(share,) * 3, cost=1, repriced=price) for name, share, price in several]
-    shuffled = random.sample(findings, len(findings))
-    one, other = combine(findings, USE), combine(shuffled, USE)
+    one, other = combine(findings, USE), combine(random.sample(findings, len(findings)), USE)
     assert amounts(one.gross) == pytest.approx(amounts(other.gross))
     assert amounts(one.net) == pytest.approx(amounts(other.net))
 

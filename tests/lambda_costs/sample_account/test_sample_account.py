@@ -94,8 +94,7 @@ def test_timeouts_are_errors_that_last_until_the_limit() -> None:
 
 
 def test_a_rare_payload_is_in_the_sample() -> None:
-    rare = {"share": 0.0002, "slowness": 1.0, "need": 0.86}
-    function, sampled = seen({**BUSY, "need": 0.2, "large_payloads": rare})
+    function, sampled = seen({**BUSY, "need": 0.2, "large_payloads": {"share": 0.0002, "slowness": 1.0, "need": 0.86}})
     assert 0 < sum(line.used_mb > 0.5 * function.memory_mb for line in sampled.lines) < 5
 
 

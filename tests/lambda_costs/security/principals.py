@@ -350,11 +350,9 @@ class Caller:
             iam, role = self._world.client("iam"), self._world.roles[self._role]
             return reaches(iam, role, row.simulated_on(self._world), row.profile)
         if row.call is None:
-            simulated = self._world.client("iam").simulate_principal_policy(
-                PolicySourceArn=self._world.arns[self._role],
-                ActionNames=[row.action],
-                ResourceArns=[row.simulated_on(self._world)],
-            )
+            asked = {"ActionNames": [row.action], "ResourceArns": [row.simulated_on(self._world)]}
+            role = self._world.arns[self._role]
+            simulated = self._world.client("iam").simulate_principal_policy(PolicySourceArn=role, **asked)
             return bool(simulated["EvaluationResults"][0]["EvalDecision"] == "allowed")
         service, method, arguments = row.call(self._world)
         try:
@@ -375,10 +373,10 @@ class Caller:
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(before))
         keys = answer["Credentials"]
-        return {
-            "endpoint_url": self._world.endpoint,
-            "aws_access_key_id": keys["AccessKeyId"],
-            "aws_secret_access_key": keys["SecretAccessKey"],
-            "aws_session_token": keys["SessionToken"],
-            "config": Config(retries={"total_max_attempts": 1}),
+        names = {
+            "access_key_id": "AccessKeyId",
+            "secret_access_key": "SecretAccessKey",
+            "session_token": "SessionToken",
         }
+        given = {"endpoint_url": self._world.endpoint, "config": Config(retries={"total_max_attempts": 1})}
+        return {**{f"aws_{name}": keys[key] for name, key in names.items()}, **given}

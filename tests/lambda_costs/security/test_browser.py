@@ -116,8 +116,7 @@ def test_page_in_a_real_browser_reads_and_changes_nothing(stack: LocalStack, pag
     ]
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom")
     words = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}", page(PAGE % json.dumps(tries))]
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120)
     found = re.search(r"<pre id=.out.>(.*?)</pre>", done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
     failed = "TypeError: Failed to fetch"

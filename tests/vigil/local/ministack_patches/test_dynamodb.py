@@ -34,5 +34,4 @@ def test_all_writes_of_many_threads_to_one_item_are_kept() -> None:
     add = {"TableName": table, "Key": key, "UpdateExpression": "ADD n :one", "ExpressionAttributeValues": one}
     with ThreadPoolExecutor(8) as pool:
         assert {status for status, _, _ in pool.map(lambda _: dynamodb._update_item(add), range(400))} == {200}
-    item = json.loads(dynamodb._get_item({"TableName": table, "Key": key})[2])["Item"]
-    assert item["n"] == {"N": "400"}
+    assert json.loads(dynamodb._get_item({"TableName": table, "Key": key})[2])["Item"]["n"] == {"N": "400"}

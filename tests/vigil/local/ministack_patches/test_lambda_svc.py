@@ -26,8 +26,7 @@ def test_a_failed_function_reports_the_class_of_its_exception(embedded: LocalSta
 
 def caught(machines: Machines, role: Role, function: str, payload: dict[str, Any]) -> Any:
     """Return what a workflow catches of a function that fails."""
-    execution = machines.run(role(("lambda:InvokeFunction", function)), invocation(function, payload))
-    return json.loads(execution["output"])
+    return json.loads(machines.run(role(("lambda:InvokeFunction", function)), invocation(function, payload))["output"])
 
 
 def test_a_workflow_catches_the_class_of_the_exception(machines: Machines, role: Role, function: str) -> None:
