@@ -305,6 +305,7 @@ def test_other_errors_of_aws_are_recorded_unchanged(end_of: EndOf, error: Client
 
 MakeError = Callable[[], BaseException]
 Factory = Callable[[AgentSession], object]
+Place = Callable[[MakeError], Factory]
 
 
 def in_factory(make: MakeError) -> Factory:
@@ -328,16 +329,12 @@ def in_coroutine(make: MakeError) -> Factory:
     return lambda session: agent
 
 
-@pytest.fixture
-def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Errors go to standard error alone: xdist cannot send a log that has half of a surrogate pair."""
-    monkeypatch.setattr(logger, "propagate", False)
-
-
 @pytest.mark.parametrize("place", [in_factory, in_function, in_coroutine])
 @pytest.mark.parametrize(("make", "code", "message"), CAUSES)
 def test_the_root_cause_is_recorded(
-    end_of: EndOf, quiet: None, place: Callable[[MakeError], Factory], make: MakeError, code: str, message: str
+    end_of: EndOf, monkeypatch: pytest.MonkeyPatch, place: Place, make: MakeError, code: str, message: str
 ) -> None:
+    # It goes to standard error: xdist cannot send a log that has half of a surrogate pair.
+    monkeypatch.setattr(logger, "propagate", False)
     record = end_of(place(make))
     assert (record.status, record.error) == (Status.FAILED, Failure(code, message))
