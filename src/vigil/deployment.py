@@ -282,8 +282,8 @@ class Deployment:
         if session.terminal:
             raise SessionEnded(f"session {session_id} has ended: {session.status}")
         self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split()) or NO_REASON))
-        # Stop the agent directly too: the workflow may be gone.
         arn = self.output(Output.AGENT_RUNTIME)
+        # Stop the agent directly too: the workflow may be gone.
         try:
             self.client("bedrock-agentcore").stop_runtime_session(agentRuntimeArn=arn, runtimeSessionId=session_id)
         except (BotoCoreError, ClientError) as error:
@@ -295,9 +295,9 @@ class Deployment:
         body = json.dumps(check_detail(detail), ensure_ascii=False)
         # Without a stack and its rule, EventBridge would drop the event silently.
         self.output(Output.RULE)
-        entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}
+        event = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}
         with aws_errors():
-            answer = self.client("events").put_events(Entries=[entry])
+            answer = self.client("events").put_events(Entries=[event])
         entry = answer["Entries"][0]
         if answer["FailedEntryCount"]:
             raise AwsUnavailable(f"EventBridge refused the event: {entry.get('ErrorCode')} {entry.get('ErrorMessage')}")

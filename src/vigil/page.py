@@ -55,7 +55,7 @@ _NAME = re.compile(r"[\w.-]+")  # a file beside the report
 
 
 def _parser(links: Callable[[str], bool], *, html: bool, levels: int = MAX_LEVELS) -> MarkdownIt:
-    """Return a parser of CommonMark with tables; ``links`` says which addresses may be links and images."""
+    """Return a parser of CommonMark with tables; ``links`` says what may be a link or an image, else it stays text."""
     parser = MarkdownIt("commonmark", {"html": html, "maxNesting": levels}).enable("table")
     parser.validateLink = links  # type: ignore[method-assign, assignment]
     return parser

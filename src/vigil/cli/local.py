@@ -32,9 +32,9 @@ def up(
     agent_env: AgentEnv = None,
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
-    environment = agent_environment(agent, model, agent_env)
     from vigil.local import lockfile
 
+    environment = agent_environment(agent, model, agent_env)
     options = {"port": port, "parameters": _parameters(parameters), "sample_account": sample_account}
     with lockfile.claim() as announce, started(agent_environment=environment, **options) as stack:
         try:

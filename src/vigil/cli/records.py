@@ -34,8 +34,8 @@ def sessions(
     deployment = Deployment()
     found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
     try:
-        if lost := deployment.count_dead_letters():
-            errors.say(f"{lost} events never became a session: `vigil lost` shows them", style="red")
+        if count := deployment.count_dead_letters():
+            errors.say(f"{count} events never became a session: `vigil lost` shows them", style="red")
     except AwsUnavailable as error:
         errors.say(f"the dead-letter queue cannot be read: {error}")
     if as_json:

@@ -67,9 +67,9 @@ def run(
         with claimed(out) as save:
             _run(Deployment(), agent_input, out, save)
         return
-    environment = agent_environment(agent, model, agent_env)
     from vigil.invoker import parse
 
+    environment = agent_environment(agent, model, agent_env)
     # What the invoker or the agent would refuse is refused before the stack starts.
     _, for_agent = parse({"session_id": "0" * 36, "detail": agent_input}, MAX_SESSION_SECONDS)
     if environment.get(Env.AGENT, DEFAULT_AGENT) == DEFAULT_AGENT:

@@ -123,9 +123,10 @@ def model(deployment: Deployment, model_id: str) -> CheckResults:
         if not remedy and error_code(error) == "ValidationException":
             remedy = "choose another model: `--parameters ModelId=...`"
         # The caller's own permission says nothing of the agent's, which has another role.
-        unknown = not remedy or "identity-based policy allows the bedrock:InvokeModel" in str(error)
-        status, advice = (Verdict.NOT_CHECKED, "") if unknown else (Verdict.PROBLEM, sentence(str(remedy)))
-        yield CheckResult(status, f"model {model_id}: {error}", advice)
+        if not remedy or "identity-based policy allows the bedrock:InvokeModel" in str(error):
+            yield CheckResult(Verdict.NOT_CHECKED, f"model {model_id}: {error}")
+        else:
+            yield CheckResult(Verdict.PROBLEM, f"model {model_id}: {error}", sentence(remedy))
         return
     tokens = f"{usage.get('inputTokens')} tokens in, {usage.get('outputTokens')} out"
     yield CheckResult(Verdict.OK, f"model {model_id}: it answered ({tokens}: a fraction of a cent)")

@@ -86,7 +86,7 @@ class LocalAgentCore:
         """Have the session's runtime end; False if there is none."""
         with self._lock:
             process = self._by_session.pop((agent_runtime_arn, session_id), None)
-            if process is None or self._server is None or self._server.closed:
+            if process is None or self._server is None:
                 return False
             self._server.stop(process.pid)
             return True
@@ -125,12 +125,19 @@ class LocalAgentCore:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             **self._environment,
         }
-        process = _RuntimeProcess(self._fork_server().start(address, environment), address, token, runtime)
+        server = self._fork_server()
+        try:
+            process = _RuntimeProcess(server.start(address, environment), address, token, runtime)
+        except LocalStackError:
+            if server.closed:
+                # The next invocation starts another one.
+                self._server = None
+            raise
         self._by_pid[process.pid] = process
         return process
 
     def _fork_server(self) -> ForkServer:
-        if self._server is None or self._server.closed:
+        if self._server is None:
             shared = {name: value for name, value in self._environment.items() if name in ("PYTHONPATH", Env.AGENT)}
             self._server = ForkServer(self._log, {**self._base, **shared}, self._forget)
         return self._server

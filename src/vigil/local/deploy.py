@@ -39,22 +39,25 @@ def synthesize(cache: Path) -> Path:
         # Stacks that start at the same time share one synthesis.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not assembly.is_dir():
-            partial = assembly.with_name(f"partial-{os.getpid()}")
-            # jsii must find the Node of the virtual environment, not the machine's.
-            search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-            # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
-            environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
-            command = [sys.executable, "app.py"]
-            done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
-            partial.rename(assembly)
+            _synthesize_into(assembly)
             # The file system's clock may differ from this machine's, so compare its times only with each other.
             now = assembly.stat().st_mtime
             for other in cache.iterdir():
                 if other.stat().st_mtime < now - KEEP_SECONDS:
                     shutil.rmtree(other, ignore_errors=True)
     return assembly
+
+
+def _synthesize_into(assembly: Path) -> None:
+    partial = assembly.with_name(f"partial-{os.getpid()}")
+    # jsii must find the Node of the virtual environment, not the machine's.
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    # CDK's validation of the template takes longer than the synthesis; `make check` validates it.
+    environment = {**os.environ, "CDK_OUTDIR": str(partial), "PATH": search, "CDK_VALIDATION": "false"}
+    done = subprocess.run([sys.executable, "app.py"], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LocalStackError(f"app.py does not synthesise:\n{done.stderr.strip()[-3000:]}")
+    partial.rename(assembly)
 
 
 def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -> dict[str, str]:
