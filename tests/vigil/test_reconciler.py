@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from threading import Barrier
@@ -106,7 +107,7 @@ def calls_of_step_functions() -> Iterator[list[str]]:
     def note(model: Any, **_: Any) -> None:
         calls.append(model.name)
 
-    events = reconciler._reconciler()._workflows.meta.events
+    events = reconciler._reconciler().workflows.meta.events
     events.register("before-call.sfn", note)
     try:
         yield calls
@@ -199,7 +200,7 @@ def test_a_sweep_spares_a_running_execution_that_the_list_lacks(
     session_id = new_session(Status.BUSY, execution_arn=executions["runs"])
     # An empty page, as a list gives that is late.
     monkeypatch.setattr(
-        reconciler._reconciler()._workflows,
+        reconciler._reconciler().workflows,
         "get_paginator",
         lambda name: type("Late", (), {"paginate": lambda self, **_: [{"executions": []}]})(),
     )
@@ -272,15 +273,8 @@ def reconciler_of(
     journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0.0
 ) -> Reconciler:
     """The reconciler as its function makes it, but for AgentCore and its clock."""
-    deployed = reconciler._reconciler()
-    return Reconciler(
-        journal,
-        deployed._workflows,
-        Agents(stop),  # type: ignore[arg-type]
-        state_machine_arn=deployed._state_machine_arn,
-        agent_runtime_arn=deployed._agent_runtime_arn,
-        clock=clock,
-    )
+    agents: Any = Agents(stop)
+    return replace(reconciler._reconciler(), journal=journal, agents=agents, clock=clock)
 
 
 def test_agents_are_stopped_together_when_all_records_are_closed(
