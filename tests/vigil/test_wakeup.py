@@ -9,10 +9,9 @@ import pytest
 from botocore.config import Config
 
 from tests.support import until
-from vigil.journal import Journal
+from vigil.journal import Journal, wake
 from vigil.local.stack import REGION, LocalStack
 from vigil.session import Status
-from vigil.wakeup import waker
 
 
 def test_write_that_ends_the_session_wakes_its_workflow(
@@ -47,7 +46,7 @@ def test_write_that_ends_the_session_wakes_its_workflow(
     # No execution waits with the token any longer.
     token = table.get_item(Key={"PK": session_id, "SK": "SESSION"})["Item"]["task_token"]
     with caplog.at_level(logging.INFO):
-        waker(lambda: sfn)(token)
+        wake(lambda: sfn, token)
     assert "the workflow was not woken: " in caplog.text
     assert "TaskDoesNotExist" in caplog.text
 
@@ -64,5 +63,5 @@ def test_a_wake_up_that_fails_raises_nothing(caplog: pytest.LogCaptureFixture) -
             config=Config(retries={"total_max_attempts": 1}),
         )
         with caplog.at_level(logging.INFO):
-            waker(lambda: client)("token")
+            wake(lambda: client, "token")
     assert "the workflow was not woken: Could not connect" in caplog.text
