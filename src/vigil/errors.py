@@ -21,10 +21,11 @@ from typing import Any
 class VigilError(Exception):
     """Root of the tree; its message is one line that a person understands."""
 
-    @property
-    def code(self) -> str:
-        """The error code written to records and logs: the class name."""
-        return type(self).__name__
+    code: str
+    """The error code written to records and logs: the class name."""
+
+    def __init_subclass__(cls) -> None:
+        cls.code = cls.__name__
 
 
 class InvalidInput(VigilError):
@@ -105,12 +106,7 @@ class AgentCutOff(AgentError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self._code = code
-
-    @property
-    def code(self) -> str:
-        """The error code that belongs to the agent's stop reason."""
-        return self._code
+        self.code = code
 
 
 class AgentUnsupported(AgentError):

@@ -162,7 +162,12 @@ class Supervisor:
     def _run(self, session: WorkerSettings, environment: dict[str, str], detail: dict[str, Any]) -> None:
         try:
             self.worker.run(environment, detail)
-            self._supervise(session)
+            reason = self._await_end(session)
+            # Kill first: the worker must not write any more, and processes that it left hold the pipe open.
+            self.worker.kill()
+            end = self.worker.describe_end()
+            if not self._stopped and not self.worker.done:
+                _fail(session, reason or AgentCrashed(f"the agent's process ended with {end}"))
         except Exception as error:
             logger.exception("session %s could not be supervised", session.session_id)
             _fail(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
@@ -170,15 +175,6 @@ class Supervisor:
             self.worker.kill()
             if not self._stopped:
                 self.ended.set()
-
-    def _supervise(self, session: WorkerSettings) -> None:
-        """Wait for the end of the worker, and fail the session if the worker has not ended it."""
-        error = self._await_end(session)
-        # Kill first: the worker must not write any more, and processes that it left hold the pipe open.
-        self.worker.kill()
-        end = self.worker.describe_end()
-        if not self._stopped and not self.worker.done:
-            _fail(session, error or AgentCrashed(f"the agent's process ended with {end}"))
 
     def _await_end(self, session: WorkerSettings) -> VigilError | None:
         """Send heartbeats while the worker makes progress; return why it must end, or None when it has ended."""
