@@ -21,8 +21,7 @@ from typing import Any
 class VigilError(Exception):
     """Root of the tree; its message is one line that a person understands."""
 
-    code: str
-    """The error code written to records and logs: the class name."""
+    code: str  # written to records and logs: the class name
 
     def __init_subclass__(cls) -> None:
         cls.code = cls.__name__
@@ -65,8 +64,7 @@ class SessionEnded(SessionError):
 
     def __init__(self, message: str, item: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.item = item or {}
-        """The session record as it stands, where the refused write was asked to return it."""
+        self.item = item or {}  # the session record as it stands, where the refused write was asked to return it
 
 
 class SessionTaken(SessionError):

@@ -106,16 +106,14 @@ class Journal:
         index, key = INDEX_BY_START, Key("SK").eq(RECORD_SK)
         if status is not None:
             index, key = INDEX_BY_STATUS, Key("status").eq(status)
-        with translate_errors():
-            items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
-            return [Session.from_item(item) for item in islice(items, limit)]
+        items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
+        return [Session.from_item(item) for item in islice(items, limit)]
 
     def snapshot(self, session_id: str) -> Snapshot:
         """Return the session's record and its work phases as they are now, by one consistent read."""
         # The phases follow the record, and the artifacts stand before it.
         condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").gte(RECORD_SK)
-        with translate_errors(session_id):
-            items = list(query(self._table, KeyConditionExpression=condition, ConsistentRead=True))
+        items = list(query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True))
         record = next((item for item in items if item["SK"] == RECORD_SK), None)
         session = Session.from_item(record) if record is not None else None
         tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
@@ -137,8 +135,7 @@ class Journal:
     def artifact_names(self, session_id: str) -> list[str]:
         """Return the names of the session's artifacts, sorted."""
         condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").begins_with(ARTIFACT_SK_PREFIX)
-        with translate_errors(session_id):
-            items = list(query(self._table, KeyConditionExpression=condition, ConsistentRead=True))
+        items = query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True)
         return sorted(str(item["SK"]).removeprefix(ARTIFACT_SK_PREFIX) for item in items)
 
     def save_artifact(self, session_id: str, name: str, key: str) -> None:
@@ -212,9 +209,8 @@ class Journal:
     def open_sessions(self) -> Iterator[Session]:
         """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
         for status in ALLOWED_FROM[Status.FAILED]:
-            with translate_errors():
-                items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
-                yield from map(Session.from_item, items)
+            items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
+            yield from map(Session.from_item, items)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; raises SessionEnded unless the session is BUSY."""

@@ -69,8 +69,7 @@ class _Drawing:
     def __init__(self) -> None:
         self.written: list[str] = []
         self._open: list[str] = []
-        self._skipped = 0
-        """Depth inside an element that is left out."""
+        self._skipped = 0  # depth inside an element that is left out
         self._style = ""
 
     def start(self, tag: str, pairs: list[str]) -> None:

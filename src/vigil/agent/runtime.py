@@ -119,8 +119,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._session: WorkerSettings | None = None
         self._stopped = False
-        self.ended = threading.Event()
-        """Set when the session has ended."""
+        self.ended = threading.Event()  # set when the session has ended
 
     @property
     def session_id(self) -> str | None:
