@@ -75,7 +75,7 @@ class _Drawing:
     def start(self, tag: str, pairs: list[str]) -> None:
         within = self._open[-1] if self._open else None
         if self._skipped or tag not in _WITHIN.get(within, ()):
-            if within is None and not self._skipped:
+            if within is None:
                 raise InvalidArtifact("its root is not svg")
             self._skipped += 1
             return

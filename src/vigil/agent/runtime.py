@@ -217,14 +217,14 @@ def forward_output(output: Pipe, session_id: str, tail: deque[str]) -> None:
 
 
 @cache
-def _journal(region: str, table: str, attempts: int) -> Journal:
-    return Journal.open(aws_session(region), table, attempts)
+def _journal(settings: WorkerSettings, attempts: int) -> Journal:
+    return Journal.open(aws_session(settings.region), settings.table, attempts)
 
 
 def _heartbeat(settings: WorkerSettings) -> bool:
     """Record a heartbeat; return False if the session has ended or is another worker's."""
     try:
-        _journal(settings.region, settings.table, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
+        _journal(settings, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
     except SessionEnded:
         return False
     except VigilError as error:
@@ -235,9 +235,8 @@ def _heartbeat(settings: WorkerSettings) -> bool:
 def _fail(settings: WorkerSettings, error: VigilError) -> None:
     """Fail the session if it is this worker's and has not ended: the worker of another machine may run it."""
     try:
-        _journal(settings.region, settings.table, END_ATTEMPTS).fail(
-            settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
-        )
+        failure = Failure(error.code, " ".join(str(error).split()))
+        _journal(settings, END_ATTEMPTS).fail(settings.session_id, failure, settings.worker)
     except SessionEnded:
         logger.info("session %s had ended before this: %s", settings.session_id, error)
     except VigilError:
