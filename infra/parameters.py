@@ -33,29 +33,25 @@ class Timing:
 
 def agent_parameters(scope: Construct) -> dict[str, str]:
     """Return the agent's environment variables that are references to parameters."""
-    model = cdk.CfnParameter(
-        scope,
-        Parameter.MODEL_ID,
-        default=settings.DEFAULT_MODEL,
-        allowed_pattern=MODEL_PATTERN,
-        constraint_description="must be the id or the ARN of a foundation model or an inference profile, or"
-        f" provider/model (providers: {', '.join(PROVIDERS)})",
-        description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",
-    )
-    what = "What the model calls of a session may cost, in dollars"
-    budget = _number(scope, Parameter.BUDGET_DOLLARS, settings.BUDGET_DOLLARS, 0.01, 1000, what)
-    what = "What reading the data of an analysis may cost, in dollars, whatever its event asks for"
-    max_scan = _number(scope, Parameter.MAX_SCAN_DOLLARS, settings.MAX_SCAN_DOLLARS, 0.01, 1000, what)
-    factory = cdk.CfnParameter(
-        scope,
-        Parameter.AGENT_FACTORY,
-        default=settings.DEFAULT_AGENT,
-        allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
-        description="Factory of the agent, package.module:factory",
-    )
+    budget = "What the model calls of a session may cost, in dollars"
+    scan = "What reading the data of an analysis may cost, in dollars, whatever its event asks for"
     return {
-        Env.MODEL: model.value_as_string,
-        Env.BUDGET_DOLLARS: budget,
-        Env.MAX_SCAN_DOLLARS: max_scan,
-        Env.AGENT: factory.value_as_string,
+        Env.MODEL: cdk.CfnParameter(
+            scope,
+            Parameter.MODEL_ID,
+            default=settings.DEFAULT_MODEL,
+            allowed_pattern=MODEL_PATTERN,
+            constraint_description="must be the id or the ARN of a foundation model or an inference profile, or"
+            f" provider/model (providers: {', '.join(PROVIDERS)})",
+            description="Bedrock model or inference profile of the agent, by id or ARN; its role may invoke no other",
+        ).value_as_string,
+        Env.BUDGET_DOLLARS: _number(scope, Parameter.BUDGET_DOLLARS, settings.BUDGET_DOLLARS, 0.01, 1000, budget),
+        Env.MAX_SCAN_DOLLARS: _number(scope, Parameter.MAX_SCAN_DOLLARS, settings.MAX_SCAN_DOLLARS, 0.01, 1000, scan),
+        Env.AGENT: cdk.CfnParameter(
+            scope,
+            Parameter.AGENT_FACTORY,
+            default=settings.DEFAULT_AGENT,
+            allowed_pattern=r"[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+            description="Factory of the agent, package.module:factory",
+        ).value_as_string,
     }

@@ -44,28 +44,6 @@ from infra.parameters import Timing
 from infra.states import end, line, start, watch
 from infra.trust import grant, grant_on_runtime, trusted
 
-STATES = {
-    # Start: record the session, and invoke the agent.
-    "InitializeSession": start.INITIALIZE_SESSION,
-    "RouteByInputError": start.ROUTE_BY_INPUT_ERROR,
-    "InvokeAgent": start.INVOKE_AGENT,
-    # Line: wait for a turn, if AWS is at a limit.
-    "CheckLine": line.CHECK_LINE,
-    "RouteByTurn": line.ROUTE_BY_TURN,
-    "RescheduleLine": line.RESCHEDULE_LINE,
-    # Watch: wait until the record says how the session ended, or the agent is lost.
-    "CheckStatus": watch.CHECK_STATUS,
-    "RouteByStatus": watch.ROUTE_BY_STATUS,
-    "WaitForChange": watch.WAIT_FOR_CHANGE,
-    "WaitBeforeRetry": watch.WAIT_BEFORE_RETRY,
-    # End: record a failure, stop the agent, and end as the session did.
-    "MarkFailed": end.MARK_FAILED,
-    "StopAgent": end.STOP_AGENT,
-    "CheckOutcome": end.CHECK_OUTCOME,
-    "SessionCompleted": end.SESSION_COMPLETED,
-    "SessionFailed": end.SESSION_FAILED,
-}
-
 
 def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing: Timing) -> dict[str, Any]:
     """Return the state machine. Input: {"session_id", "detail", "event_time"}, from the EventBridge rule.
@@ -77,7 +55,7 @@ def definition(table_name: str, invoker_arn: str, agent_runtime_arn: str, timing
         "Comment": "Drives one Vigil session from its event to COMPLETED or FAILED",
         "QueryLanguage": "JSONata",
         "StartAt": "InitializeSession",
-        "States": STATES,
+        "States": {**start.STATES, **line.STATES, **watch.STATES, **end.STATES},
     }
     values = {"table": table_name, "invoker": invoker_arn, "runtime": agent_runtime_arn, **vars(timing)}
     text = re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], json.dumps(machine))

@@ -16,82 +16,83 @@ DEADLINE_EXCEEDED = {
 }
 LOST = {"code": jsonata(expressions.LOST_CODE), "message": jsonata(expressions.LOST_MESSAGE)}
 
-CHECK_STATUS: State = {
-    **dynamodb("getItem", Key=KEY, ConsistentRead=True),
-    "Catch": [ELSE_FAIL],
-    "Assign": {
-        "status": jsonata(expressions.RECORD_STATUS),
-        "otherExecution": jsonata(expressions.IS_OTHER_EXECUTION),
-        "report_uri": jsonata(record_text("report_uri", "")),
-        "lastHeartbeat": jsonata(expressions.LAST_HEARTBEAT),
-        "error": {
-            "code": jsonata(record_text("error.M.code", "UnknownStatus")),
-            "message": jsonata(
-                record_text("error.M.message", "the session record has a status that Vigil does not know")
+_OPEN_STATUSES = "".join(f"':{status.lower()}': {{'S': '{status}'}}, " for status in ALLOWED_FROM[Status.FAILED])
+
+STATES: dict[str, State] = {
+    "CheckStatus": {
+        **dynamodb("getItem", Key=KEY, ConsistentRead=True),
+        "Catch": [ELSE_FAIL],
+        "Assign": {
+            "status": jsonata(expressions.RECORD_STATUS),
+            "otherExecution": jsonata(expressions.IS_OTHER_EXECUTION),
+            "report_uri": jsonata(record_text("report_uri", "")),
+            "lastHeartbeat": jsonata(expressions.LAST_HEARTBEAT),
+            "error": {
+                "code": jsonata(record_text("error.M.code", "UnknownStatus")),
+                "message": jsonata(
+                    record_text("error.M.message", "the session record has a status that Vigil does not know")
+                ),
+            },
+        },
+        "Next": "RouteByStatus",
+    },
+    "RouteByStatus": {
+        "Type": "Choice",
+        # The first rule that holds.
+        "Choices": [
+            choice("$otherExecution", then="SessionFailed", error=DUPLICATE),
+            choice(f"$status = '{Status.COMPLETED}'", then="StopAgent"),
+            choice(f"$status = '{Status.FAILED}'", then="StopAgent"),
+            # AgentCore took the session, but its answer was lost before a later call was refused.
+            choice(
+                f"$status = '{Status.BUSY}' and $line.refusals > 0",
+                then="WaitForChange",
+                deadline=jsonata(expressions.EXTENDED_DEADLINE),
+                line=jsonata(expressions.NOT_IN_LINE),
+            ),
+            choice(expressions.WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
+            choice(expressions.MAY_CHECK_LINE, then="CheckLine"),
+            choice(expressions.IS_IN_LINE, then="WaitForChange"),
+            choice(expressions.IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
+            choice(expressions.IS_LOST, then="MarkFailed", error=LOST),
+            # Without a record, there is nothing to store a task token on.
+            choice("$status = ''", then="WaitBeforeRetry"),
+            choice(expressions.IS_OPEN, then="WaitForChange"),
+        ],
+        # The status is unknown.
+        "Default": "MarkFailed",
+    },
+    # Stores a task token on the record. The write that ends the session returns it, and its writer wakes this state.
+    "WaitForChange": {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
+        "TimeoutSeconds": jsonata(expressions.WAIT_SECONDS),
+        "Arguments": {
+            "TableName": "${table}",
+            "Key": KEY,
+            "UpdateExpression": jsonata(
+                "'SET task_token = :token, deadline_at = :deadline'"
+                " & ($line.turn > 0 ? ', waiting_for = :reason' : ' REMOVE waiting_for')"
+            ),
+            # On the record of another execution, the token would replace that one's.
+            "ConditionExpression": f"#status IN (:initiated, :busy) AND {OWN_RECORD}",
+            "ExpressionAttributeNames": {"#status": "status"},
+            # DynamoDB refuses a value that no expression uses.
+            "ExpressionAttributeValues": jsonata(
+                f"$merge([{{{_OPEN_STATUSES}':token': {{'S': $states.context.Task.Token}},"
+                f" ':execution': {{'S': {expressions.EXECUTION_ARN}}},"
+                " ':deadline': {'S': $fromMillis($deadline)}},"
+                f" $line.turn > 0 ? {{':reason': {{'S': {expressions.WAITING_REASON}}}}} : {{}}])"
             ),
         },
+        "Retry": RETRY_DYNAMODB,
+        "Catch": [
+            # It is time for a check, or the session has ended.
+            catch("States.Timeout", "DynamoDb.ConditionalCheckFailedException", then="CheckStatus"),
+            # No token can be stored, so the workflow checks more often.
+            catch_all(then="WaitBeforeRetry"),
+        ],
+        "Next": "CheckStatus",
     },
-    "Next": "RouteByStatus",
+    "WaitBeforeRetry": {"Type": "Wait", "Seconds": jsonata(expressions.HEARTBEAT_WAIT), "Next": "CheckStatus"},
 }
-
-ROUTE_BY_STATUS: State = {
-    "Type": "Choice",
-    # The first rule that holds.
-    "Choices": [
-        choice("$otherExecution", then="SessionFailed", error=DUPLICATE),
-        choice(f"$status = '{Status.COMPLETED}'", then="StopAgent"),
-        choice(f"$status = '{Status.FAILED}'", then="StopAgent"),
-        # AgentCore took the session, but its answer was lost before a later call was refused.
-        choice(
-            f"$status = '{Status.BUSY}' and $line.refusals > 0",
-            then="WaitForChange",
-            deadline=jsonata(expressions.EXTENDED_DEADLINE),
-            line=jsonata(expressions.NOT_IN_LINE),
-        ),
-        choice(expressions.WAITED_TOO_LONG, then="MarkFailed", error=NOT_STARTED),
-        choice(expressions.MAY_CHECK_LINE, then="CheckLine"),
-        choice(expressions.IS_IN_LINE, then="WaitForChange"),
-        choice(expressions.IS_PAST_DEADLINE, then="MarkFailed", error=DEADLINE_EXCEEDED),
-        choice(expressions.IS_LOST, then="MarkFailed", error=LOST),
-        # Without a record, there is nothing to store a task token on.
-        choice("$status = ''", then="WaitBeforeRetry"),
-        choice(expressions.IS_OPEN, then="WaitForChange"),
-    ],
-    # The status is unknown.
-    "Default": "MarkFailed",
-}
-
-_OPEN_STATUSES = "".join(f"':{status.lower()}': {{'S': '{status}'}}, " for status in ALLOWED_FROM[Status.FAILED])
-# Stores a task token on the record. The write that ends the session returns it, and its writer wakes this state.
-WAIT_FOR_CHANGE: State = {
-    "Type": "Task",
-    "Resource": "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken",
-    "TimeoutSeconds": jsonata(expressions.WAIT_SECONDS),
-    "Arguments": {
-        "TableName": "${table}",
-        "Key": KEY,
-        "UpdateExpression": jsonata(
-            "'SET task_token = :token, deadline_at = :deadline'"
-            " & ($line.turn > 0 ? ', waiting_for = :reason' : ' REMOVE waiting_for')"
-        ),
-        # On the record of another execution, the token would replace that one's.
-        "ConditionExpression": f"#status IN (:initiated, :busy) AND {OWN_RECORD}",
-        "ExpressionAttributeNames": {"#status": "status"},
-        # DynamoDB refuses a value that no expression uses.
-        "ExpressionAttributeValues": jsonata(
-            f"$merge([{{{_OPEN_STATUSES}':token': {{'S': $states.context.Task.Token}},"
-            f" ':execution': {{'S': {expressions.EXECUTION_ARN}}},"
-            " ':deadline': {'S': $fromMillis($deadline)}},"
-            f" $line.turn > 0 ? {{':reason': {{'S': {expressions.WAITING_REASON}}}}} : {{}}])"
-        ),
-    },
-    "Retry": RETRY_DYNAMODB,
-    "Catch": [
-        # It is time for a check, or the session has ended.
-        catch("States.Timeout", "DynamoDb.ConditionalCheckFailedException", then="CheckStatus"),
-        # No token can be stored, so the workflow checks more often.
-        catch_all(then="WaitBeforeRetry"),
-    ],
-    "Next": "CheckStatus",
-}
-WAIT_BEFORE_RETRY: State = {"Type": "Wait", "Seconds": jsonata(expressions.HEARTBEAT_WAIT), "Next": "CheckStatus"}

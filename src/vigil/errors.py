@@ -21,10 +21,10 @@ from typing import Any
 class VigilError(Exception):
     """Root of the tree; its message is one line that a person understands."""
 
-    @property
-    def code(self) -> str:
-        """The error code written to records and logs: the class name."""
-        return type(self).__name__
+    code: str  # written to records and logs: the class name
+
+    def __init_subclass__(cls) -> None:
+        cls.code = cls.__name__
 
 
 class InvalidInput(VigilError):
@@ -64,8 +64,7 @@ class SessionEnded(SessionError):
 
     def __init__(self, message: str, item: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.item = item or {}
-        """The session record as it stands, where the refused write was asked to return it."""
+        self.item = item or {}  # the session record as it stands, where the refused write was asked to return it
 
 
 class SessionTaken(SessionError):
@@ -105,12 +104,7 @@ class AgentCutOff(AgentError):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
-        self._code = code
-
-    @property
-    def code(self) -> str:
-        """The error code that belongs to the agent's stop reason."""
-        return self._code
+        self.code = code
 
 
 class AgentUnsupported(AgentError):

@@ -3,17 +3,18 @@
 Transitions are condition expressions, so that two writers cannot both win; no decision is made by reading first.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
@@ -34,17 +35,19 @@ from vigil.session import (
     iso,
 )
 from vigil.table import FAIL, NOT_BUSY, Item, item_key, open_table, query, storable, task_key, translate_errors
-from vigil.wakeup import waker
 
 if TYPE_CHECKING:
     from boto3 import Session as AwsSession
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_stepfunctions import SFNClient
 
+logger = logging.getLogger("vigil.journal")
+
 MAX_PHASE_NAME = 60
 PAGE = 10  # items of history that one request reads: most analyses compare with the first
 MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
-_OWNED = "(attribute_not_exists(worker) OR worker = :owner)"
+_BUSY = Attr("status").eq(Status.BUSY)
+_OPEN = Attr("status").is_in(ALLOWED_FROM[Status.FAILED])
 
 
 @dataclass(frozen=True)
@@ -79,16 +82,15 @@ class Journal:
         botocore's standard mode waits up to 1, 2, 4, 8, 16 and then 20 seconds, with full jitter: 12 attempts
         outlast an outage of half a minute. Raises AwsUnavailable if there are no credentials.
         """
-        config = Config(
-            connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": attempts}
-        )
+        retries: Any = {"mode": "standard", "total_max_attempts": attempts}
+        config = Config(connect_timeout=5, read_timeout=10, retries=retries)
 
         @cache
         def workflows() -> "SFNClient":
             return aws.client("stepfunctions", config=config.merge(Config(retries={"total_max_attempts": 5})))
 
         # The client of Step Functions is made when it is needed: most journals end no session.
-        return cls(open_table(aws, table, config, attempts), waker(workflows))
+        return cls(open_table(aws, table, config, attempts), partial(wake, workflows))
 
     def get(self, session_id: str) -> Session:
         """Return the session as it is now (a consistent read), or raise SessionNotFound."""
@@ -104,16 +106,14 @@ class Journal:
         index, key = INDEX_BY_START, Key("SK").eq(RECORD_SK)
         if status is not None:
             index, key = INDEX_BY_STATUS, Key("status").eq(status)
-        with translate_errors():
-            items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
-            return [Session.from_item(item) for item in islice(items, limit)]
+        items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
+        return [Session.from_item(item) for item in islice(items, limit)]
 
     def snapshot(self, session_id: str) -> Snapshot:
         """Return the session's record and its work phases as they are now, by one consistent read."""
         # The phases follow the record, and the artifacts stand before it.
         condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").gte(RECORD_SK)
-        with translate_errors(session_id):
-            items = list(query(self._table, KeyConditionExpression=condition, ConsistentRead=True))
+        items = list(query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True))
         record = next((item for item in items if item["SK"] == RECORD_SK), None)
         session = Session.from_item(record) if record is not None else None
         tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
@@ -135,8 +135,7 @@ class Journal:
     def artifact_names(self, session_id: str) -> list[str]:
         """Return the names of the session's artifacts, sorted."""
         condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").begins_with(ARTIFACT_SK_PREFIX)
-        with translate_errors(session_id):
-            items = list(query(self._table, KeyConditionExpression=condition, ConsistentRead=True))
+        items = query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True)
         return sorted(str(item["SK"]).removeprefix(ARTIFACT_SK_PREFIX) for item in items)
 
     def save_artifact(self, session_id: str, name: str, key: str) -> None:
@@ -193,35 +192,25 @@ class Journal:
         """
         check_session_id(session_id)
         now = self._now()
-        values = {":failed": Status.FAILED, ":error": _error(failure), ":now": iso(now), ":start": iso(now)}
-        own = "(attribute_not_exists(PK) OR execution_arn = :execution)"
+        values: Item = {":failed": Status.FAILED, ":error": _error(failure), ":now": iso(now), ":start": iso(now)}
+        values |= {":execution": execution_arn, ":expires": _expiry(now)}
+        own = Attr("PK").not_exists() | Attr("execution_arn").eq(execution_arn)
         try:
-            self._update(
-                session_id,
-                FAIL,
-                {**values, ":execution": execution_arn, ":expires": _expiry(now), **_from(Status.FAILED)},
-                f"{own} AND (attribute_not_exists(#status) OR #status IN (:from0, :from1))",
-            )
+            self._update(session_id, FAIL, values, own & (Attr("status").not_exists() | _OPEN))
         except SessionEnded:
             return False
         return True
 
     def heartbeat(self, session_id: str, worker: str) -> None:
         """Record that ``worker`` is alive; raises SessionEnded if the session has ended or has another worker."""
-        self._update(
-            session_id,
-            "SET heartbeat_at = :now",
-            {":now": iso(self._now()), ":owner": worker, **_from(Status.FAILED)},
-            f"#status IN (:from0, :from1) AND {_OWNED}",
-            refused="the session has ended, or another worker runs it",
-        )
+        why = "the session has ended, or another worker runs it"
+        self._update(session_id, "SET heartbeat_at = :now", {":now": iso(self._now())}, _OPEN & _owned(worker), why)
 
     def open_sessions(self) -> Iterator[Session]:
         """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
         for status in ALLOWED_FROM[Status.FAILED]:
-            with translate_errors():
-                items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
-                yield from map(Session.from_item, items)
+            items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
+            yield from map(Session.from_item, items)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; raises SessionEnded unless the session is BUSY."""
@@ -292,17 +281,15 @@ class Journal:
             raise
 
     def _update(
-        self, session_id: str, update: str, values: Item, condition: str = "", refused: str = NOT_BUSY, **more: Any
+        self, session_id: str, update: str, values: Item, only: ConditionBase = _BUSY, why: str = NOT_BUSY, **more: Any
     ) -> Any:
-        """Update a session's record. Raises SessionEnded if ``condition`` fails; the default is that it is BUSY."""
-        if not condition:
-            condition, values = "#status = :busy", {**values, ":busy": Status.BUSY}
-        with translate_errors(session_id, refused):
+        """Update a session's record. Raises SessionEnded, for the reason ``why``, if the condition ``only`` fails."""
+        with translate_errors(session_id, why):
             return self._table.update_item(
                 Key=item_key(session_id),
                 UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeNames={f"#{name}": name for name in re.findall(r"#(\w+)", f"{update} {condition}")},
+                ConditionExpression=only,
+                ExpressionAttributeNames={f"#{name}": name for name in re.findall(r"#(\w+)", update)},
                 ExpressionAttributeValues=values,
                 **more,
             )
@@ -317,12 +304,9 @@ class Journal:
         # The write that sets BUSY is also the first heartbeat. ``busy_at`` stays, heartbeat and update change.
         moments = ("ended_at",) if status in TERMINAL else ("heartbeat_at", "busy_at")
         fields = {"status": status, "updated_at": now, **dict.fromkeys(moments, now), **fields}
-        allowed = _from(status)
-        values = {**{f":{name}": value for name, value in fields.items()}, **allowed}
-        condition = f"#status IN ({', '.join(allowed)})"
+        condition: ConditionBase = Attr("status").is_in(ALLOWED_FROM[status])
         if worker is not None:
-            condition += f" AND {_OWNED}"
-            values[":owner"] = worker
+            condition &= _owned(worker)
         # Drop the progress on success; keep it on failure, for debugging.
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
         update += " REMOVE progress" if status is Status.COMPLETED else ""
@@ -330,9 +314,9 @@ class Journal:
             item: Item = self._update(
                 session_id,
                 update,
-                values,
+                {f":{name}": value for name, value in fields.items()},
                 condition,
-                refused=f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
+                f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )["Attributes"]
@@ -346,9 +330,21 @@ class Journal:
             self._wake(item["task_token"])
 
 
-def _from(status: Status) -> dict[str, str]:
-    """Return the statuses that ``status`` may follow, as values ``:from0``, ``:from1``, ... of an expression."""
-    return {f":from{i}": value for i, value in enumerate(ALLOWED_FROM[status])}
+def wake(connect: Callable[[], "SFNClient"], token: str) -> None:
+    """Wake the workflow that waits with the task token ``token``. A wake-up that fails is logged.
+
+    A wake-up carries nothing: the workflow reads the table. One that gets lost costs the rest of the safety interval.
+    """
+    try:
+        connect().send_task_success(taskToken=token, output="{}")
+    except (BotoCoreError, ClientError) as error:
+        # A token that no state waits with any longer is such an error too: the workflow has woken by itself.
+        logger.info("the workflow was not woken: %s", error)
+
+
+def _owned(worker: str) -> ConditionBase:
+    """Return the condition that a session is ``worker``'s, or has none yet."""
+    return Attr("worker").not_exists() | Attr("worker").eq(worker)
 
 
 def _expiry(now: datetime) -> int:

@@ -8,11 +8,13 @@ function takes many messages at once.
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import boto3
@@ -52,49 +54,50 @@ def handler(event: object, context: object) -> dict[str, list[str]]:
     return {"closed": reconciler.close(executions, sweep=None in named)}
 
 
+@dataclass(frozen=True)
 class Reconciler:
     """Compares sessions with their executions."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        workflows: "SFNClient",
-        agents: "BedrockAgentCoreClient",
-        *,
-        state_machine_arn: str,
-        agent_runtime_arn: str,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._journal = journal
-        self._workflows = workflows
-        self._agents = agents
-        self._state_machine_arn = state_machine_arn
-        self._executions = state_machine_arn.replace(":stateMachine:", ":execution:") + ":"
-        self._agent_runtime_arn = agent_runtime_arn
-        self._clock = clock
+    journal: Journal
+    workflows: "SFNClient"
+    agents: "BedrockAgentCoreClient"
+    state_machine_arn: str
+    agent_runtime_arn: str
+    clock: Callable[[], float] = time.monotonic
 
     def close(self, executions: Iterable[tuple[str, str]], *, sweep: bool = False) -> list[str]:
         """Fail each session of (session id, execution ARN) whose execution has ended, stop its agent, return the ids.
 
         With ``sweep`` also every other open session. The first error is raised after all sessions have been checked.
         """
-        start = self._clock()
+        start = self.clock()
         closed: list[str] = []
         errors: list[Exception] = []
-        self._close_all(executions, closed, errors, start + CLOSING_SECONDS)
-        if sweep:
-            try:
-                self._close_all(self._not_running(), closed, errors, start + CLOSING_SECONDS)
-            except (BotoCoreError, ClientError, VigilError) as error:
-                errors.append(error)
+        try:
+            for session_id, execution_arn in chain(executions, self._not_running() if sweep else ()):
+                if self.clock() > start + CLOSING_SECONDS:
+                    logger.warning("out of time: the rest is left to the next sweep")
+                    break
+                try:
+                    if self._close(session_id, execution_arn):
+                        closed.append(session_id)
+                except InvalidSessionId as error:
+                    # No workflow wrote this record, and another try would not help.
+                    logger.warning("a record that is no session's is left as it is: %s", error)
+                except (BotoCoreError, ClientError, VigilError) as error:
+                    # One error must not keep the other sessions open.
+                    logger.exception("session %s could not be compared with its execution", session_id)
+                    errors.append(error)
+        except (BotoCoreError, ClientError, VigilError) as error:
+            errors.append(error)
         with ThreadPoolExecutor(STOPS_AT_ONCE) as pool:
             list(pool.map(partial(self._stop_agent, until=start + STOPPING_SECONDS), closed))
         if errors:
             raise errors[0]
         return closed
 
-    def _not_running(self) -> Sequence[tuple[str, str]]:
-        """Return (session id, execution ARN) of the open sessions whose execution is not listed as running.
+    def _not_running(self) -> Iterator[tuple[str, str]]:
+        """Yield (session id, execution ARN) of the open sessions whose execution is not listed as running.
 
         Both lists may be stale, so the execution of each of these sessions must still be checked.
         """
@@ -103,70 +106,49 @@ class Reconciler:
         young = (iso(now - YOUNG), iso(now + YOUNG))
         found = [
             (session.session_id, session.execution_arn)
-            for session in self._journal.open_sessions()
+            for session in self.journal.open_sessions()
             if session.execution_arn and not young[0] < session.start_time < young[1]
         ]
         if not found:
-            return found
+            return
         # Read after the sessions: an execution that starts in between is in neither list.
-        pages = self._workflows.get_paginator("list_executions").paginate(
-            stateMachineArn=self._state_machine_arn, statusFilter="RUNNING"
+        pages = self.workflows.get_paginator("list_executions").paginate(
+            stateMachineArn=self.state_machine_arn, statusFilter="RUNNING"
         )
         running = {execution["executionArn"] for page in pages for execution in page["executions"]}
-        return [(session_id, arn) for session_id, arn in found if arn not in running]
-
-    def _close_all(
-        self, executions: Iterable[tuple[str, str]], closed: list[str], errors: list[Exception], until: float
-    ) -> None:
-        """Add the ids of the sessions that it closes to ``closed``, and what it meets to ``errors``."""
-        for session_id, execution_arn in executions:
-            if self._clock() > until:
-                logger.warning("out of time: the rest is left to the next sweep")
-                break
-            try:
-                if self._close(session_id, execution_arn):
-                    closed.append(session_id)
-            except InvalidSessionId as error:
-                # No workflow wrote this record, and another try would not help.
-                logger.warning("a record that is no session's is left as it is: %s", error)
-            except (BotoCoreError, ClientError, VigilError) as error:
-                # One error must not keep the other sessions open.
-                logger.exception("session %s could not be compared with its execution", session_id)
-                errors.append(error)
+        yield from ((session_id, arn) for session_id, arn in found if arn not in running)
 
     def _close(self, session_id: str, execution_arn: str) -> bool:
         # First the table: Step Functions answers 15 questions a second for a whole account, and most executions that
         # fail have marked their session themselves.
         # Without a record, its execution could not create it.
         with suppress(SessionNotFound):
-            session = self._journal.get(session_id)
+            session = self.journal.get(session_id)
             if session.terminal or session.execution_arn != execution_arn:
                 return False
         # Do not trust the event: it may be late, and the execution redriven in the meantime.
         error = self._final_state(execution_arn)
-        if error is None:
-            return False
-        if not self._journal.fail_orphaned(session_id, execution_arn, Failure(error.code, str(error))):
+        if error is None or not self.journal.fail_orphaned(session_id, execution_arn, Failure(error.code, str(error))):
             return False
         logger.warning("session %s: %s", session_id, error)
         return True
 
     def _final_state(self, execution_arn: str) -> WorkflowEnded | None:
         """Return the error of an execution that has ended, or None if it runs."""
-        if not execution_arn.startswith(self._executions):
+        if not execution_arn.startswith(self.state_machine_arn.replace(":stateMachine:", ":execution:") + ":"):
             # An agent may write any ARN into its record; describing another machine's execution is denied.
             return WorkflowEnded("its record names no execution of it")
         try:
-            execution = self._workflows.describe_execution(executionArn=execution_arn)
-        except self._workflows.exceptions.ExecutionDoesNotExist:
+            execution = self.workflows.describe_execution(executionArn=execution_arn)
+        except self.workflows.exceptions.ExecutionDoesNotExist:
             return WorkflowEnded("it is gone")
         return None if execution["status"] in ("RUNNING", "PENDING_REDRIVE") else WorkflowEnded.of(execution)
 
     def _stop_agent(self, session_id: str, until: float) -> None:
-        if self._clock() > until:
+        if self.clock() > until:
             return
         try:
-            self._agents.stop_runtime_session(agentRuntimeArn=self._agent_runtime_arn, runtimeSessionId=session_id)
+            self.agents.stop_runtime_session(agentRuntimeArn=self.agent_runtime_arn, runtimeSessionId=session_id)
         except (BotoCoreError, ClientError) as error:
             # The agent may be gone; otherwise it ends at its next heartbeat.
             logger.info("session %s: its agent was not stopped: %s", session_id, error)
@@ -212,6 +194,6 @@ def _reconciler() -> Reconciler:
         Journal.open(boto3.Session(), settings.table, attempts=5),
         boto3.client("stepfunctions", config=config),
         boto3.client("bedrock-agentcore", config=brief.merge(Config(max_pool_connections=STOPS_AT_ONCE))),
-        state_machine_arn=settings.state_machine_arn,
-        agent_runtime_arn=settings.agent_runtime_arn,
+        settings.state_machine_arn,
+        settings.agent_runtime_arn,
     )

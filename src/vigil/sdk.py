@@ -10,28 +10,7 @@ from vigil.page import render_page
 from vigil.svg import CHART_STYLE
 from vigil.text import code, escape, fence, html, one_line, quote
 
-__all__ = [
-    "CHART_STYLE",
-    "FINDINGS",
-    "PAGE",
-    "REPORT",
-    "SCRIPTED_MODEL",
-    "AgentSession",
-    "AwsUnavailable",
-    "EnvironmentProblem",
-    "InvalidDetail",
-    "InvalidInput",
-    "InvalidStatus",
-    "VigilError",
-    "code",
-    "escape",
-    "fence",
-    "html",
-    "journal_tools",
-    "make_model",
-    "one_line",
-    "quote",
-    "render_page",
-    "retry_strategy",
-    "storage_tools",
-]
+__all__ = ["CHART_STYLE", "FINDINGS", "PAGE", "REPORT", "SCRIPTED_MODEL"]
+__all__ += ["AgentSession", "AwsUnavailable", "EnvironmentProblem", "InvalidDetail", "InvalidInput", "InvalidStatus"]
+__all__ += ["VigilError", "code", "escape", "fence", "html", "journal_tools", "make_model", "one_line", "quote"]
+__all__ += ["render_page", "retry_strategy", "storage_tools"]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -28,10 +28,6 @@ MAX_DETAIL_BYTES = 64 * 1024
 MAX_DETAIL_DEPTH = 200
 
 _MAX_NUMBER = 10**15
-_OPTIONAL_TEXTS = (
-    *("busy_at", "updated_at", "ended_at", "deadline_at", "heartbeat_at"),
-    *("execution_arn", "report_uri", "progress", "detail"),
-)
 
 
 class Status(StrEnum):
@@ -43,8 +39,7 @@ class Status(StrEnum):
     FAILED = "FAILED"
 
 
-TERMINAL = (Status.COMPLETED, Status.FAILED)
-"""Statuses of a session that has ended; they never change."""
+TERMINAL = (Status.COMPLETED, Status.FAILED)  # statuses of a session that has ended; they never change
 ALLOWED_FROM: dict[Status, tuple[Status, ...]] = {
     Status.BUSY: (Status.INITIATED,),
     Status.COMPLETED: (Status.BUSY,),
@@ -106,8 +101,10 @@ def _text(value: object) -> str:
         return f"({type(value).__name__})"
 
 
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else _text(value)
+def _texts(record: type[Any], item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the dataclass ``record`` that are texts, as ``item`` gives them."""
+    given = {field: item.get(field.name) for field in fields(record) if field.type in (str, str | None)}
+    return {f.name: None if value is None and f.type is not str else _text(value) for f, value in given.items()}
 
 
 def _is_number(value: object) -> TypeGuard[int | Decimal]:
@@ -130,7 +127,7 @@ class Failure:
     def from_item(cls, item: object) -> "Failure":
         """Build the failure from its attribute of the session record; any other value becomes its message."""
         if isinstance(item, Mapping):
-            return cls(_text(item.get("code")), _text(item.get("message")))
+            return cls(**_texts(cls, item))
         return cls("", _text(item))
 
 
@@ -149,14 +146,8 @@ class Task:
     def from_item(cls, item: dict[str, Any]) -> "Task":
         """Build a Task from its table item, which may be malformed; without a number in its key, its number is 0."""
         number, _, name = _text(item.get("SK")).removeprefix(TASK_SK_PREFIX).partition("#")
-        return cls(
-            number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0,
-            name=name or number,
-            state=_text(item.get("state")),
-            started_at=_text(item.get("started_at")),
-            ended_at=_text_or_none(item.get("ended_at")),
-            message=_text_or_none(item.get("message")),
-        )
+        texts = _texts(cls, item) | {"name": name or number}
+        return cls(number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0, **texts)
 
     @property
     def outcome(self) -> str:
@@ -221,14 +212,12 @@ class Session:
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
         """Build a Session from its table item, which may be malformed: an agent's role may write to it."""
-        error = item.get("error")
-        texts: dict[str, Any] = {name: _text(item.get(name)) for name in ("status", "start_time", "created_at")}
-        texts |= {name: _text_or_none(item.get(name)) for name in _OPTIONAL_TEXTS}
+        error, texts = item.get("error"), _texts(cls, item)
+        texts["session_id"] = _text(item.get("PK"))
+        texts["waiting_for"] = texts["waiting_for"] or None if item.get("status") == Status.INITIATED else None
         return cls(
             **texts,
-            session_id=_text(item.get("PK")),
             error=Failure.from_item(error) if error else None,
-            waiting_for=_text(item.get("waiting_for")) or None if item.get("status") == Status.INITIATED else None,
             expires_at=_whole(item.get("expires_at")),
             usage=Usage.from_item(item.get("usage")),
         )
@@ -246,13 +235,8 @@ class Session:
         return self.status in TERMINAL
 
     @property
-    def status_since(self) -> str:
-        """When the session got its status."""
-        since: dict[str, str | None] = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
-        return since.get(self.status, self.ended_at) or self.updated_at or self.start_time
-
-    @property
     def statuses(self) -> dict[str, str]:
         """Each status that the session has had, in order, with the time when it got it."""
-        before = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
-        return {**{status: since for status, since in before.items() if since}, self.status: self.status_since}
+        before: dict[str, str | None] = {Status.INITIATED: self.start_time, Status.BUSY: self.busy_at}
+        since = before.get(self.status, self.ended_at) or self.updated_at or self.start_time
+        return {**{status: moment for status, moment in before.items() if moment}, self.status: since}

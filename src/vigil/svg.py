@@ -69,14 +69,13 @@ class _Drawing:
     def __init__(self) -> None:
         self.written: list[str] = []
         self._open: list[str] = []
-        self._skipped = 0
-        """Depth inside an element that is left out."""
+        self._skipped = 0  # depth inside an element that is left out
         self._style = ""
 
     def start(self, tag: str, pairs: list[str]) -> None:
         within = self._open[-1] if self._open else None
         if self._skipped or tag not in _WITHIN.get(within, ()):
-            if within is None and not self._skipped:
+            if within is None:
                 raise InvalidArtifact("its root is not svg")
             self._skipped += 1
             return

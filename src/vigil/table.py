@@ -54,10 +54,11 @@ def _delay_after_conflict(
     return random.uniform(0, min(2.0, 0.05 * 2**attempts))
 
 
-def query(table: "Table", **request: Any) -> Iterator[Item]:
-    """Yield the items of every page."""
-    for page in table.meta.client.get_paginator("query").paginate(TableName=table.name, **request):
-        yield from page["Items"]
+def query(table: "Table", session_id: str = "", **request: Any) -> Iterator[Item]:
+    """Yield the items of every page; an error of AWS names the session ``session_id``."""
+    with translate_errors(session_id):
+        for page in table.meta.client.get_paginator("query").paginate(TableName=table.name, **request):
+            yield from page["Items"]
 
 
 def item_key(partition: str, sort: str = RECORD_SK) -> dict[str, str]:

@@ -19,8 +19,7 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
-    *("table", "wakeup"),
+    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings", "table")
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 

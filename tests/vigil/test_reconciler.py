@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from threading import Barrier
@@ -97,7 +98,7 @@ def calls_of_step_functions() -> Iterator[list[str]]:
     def note(model: Any, **_: Any) -> None:
         calls.append(model.name)
 
-    events = reconciler._reconciler()._workflows.meta.events
+    events = reconciler._reconciler().workflows.meta.events
     events.register("before-call.sfn", note)
     try:
         yield calls
@@ -188,7 +189,7 @@ def test_a_sweep_spares_a_running_execution_that_the_list_lacks(
     session_id = new_session(Status.BUSY, execution_arn=executions["runs"])
     # An empty page, as a list gives that is late.
     pages = SimpleNamespace(paginate=lambda **_: [{"executions": []}])
-    monkeypatch.setattr(reconciler._reconciler()._workflows, "get_paginator", lambda name: pages)
+    monkeypatch.setattr(reconciler._reconciler().workflows, "get_paginator", lambda name: pages)
     assert handler(SCHEDULE, None) == {"closed": []}
     assert journal.get(session_id).status == Status.BUSY
     journal.fail(session_id, Failure("Done", ""))
@@ -254,9 +255,8 @@ class Agents:
 
 def reconciler_of(journal: Journal, stop: Callable[[str], None], clock: Callable[[], float] = lambda: 0) -> Reconciler:
     """The reconciler as its function makes it, but for AgentCore and its clock."""
-    deployed, agents = reconciler._reconciler(), Agents(stop)
-    arns = {"state_machine_arn": deployed._state_machine_arn, "agent_runtime_arn": deployed._agent_runtime_arn}
-    return Reconciler(journal, deployed._workflows, agents, **arns, clock=clock)  # type: ignore[arg-type]
+    agents: Any = Agents(stop)
+    return replace(reconciler._reconciler(), journal=journal, agents=agents, clock=clock)
 
 
 def test_agents_are_stopped_together_when_all_records_are_closed(

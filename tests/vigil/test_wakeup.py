@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support import client_at, new_state_machine, refusing, until
-from vigil.journal import Journal
+from vigil.journal import Journal, wake
 from vigil.local.stack import LocalStack
 from vigil.session import Status
-from vigil.wakeup import waker
 
 
 def test_final_write_wakes_the_workflow(embedded: LocalStack, table: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -28,12 +27,12 @@ def test_final_write_wakes_the_workflow(embedded: LocalStack, table: Any, caplog
     # No execution waits with the token any longer.
     token = table.get_item(Key={"PK": session_id, "SK": "SESSION"})["Item"]["task_token"]
     with caplog.at_level(logging.INFO):
-        waker(lambda: sfn)(token)
+        wake(lambda: sfn, token)
     assert "the workflow was not woken: " in caplog.text
     assert "TaskDoesNotExist" in caplog.text
 
 
 def test_a_wake_up_that_fails_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with refusing() as address, caplog.at_level(logging.INFO):
-        waker(lambda: client_at(address, "stepfunctions"))("token")
+        wake(lambda: client_at(address, "stepfunctions"), "token")
     assert "the workflow was not woken: Could not connect" in caplog.text

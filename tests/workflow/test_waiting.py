@@ -15,11 +15,10 @@ from hypothesis import strategies as st
 from benchmarks.virtual_time import Life, Walk, walk
 from tests.support import Workflow, until, workflow_definition
 from vigil.agent.session import AgentSession
-from vigil.journal import Journal
+from vigil.journal import Journal, wake
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output, Parameter
 from vigil.session import Failure, Status
-from vigil.wakeup import waker
 
 SESSIONS, ROUNDS = 15, 12
 LANES = 4
@@ -45,7 +44,6 @@ def patient() -> Iterator[LocalStack]:
 def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> None:
     workflow = Workflow(patient)
     journal = Journal.open(patient.session(), patient.outputs[Output.TABLE])
-    wake = waker(lambda: workflow.sfn)
 
     def token(session_id: str, last: str | None = None) -> Any:
         """Wait until the workflow waits with another token than ``last``."""
@@ -65,10 +63,10 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
         session_id, arn = workflow.start()
         first = token(session_id)
         until(lambda: journal.get(session_id).status == Status.BUSY)
-        wake(first)
+        wake(lambda: workflow.sfn, first)
         second = token(session_id, first)
         moment = aim[0] * random.uniform(0.5, 1.5)
-        wake(second)
+        wake(lambda: workflow.sfn, second)
         time.sleep(moment)
         if completes:
             journal.complete(session_id, "s3://bucket/report.md")

@@ -15,10 +15,10 @@ import pytest
 from tests.conftest import MAX_SESSION_SECONDS
 from tests.support import Workflow, ended, is_alive, let_go, reconcile, until
 from vigil.deployment import Deployment
+from vigil.journal import wake
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
 from vigil.session import SESSION_ID_PATTERN, Failure, Session, Status, iso
-from vigil.wakeup import waker
 
 HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
@@ -166,7 +166,7 @@ def test_missing_record_is_checked_again(workflow: Workflow, deployment: Deploym
     process_of(deployment, session_id)
     token = until(lambda: record(workflow, session_id).get("task_token"))
     workflow.table.delete_item(Key=workflow.key(session_id))
-    waker(lambda: workflow.sfn)(token)
+    wake(lambda: workflow.sfn, token)
     until(lambda: "WaitBeforeRetry" in workflow.states(arn))
     workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.COMPLETED})
     assert workflow.ended(arn)["status"] == "SUCCEEDED"
@@ -182,7 +182,7 @@ def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Dep
     if status is not None:
         change = {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
     workflow.table.update_item(Key=workflow.key(session_id), ExpressionAttributeNames={"#status": "status"}, **change)
-    waker(lambda: workflow.sfn)(token)
+    wake(lambda: workflow.sfn, token)
     error = Failure("UnknownStatus", "the session record has a status that Vigil does not know")
     assert failed(workflow, arn, session_id) == error
     until(lambda: not is_alive(process))

@@ -10,8 +10,6 @@ DAYS = 30  # length of the window that the account's present is drawn for
 
 FULL_VCPU_MB = 1769  # memory size with one vCPU (AWS Lambda Developer Guide, "Configure Lambda function memory")
 
-Traffic = Literal["constant", "weekly", "business-hours", "bursts", "growing", "monthly"]
-Layer = Literal["LambdaInsightsExtension-Arm64", "native-x86"]
 Choices = Mapping[str, Any]
 """By name: a tuple is a range to draw from, a list has the values to choose from, anything else is the value."""
 
@@ -37,7 +35,7 @@ class SampleFunction:
     retention_days: int | None
     json_logs: bool
     ephemeral_mb: int
-    layer: Layer | None
+    layer: Literal["LambdaInsightsExtension-Arm64", "native-x86"] | None
     recursive_loop: bool  # whether recursive loops are allowed
     provisioned_concurrency: int  # executions of provisioned concurrency on the alias ``live``
 
@@ -51,7 +49,7 @@ class SampleFunction:
     used_tmp_mb: float  # the most of /tmp that an invocation fills
     cold_share: float
     daily_invocations: float  # mean over the days that have any
-    traffic: Traffic
+    traffic: Literal["constant", "weekly", "business-hours", "bursts", "growing", "monthly"]
     on_provisioned: float  # share of the invocations that run on provisioned concurrency
     timeout_share: float
     out_of_memory_share: float

@@ -124,9 +124,8 @@ def _json_report(line: Line) -> str:
         "maxMemoryUsedMB": line.used_mb,
         **({"initDurationMs": line.init_ms} if line.init_ms else {}),
     }
-    record = {"requestId": line.request, "status": line.status, "metrics": metrics}
-    if line.error_type:
-        record["errorType"] = line.error_type
+    error = {"errorType": line.error_type} if line.error_type else {}
+    record = {"requestId": line.request, "status": line.status, "metrics": metrics, **error}
     return json.dumps({"type": "platform.report", "record": record})
 
 

@@ -119,8 +119,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._session: WorkerSettings | None = None
         self._stopped = False
-        self.ended = threading.Event()
-        """Set when the session has ended."""
+        self.ended = threading.Event()  # set when the session has ended
 
     @property
     def session_id(self) -> str | None:
@@ -162,7 +161,12 @@ class Supervisor:
     def _run(self, session: WorkerSettings, environment: dict[str, str], detail: dict[str, Any]) -> None:
         try:
             self.worker.run(environment, detail)
-            self._supervise(session)
+            reason = self._await_end(session)
+            # Kill first: the worker must not write any more, and processes that it left hold the pipe open.
+            self.worker.kill()
+            end = self.worker.describe_end()
+            if not self._stopped and not self.worker.done:
+                _fail(session, reason or AgentCrashed(f"the agent's process ended with {end}"))
         except Exception as error:
             logger.exception("session %s could not be supervised", session.session_id)
             _fail(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
@@ -170,15 +174,6 @@ class Supervisor:
             self.worker.kill()
             if not self._stopped:
                 self.ended.set()
-
-    def _supervise(self, session: WorkerSettings) -> None:
-        """Wait for the end of the worker, and fail the session if the worker has not ended it."""
-        error = self._await_end(session)
-        # Kill first: the worker must not write any more, and processes that it left hold the pipe open.
-        self.worker.kill()
-        end = self.worker.describe_end()
-        if not self._stopped and not self.worker.done:
-            _fail(session, error or AgentCrashed(f"the agent's process ended with {end}"))
 
     def _await_end(self, session: WorkerSettings) -> VigilError | None:
         """Send heartbeats while the worker makes progress; return why it must end, or None when it has ended."""
@@ -222,14 +217,14 @@ def forward_output(output: Pipe, session_id: str, tail: deque[str]) -> None:
 
 
 @cache
-def _journal(region: str, table: str, attempts: int) -> Journal:
-    return Journal.open(aws_session(region), table, attempts)
+def _journal(settings: WorkerSettings, attempts: int) -> Journal:
+    return Journal.open(aws_session(settings.region), settings.table, attempts)
 
 
 def _heartbeat(settings: WorkerSettings) -> bool:
     """Record a heartbeat; return False if the session has ended or is another worker's."""
     try:
-        _journal(settings.region, settings.table, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
+        _journal(settings, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
     except SessionEnded:
         return False
     except VigilError as error:
@@ -240,9 +235,8 @@ def _heartbeat(settings: WorkerSettings) -> bool:
 def _fail(settings: WorkerSettings, error: VigilError) -> None:
     """Fail the session if it is this worker's and has not ended: the worker of another machine may run it."""
     try:
-        _journal(settings.region, settings.table, END_ATTEMPTS).fail(
-            settings.session_id, Failure(error.code, " ".join(str(error).split())), settings.worker
-        )
+        failure = Failure(error.code, " ".join(str(error).split()))
+        _journal(settings, END_ATTEMPTS).fail(settings.session_id, failure, settings.worker)
     except SessionEnded:
         logger.info("session %s had ended before this: %s", settings.session_id, error)
     except VigilError:

@@ -18,10 +18,6 @@ def journal_tools(
     ``check_reason`` gets the message with which the model sets FAILED, ``check_text`` the name and the message of a
     phase. Each returns the text to record, or raises InvalidInput, whose message the model reads.
     """
-    return [_status_tool(session, check_reason), *_phase_tools(session, check_text)]
-
-
-def _status_tool(session: AgentSession, check_reason: Callable[[str], str]) -> Any:
     # The command line imports this module and needs no Strands, which takes a second to import.
     from strands import tool
 
@@ -44,7 +40,7 @@ def _status_tool(session: AgentSession, check_reason: Callable[[str], str]) -> A
                 session.fail(AGENT_FAILED, check_reason(reason))
         return status
 
-    return journal_set_status
+    return [journal_set_status, *_phase_tools(session, check_text)]
 
 
 def _phase_tools(session: AgentSession, check_text: Callable[[str], str]) -> list[Any]:
