@@ -1,6 +1,5 @@
 """What happens in a session, as it happens: workflow states, session status and work phases in one stream."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,8 +8,9 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from vigil.deployment import Deployment, aws_errors
+from vigil.deployment import Deployment, aws_errors, parsed, text_of
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
+from vigil.names import Output
 from vigil.session import Session, Status, Usage, check_session_id
 
 APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
@@ -37,11 +37,9 @@ class SessionEvent:
 class SessionOutcome:
     """How a session ended."""
 
-    session_id: str
     completed: bool
     code: str | None
     message: str | None
-    execution_arn: str | None
     seconds: float
     usage: Usage | None = None
 
@@ -78,7 +76,7 @@ def watch(
         if history.ended:
             end = final_outcome(history.end, record.session)
             usage = record.session.usage if record.session else None
-            yield SessionOutcome(session_id, *end, history.execution_arn, history.seconds, usage)
+            yield SessionOutcome(*end, history.seconds, usage)
             return
         time.sleep(poll_seconds)
 
@@ -120,7 +118,7 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         with suppress(SessionNotFound):
             session = deployment.journal.get(session_id)
         arn = session.execution_arn if session else None
-        if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
+        if arn and arn.startswith(deployment.output(Output.STATE_MACHINE).replace(":stateMachine:", ":execution:")):
             return arn
         passed = time.monotonic() - start
         if session or passed >= due:
@@ -142,22 +140,16 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
     """
     with aws_errors():
         sfn = deployment.stepfunctions
-        recent = sfn.list_executions(stateMachineArn=deployment.state_machine_arn, maxResults=_RECENT_EXECUTIONS)
+        workflow = deployment.output(Output.STATE_MACHINE)
+        recent = sfn.list_executions(stateMachineArn=workflow, maxResults=_RECENT_EXECUTIONS)
         for arn in (execution["executionArn"] for execution in recent["executions"]):
             if arn in others:
                 continue
-            if _session_of(sfn.describe_execution(executionArn=arn).get("input", "{}")) == session_id:
-                return arn
+            # The input need not come from the rule.
+            if text_of(parsed(sfn.describe_execution(executionArn=arn).get("input")), "session_id") == session_id:
+                return str(arn)
             others.add(arn)
     return None
-
-
-def _session_of(execution_input: str) -> object:
-    """Return the session id in an execution's input, which need not come from the rule."""
-    data: object = None
-    with suppress(ValueError, RecursionError):
-        data = json.loads(execution_input)
-    return data.get("session_id") if isinstance(data, dict) else None
 
 
 @dataclass

@@ -57,10 +57,8 @@ def where(
         os.environ["AWS_REGION"] = aws_region
 
 
-commands: tuple[Callable[..., None], ...] = (
-    *(run.run, run.trigger, run.retry, run.watch, run.stop),
-    *(records.sessions, records.lost, records.show, records.logs, records.report, records.doctor),
-)
+commands: list[Callable[..., None]] = [run.run, run.trigger, run.retry, run.watch, run.stop]
+commands += [records.sessions, records.lost, records.show, records.logs, records.report, records.doctor]
 for command in commands:
     app.command()(command)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")

@@ -7,7 +7,6 @@ call of the model. What AWS refuses to tell or the embedded AWS lacks is "not ch
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 from botocore.exceptions import ClientError
 
@@ -45,11 +44,11 @@ def judge(good: bool, what: str, remedy: str) -> CheckResult:
     return CheckResult(Verdict.OK, what) if good else CheckResult(Verdict.PROBLEM, what, remedy)
 
 
-def guard(what: str, check: Callable[[], CheckResults], if_missing: str = "") -> CheckResults:
+def guard(what: str, check: CheckResults, if_missing: str = "") -> CheckResults:
     """Yield the results of ``check``, or why it has none; ``if_missing`` is the remedy if AWS says "not found"."""
     try:
         with aws_errors():
-            yield from check()
+            yield from check
     except AwsUnavailable as error:
         words = ("NotFound", "NotExist", "NonExistent", "NoSuch")
         code = error_code(error)
@@ -91,11 +90,11 @@ def examine(connect: Callable[[], Deployment], *, call_model: bool = True) -> Ch
     stack = yield from resources.stack(deployment)
     model = resources.model_of(stack)
     if call_model:
-        yield from guard(f"model {model}", partial(account.model, deployment, model))
+        yield from guard(f"model {model}", account.model(deployment, model))
     else:
         yield CheckResult(Verdict.NOT_CHECKED, f"model {model}: left out by --no-model")
     if stack is None:
         yield CheckResult(Verdict.NOT_CHECKED, "resources and permissions: that needs the stack")
         return
     yield from resources.check(deployment)
-    yield from guard("permissions", partial(permissions.check, deployment, caller))
+    yield from guard("permissions", permissions.check(deployment, caller))

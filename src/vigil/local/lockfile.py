@@ -15,10 +15,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from vigil.errors import LocalStackError
-from vigil.local.stack import LocalStack
+
+if TYPE_CHECKING:
+    from vigil.local.stack import LocalStack
 
 STOP_SECONDS = 20.0
 
@@ -44,7 +46,7 @@ class RunningStack:
 
 
 @contextmanager
-def claim() -> Iterator[Callable[[LocalStack], None]]:
+def claim() -> Iterator[Callable[["LocalStack"], None]]:
     """Lock this folder's file and yield a function that writes the stack to it, once that serves.
 
     Raises LocalStackError if a local stack runs in this folder already.
@@ -61,7 +63,7 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
             raise LocalStackError("a local stack runs in this folder already; `vigil local down` stops it")
         file.truncate(0)
 
-        def announce(stack: LocalStack) -> None:
+        def announce(stack: "LocalStack") -> None:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             content = RunningStack(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
             file.write(json.dumps(asdict(content)))

@@ -21,9 +21,8 @@ from typing import Any
 import uvicorn
 
 from vigil.errors import VigilError
-from vigil.local import AGENT_LOG, REGION, Secrets
+from vigil.local import AGENT_LOG, HOST, REGION, Secrets
 
-HOST = "127.0.0.1"
 _orphaned = threading.Event()  # set when the process that started this one has died
 
 
