@@ -254,7 +254,7 @@ class Deployment:
                 with aws_errors():
                     sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
-    def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
+    def agent_log(self, session_id: str, *, follow: bool = False) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""
         session = self.journal.get(session_id)
         with aws_errors():
@@ -263,7 +263,7 @@ class Deployment:
             if session.terminal or not follow:
                 return
             while not session.terminal:
-                time.sleep(poll_seconds)
+                time.sleep(1)
                 session = self.journal.get(session_id)
                 yield from log.read(session.start_time)
             time.sleep(LATE_SECONDS)

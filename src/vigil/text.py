@@ -8,9 +8,7 @@ import html as _html
 import json
 import re
 import unicodedata
-from shlex import quote
-
-__all__ = ["code", "escape", "fence", "html", "one_line", "quote", "to_json", "visible"]
+from shlex import quote as quote
 
 _NOT_PLAIN = re.compile(r"[^\n\t -~]")
 _MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")

@@ -219,8 +219,11 @@ class _History:
                 self._end = event
             elif event["type"] == "ExecutionRedriven":
                 self._end = None
-        entered = (event for event in new if "stateEnteredEventDetails" in event)
-        return [SessionEvent(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
+        return [
+            SessionEvent(event["timestamp"], "workflow", event["stateEnteredEventDetails"]["name"])
+            for event in new
+            if "stateEnteredEventDetails" in event
+        ]
 
     @property
     def ended(self) -> bool:
@@ -236,12 +239,7 @@ class _History:
 
     @property
     def seconds(self) -> float:
-        return float((_at(self._end) - _at(self._first)).total_seconds())
-
-
-def _at(event: Any) -> datetime:
-    moment: datetime = event["timestamp"]
-    return moment.astimezone(UTC)
+        return float((self._end["timestamp"] - self._first["timestamp"]).total_seconds())
 
 
 def _moment(timestamp: str) -> datetime:

@@ -23,4 +23,10 @@ def install(agents: LocalAgentCore, agent_log: Path) -> None:
     patching.agents, patching.agent_log = agents, agent_log
     for module in iter_modules(__path__, f"{__name__}."):
         import_module(module.name)
-    patching.apply()
+    for change in patching.changes:
+        change()
+    for owner, name, replacement in patching.replacements:
+        if isinstance(owner, dict):
+            owner[name] = patching.bind(replacement, owner[name])
+        else:
+            setattr(owner, name, patching.bind(replacement, getattr(owner, name)))
