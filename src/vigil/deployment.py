@@ -71,10 +71,7 @@ class Resent:
 
 
 def rule_input(body: object) -> tuple[str, str]:
-    """Return the session id and the execution's input that the rule makes of the event in a message's ``body``.
-
-    Raises InvalidInput if there is no such event.
-    """
+    """Return (session id, execution's input) as the rule makes them of an event; raises InvalidInput if it is none."""
     try:
         event: Any = json.loads(body) if isinstance(body, str) else None
         kind = text_of(event, "source"), text_of(event, "detail-type")

@@ -59,8 +59,5 @@ def html(text: str) -> str:
 
 
 def to_json(data: object, indent: int | None = None) -> str:
-    """Return ``data`` as JSON in ASCII; a Decimal becomes a number.
-
-    Raises ValueError for a number that JSON cannot hold, such as NaN.
-    """
+    """Return ``data`` as JSON in ASCII; a Decimal becomes a number. Raises ValueError for a NaN or an infinity."""
     return json.dumps(data, default=float, indent=indent, allow_nan=False)

@@ -18,7 +18,6 @@ FIND_SECONDS = 2.0  # how long the session's record may take before we look for 
 END_SECONDS = 30.0
 ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask Step Functions again
 MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
-NO_EVENT = "check the event's source and detail type"
 _RECENT_EXECUTIONS = 25
 _ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded", "Failed", "Aborted", "TimedOut")}
 """The events with which an execution ends, and the field of each that holds the cause."""
@@ -128,16 +127,17 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             due *= 2
         if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
-            why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else NO_EVENT
+            why = (
+                f"the event lies in the dead-letter queue: {lost[0]}"
+                if lost
+                else "check the event's source and detail type"
+            )
             raise SessionNotFound(f"session {session_id} did not start within {APPEAR_SECONDS:.0f} s: {why}")
         time.sleep(poll_seconds)
 
 
 def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -> str | None:
-    """Return the execution that was started for the session, if its record could not be written.
-
-    ``others`` are executions known to be of other sessions; grows.
-    """
+    """Return the execution of a session whose record was not written; adds those of other sessions to ``others``."""
     with aws_errors():
         sfn = deployment.stepfunctions
         workflow = deployment.output(Output.STATE_MACHINE)

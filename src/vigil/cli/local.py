@@ -80,10 +80,7 @@ def down() -> None:
 
 
 def agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:
-    """Return the variables of the agent's process in a local stack.
-
-    Raises EnvironmentProblem if the stack's packages are missing, MissingSetting if agent or model cannot be used.
-    """
+    """Return the variables of the agent's process. Raises EnvironmentProblem or MissingSetting if it cannot run."""
     require_extras("cli", "local", "infra")
     from vigil.local.stack import check_agent
 

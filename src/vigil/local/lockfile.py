@@ -47,10 +47,7 @@ class RunningStack:
 
 @contextmanager
 def claim() -> Iterator[Callable[["LocalStack"], None]]:
-    """Lock this folder's file and yield a function that writes the stack to it, once that serves.
-
-    Raises LocalStackError if a local stack runs in this folder already.
-    """
+    """Lock this folder's file and yield a function that writes the stack to it; raises LocalStackError if one runs."""
     with _open(os.O_CREAT) as file:
         # Several attempts: a command that looks for a running stack holds the lock for a moment.
         for _ in range(10):

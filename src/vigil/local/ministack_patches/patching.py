@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ministack import app as ministack_app
@@ -13,8 +12,7 @@ from vigil.local.agentcore import LocalAgentCore
 Answer = Callable[[str, Mapping[str, str], bytes], Awaitable[Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-agents: LocalAgentCore  # runs the agents; `install` sets this and the next
-agent_log: Path  # the file that the agents print to
+agents: LocalAgentCore  # `install` sets it
 
 changes: list[Callable[[], None]] = []
 replacements: list[tuple[Any, str, Callable[..., Any]]] = []  # an owner, the name of its function, and the replacement
