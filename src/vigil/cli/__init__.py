@@ -15,8 +15,6 @@ from vigil.cli.common import console, errors, not_empty
 from vigil.deployment import connection_advice, is_local
 from vigil.errors import VigilError
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     no_args_is_help=True,
     help="Start sessions, watch them and read their reports, on AWS or on a local stack.",

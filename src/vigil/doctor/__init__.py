@@ -4,6 +4,7 @@ Each check is a small function that yields results. The checks only read; the on
 call of the model. What AWS refuses to tell or the embedded AWS lacks is "not checked", with the reason.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,9 +51,7 @@ def guard(what: str, check: CheckResults, if_missing: str = "") -> CheckResults:
         with aws_errors():
             yield from check
     except AwsUnavailable as error:
-        words = ("NotFound", "NotExist", "NonExistent", "NoSuch")
-        code = error_code(error)
-        missing = if_missing and (code == "404" or any(word in code for word in words))
+        missing = if_missing and re.search("^404$|NotFound|NotExist|NonExistent|NoSuch", error_code(error))
         status = Verdict.PROBLEM if missing else Verdict.NOT_CHECKED
         yield CheckResult(status, f"{what}: {reason(error)}", if_missing if missing else "")
     except (LookupError, TypeError) as error:

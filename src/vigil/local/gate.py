@@ -35,11 +35,7 @@ by_root: contextvars.ContextVar[bool] = contextvars.ContextVar("by_root", defaul
 
 
 class Refused(Exception):
-    """A request that is refused, with the error code that AWS answers."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    """A request that is refused; its arguments are the error code that AWS answers, and the message."""
 
 
 class Gate:
@@ -123,9 +119,7 @@ class Gate:
         else:
             service, body = await self._check_signature(scope, headers, query, receive, presigned)
         root = not presigned and router.extract_access_key_id(dict(headers), query) == self._root
-        raw_path = scope["raw_path"].decode("latin-1")
-        request = (service, scope["method"], raw_path, scope["path"], query, headers, body)
-        if not root and (reason := operations.refusal(*request)):
+        if not root and (reason := operations.refusal(service, scope, query, headers, body)):
             raise Refused("AccessDenied", f"the request is refused: {reason}")
         by_root.set(root)
         return body
@@ -254,8 +248,9 @@ async def _body(receive: Receive, max_bytes: float = math.inf) -> bytes:
 def _refusal(refused: Refused, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]]) -> Response:
     """Return the answer in the protocol of the requested service, so that any SDK shows the reason."""
     service = router.detect_service(scope["method"], scope["path"], dict(headers), query)
+    code, message = refused.args
     status, answer_headers, body = iam_actions.access_denied_response(
-        service, "", "", str(uuid.uuid4()), error_code=refused.code, message=str(refused), headers=dict(headers)
+        service, "", "", str(uuid.uuid4()), error_code=code, message=message, headers=dict(headers)
     )
     return Response(body, status, {**answer_headers, **CLOSE})
 
