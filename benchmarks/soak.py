@@ -20,7 +20,7 @@ from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
 from vigil.local.processes import children
 from vigil.local.stack import LocalStack
-from vigil.names import Env
+from vigil.names import Env, Output
 from vigil.session import Session, Status
 
 LANES = 4
@@ -116,9 +116,8 @@ class Bench:
 
     def _executions(self, status: str | None = None) -> set[str]:
         wanted = {"statusFilter": status} if status else {}
-        pages = self._sfn.get_paginator("list_executions").paginate(
-            stateMachineArn=self._deployment.state_machine_arn, **wanted
-        )
+        workflow = self._deployment.output(Output.STATE_MACHINE)
+        pages = self._sfn.get_paginator("list_executions").paginate(stateMachineArn=workflow, **wanted)
         return {execution["executionArn"] for page in pages for execution in page["executions"]}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -31,9 +31,6 @@ from vigil.errors import (
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
 from vigil.session import Failure, check_detail, check_session_id
-
-if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
 
 logger = logging.getLogger("vigil.deployment")
 
@@ -58,12 +55,10 @@ class DeadLetter:
     def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
         """Build it from a message of the rule's dead-letter queue: the event, and the reason as attributes."""
         # Any user with the permission may send other messages to the queue.
-        event: object = None
-        with suppress(ValueError, RecursionError):
-            event = json.loads(_text_of(message, "Body"))
-        error = [_text_of(message, "MessageAttributes", f"ERROR_{part}", "StringValue") for part in ("CODE", "MESSAGE")]
+        event = parsed(message.get("Body"))
+        error = [text_of(message, "MessageAttributes", f"ERROR_{part}", "StringValue") for part in ("CODE", "MESSAGE")]
         reason = ": ".join(filter(None, error)) or "unknown"
-        return cls(_text_of(event, "id") or "?", _text_of(event, "time") or "?", reason, _text_of(message, "MessageId"))
+        return cls(text_of(event, "id") or "?", text_of(event, "time") or "?", reason, text_of(message, "MessageId"))
 
 
 @dataclass(frozen=True)
@@ -76,13 +71,10 @@ class Resent:
 
 
 def rule_input(body: object) -> tuple[str, str]:
-    """Return the session id and the execution's input that the rule makes of the event in a message's ``body``.
-
-    Raises InvalidInput if there is no such event.
-    """
+    """Return (session id, execution's input) as the rule makes them of an event; raises InvalidInput if it is none."""
     try:
         event: Any = json.loads(body) if isinstance(body, str) else None
-        kind = _text_of(event, "source"), _text_of(event, "detail-type")
+        kind = text_of(event, "source"), text_of(event, "detail-type")
         if kind != (EVENT_SOURCE, EVENT_DETAIL_TYPE):
             raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
         session_id = check_session_id(event.get("id"))
@@ -92,7 +84,14 @@ def rule_input(body: object) -> tuple[str, str]:
         raise InvalidDetail(f"no event in JSON: {error}") from error
 
 
-def _text_of(data: object, *path: str) -> str:
+def parsed(text: object) -> object:
+    """Return the value of ``text`` as JSON; None if it is no text or no JSON."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text) if isinstance(text, str) else None
+    return None
+
+
+def text_of(data: object, *path: str) -> str:
     """Return the text at ``path`` in ``data``; "" if there is none."""
     for name in path:
         data = data.get(name) if isinstance(data, Mapping) else None
@@ -159,16 +158,10 @@ class Deployment:
             return Journal.open(self._session, self.output(Output.TABLE), attempts=3)
 
     @cached_property
-    def stepfunctions(self) -> "SFNClient":
+    def stepfunctions(self) -> Any:
         """The Step Functions client."""
         with aws_errors():
-            client: SFNClient = self.client("stepfunctions")
-        return client
-
-    @property
-    def state_machine_arn(self) -> str:
-        """The workflow's ARN."""
-        return self.output(Output.STATE_MACHINE)
+            return self.client("stepfunctions")
 
     def artifacts(self, session_id: str) -> Artifacts:
         """Return the artifacts of a session."""
@@ -212,7 +205,7 @@ class Deployment:
         with suppress(SessionNotFound):
             self.journal.get(session_id)
             return False
-        arn, name = self.state_machine_arn, session_id[:_NAME]
+        arn, name = self.output(Output.STATE_MACHINE), session_id[:_NAME]
         try:
             with aws_errors():
                 self.stepfunctions.start_execution(stateMachineArn=arn, name=name, input=execution_input)
@@ -258,7 +251,7 @@ class Deployment:
                 with aws_errors():
                     sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
-    def agent_log(self, session_id: str, *, follow: bool = False, poll_seconds: float = 1.0) -> Iterator[LogLine]:
+    def agent_log(self, session_id: str, *, follow: bool = False) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""
         session = self.journal.get(session_id)
         with aws_errors():
@@ -267,7 +260,7 @@ class Deployment:
             if session.terminal or not follow:
                 return
             while not session.terminal:
-                time.sleep(poll_seconds)
+                time.sleep(1)
                 session = self.journal.get(session_id)
                 yield from log.read(session.start_time)
             time.sleep(LATE_SECONDS)

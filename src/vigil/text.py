@@ -8,9 +8,7 @@ import html as _html
 import json
 import re
 import unicodedata
-from shlex import quote
-
-__all__ = ["code", "escape", "fence", "html", "one_line", "quote", "to_json", "visible"]
+from shlex import quote as quote
 
 _NOT_PLAIN = re.compile(r"[^\n\t -~]")
 _MARK = re.compile(r"[\\`|*\[\]~#]|(?<![^\W_])_|_(?![^\W_])|^[-+]")
@@ -61,8 +59,5 @@ def html(text: str) -> str:
 
 
 def to_json(data: object, indent: int | None = None) -> str:
-    """Return ``data`` as JSON in ASCII; a Decimal becomes a number.
-
-    Raises ValueError for a number that JSON cannot hold, such as NaN.
-    """
+    """Return ``data`` as JSON in ASCII; a Decimal becomes a number. Raises ValueError for a NaN or an infinity."""
     return json.dumps(data, default=float, indent=indent, allow_nan=False)

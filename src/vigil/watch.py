@@ -1,6 +1,5 @@
 """What happens in a session, as it happens: workflow states, session status and work phases in one stream."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -9,8 +8,9 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from vigil.deployment import Deployment, aws_errors
+from vigil.deployment import Deployment, aws_errors, parsed, text_of
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
+from vigil.names import Output
 from vigil.session import Session, Status, Usage, check_session_id
 
 APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
@@ -18,7 +18,6 @@ FIND_SECONDS = 2.0  # how long the session's record may take before we look for 
 END_SECONDS = 30.0
 ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask Step Functions again
 MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
-NO_EVENT = "check the event's source and detail type"
 _RECENT_EXECUTIONS = 25
 _ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded", "Failed", "Aborted", "TimedOut")}
 """The events with which an execution ends, and the field of each that holds the cause."""
@@ -37,11 +36,9 @@ class SessionEvent:
 class SessionOutcome:
     """How a session ended."""
 
-    session_id: str
     completed: bool
     code: str | None
     message: str | None
-    execution_arn: str | None
     seconds: float
     usage: Usage | None = None
 
@@ -78,7 +75,7 @@ def watch(
         if history.ended:
             end = final_outcome(history.end, record.session)
             usage = record.session.usage if record.session else None
-            yield SessionOutcome(session_id, *end, history.execution_arn, history.seconds, usage)
+            yield SessionOutcome(*end, history.seconds, usage)
             return
         time.sleep(poll_seconds)
 
@@ -120,7 +117,7 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         with suppress(SessionNotFound):
             session = deployment.journal.get(session_id)
         arn = session.execution_arn if session else None
-        if arn and arn.startswith(deployment.state_machine_arn.replace(":stateMachine:", ":execution:")):
+        if arn and arn.startswith(deployment.output(Output.STATE_MACHINE).replace(":stateMachine:", ":execution:")):
             return arn
         passed = time.monotonic() - start
         if session or passed >= due:
@@ -130,34 +127,29 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
             due *= 2
         if passed > APPEAR_SECONDS:
             lost = [event.reason for event in deployment.dead_letters() if event.event_id == session_id]
-            why = f"the event lies in the dead-letter queue: {lost[0]}" if lost else NO_EVENT
+            why = (
+                f"the event lies in the dead-letter queue: {lost[0]}"
+                if lost
+                else "check the event's source and detail type"
+            )
             raise SessionNotFound(f"session {session_id} did not start within {APPEAR_SECONDS:.0f} s: {why}")
         time.sleep(poll_seconds)
 
 
 def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -> str | None:
-    """Return the execution that was started for the session, if its record could not be written.
-
-    ``others`` are executions known to be of other sessions; grows.
-    """
+    """Return the execution of a session whose record was not written; adds those of other sessions to ``others``."""
     with aws_errors():
         sfn = deployment.stepfunctions
-        recent = sfn.list_executions(stateMachineArn=deployment.state_machine_arn, maxResults=_RECENT_EXECUTIONS)
+        workflow = deployment.output(Output.STATE_MACHINE)
+        recent = sfn.list_executions(stateMachineArn=workflow, maxResults=_RECENT_EXECUTIONS)
         for arn in (execution["executionArn"] for execution in recent["executions"]):
             if arn in others:
                 continue
-            if _session_of(sfn.describe_execution(executionArn=arn).get("input", "{}")) == session_id:
-                return arn
+            # The input need not come from the rule.
+            if text_of(parsed(sfn.describe_execution(executionArn=arn).get("input")), "session_id") == session_id:
+                return str(arn)
             others.add(arn)
     return None
-
-
-def _session_of(execution_input: str) -> object:
-    """Return the session id in an execution's input, which need not come from the rule."""
-    data: object = None
-    with suppress(ValueError, RecursionError):
-        data = json.loads(execution_input)
-    return data.get("session_id") if isinstance(data, dict) else None
 
 
 @dataclass
@@ -227,8 +219,11 @@ class _History:
                 self._end = event
             elif event["type"] == "ExecutionRedriven":
                 self._end = None
-        entered = (event for event in new if "stateEnteredEventDetails" in event)
-        return [SessionEvent(_at(event), "workflow", event["stateEnteredEventDetails"]["name"]) for event in entered]
+        return [
+            SessionEvent(event["timestamp"], "workflow", event["stateEnteredEventDetails"]["name"])
+            for event in new
+            if "stateEnteredEventDetails" in event
+        ]
 
     @property
     def ended(self) -> bool:
@@ -244,12 +239,7 @@ class _History:
 
     @property
     def seconds(self) -> float:
-        return float((_at(self._end) - _at(self._first)).total_seconds())
-
-
-def _at(event: Any) -> datetime:
-    moment: datetime = event["timestamp"]
-    return moment.astimezone(UTC)
+        return float((self._end["timestamp"] - self._first["timestamp"]).total_seconds())
 
 
 def _moment(timestamp: str) -> datetime:

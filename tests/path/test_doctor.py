@@ -384,7 +384,7 @@ def test_a_refused_model_is_a_problem_if_the_account_lacks_access(
 ) -> None:
     with answering(status, {"message": message}, code) as address:
         deployment = Deployment(Elsewhere(stack, {"bedrock-runtime": address}))
-        (result,) = guard("model x", lambda: account.model(deployment, "x"))
+        (result,) = guard("model x", account.model(deployment, "x"))
     assert result.status == found
     assert message in result.what
     assert said in result.remedy

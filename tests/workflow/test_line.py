@@ -11,7 +11,7 @@ from benchmarks.crowd import Crowd, Quotas, Session
 from tests.support import Workflow, command, until, workflow_definition
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.names import Env, Parameter
+from vigil.names import Env, Output, Parameter
 from vigil.session import Status
 
 pytestmark = pytest.mark.takes(50)
@@ -95,5 +95,5 @@ def test_a_burst_that_is_refused_on_the_embedded_aws_completes(narrow: LocalStac
     ended = until(lambda: (found := deployment.journal.recent(100)) and all(s.terminal for s in found) and found, 300)
     assert {s.session_id for s in ended} == set(ids)
     assert {s.session_id for s in ended if s.status != Status.COMPLETED} == {stopped}
-    machine = deployment.state_machine_arn
+    machine = deployment.output(Output.STATE_MACHINE)
     assert len(workflow.sfn.list_executions(stateMachineArn=machine, maxResults=100)["executions"]) == 16

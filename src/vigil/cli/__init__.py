@@ -15,8 +15,6 @@ from vigil.cli.common import console, errors, not_empty
 from vigil.deployment import connection_advice, is_local
 from vigil.errors import VigilError
 
-__all__ = ["app", "main"]
-
 app = typer.Typer(
     no_args_is_help=True,
     help="Start sessions, watch them and read their reports, on AWS or on a local stack.",
@@ -57,10 +55,8 @@ def where(
         os.environ["AWS_REGION"] = aws_region
 
 
-commands: tuple[Callable[..., None], ...] = (
-    *(run.run, run.trigger, run.retry, run.watch, run.stop),
-    *(records.sessions, records.lost, records.show, records.logs, records.report, records.doctor),
-)
+commands: list[Callable[..., None]] = [run.run, run.trigger, run.retry, run.watch, run.stop]
+commands += [records.sessions, records.lost, records.show, records.logs, records.report, records.doctor]
 for command in commands:
     app.command()(command)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")

@@ -11,6 +11,7 @@ import typer
 from vigil.cli.common import Agent, AgentEnv, AsJson, Model, console, field
 from vigil.errors import LocalStackError
 from vigil.extras import require_extras
+from vigil.local import HOST, lockfile
 from vigil.names import Env, Parameter
 from vigil.settings import require
 from vigil.text import quote, to_json
@@ -32,8 +33,6 @@ def up(
     agent_env: AgentEnv = None,
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
-    from vigil.local import lockfile
-
     environment = agent_environment(agent, model, agent_env)
     options = {"port": port, "parameters": _parameters(parameters), "sample_account": sample_account}
     with lockfile.claim() as announce, started(agent_environment=environment, **options) as stack:
@@ -53,9 +52,6 @@ def up(
 
 def env() -> None:
     """Print exports that lead the AWS CLI, any SDK and vigil to the local stack."""
-    from vigil.local import lockfile
-    from vigil.local.server import HOST
-
     for name, value in lockfile.require().environment.items():
         print(f"export {name}={quote(value)};")
     # The machine's proxy must not be used. Programs read one of the two names.
@@ -68,8 +64,6 @@ def env() -> None:
 
 def status(as_json: AsJson = False) -> None:
     """Say whether a local stack runs; fails if none does."""
-    from vigil.local import lockfile
-
     stack = lockfile.require()
     if as_json:
         console.write(to_json(dataclasses.asdict(stack)) + "\n")
@@ -80,18 +74,13 @@ def status(as_json: AsJson = False) -> None:
 
 def down() -> None:
     """Stop the local stack."""
-    from vigil.local import lockfile
-
     stack = lockfile.require()
     stack.stop()
     console.say(f"stopped the local stack at {stack.endpoint}")
 
 
 def agent_environment(agent: str | None, model: str | None, names: list[str] | None) -> dict[str, str]:
-    """Return the variables of the agent's process in a local stack.
-
-    Raises EnvironmentProblem if the stack's packages are missing, MissingSetting if agent or model cannot be used.
-    """
+    """Return the variables of the agent's process. Raises EnvironmentProblem or MissingSetting if it cannot run."""
     require_extras("cli", "local", "infra")
     from vigil.local.stack import check_agent
 

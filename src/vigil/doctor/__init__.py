@@ -4,10 +4,10 @@ Each check is a small function that yields results. The checks only read; the on
 call of the model. What AWS refuses to tell or the embedded AWS lacks is "not checked", with the reason.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 from botocore.exceptions import ClientError
 
@@ -45,15 +45,13 @@ def judge(good: bool, what: str, remedy: str) -> CheckResult:
     return CheckResult(Verdict.OK, what) if good else CheckResult(Verdict.PROBLEM, what, remedy)
 
 
-def guard(what: str, check: Callable[[], CheckResults], if_missing: str = "") -> CheckResults:
+def guard(what: str, check: CheckResults, if_missing: str = "") -> CheckResults:
     """Yield the results of ``check``, or why it has none; ``if_missing`` is the remedy if AWS says "not found"."""
     try:
         with aws_errors():
-            yield from check()
+            yield from check
     except AwsUnavailable as error:
-        words = ("NotFound", "NotExist", "NonExistent", "NoSuch")
-        code = error_code(error)
-        missing = if_missing and (code == "404" or any(word in code for word in words))
+        missing = if_missing and re.search("^404$|NotFound|NotExist|NonExistent|NoSuch", error_code(error))
         status = Verdict.PROBLEM if missing else Verdict.NOT_CHECKED
         yield CheckResult(status, f"{what}: {reason(error)}", if_missing if missing else "")
     except (LookupError, TypeError) as error:
@@ -91,11 +89,11 @@ def examine(connect: Callable[[], Deployment], *, call_model: bool = True) -> Ch
     stack = yield from resources.stack(deployment)
     model = resources.model_of(stack)
     if call_model:
-        yield from guard(f"model {model}", partial(account.model, deployment, model))
+        yield from guard(f"model {model}", account.model(deployment, model))
     else:
         yield CheckResult(Verdict.NOT_CHECKED, f"model {model}: left out by --no-model")
     if stack is None:
         yield CheckResult(Verdict.NOT_CHECKED, "resources and permissions: that needs the stack")
         return
     yield from resources.check(deployment)
-    yield from guard("permissions", partial(permissions.check, deployment, caller))
+    yield from guard("permissions", permissions.check(deployment, caller))

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -44,12 +43,12 @@ def sentence(advice: str) -> str:
 
 def check(deployment: Deployment) -> CheckResults:
     """Yield the results of the checks of the account."""
-    yield from guard("AgentCore", partial(_agentcore, deployment))
-    yield from guard("Lambda's concurrency", partial(_concurrency, deployment))
+    yield from guard("AgentCore", _agentcore(deployment))
+    yield from guard("Lambda's concurrency", _concurrency(deployment))
     for service, names in QUOTAS.items():
-        yield from guard(f"quotas of {service}", partial(_quotas, deployment, service, names))
-    yield from guard("CDK bootstrap", partial(_bootstrap, deployment), BOOTSTRAP)
-    yield from guard("log policies", partial(_log_policies, deployment))
+        yield from guard(f"quotas of {service}", _quotas(deployment, service, names))
+    yield from guard("CDK bootstrap", _bootstrap(deployment), BOOTSTRAP)
+    yield from guard("log policies", _log_policies(deployment))
 
 
 def versions() -> CheckResults:

@@ -89,7 +89,7 @@ def arns(deployment: Deployment, partition: str, account: str) -> dict[str, str]
         return f"arn:{partition}:{service}:{deployment.region}:{account}:{name}"
 
     table = here("dynamodb", f"table/{deployment.output(Output.TABLE)}")
-    workflow, runtime = deployment.state_machine_arn, deployment.output(Output.AGENT_RUNTIME)
+    workflow, runtime = deployment.output(Output.STATE_MACHINE), deployment.output(Output.AGENT_RUNTIME)
     return {
         STACK: str(deployment.description["StackId"]),
         BUS: here("events", "event-bus/default"),

@@ -1,7 +1,6 @@
 """Checks of the stack and its resources."""
 
 from collections.abc import Generator, Mapping
-from functools import partial
 from typing import Any
 
 from vigil.deployment import Deployment
@@ -45,7 +44,7 @@ def check(deployment: Deployment) -> CheckResults:
     """Yield the state of each resource."""
     for check_one, output in _CHECKS:
         name = deployment.output(output)
-        yield from guard(f"{output} {name}", partial(check_one, deployment, name), DEPLOY_AGAIN)
+        yield from guard(f"{output} {name}", check_one(deployment, name), DEPLOY_AGAIN)
 
 
 def _table(deployment: Deployment, name: str) -> CheckResults:

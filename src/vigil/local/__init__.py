@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-REGION = "us-east-1"
+HOST, REGION = "127.0.0.1", "us-east-1"
 AGENT_LOG = "agent.log"  # the file in a local stack's folder that the agent's processes log to
 
 

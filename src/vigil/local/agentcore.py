@@ -46,7 +46,7 @@ class LocalAgentCore:
     def __init__(self, endpoint: str, region: str, log: Path, environment: Mapping[str, str]) -> None:
         self._endpoint = endpoint
         self._region = region
-        self._log = log
+        self.log = log
         self._environment = environment
         self._base = inherited("PATH", "HOME", "TMPDIR", "LANG", "TZ")
         self._lock = threading.Lock()
@@ -61,10 +61,7 @@ class LocalAgentCore:
             self._fork_server()
 
     def invoke(self, runtime: dict[str, Any], session_id: str, body: bytes) -> tuple[int, bytes]:
-        """Pass an invocation on and return the agent's HTTP status and body.
-
-        402 if too many sessions run at once, 500 if the agent cannot be reached.
-        """
+        """Return the agent's (HTTP status, body); 402 if too many sessions run at once, 500 if it cannot be reached."""
         try:
             process = self._find_or_start(runtime, session_id)
         except LocalStackError as error:
@@ -139,7 +136,7 @@ class LocalAgentCore:
     def _fork_server(self) -> ForkServer:
         if self._server is None:
             shared = {name: value for name, value in self._environment.items() if name in ("PYTHONPATH", Env.AGENT)}
-            self._server = ForkServer(self._log, {**self._base, **shared}, self._forget)
+            self._server = ForkServer(self.log, {**self._base, **shared}, self._forget)
         return self._server
 
     def _forget(self, pid: int) -> None:

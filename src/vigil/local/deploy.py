@@ -2,13 +2,12 @@
 
 import fcntl
 import hashlib
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,5 @@ def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
 
 
 def _zipped(folder: Path) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                archive.write(path, path.relative_to(folder))
-    return buffer.getvalue()
+    with tempfile.TemporaryDirectory() as temporary:
+        return Path(shutil.make_archive(f"{temporary}/asset", "zip", folder)).read_bytes()

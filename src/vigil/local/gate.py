@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from botocore.auth import HmacV1Auth
 from ministack.core import iam_actions, iam_evaluator, responses, router, sigv4
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vigil.local import operations
@@ -25,6 +26,8 @@ logger = logging.getLogger("vigil.gate")
 
 CREDENTIALS_PATH = "/_vigil/agent-credentials"
 MAX_BODY = 128 * 1024 * 1024  # bytes of a body that the signature covers; S3 signs large objects in another way
+# The body of a refused request may not have been read, and must not be taken for the next request.
+CLOSE = {"connection": "close"}
 UNKNOWN_KEY = "the access key is not one of this stack: set the variables that `vigil local env` prints"
 
 by_root: contextvars.ContextVar[bool] = contextvars.ContextVar("by_root", default=False)
@@ -32,11 +35,7 @@ by_root: contextvars.ContextVar[bool] = contextvars.ContextVar("by_root", defaul
 
 
 class Refused(Exception):
-    """A request that is refused, with the error code that AWS answers."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    """A request that is refused; its arguments are the error code that AWS answers, and the message."""
 
 
 class Gate:
@@ -61,12 +60,12 @@ class Gate:
             return
         headers = _headers(scope)
         if reason := self._browser_refusal(headers):
-            await _answer(send, 403, {"content-type": "text/plain"}, reason.encode())
+            await Response(reason, 403, {**CLOSE, "content-type": "text/plain"})(scope, receive, send)
             return
         if scope["path"] == CREDENTIALS_PATH:
             # The agent has no key yet; its token identifies its role.
             status, body = self._credentials(headers.get("authorization", ""))
-            await _answer(send, status, {"content-type": "application/json"}, body)
+            await Response(body, status, {**CLOSE, "content-type": "application/json"})(scope, receive, send)
             return
         try:
             body = await self._authenticated(scope, headers, receive)
@@ -74,7 +73,7 @@ class Gate:
             # ministack's parsing raises these for a date or an address that is out of range.
             refused = error if isinstance(error, Refused) else Refused("IncompleteSignature", "it cannot be read")
             query = parse_qs(scope["query_string"].decode(errors="replace"))
-            await _answer(send, *_refusal(refused, scope, headers, query))
+            await _refusal(refused, scope, headers, query)(scope, receive, send)
             return
         messages = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -91,8 +90,9 @@ class Gate:
             # The path and the error may hold text of the request.
             logger.warning("%s", one_line(f"{scope['method']} {scope['path']}: {type(error).__name__}: {error}"))
             internal = Refused("InternalFailure", f"the embedded AWS cannot do this: {type(error).__name__}")
-            _, error_headers, text = _refusal(internal, scope, headers, {})
-            await _answer(safe_send, 500, error_headers, text)
+            answer = _refusal(internal, scope, headers, {})
+            answer.status_code = 500
+            await answer(scope, receive, safe_send)
 
     def _browser_refusal(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request that a web page may have sent is refused.
@@ -119,9 +119,7 @@ class Gate:
         else:
             service, body = await self._check_signature(scope, headers, query, receive, presigned)
         root = not presigned and router.extract_access_key_id(dict(headers), query) == self._root
-        raw_path = scope["raw_path"].decode("latin-1")
-        request = (service, scope["method"], raw_path, scope["path"], query, headers, body)
-        if not root and (reason := operations.refusal(*request)):
+        if not root and (reason := operations.refusal(service, scope, query, headers, body)):
             raise Refused("AccessDenied", f"the request is refused: {reason}")
         by_root.set(root)
         return body
@@ -247,15 +245,14 @@ async def _body(receive: Receive, max_bytes: float = math.inf) -> bytes:
     return bytes(body)
 
 
-def _refusal(
-    refused: Refused, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]]
-) -> tuple[int, Mapping[str, str], bytes]:
+def _refusal(refused: Refused, scope: Scope, headers: Mapping[str, str], query: dict[str, list[str]]) -> Response:
     """Return the answer in the protocol of the requested service, so that any SDK shows the reason."""
     service = router.detect_service(scope["method"], scope["path"], dict(headers), query)
-    answer: tuple[int, Mapping[str, str], bytes] = iam_actions.access_denied_response(
-        service, "", "", str(uuid.uuid4()), error_code=refused.code, message=str(refused), headers=dict(headers)
+    code, message = refused.args
+    status, answer_headers, body = iam_actions.access_denied_response(
+        service, "", "", str(uuid.uuid4()), error_code=code, message=message, headers=dict(headers)
     )
-    return answer
+    return Response(body, status, {**answer_headers, **CLOSE})
 
 
 class _SafeSend:
@@ -273,11 +270,3 @@ class _SafeSend:
             headers += [(b"content-security-policy", b"sandbox; default-src 'none'; style-src 'unsafe-inline'")]
             message = {**message, "headers": [*headers, (b"x-content-type-options", b"nosniff")]}
         await self._send(message)
-
-
-async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    # Close: the body of the request may not have been read, and must not be taken for the next request.
-    headers = {**headers, "content-length": str(len(body)), "connection": "close"}
-    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})

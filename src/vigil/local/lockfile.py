@@ -15,10 +15,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from vigil.errors import LocalStackError
-from vigil.local.stack import LocalStack
+
+if TYPE_CHECKING:
+    from vigil.local.stack import LocalStack
 
 STOP_SECONDS = 20.0
 
@@ -44,11 +46,8 @@ class RunningStack:
 
 
 @contextmanager
-def claim() -> Iterator[Callable[[LocalStack], None]]:
-    """Lock this folder's file and yield a function that writes the stack to it, once that serves.
-
-    Raises LocalStackError if a local stack runs in this folder already.
-    """
+def claim() -> Iterator[Callable[["LocalStack"], None]]:
+    """Lock this folder's file and yield a function that writes the stack to it; raises LocalStackError if one runs."""
     with _open(os.O_CREAT) as file:
         # Several attempts: a command that looks for a running stack holds the lock for a moment.
         for _ in range(10):
@@ -61,7 +60,7 @@ def claim() -> Iterator[Callable[[LocalStack], None]]:
             raise LocalStackError("a local stack runs in this folder already; `vigil local down` stops it")
         file.truncate(0)
 
-        def announce(stack: LocalStack) -> None:
+        def announce(stack: "LocalStack") -> None:
             started = datetime.now(UTC).isoformat(timespec="seconds")
             content = RunningStack(os.getpid(), stack.endpoint, started, str(stack.agent_log), stack.environment())
             file.write(json.dumps(asdict(content)))

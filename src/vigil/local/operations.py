@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
 from ministack.core import iam_actions, router
+from starlette.types import Scope
 
 FORM = "application/x-www-form-urlencoded"
 # Operations whose permission has another name, by the Service Authorization Reference.
@@ -34,15 +35,10 @@ S3_SUBRESOURCES |= {"request-payment"}
 
 
 def refusal(
-    signed_for: str,
-    method: str,
-    raw_path: str,
-    path: str,
-    query: Mapping[str, list[str]],
-    headers: Mapping[str, str],
-    body: bytes,
+    signed_for: str, scope: Scope, query: Mapping[str, list[str]], headers: Mapping[str, str], body: bytes
 ) -> str | None:
     """Return why a request that is signed for a service is refused, or None if IAM can decide about it."""
+    method, path, raw_path = scope["method"], scope["path"], scope["raw_path"].decode("latin-1")
     form: dict[str, list[str]] = {}
     if "x-www-form-urlencoded" in (content_type := headers.get("content-type", "")).lower():
         if not content_type.startswith(FORM) or "content-encoding" in headers:

@@ -190,13 +190,12 @@ def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int)
                 order = link.recv()
                 if not isinstance(order, int):
                     address, environment = order
-                    started: int | str
                     try:
-                        started = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
-                        kill_at[started] = inf
+                        pid = _fork(address, environment, (link.fileno(), keeper_ended, child_ended, wakeup))
+                        kill_at[pid] = inf
+                        link.send((pid, address))
                     except OSError as error:
-                        started = str(error)
-                    link.send((started, address))
+                        link.send((str(error), address))
                 elif order in kill_at:
                     os.kill(order, signal.SIGTERM)
                     kill_at[order] = time.monotonic() + STOP_SECONDS

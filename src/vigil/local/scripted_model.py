@@ -49,10 +49,7 @@ def procedure(prompt: str) -> list[Step]:
 
 
 def converse(request: dict[str, Any]) -> dict[str, Any]:
-    """Answer a Converse request (Bedrock Runtime API): the next call of the procedure, or the end of the turn.
-
-    Raises ValueError if the procedure cannot be followed.
-    """
+    """Answer a Converse request (Bedrock Runtime API) with the procedure's next call or its end; raises ValueError."""
     blocks = [block for message in request["messages"] for block in message["content"]]
     errors = [error for block in blocks if (error := _error_text(block))]
     done = sum("toolUse" in block for block in blocks)
@@ -80,10 +77,7 @@ def converse(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _error_text(block: dict[str, Any]) -> str:
-    """Return the error if ``block`` is the result of a tool that failed, else "".
-
-    Strands sends the result's status to few models only, so this looks at its text.
-    """
+    """Return the error of a failed tool, else "". Strands sends its status to few models, so this reads the text."""
     text = " ".join(part.get("text", "") for part in block.get("toolResult", {}).get("content", []))
     if not text.startswith("Error: "):
         return ""

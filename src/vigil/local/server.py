@@ -21,13 +21,12 @@ from typing import Any
 import uvicorn
 
 from vigil.errors import VigilError
-from vigil.local import AGENT_LOG, REGION, Secrets
+from vigil.local import AGENT_LOG, HOST, REGION, Secrets
 
-HOST = "127.0.0.1"
 _orphaned = threading.Event()  # set when the process that started this one has died
 
 
-def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
+def main(wrap: Callable[[Any], Any] = lambda app: app) -> None:
     """Serve until a signal comes. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
@@ -43,8 +42,7 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     try:
         listener.bind((HOST, arguments.port))
     except OSError as error:
-        print(f"port {arguments.port} of {HOST} cannot be used: {error.strerror}", file=sys.stderr)
-        return 1
+        sys.exit(f"port {arguments.port} of {HOST} cannot be used: {error.strerror}")
     port = listener.getsockname()[1]
     # Lambda functions inherit this process's environment, and must import from their own package only.
     python_path = os.environ.pop("PYTHONPATH", "")
@@ -69,16 +67,13 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> int:
     from vigil.local import ministack_patches
     from vigil.local.agentcore import LocalAgentCore
 
-    agent_log = arguments.folder / AGENT_LOG
+    environment = {"PYTHONPATH": python_path, **secrets.agent_environment}
     try:
-        environment = {"PYTHONPATH": python_path, **secrets.agent_environment}
-        agents = LocalAgentCore(f"http://{HOST}:{port}", REGION, agent_log, environment)
-        ministack_patches.install(agents, agent_log)
+        agents = LocalAgentCore(os.environ["AWS_ENDPOINT_URL"], REGION, arguments.folder / AGENT_LOG, environment)
+        ministack_patches.install(agents)
     except VigilError as error:
-        print(error, file=sys.stderr)
-        return 1
+        sys.exit(str(error))
     asyncio.run(_serve(listener, agents, arguments.folder, wrap))
-    return 0
 
 
 def _exit_before_serving(folder: Path) -> None:
@@ -127,4 +122,4 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -136,12 +136,10 @@ class LocalStack:
 
     def _deploy(self, assembly: Path, parameters: Mapping[str, str]) -> None:
         control = self.client("bedrock-agentcore-control")
-        code = {"s3": {"bucket": "local", "prefix": "vigil.agent"}}
-        entry_point = ["vigil/agent/runtime.py"]
-        configuration = {"code": code, "runtime": "PYTHON_3_13", "entryPoint": entry_point}
+        code = {"code": {"s3": {"bucket": "local", "prefix": "vigil.agent"}}, "runtime": "PYTHON_3_13"}
         # The runtime must exist before the stack, whose parameter it is, and its role is made by the stack.
         runtime: dict[str, Any] = {
-            "agentRuntimeArtifact": {"codeConfiguration": configuration},
+            "agentRuntimeArtifact": {"codeConfiguration": {**code, "entryPoint": ["vigil/agent/runtime.py"]}},
             "networkConfiguration": {"networkMode": "PUBLIC"},
             # Without the user's own variables for the agent: GetAgentRuntime shows these to every caller.
             "environmentVariables": {
@@ -152,8 +150,8 @@ class LocalStack:
         created = control.create_agent_runtime(agentRuntimeName="vigil", roleArn=no_role, **runtime)
         # The agent's role may invoke this model alone.
         model = self.secrets.agent_environment[Env.MODEL] or SCRIPTED_MODEL
-        fixed: dict[str, str] = {Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"]}
-        self.outputs = deploy(assembly, self.session(), {Parameter.MODEL_ID: model, **parameters, **fixed})
+        given = {Parameter.MODEL_ID: model, **parameters, Parameter.AGENT_RUNTIME_ARN: created["agentRuntimeArn"]}
+        self.outputs = deploy(assembly, self.session(), given)
         role = self.outputs[Output.AGENT_ROLE]
         control.update_agent_runtime(agentRuntimeId=created["agentRuntimeId"], roleArn=role, **runtime)
 
@@ -198,16 +196,13 @@ class LocalStack:
         Another Ctrl-C does not interrupt this: files and processes with keys would remain.
         """
         died = self.process.poll() is not None
-        with suppress(ProcessLookupError):
+        # Leaving the process waits for its end and closes its pipes.
+        with self.process, suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(8)
             # What it started may remain in its group.
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
         for entry in self.folder.iterdir() if died else [self.folder]:
             if entry.is_dir():
                 shutil.rmtree(entry, ignore_errors=True)

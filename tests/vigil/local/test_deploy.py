@@ -1,10 +1,10 @@
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from vigil.local import deploy
 from vigil.local.deploy import KEEP_SECONDS, synthesize
 
 
@@ -18,6 +18,11 @@ def test_the_cache_drops_old_assemblies_but_never_a_new_one(tmp_path: Path, monk
 
     make(tmp_path / "old", KEEP_SECONDS + 60)
     make(tmp_path / "recent", KEEP_SECONDS - 60)
-    monkeypatch.setattr(deploy, "_synthesize_into", lambda assembly: make(assembly, 0))
+
+    def run(command: list[str], *, env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        make(Path(env["CDK_OUTDIR"]), 0)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
     made = synthesize(tmp_path)
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"recent", made.name}

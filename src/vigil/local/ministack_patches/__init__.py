@@ -6,7 +6,6 @@ One module for each service. Each patch is small, written for one version of min
 
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from pkgutil import iter_modules
 
 from vigil.errors import LocalStackError
@@ -16,11 +15,17 @@ from vigil.local.ministack_patches import patching
 PATCHED_VERSION = "1.5.33"
 
 
-def install(agents: LocalAgentCore, agent_log: Path) -> None:
-    """Apply every patch, before the server starts; ``agents`` runs the agents, which print to ``agent_log``."""
+def install(agents: LocalAgentCore) -> None:
+    """Apply every patch, before the server starts."""
     if (found := version("ministack")) != PATCHED_VERSION:
         raise LocalStackError(f"the local stack needs ministack {PATCHED_VERSION}, not {found}: run make install")
-    patching.agents, patching.agent_log = agents, agent_log
+    patching.agents = agents
     for module in iter_modules(__path__, f"{__name__}."):
         import_module(module.name)
-    patching.apply()
+    for change in patching.changes:
+        change()
+    for owner, name, replacement in patching.replacements:
+        if isinstance(owner, dict):
+            owner[name] = patching.bind(replacement, owner[name])
+        else:
+            setattr(owner, name, patching.bind(replacement, getattr(owner, name)))

@@ -23,7 +23,7 @@ def filter_log_events(filter_stored: Any, request: dict[str, Any]) -> Any:
     groups = {log_group(runtime["agentRuntimeArn"]) for runtime in bedrock_agentcore._runtimes.values()}
     if request.get("logGroupName") not in groups:
         return filter_stored(request)
-    return json_response(read_page(patching.agent_log, request))
+    return json_response(read_page(patching.agents.log, request))
 
 
 def read_page(log: Path, request: dict[str, Any]) -> dict[str, Any]:

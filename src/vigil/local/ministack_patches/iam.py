@@ -11,14 +11,8 @@ from vigil.local.ministack_patches.patching import at_install, replaces
 def is_allowed(role: str, action: str, resource: str) -> bool:
     """Whether the policies of ``role``, an ARN, allow ``action`` on ``resource``."""
     account = role.split(":")[4]
-    context = iam_evaluator.EvalContext(
-        principal_arn=role,
-        principal_type="AssumedRole",
-        principal_account=account,
-        action=action,
-        resource_arn=resource,
-        region=stepfunctions.get_region(),
-    )
+    region = stepfunctions.get_region()
+    context = iam_evaluator.EvalContext(role, "AssumedRole", account, action, resource, region)
     policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
     return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 

@@ -1,8 +1,7 @@
-"""How a patch changes ministack: the import of its module registers it, and `apply` puts all patches in place."""
+"""How a patch changes ministack: the import of its module registers it, and `install` puts all patches in place."""
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from ministack import app as ministack_app
@@ -13,17 +12,15 @@ from vigil.local.agentcore import LocalAgentCore
 Answer = Callable[[str, Mapping[str, str], bytes], Awaitable[Any]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+agents: LocalAgentCore  # `install` sets it
 
-agents: LocalAgentCore  # runs the agents; `install` sets this and the next
-agent_log: Path  # the file that the agents print to
-
-_changes: list[Callable[[], None]] = []
+changes: list[Callable[[], None]] = []
 replacements: list[tuple[Any, str, Callable[..., Any]]] = []  # an owner, the name of its function, and the replacement
 
 
 def at_install(change: Callable[[], None]) -> Callable[[], None]:
     """Register a function that changes a constant or a table of ministack."""
-    _changes.append(change)
+    changes.append(change)
     return change
 
 
@@ -40,20 +37,8 @@ def replaces(owner: Any, *names: str) -> Callable[[Function], Function]:
     return register
 
 
-def apply() -> None:
-    """Put every registered patch in place."""
-    for change in _changes:
-        change()
-    for owner, name, replacement in replacements:
-        if isinstance(owner, dict):
-            owner[name] = bind(replacement, owner[name])
-        else:
-            setattr(owner, name, bind(replacement, getattr(owner, name)))
-
-
 def bind(replacement: Callable[..., Any], original: Any) -> Callable[..., Any]:
     """Return ``replacement`` with ``original`` as its first argument. A partial would not work as a method."""
-
     return lambda *args, **kwargs: replacement(original, *args, **kwargs)
 
 
