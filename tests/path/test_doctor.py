@@ -12,8 +12,9 @@ import pytest
 from tests.hostile import CONTROL
 from tests.support import Silent, Workflow, command, let_go, served, until
 from vigil.deployment import Deployment
-from vigil.doctor import CheckResult, Verdict, account, examine, guard, permissions
+from vigil.doctor import account, examine, permissions
 from vigil.doctor.permissions import COMMANDS
+from vigil.doctor.result import CheckResult, Verdict, guard
 from vigil.local.deploy import PROJECT
 from vigil.local.operations import RENAMED
 from vigil.local.stack import LocalSession, LocalStack

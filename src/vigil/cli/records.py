@@ -169,7 +169,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check account, region, quotas, model and stack; fails if there is a problem, and says what to do."""
-    from vigil.doctor import Verdict, examine
+    from vigil.doctor import examine
+    from vigil.doctor.result import Verdict
 
     colours = {Verdict.OK: "green", Verdict.PROBLEM: "bold red", Verdict.NOT_CHECKED: "yellow"}
     results = []

@@ -13,7 +13,7 @@ from botocore.exceptions import ConnectionError as NoConnection
 
 from vigil.agent.models import remedy as model_remedy
 from vigil.deployment import Deployment, aws_errors, error_code
-from vigil.doctor import CheckResult, CheckResults, Verdict, guard, judge
+from vigil.doctor.result import CheckResult, CheckResults, Verdict, guard, judge
 from vigil.errors import AwsUnavailable
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from vigil.agent_log import log_group
 from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment, aws_errors, error_code
-from vigil.doctor import CheckResult, CheckResults, Verdict, judge, reason
+from vigil.doctor.result import CheckResult, CheckResults, Verdict, judge, reason
 from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 

@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping
 from typing import Any
 
 from vigil.deployment import Deployment
-from vigil.doctor import CheckResult, CheckResults, Verdict, guard, judge
+from vigil.doctor.result import CheckResult, CheckResults, Verdict, guard, judge
 from vigil.errors import AwsUnavailable, StackNotDeployed
 from vigil.names import Output, Parameter
 from vigil.settings import DEFAULT_MODEL
