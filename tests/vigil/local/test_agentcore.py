@@ -37,7 +37,7 @@ environments = {}
 def fork_server(log, environment, ended):
     environments["fork server"] = environment
     start = lambda address, environment: environments.update(runtime=environment) or 1
-    return types.SimpleNamespace(start=start, stop=lambda pid: None)
+    return types.SimpleNamespace(start=start, stop=lambda pid: None, closed=False)
 agentcore.ForkServer = fork_server
 agents = agentcore.LocalAgentCore("http://127.0.0.1:1", "us-east-1", pathlib.Path("log"), {"PYTHONPATH": "/mine"})
 agents.invoke({"agentRuntimeArn": "arn", "environmentVariables": json.loads(sys.argv[1])}, "session", b"")
