@@ -244,8 +244,8 @@ def test_documented_permissions_suffice_for_every_command(
     arns = permissions.arns(deployment, "aws", "000000000000")
     arns[permissions.STACK] = arns[permissions.STACK].rpartition("/")[0] + "/"
     # The embedded AWS asks IAM about any resource where most of the doctor's rows name one.
-    ons = [arns[on].removesuffix("any").removesuffix(":*") if name != "doctor" else "" for name, _, on in ROWS]
-    session = guest(*((action, f"{on}*") for (_, action, _), on in zip(ROWS, ons, strict=True)))
+    parts = [arns[on].removesuffix("any").removesuffix(":*") if name != "doctor" else "" for name, _, on in ROWS]
+    session = guest(*((action, f"{on}*") for (_, action, _), on in zip(ROWS, parts, strict=True)))
 
     def calls(run: Callable[[Deployment], object]) -> set[str]:
         session.called.clear()
