@@ -29,7 +29,8 @@ def wrap(app: Any) -> Any:
 
         async def note_status(message: Any) -> None:
             if message["type"] == "http.response.start":
-                # A hostile request may name no session.
+                # A hostile request may name no session. The name is not imported: the patches of the embedded AWS must
+                # be imported after its settings are made.
                 session_id = dict(scope["headers"]).get(b"x-amzn-bedrock-agentcore-runtime-session-id", b"-").decode()
                 with Path(STOPS).open("a") as log:
                     log.write(f"{session_id} {message['status']}\n")
