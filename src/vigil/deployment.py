@@ -30,7 +30,7 @@ from vigil.errors import (
 )
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
-from vigil.session import Failure, check_detail, check_session_id
+from vigil.session import Failure, check_detail, check_session_id, parsed
 
 logger = logging.getLogger("vigil.deployment")
 
@@ -82,13 +82,6 @@ def rule_input(body: object) -> tuple[str, str]:
         return session_id, json.dumps(execution_input, allow_nan=False, ensure_ascii=False)
     except (ValueError, RecursionError) as error:
         raise InvalidDetail(f"no event in JSON: {error}") from error
-
-
-def parsed(text: object) -> object:
-    """Return the value of ``text`` as JSON; None if it is no text or no JSON."""
-    with suppress(ValueError, RecursionError):
-        return json.loads(text) if isinstance(text, str) else None
-    return None
 
 
 def text_of(data: object, *path: str) -> str:

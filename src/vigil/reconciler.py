@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from vigil.errors import InvalidSessionId, SessionNotFound, VigilError, WorkflowEnded
 from vigil.journal import Journal
-from vigil.session import Failure, check_session_id, iso
+from vigil.session import Failure, check_session_id, executions_of, iso, parsed
 from vigil.settings import ReconcilerSettings
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Reconciler:
 
     def _final_state(self, execution_arn: str) -> WorkflowEnded | None:
         """Return the error of an execution that has ended, or None if it runs."""
-        if not execution_arn.startswith(self.state_machine_arn.replace(":stateMachine:", ":execution:") + ":"):
+        if not execution_arn.startswith(executions_of(self.state_machine_arn)):
             # An agent may write any ARN into its record; describing another machine's execution is denied.
             return WorkflowEnded("its record names no execution of it")
         try:
@@ -157,15 +157,8 @@ class Reconciler:
 def _messages(event: object) -> list[object]:
     """Return the queue's messages; an event that is not from the queue is one message."""
     records = event.get("Records") if isinstance(event, dict) else None
-    return [_json(record["body"]) for record in records] if records else [event]
-
-
-def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        # It is no event, so the sweep that follows loses nothing.
-        return None
+    # A body that is no JSON is no event: the sweep that follows loses nothing.
+    return [parsed(record["body"]) for record in records] if records else [event]
 
 
 def _executions_in(message: object) -> list[tuple[str, str]] | None:

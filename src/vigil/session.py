@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -54,6 +55,18 @@ def check_session_id(value: object) -> str:
         return value
     shown = repr(value) if len(repr(value)) <= 120 else repr(value)[:117] + "..."
     raise InvalidSessionId(f"session_id must be 33 to 100 letters, digits or '-', not {shown}")
+
+
+def parsed(text: object) -> object:
+    """Return the value of ``text`` as JSON; None if it is no text or no JSON."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(text) if isinstance(text, str) else None
+    return None
+
+
+def executions_of(state_machine_arn: str) -> str:
+    """Return how the ARNs of the state machine's executions begin."""
+    return state_machine_arn.replace(":stateMachine:", ":execution:") + ":"
 
 
 def check_detail(value: object) -> dict[str, Any]:

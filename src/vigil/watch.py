@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
-from vigil.deployment import Deployment, aws_errors, parsed, text_of
+from vigil.deployment import Deployment, aws_errors, text_of
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
 from vigil.names import Output
-from vigil.session import Session, Status, Usage, check_session_id
+from vigil.session import Session, Status, Usage, check_session_id, executions_of, parsed
 
 APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
 FIND_SECONDS = 2.0  # how long the session's record may take before we look for it among the executions
@@ -117,7 +117,7 @@ def _await_execution(deployment: Deployment, session_id: str, poll_seconds: floa
         with suppress(SessionNotFound):
             session = deployment.journal.get(session_id)
         arn = session.execution_arn if session else None
-        if arn and arn.startswith(deployment.output(Output.STATE_MACHINE).replace(":stateMachine:", ":execution:")):
+        if arn and arn.startswith(executions_of(deployment.output(Output.STATE_MACHINE))):
             return arn
         passed = time.monotonic() - start
         if session or passed >= due:

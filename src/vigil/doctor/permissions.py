@@ -10,6 +10,7 @@ from vigil.deployment import Deployment, aws_errors, error_code
 from vigil.doctor.result import CheckResult, CheckResults, Verdict, judge, reason
 from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
+from vigil.session import executions_of
 
 BUS, STACK, TABLE = "the default event bus", "the stack", "the table"
 BY_START, BY_STATUS = "the index by start", "the index by status"
@@ -99,7 +100,7 @@ def arns(deployment: Deployment, partition: str, account: str) -> dict[str, str]
         ARTIFACTS: f"arn:{partition}:s3:::{deployment.output(Output.BUCKET)}/{PREFIX}any",
         QUEUE: here("sqs", deployment.output(Output.DEAD_LETTERS).rpartition("/")[2]),
         WORKFLOW: workflow,
-        EXECUTIONS: workflow.replace(":stateMachine:", ":execution:") + ":any",
+        EXECUTIONS: executions_of(workflow) + "any",
         RUNTIME: runtime,
         AGENT_LOGS: here("logs", f"log-group:{log_group(runtime)}:*"),
     }
