@@ -62,14 +62,16 @@ def _synthesize_into(assembly: Path) -> None:
 def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -> dict[str, str]:
     """Deploy the assembly's stack with ``session`` and return the stack's outputs."""
     account = session.client("sts").get_caller_identity()["Account"]
-    _upload_assets(assembly, session.client("s3"), account, str(session.region_name))
+    region = str(session.region_name)
+    template = _upload_assets(assembly, session.client("s3"), account, region)
     # `cdk bootstrap` creates this parameter, and the template reads it.
     version = "/cdk-bootstrap/hnb659fds/version"
     session.client("ssm").put_parameter(Name=version, Value="30", Type="String", Overwrite=True)
     cloudformation = session.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
-        TemplateBody=(assembly / f"{STACK}.template.json").read_text(),
+        # A template in the request may have 51,200 bytes; that of an agent with many permissions has more.
+        TemplateURL=f"https://s3.{region}.amazonaws.com/{template}",
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
     )
@@ -84,18 +86,22 @@ def deploy(assembly: Path, session: boto3.Session, parameters: dict[str, str]) -
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
 
-def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> None:
-    manifest = json.loads((assembly / f"{STACK}.assets.json").read_text())
+def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> str:
+    """Upload the template and the packages of the Lambda functions; return the template's bucket and key."""
+    manifest, template = json.loads((assembly / f"{STACK}.assets.json").read_text()), ""
     for asset in manifest["files"].values():
         source = assembly / asset["source"]["path"]
-        if source.suffix == ".json" or source.parent != assembly:
-            # The template goes into the request. The agent's package is not built, as the laptop provides the runtime;
-            # its asset names its sources.
+        if source.parent != assembly:
+            # The agent's package is not built, as the laptop provides the runtime; its asset names its sources.
             continue
+        is_template = source.name == f"{STACK}.template.json"
         for destination in asset["destinations"].values():
             bucket = destination["bucketName"].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
             s3.create_bucket(Bucket=bucket)
-            s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=_zipped(source))
+            body = source.read_bytes() if is_template else _zipped(source)
+            s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=body)
+            template = f"{bucket}/{destination['objectKey']}" if is_template else template
+    return template
 
 
 def _zipped(folder: Path) -> bytes:
