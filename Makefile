@@ -139,6 +139,10 @@ bench-bursts: install ## Run 1,000 events at once on an AWS that starts 5 a seco
 bench-findings: install ## Score the analysis on accounts whose truth is known (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.findings $(ARGS)
 
+.PHONY: bench-field
+bench-field: install ## Score the analysis on simulated accounts, each proposal by every invocation (ARGS="--seeds 1 --verbose", ARGS="--seeds 7001 7002 --write": into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.field $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: install ## Measure the analysis of 125 to 1,000 functions (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.scale $(ARGS)
