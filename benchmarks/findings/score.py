@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import fsum
 from statistics import fmean, median
 from typing import Any
 
@@ -18,6 +19,7 @@ class Claim:
     """The savings of a right finding and what it truly saves; US dollars per 30 days."""
 
     planted: Planted
+    measured: bool
     low: float
     expected: float
     high: float
@@ -37,7 +39,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Total:
-    """Expected savings of all findings together, and the truth."""
+    """Expected savings of all findings together, measured and to be tested, and the truth."""
 
     expected: float
     truth: float
@@ -75,20 +77,22 @@ def score(account: SampleAccount, document: Mapping[str, Any], *, repeatable: bo
     by_name = {function.name: function for function in account.functions}
     found = {Planted(item["function"], item["kind"]) for item in findings}
     claims = (
-        Claim(planted, *_ends(item), savings(by_name[planted.function], [item]))
+        Claim(planted, item["basis"] == "measured", *_ends(item), savings(by_name[planted.function], [item]))
         for item in findings
         if (planted := Planted(item["function"], item["kind"])) in account.planted and any(_ends(item))
     )
-    gross, net = account_savings(account.functions, findings)
-    total = document["total"]
+    # Nobody keeps a change whose test shows that it costs more.
+    kept = [item for item in findings if item["basis"] == "measured" or savings(by_name[item["function"]], [item]) > 0]
+    gross, net = account_savings(account.functions, kept)
+    parts = document["total"].values()
     return Score(
         len(account.functions),
         frozenset(found & account.planted),
         frozenset(found - account.planted - account.tolerated),
         frozenset(account.planted - found),
         tuple(claims),
-        Total(total["gross"]["expected"], gross),
-        Total(total["net"]["expected"], net),
+        Total(fsum(part["gross"]["expected"] for part in parts), gross),
+        Total(fsum(part["net"]["expected"] for part in parts), net),
         {name: _abstained(name, document) for name in sorted(account.abstain)},
         tuple(
             item["proposed"]["memory_mb"] >= by_name[item["function"]].need_mb
@@ -141,10 +145,13 @@ class Summary:
         """Return how often ``kind`` is planted."""
         return self._count("right", kind) + self._count("missed", kind)
 
-    def error(self, kind: str | None = None) -> float | None:
-        """Return the median relative error of the claims; None if there are none."""
-        errors = [claim.error for claim in self.claims if kind in (None, claim.planted.kind)]
-        return median(errors) if errors else None
+    def error(self, kind: str) -> float | None:
+        """Return the median relative error of the claims of ``kind``; None if there are none."""
+        return _median_error(claim for claim in self.claims if claim.planted.kind == kind)
+
+    def measured_error(self) -> float:
+        """Return the median relative error of the claims that the account's own data support."""
+        return _median_error(claim for claim in self.claims if claim.measured) or 0.0
 
     def covered(self, kind: str | None = None) -> float:
         """Return the share of the claims whose interval holds the truth."""
@@ -152,6 +159,11 @@ class Summary:
 
     def _count(self, verdict: str, kind: str | None) -> int:
         return sum(kind in (None, item.kind) for score in self.scores for item in getattr(score, verdict))
+
+
+def _median_error(claims: Iterable[Claim]) -> float | None:
+    errors = [claim.error for claim in claims]
+    return median(errors) if errors else None
 
 
 @dataclass(frozen=True)
@@ -186,12 +198,12 @@ def _share_of(parts: Callable[[Score], Iterable[bool]]) -> Callable[[Summary], f
 
 
 GOALS = (
-    Goal("precision", Summary.precision, 0.95),
-    Goal("recall", Summary.recall, 0.90),
-    Goal("median error of the expected savings", lambda summary: summary.error() or 0.0, 0.10, at_most=True),
+    Goal("precision", Summary.precision, 0.97),
+    Goal("recall", Summary.recall, 0.95),
+    Goal("median error of measured savings", Summary.measured_error, 0.08, at_most=True),
     Goal("error of all savings together, gross, mean of the accounts", _mean_error("gross"), 0.10, at_most=True),
     Goal("error of all savings together, net, mean of the accounts", _mean_error("net"), 0.10, at_most=True),
-    Goal("intervals that hold the truth", Summary.covered, 0.90),
+    Goal("intervals that hold the truth", Summary.covered, 0.93),
     Goal("memory sizes proposed that are enough", _share_of(lambda score: score.fits), 1.0),
     Goal("functions abstained from", _share_of(lambda score: score.abstained.values()), 1.0),
     Goal("second analyses that write the same bytes", _share_of(lambda score: [score.repeatable]), 1.0),

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import fsum
+from statistics import fmean
 from typing import Any
 
-from lambda_costs.sample_account.function import DAYS, SampleFunction
+from lambda_costs.sample_account.function import DAYS, SampleFunction, growth
 
 # AWS Price List, us-east-1, October 2025. Not imported: a wrong price in the analysis must not be wrong here, too.
 DURATION = {"x86_64": 0.0000166667, "arm64": 0.0000133334}
@@ -49,7 +50,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Bill:
-    """Expected cost of 30 days, without costs that no change affects."""
+    """Expected cost of the coming 30 days, without costs that no change affects."""
 
     on_demand: float  # US dollars for the GB-seconds that the free tier covers first
     gb_seconds: float
@@ -57,7 +58,7 @@ class Bill:
 
 
 def bill(function: SampleFunction, settings: Settings) -> Bill:
-    """Return what ``function`` costs in 30 days under ``settings``."""
+    """Return what ``function`` costs in the coming 30 days under ``settings``."""
     invocations = expected_invocations(function)
     gb = settings.memory_mb / 1024
     ratio = 1.0
@@ -82,9 +83,12 @@ def bill(function: SampleFunction, settings: Settings) -> Bill:
 
 
 def expected_invocations(function: SampleFunction) -> float:
-    """Return the expected invocations in 30 days."""
-    days = 1 if function.traffic == "monthly" else DAYS - function.first_day
-    return function.daily_invocations * days
+    """Return the expected invocations of the coming 30 days. Growth ends: they are as frequent as in the last week."""
+    if function.traffic == "monthly":
+        return function.daily_invocations
+    mean = fmean(map(growth, range(function.first_day, DAYS)))
+    week = fmean(map(growth, range(DAYS - 7, DAYS)))
+    return function.daily_invocations * DAYS * (week / mean if function.traffic == "growing" else 1.0)
 
 
 def savings(function: SampleFunction, findings: Iterable[Mapping[str, Any]]) -> float:

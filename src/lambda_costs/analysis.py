@@ -20,8 +20,8 @@ from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.findings import KINDS
 from lambda_costs.model.compute import Compute, NoClaim, compute
 from lambda_costs.model.context import FunctionContext
-from lambda_costs.model.finding import Finding, rank
-from lambda_costs.model.totals import ComputeSpend, Totals, combine
+from lambda_costs.model.finding import Basis, Finding, rank
+from lambda_costs.model.totals import ComputeSpend, Totals, measured_and_more
 from lambda_costs.request import CostRequest
 from vigil.sdk import InvalidDetail
 
@@ -37,7 +37,8 @@ class Analysis:
     cost: Mapping[str, float]  # by ARN: on-demand compute at today's settings, where it is known
     findings: tuple[Finding, ...]  # as ``rank`` sorts them
     gaps: tuple[Gap, ...]
-    totals: Totals
+    totals: Totals  # of the measured findings
+    more: Totals  # what those to be tested add, if only changes that save are made
     prices: Mapping[str, str]  # the source of each region's prices
     scan: ScanCost
     recommendations: Mapping[str, Recommendation]  # of AWS Compute Optimizer, by ARN
@@ -126,16 +127,18 @@ class CostAnalysis:
 def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> Analysis:
     """Return the analysis of ``data``; reads nothing from AWS."""
     functions, usage = inventory.functions, data.usage
-    computed = {item.arn: compute(item, usage.by_arn[item.arn], usage.window.days) for item in functions}
+    computed = {item.arn: compute(item, usage.by_arn[item.arn], usage.window) for item in functions}
     # All functions of a region and architecture decide its price tier.
     gb_seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for function in functions:
         if isinstance(used := computed[function.arn], Compute):
             gb_seconds[function.region][function.architecture] += used.gb_seconds
     rates = {region: prices.at(gb_seconds[region]) for region, prices in data.prices.regions.items()}
-    labels, end = {item.arn: request.label(item.name, item.region) for item in functions}, usage.window.end.date()
+    labels = {item.arn: request.label(item.name, item.region) for item in functions}
     contexts = [
-        FunctionContext(item, usage.by_arn[item.arn], computed[item.arn], rates.get(item.region), labels[item.arn], end)
+        FunctionContext(
+            item, usage.by_arn[item.arn], computed[item.arn], rates.get(item.region), labels[item.arn], usage.window
+        )
         for item in functions
     ]
     on_demand = [(context, used) for context in contexts if isinstance(used := context.on_demand(), Compute)]
@@ -151,9 +154,22 @@ def analyse(request: CostRequest, inventory: Inventory, data: CollectedData) -> 
         if context.known_rates or not kind.needs_prices
         for result in kind.rule(replace(context, free=free))
     ]
-    findings = rank(item for item in results if isinstance(item, Finding))
-    gaps = tuple(sorted({*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}))
-    totals, sources = combine(findings, spend), data.prices.sources
-    return Analysis(
-        request, functions, usage, computed, cost, findings, gaps, totals, sources, data.scan, data.recommendations
+    today = {function.arn: function.memory_mb for function in functions}
+    findings = rank(
+        _with_second_opinion(item, today[item.arn], data.recommendations.get(item.arn))
+        for item in results
+        if isinstance(item, Finding)
     )
+    gaps = tuple(sorted({*inventory.gaps, *usage.gaps, *(item for item in results if isinstance(item, Gap))}))
+    totals, sources = measured_and_more(findings, spend), data.prices.sources
+    return Analysis(
+        request, functions, usage, computed, cost, findings, gaps, *totals, sources, data.scan, data.recommendations
+    )
+
+
+def _with_second_opinion(finding: Finding, today_mb: int, other: Recommendation | None) -> Finding:
+    """Return ``finding``, to be tested if AWS Compute Optimizer contradicts it."""
+    proposed = finding.proposed.get("memory_mb")
+    if other is None or not isinstance(proposed, int) or not other.contradicts(today_mb, proposed):
+        return finding
+    return replace(finding, basis=Basis.TO_TEST, risk=f"{finding.risk} AWS Compute Optimizer says otherwise: test it.")

@@ -12,7 +12,8 @@ from lambda_costs.collect.usage import FunctionUsage, Usage, Window
 from lambda_costs.model.compute import Compute
 from lambda_costs.model.duration import unknown_cpu_share
 from lambda_costs.model.finding import Finding, rank
-from lambda_costs.model.totals import ComputeSpend, combine
+from lambda_costs.model.totals import ComputeSpend, measured_and_more
+from lambda_costs.model.volume import Volume
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.cases import finding, function
 
@@ -24,7 +25,13 @@ def observation(name: str = "orders", kind: str = "timeout-high", **changes: Any
 
 
 def used(invocations: float) -> Compute:
-    return Compute(invocations, 0.5, 500.0, 100, False, 0.0, 0.0, unknown_cpu_share(1024))
+    """Return a Compute of half a second an invocation at 1,024 MB."""
+    exactly = Volume(invocations, invocations, invocations)
+    return Compute(
+        **{"invocations": exactly, "volume": exactly, "billed_seconds": 0.5, "gb_seconds": 0.5 * invocations},
+        **{"at_today": 0.5 * invocations, "start_share": 0.0, "lines": 100, "sampled": False, "init_share": 0.0},
+        **{"inits": 0.0, "slowest_seconds": 0.5, "model": unknown_cpu_share(1024)},
+    )
 
 
 def analysis(
@@ -42,10 +49,11 @@ def analysis(
         functions = {item.arn: function(item.function, region=item.region, arn=item.arn) for item in findings}.values()
     functions, cost = tuple(functions), cost or {}
     read = {item.arn: FunctionUsage() for item in functions} | {function(n).arn: of for n, of in (usage or {}).items()}
+    spend = ComputeSpend(fsum(cost.values()), 1_000_000.0)
     defaults: dict[str, Any] = {
         **{"request": CostRequest(regions=("us-east-1",)), "functions": functions, "findings": findings, "cost": cost},
         **{"usage": Usage(Window(end - timedelta(days=30), end), read, ()), "compute": {}, "gaps": ()},
-        "totals": combine(findings, ComputeSpend(fsum(cost.values()), 1_000_000.0)),
+        **dict(zip(("totals", "more"), measured_and_more(findings, spend), strict=True)),
         **{"prices": {"us-east-1": "a table of 2025-10"}, "recommendations": {}},
         "scan": ScanCost(metrics=12, queried_bytes=2**30, estimated=0.01, limit=1.0),
     }

@@ -7,14 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lambda_costs.analysis import CostAnalysis
+from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.prices import PRICES
 from lambda_costs.collect.report_lines import MAX_LINES
 from lambda_costs.collect.usage import FunctionUsage, Window
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.finding import money, rank, rate
+from lambda_costs.model.finding import Basis, money, rank, rate
 from lambda_costs.report.artifacts import findings_json
+from lambda_costs.report.history import read_document
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.cases import (
     COST,
@@ -25,6 +27,7 @@ from tests.lambda_costs.cases import (
     finding,
     function,
     log_group,
+    measured,
     provisioned,
     reports,
     usage,
@@ -35,12 +38,20 @@ from vigil.errors import InvalidDetail
 WASTING = usage(reports=reports(max_used_mb=200))
 
 
-def test_findings_are_ranked_by_their_least_savings() -> None:
-    sure = finding("sure", (5, 5, 5))
-    hoped = finding("hoped", (0, 900, 1800))
+def test_findings_are_ranked_by_what_to_do_first() -> None:
+    slow = finding("slow", (90, 90, 90), slowdown=2.1)
+    tested = [finding(name, savings, basis=Basis.TO_TEST) for name, savings in TESTED.items()]
     even = [finding("b", (1, 2, 3)), finding("a", (1.004, 2.001, 99)), finding("c", (1, 2.5, 3))]
-    ranked = rank([finding("losing", (-1, 50, 60)), hoped, *even, sure])
-    assert [item.function for item in ranked] == ["sure", "c", "a", "b", "hoped", "losing"]
+    cents = [finding("cents", (0.9, 0.99, 1)), finding("tested-cents", (0, 0.99, 1), basis=Basis.TO_TEST)]
+    none = finding("none", (0, 0, 0))
+    ranked = rank([none, *cents, slow, *tested, *even, finding("quick", (1, 1, 1), slowdown=2.0)])
+    measured = ["c", "a", "b", "quick"]
+    assert [item.function for item in ranked] == [
+        *(*measured, "hoped", "losing", "slow", "cents", "tested-cents", "costs", "none")
+    ]
+
+
+TESTED = {"hoped": (0, 900, 1800), "losing": (-1, 50, 60), "costs": (-3, -2, -1)}
 
 
 @pytest.mark.parametrize(
@@ -81,15 +92,37 @@ def test_findings_of_several_kinds_name_their_functions() -> None:
     warm, fine = (function(name, architecture="arm64") for name in ("warm", "fine"))
     analysis = analyse({function(): used, warm: usage(provisioned=provisioned(daily(10))), fine: usage()})
     assert [item.id for item in analysis.findings] == [
-        "provisioned-concurrency-unused:warm:live",  # $8.64 × … at least
+        "provisioned-concurrency-unused:warm:live",  # measured: $8.64 of execution-seconds
+        "arm64:orders",  # to be tested: a fifth of $8.33
+        "memory-too-high:orders",  # $2.86, but it may take 3.2 times as long
         "log-retention-unset:orders",  # 9 GB × 0.15 × $0.03
-        "memory-too-high:orders",
-        "arm64:orders",
     ]
     assert {gap.subject for gap in analysis.gaps} == {"warm"}
     assert (analysis.start, analysis.end) == (date(2026, 6, 1), date(2026, 7, 1))
     # What runs on provisioned concurrency has another price.
     assert analysis.cost == pytest.approx({function().arn: COST, fine.arn: 500_000 * 0.0000133334})
+
+
+@pytest.mark.parametrize(
+    ("recommended", "basis"),
+    [
+        (None, Basis.MEASURED),
+        (Recommendation("NotOptimized", (), 512, None, 14.0), Basis.MEASURED),  # less memory as well
+        (Recommendation("Optimized", (), None, None, 14.0), Basis.TO_TEST),
+        (Recommendation("NotOptimized", (), 2048, None, 14.0), Basis.TO_TEST),
+        (Recommendation("Unavailable", (), None, None, 14.0), Basis.MEASURED),
+    ],
+)
+def test_what_compute_optimizer_contradicts_is_to_be_tested(recommended: Recommendation | None, basis: Basis) -> None:
+    recommendations = {function().arn: recommended} if recommended else {}
+    found = analyse({function(): measured(200)}, recommendations=recommendations).findings
+    (memory,) = [item for item in found if item.kind == "memory-too-high"]
+    assert memory.basis is basis
+    assert ("AWS Compute Optimizer says otherwise" in memory.risk) is (
+        recommended is not None and basis == Basis.TO_TEST
+    )
+    # It says nothing of arm64.
+    assert not any("Compute Optimizer" in item.risk for item in found if item.kind == "arm64")
 
 
 # Two functions of half of it each reach the tier together; arm64 has tiers of its own.
@@ -221,14 +254,25 @@ def test_no_account_saves_more_than_it_pays(account: dict[Function, FunctionUsag
     for item in analysis.findings:
         assert item.savings.low <= item.savings.expected <= item.savings.high
         if item.scaling:
-            assert item.savings.high <= item.scaling.cost * (1 + 1e-9)
+            assert item.savings.high <= item.scaling.cost * item.scaling.more * (1 + 1e-9)
             assert item.scaling.cost == pytest.approx(analysis.cost[item.arn])
     beside = fsum(item.savings.high for item in analysis.findings if not item.scaling)
     gb_seconds = fsum(used.gb_seconds for arn in analysis.cost if isinstance(used := analysis.compute[arn], Compute))
     paid, totals = fsum(analysis.cost.values()), analysis.totals
-    assert totals.gross.high <= (paid + beside) * (1 + 1e-9) + 1e-9
+    charged = paid * max(0.0, 1 - 400_000 / max(1.0, gb_seconds))
+    assert totals.gross.expected <= (paid + beside) * (1 + 1e-9) + 1e-9
     assert totals.gross.high <= fsum(max(0.0, item.savings.high) for item in analysis.findings) + 1e-6
-    assert totals.net.high <= (paid * max(0.0, 1 - 400_000 / max(1.0, gb_seconds)) + beside) * (1 + 1e-9) + 1e-9
+    assert totals.net.expected <= (charged + beside) * (1 + 1e-9) + 1e-9
+    for some in (totals.gross, analysis.more.gross):
+        assert some.low <= some.expected + 1e-9
+        assert some.expected <= some.high + 1e-9
+
+
+@settings(deadline=None, max_examples=25)
+@given(accounts())
+def test_the_next_analysis_can_read_every_findings_json(account: dict[Function, FunctionUsage]) -> None:
+    analysis = analyse(account)
+    assert read_document(findings_json(analysis), analysis.end)
 
 
 def test_metrics_beyond_the_budget_are_not_read(stubbed: Stubbed) -> None:
@@ -241,7 +285,7 @@ def test_metrics_beyond_the_budget_are_not_read(stubbed: Stubbed) -> None:
         asked.append(service)
         return awslambda
 
-    # Up to eleven metrics at $0.01 a thousand
+    # Up to 14 metrics at $0.01 a thousand
     analyst = CostAnalysis(CostRequest(regions=("us-east-1",), max_scan_dollars=0.0001), client, lambda: NOW)
     assert len(analyst.list_functions().functions) == 1
     with pytest.raises(InvalidDetail, match=r"max_scan_dollars is 0\.0001, but the metrics of 1 function alone"):

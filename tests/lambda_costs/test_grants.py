@@ -11,9 +11,12 @@ def reads(service: str, *names: str) -> Grant:
 
 
 OF_FUNCTIONS = ("ListProvisionedConcurrencyConfigs", "GetFunctionRecursionConfig", "ListEventSourceMappings")
+OF_POLICIES = ("GetPolicy", "ListAliases", "ListVersionsByFunction")
+OF_SCALING = ("DescribeScalableTargets", "DescribeScheduledActions", "DescribeScalingPolicies")
 OF_LOGS = ("DescribeLogGroups", "FilterLogEvents", "StartQuery", "GetQueryResults", "StopQuery")
 READS = {
-    "AgentReadsLambda": reads("lambda", "ListFunctions", *OF_FUNCTIONS, "GetPolicy"),
+    "AgentReadsLambda": reads("lambda", "ListFunctions", *OF_FUNCTIONS, *OF_POLICIES),
+    "AgentReadsApplicationAutoscaling": reads("application-autoscaling", *OF_SCALING),
     "AgentReadsCloudwatch": reads("cloudwatch", "GetMetricData"),
     "AgentReadsLogs": reads("logs", *OF_LOGS),
     "AgentReadsPricing": reads("pricing", "GetProducts"),

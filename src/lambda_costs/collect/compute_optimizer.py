@@ -1,7 +1,7 @@
 """AWS Compute Optimizer's recommendations on memory, which the report shows beside our own findings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,6 +26,16 @@ class Recommendation:
     monthly_savings: float | None
     """US dollars a month at that size, before discounts; None unless the account has opted in to estimates."""
     lookback_days: float | None
+    performance_risk: str | None = None  # of today's size: VeryLow, Low, Medium or High
+    projected_ms: Mapping[str, float] = field(default_factory=dict)
+    """Duration at the size ranked first: LowerBound, Expected and UpperBound, in milliseconds."""
+
+    def contradicts(self, today_mb: int, proposed_mb: int) -> bool:
+        """Return whether it says that the memory should not move from ``today_mb`` towards ``proposed_mb``."""
+        if self.finding == "Unavailable":
+            return False
+        wanted = today_mb if self.memory_mb is None else self.memory_mb
+        return (wanted - today_mb) * (proposed_mb - today_mb) <= 0
 
 
 def read_recommendations(
@@ -72,4 +82,10 @@ def _recommendation(item: Mapping[str, Any]) -> Recommendation:
         memory_mb=best.get("memorySize"),
         monthly_savings=savings["value"] if savings.get("currency") == "USD" else None,
         lookback_days=item.get("lookbackPeriodInDays"),
+        performance_risk=item.get("currentPerformanceRisk"),
+        projected_ms={
+            metric["statistic"]: metric["value"]
+            for metric in best.get("projectedUtilizationMetrics", [])
+            if metric.get("name") == "Duration"
+        },
     )

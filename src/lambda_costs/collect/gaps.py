@@ -16,6 +16,7 @@ _REASONS = {
     "not enabled for this account": "UnrecognizedClientException InvalidClientTokenId AuthFailure OptInRequired",
 }
 """Error codes of AWS by what they mean."""
+_OF_THE_CALLER = ("access denied", "throttled", "not enabled for this account")
 
 
 @dataclass(frozen=True, order=True)
@@ -45,3 +46,9 @@ def explain(error: BotoCoreError | ClientError | ResponseParserError) -> str:
         return f"no answer ({type(error).__name__})"
     code = error.response.get("Error", {}).get("Code", "")
     return next((reason for reason, codes in _REASONS.items() if code in codes.split()), f"error {code}")
+
+
+def refuses_request(error: ClientError) -> bool:
+    """Return whether AWS refused what was asked for, and would answer the caller something else."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return status < 500 and explain(error) not in _OF_THE_CALLER

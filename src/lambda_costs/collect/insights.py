@@ -6,7 +6,9 @@ not run on AWS; the embedded AWS ignores ``stats``, which its answer shows.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
 from datetime import date, datetime
+from math import isfinite
 from typing import Any
 
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MIN_MEMORY_MB, Function
@@ -34,7 +36,7 @@ def _query(event: str, numbers: Iterable[str], status: str, error: str, *, megab
 {parse}| fields {duration} as duration, {billed} as billed, {init} as init, {used}{scale} as used,
  {memory}{scale} as memory, coalesce({status}, "success") as status, coalesce({error}, "none") as error
 | stats count(*) as lines, sum(duration) as durations, sum(billed) as billeds, sum(init) as init_sum,
- count(init) as inits, max(used) as most by @log, memory, bin(1d) as day, status, error
+ count(init) as inits, max(used) as most, max(duration) as slowest by @log, memory, bin(1d) as day, status, error
 | limit {MAX_ROWS}"""
 
 
@@ -70,7 +72,9 @@ def query_reports(
     ``functions``: at most MAX_LOG_GROUPS, of one log format, each with its own log group. ``again`` says whether the
     budget allows to scan their logs once more.
     """
-    rows = _run(logs, JSON_QUERY if functions[0].json_logs else TEXT_QUERY, functions, start, end, sleep)
+    query = JSON_QUERY if functions[0].json_logs else TEXT_QUERY
+    # A service that does not know ``stats`` fails here, however many rows it gives.
+    rows = [(row.get("@log", ""), *_tally(row)) for row in _run(logs, query, functions, start, end, sleep)]
     if len(rows) >= MAX_ROWS:
         # The answer may be truncated: query fewer functions at once.
         half = len(functions) // 2
@@ -82,10 +86,9 @@ def query_reports(
         }
     found: dict[Function, dict[TallyKey, Tally]] = {function: {} for function in functions}
     by_group = {function.log_group: function for function in functions}
-    for row in rows:
-        key, tally = _tally(row)
+    for log, key, tally in rows:
         # @log is "account:group".
-        function = by_group.get(row.get("@log", "").partition(":")[2])
+        function = by_group.get(log.partition(":")[2])
         if function is None:
             raise QueryFailed("Logs Insights answered about a log group that was not asked for")
         # Rows that differ only in the error type may have the same outcome.
@@ -101,8 +104,11 @@ def _tally(row: Mapping[str, str]) -> tuple[TallyKey, Tally]:
         durations, billeds = float(row["durations"]), float(row["billeds"])
         init = min(float(row.get("init_sum") or 0), billeds - durations)  # only the billed part of the init phase
         lines, inits, most = float(row["lines"]), float(row.get("inits") or 0), float(row["most"])
-        return key, Tally(int(lines), durations, billeds, init, int(inits), round(most))
-    except (KeyError, ValueError) as error:
+        found = Tally(int(lines), durations, billeds, init, int(inits), round(most), float(row["slowest"]))
+        if found.lines < 1 or not all(map(isfinite, astuple(found))):
+            raise ValueError("a row without lines, or with a sum that is no number")
+        return key, found
+    except (KeyError, ValueError, OverflowError) as error:
         raise QueryFailed("Logs Insights does not answer as documented") from error
 
 

@@ -16,6 +16,7 @@ class LogGroup:
     functions: tuple[str, ...]  # sorted; the first gets the findings about the group
     retention_days: int | None  # None keeps logs for ever
     stored_bytes: int | None
+    infrequent: bool = False  # of the class Infrequent Access
 
     def only_of(self, function: Function) -> bool:
         """Whether it is the function's default group and no other function of the request writes to it."""
@@ -31,7 +32,13 @@ def describe_log_groups(logs: Any, functions: Sequence[Function]) -> dict[str, L
     prefix = commonprefix(list(writers))  # noqa: RUF071 - a prefix of characters, not of path components
     pages = logs.get_paginator("describe_log_groups").paginate(**({"logGroupNamePrefix": prefix} if prefix else {}))
     return {
-        name: LogGroup(name, tuple(sorted(writers[name])), group.get("retentionInDays"), group.get("storedBytes"))
+        name: LogGroup(
+            name,
+            tuple(sorted(writers[name])),
+            group.get("retentionInDays"),
+            group.get("storedBytes"),
+            group.get("logGroupClass") == "INFREQUENT_ACCESS",
+        )
         for page in pages
         for group in page["logGroups"]
         if (name := group["logGroupName"]) in writers

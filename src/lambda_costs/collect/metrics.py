@@ -1,15 +1,20 @@
 """Daily values of CloudWatch metrics. A metric without datapoints is absent from the answer, not zero."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from math import fsum
 from typing import Any
 
+from botocore.exceptions import BotoCoreError
+
 MAX_QUERIES = 500  # queries that one GetMetricData call takes (CloudWatch API Reference)
 DAY_SECONDS = 86_400
+HOUR_SECONDS = 3_600
+
 PERIODS = ((14, 60), (62, 300), (454, 3600))
 """(days, seconds of the finest period that CloudWatch keeps of data up to that old) (CloudWatch User Guide, "Metrics
 retention"; a day less, since the hour is not documented)."""
@@ -48,9 +53,21 @@ class Daily:
         return max((day for day, value in self.by_day.items() if value > 0), default=None)
 
     @property
+    def longest_pause(self) -> int | None:
+        """The most days from one with a value above zero to the next; None if there are not two."""
+        used = sorted(day for day, value in self.by_day.items() if value > 0)
+        return max(((after - before).days for before, after in pairwise(used)), default=None)
+
+    @property
     def days(self) -> int:
         """Days from the first datapoint to the window's end."""
         return (self.end - self.first_day).days
+
+
+class PartialData(BotoCoreError):
+    """CloudWatch gave only a part of the data of a metric."""
+
+    fmt = "CloudWatch gave only a part of its data"
 
 
 @dataclass(frozen=True)
@@ -84,34 +101,50 @@ def daily_values(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, en
 
 
 def _by_day(cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime) -> _Days:
-    named = {f"m{index}": metric for index, metric in enumerate(metrics)}
-    values: dict[str, dict[date, float]] = {identifier: {} for identifier in named}
+    found = _values(cloudwatch, metrics, start, end, DAY_SECONDS)
+    return {
+        metric: None if values is None else {moment.date(): value for moment, value in values.items()}
+        for metric, values in zip(metrics, found, strict=True)
+    }
+
+
+def fine_values(
+    cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime, seconds: int
+) -> list[dict[datetime, float]]:
+    """Return the values of each of ``metrics`` in [start, end), by the beginning of periods of ``seconds``.
+
+    Raises PartialData.
+    """
+    values = [item for item in _values(cloudwatch, metrics, start, end, seconds) if item is not None]
+    if len(values) < len(metrics):
+        raise PartialData
+    return values
+
+
+def _values(
+    cloudwatch: Any, metrics: Sequence[Metric], start: datetime, end: datetime, seconds: int
+) -> list[dict[datetime, float] | None]:
+    """Return the values of each metric by the beginning of its period, in UTC; None if they are incomplete."""
+    queries = [_query(f"m{index}", metric, seconds) for index, metric in enumerate(metrics)]
+    values: dict[str, dict[datetime, float]] = {query["Id"]: {} for query in queries}
     # The last page of a metric decides whether it is complete.
     status: dict[str, str] = {}
-    for result in _results(cloudwatch, [_query(*item) for item in named.items()], start, end):
-        status[result["Id"]] = result.get("StatusCode", "Complete")
-        # botocore returns local time if CloudWatch answers in JSON.
-        days = (moment.astimezone(UTC).date() for moment in result["Timestamps"])
-        values[result["Id"]].update(zip(days, result["Values"], strict=True))
-    return {metric: values[name] if status.get(name) == "Complete" else None for name, metric in named.items()}
-
-
-def total_between(cloudwatch: Any, metric: Metric, start: datetime, end: datetime, now: datetime) -> float:
-    """Return the sum of ``metric`` from ``start`` to ``end``, rounded out to the finest period that is kept."""
-    seconds = next(seconds for days, seconds in PERIODS if now - start <= timedelta(days=days))
-    bounds = (start.timestamp() // seconds, end.timestamp() // seconds + 1)
-    first, last = (datetime.fromtimestamp(bound * seconds, UTC) for bound in bounds)
-    results = _results(cloudwatch, [_query("m", metric, seconds)], first, last)
-    return fsum(value for result in results for value in result["Values"])
-
-
-def _results(cloudwatch: Any, queries: list[Any], start: datetime, end: datetime) -> Iterator[dict[str, Any]]:
     paginator = cloudwatch.get_paginator("get_metric_data")
     for page in paginator.paginate(MetricDataQueries=queries, StartTime=start, EndTime=end):
-        yield from page["MetricDataResults"]
+        for result in page["MetricDataResults"]:
+            status[result["Id"]] = result.get("StatusCode", "Complete")
+            # botocore returns local time if CloudWatch answers in JSON.
+            moments = (moment.astimezone(UTC) for moment in result["Timestamps"])
+            values[result["Id"]].update(zip(moments, result["Values"], strict=True))
+    return [found if status.get(name) == "Complete" else None for name, found in values.items()]
 
 
-def _query(identifier: str, metric: Metric, seconds: int = DAY_SECONDS) -> dict[str, Any]:
+def finest_period(start: datetime, now: datetime) -> int:
+    """Return the seconds of the finest period that CloudWatch keeps of data since ``start``."""
+    return next(seconds for days, seconds in PERIODS if now - start <= timedelta(days=days))
+
+
+def _query(identifier: str, metric: Metric, seconds: int) -> dict[str, Any]:
     dimensions = [{"Name": name, "Value": value} for name, value in metric.dimensions]
     named = {"Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions}
     return {"Id": identifier, "MetricStat": {"Metric": named, "Period": seconds, "Stat": metric.stat}}

@@ -81,6 +81,7 @@ def _read_region(pricing: Any, region: str) -> tuple[RegionPrices, date]:
         ephemeral=by_architecture("Lambda-Storage-GB-Second", _GB_SECONDS),
         requests=by_architecture("Request", "Requests?"),
         log_ingestion=logs.price("DataProcessing-Bytes", "GB"),
+        log_ingestion_infrequent=logs.optional_price("DataProcessingIA-Bytes", "GB"),
         log_storage=logs.price("TimedStorage-ByteHrs", "GB-Mo"),
         log_scan=logs.price("DataScanned-Bytes", "GB"),
         snapstart_cache=awslambda.optional_price("Lambda-SnapStart-Cached-GB-S", _GB_SECONDS),

@@ -30,6 +30,7 @@ class Prices(Generic[Duration]):
     log_ingestion: float  # $ per GB; an upper bound for a function that logs more than 10 TB a month
     log_storage: float  # $ per GB-month
     log_scan: float  # $ per GB that a Logs Insights query scans
+    log_ingestion_infrequent: float | None = None  # $ per GB into log groups of the class Infrequent Access
     snapstart_cache: float | None = None
     snapstart_restore: float | None = None  # $ per GB. Both are None if not known; Java runtimes pay neither
 
@@ -66,6 +67,7 @@ PRICES: Mapping[str, RegionPrices] = {
         log_ingestion=0.50,
         log_storage=0.03,
         log_scan=0.005,
+        log_ingestion_infrequent=0.25,
         snapstart_cache=0.0000015046,
         snapstart_restore=0.0001397998,
     )

@@ -4,23 +4,37 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import partial
+from functools import cache
+from math import fsum
 from threading import Lock
 from typing import Any, TypeVar
 
-from lambda_costs.collect.gaps import Gap, record_gap_if_denied
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from lambda_costs.collect.gaps import Gap, explain, record_gap_if_denied, refuses_request
 from lambda_costs.collect.insights import MAX_LOG_GROUPS, QueryFailed, query_reports
 from lambda_costs.collect.inventory import Client, Function
 from lambda_costs.collect.log_groups import LogGroup, describe_log_groups
-from lambda_costs.collect.metrics import Answer, Metric, daily_values, lambda_metric, total_between
+from lambda_costs.collect.metrics import (
+    HOUR_SECONDS,
+    Answer,
+    Metric,
+    daily_values,
+    fine_values,
+    finest_period,
+    lambda_metric,
+)
 from lambda_costs.collect.prices import RegionPrices
-from lambda_costs.collect.report_lines import Tally, TallyKey, read_lines, reconcile
+from lambda_costs.collect.report_lines import Fits, Tally, TallyKey, is_sampled, read_lines, reconcile, slices
+from lambda_costs.collect.scaling import Scaling, read_scaling
 from lambda_costs.collect.scan import BYTES_PER_GB, groups_within_budget, scanned_bytes
-from lambda_costs.collect.settings import list_mappings, list_provisioned, policy_principals
+from lambda_costs.collect.settings import Provisioned, list_mappings, list_provisioned, policy_principals
 from lambda_costs.collect.usage import IDLE_DAYS, LOOK_BACK_DAYS, FunctionUsage, Window
 
 THREADS = 8
 TOO_MANY_REPORT_LINES = "ignored times with more REPORT lines than invocations: some lines are duplicates or forged"
+ONE_BY_ONE = "; REPORT lines were read one by one"
 
 Progress = Callable[[str, int, int], None]  # called with (what is read, functions done, functions in all)
 Again = Callable[[Sequence[Function]], bool]  # whether the budget allows to scan the logs of these functions once more
@@ -57,9 +71,12 @@ class RegionReader:
         """
         try:
             self._read_metrics()
+            self.scaling: Mapping[tuple[str, str], Scaling] | None = None
+            with record_gap_if_denied(f"scaling of provisioned concurrency in {self.region}", self.gaps):
+                self.scaling = read_scaling(self.client("application-autoscaling", self.region))
             for function, settings in self._map_with_progress("settings", self._settings, self.functions):
                 self._update(function, **settings)
-            self._read_provisioned_invocations()
+            self._read_provisioned_use()
             self._read_idle_functions()
             self._read_reports(dollars, prices)
         finally:
@@ -96,26 +113,58 @@ class RegionReader:
     def _settings(self, function: Function) -> dict[str, Any]:
         settings: dict[str, Any] = {}
         with record_gap_if_denied(self.label(function), self.gaps):
-            settings["provisioned"] = list_provisioned(self.awslambda, function.name)
+            provisioned = list_provisioned(self.awslambda, function.name, self.scaling or {})
+            # Without the scaling, it is not known how much is allocated.
+            settings["provisioned"] = None if provisioned and self.scaling is None else provisioned
         with record_gap_if_denied(self.label(function), self.gaps):
             answer = self.awslambda.get_function_recursion_config(FunctionName=function.name)
             settings["recursion_allowed"] = answer["RecursiveLoop"] == "Allow"
         return settings
 
-    def _read_provisioned_invocations(self) -> None:
-        warm = {
-            function: {
-                lambda_metric("ProvisionedConcurrencyInvocations", function.name, qualifier=item.qualifier): item
-                for item in usage.provisioned
+    def _read_provisioned_use(self) -> None:
+        """Read what ran on provisioned concurrency, and how much was allocated where a policy decides."""
+        warm = {function: usage.provisioned for function, usage in self.used.items() if usage.provisioned}
+        if not warm:
+            return
+
+        def metrics(function: Function, item: Provisioned) -> dict[str, Metric]:
+            names = {
+                "invocations": "ProvisionedConcurrencyInvocations",
+                "all_invocations": "Invocations",
+                "duration_ms": "Duration",
             }
-            for function, usage in self.used.items()
-            if usage.provisioned
-        }
-        values = self._values([metric for items in warm.values() for metric in items])
+            return {
+                field: lambda_metric(name, function.name, qualifier=item.qualifier) for field, name in names.items()
+            }
+
+        wanted = [
+            metric for function, items in warm.items() for item in items for metric in metrics(function, item).values()
+        ]
+        values = self._values(wanted)
         for function, items in warm.items():
-            observed = tuple(replace(item, invocations=values.daily.get(metric)) for metric, item in items.items())
+            observed = [
+                replace(
+                    item,
+                    **{field: values.daily.get(metric) for field, metric in metrics(function, item).items()},  # type: ignore[arg-type]
+                    allocated=self._allocated(function, item),
+                )
+                for item in items
+            ]
+            unread = values.unread(metric for item in items for metric in metrics(function, item).values())
             # Without these values, the provisioned concurrency must not look unused.
-            self._update(function, provisioned=None if values.unread(items) else observed)
+            self._update(function, provisioned=None if unread else tuple(observed))
+
+    def _allocated(self, function: Function, item: Provisioned) -> Mapping[datetime, float] | None:
+        """Return the executions allocated by hour: those in use over the share of all that they are."""
+        if not (item.scaling and item.scaling.follows_use):
+            return None
+        names = ("ProvisionedConcurrentExecutions", "ProvisionedConcurrencyUtilization")
+        metrics = [lambda_metric(name, function.name, "Maximum", item.qualifier) for name in names]
+        self.metric_count.append(len(metrics))
+        with record_gap_if_denied(self.label(function), self.gaps):
+            used, shares = fine_values(self.cloudwatch, metrics, self.window.start, self.window.end, HOUR_SECONDS)
+            return {hour: used[hour] / share for hour, share in shares.items() if share > 0 and hour in used}
+        return None
 
     def _read_idle_functions(self) -> None:
         """Read the last invocation and the triggers of functions that nothing invoked recently."""
@@ -141,8 +190,13 @@ class RegionReader:
 
         for function, found in self._map_with_progress("triggers", triggers, list(idle)):
             earlier = past.daily.get(idle[function])
-            last = earlier.last_use if earlier else None
-            self._update(function, unread=past.unread([idle[function]]), last_invoked=last, triggers=found)
+            self._update(
+                function,
+                unread=past.unread([idle[function]]),
+                last_invoked=earlier.last_use if earlier else None,
+                longest_pause=earlier.longest_pause if earlier else None,
+                triggers=found,
+            )
 
     def _read_reports(self, dollars: float, prices: RegionPrices | None) -> None:
         """Read REPORT lines of functions with invocations."""
@@ -165,6 +219,8 @@ class RegionReader:
 
         tallies = self._query([function for function in active if function.log_group in names], again)
 
+        others = sum(is_sampled(calls.total) for function, calls in active.items() if function not in tallies)
+
         def read(function: Function) -> Mapping[TallyKey, Tally] | None:
             group = self.used[function].log_group
             window = self.window.kept(group.retention_days if group else None)
@@ -173,9 +229,11 @@ class RegionReader:
                 return {key: item for key, item in tallies[function].items() if key.day >= window.start.date()}
             if not window.days:
                 return None
-            fits, total = partial(self._fits, function), active[function].total
             with record_gap_if_denied(self.label(function), self.gaps):
-                return read_lines(self.logs, function, window.start, window.end, total, fits)
+                if is_sampled(active[function].total):
+                    begins = slices(window.start, window.end, others)
+                    return read_lines(self.logs, function, begins, window.end, self._fits(function))
+                return read_lines(self.logs, function, [window.start], window.end)
             return None
 
         for function, found in self._map_with_progress("REPORT lines", read, list(active)):
@@ -185,35 +243,60 @@ class RegionReader:
                 if reports is None or reports.days_dropped:
                     self.gaps.append(Gap(self.label(function), TOO_MANY_REPORT_LINES))
 
-    def _fits(self, function: Function, lines: int, start: datetime, end: datetime) -> bool:
-        metric = lambda_metric("Invocations", function.name)
-        self.metric_count.append(1)
-        if lines <= total_between(self.cloudwatch, metric, start, end, self.window.end):
-            return True
-        self.gaps.append(Gap(self.label(function), TOO_MANY_REPORT_LINES))
-        return False
+    def _fits(self, function: Function) -> Fits:
+        """Return whether the metrics show as many invocations as lines were read; reads them when first asked."""
+        seconds = finest_period(self.window.start, self.window.end)
+
+        @cache
+        def calls() -> Mapping[datetime, float]:
+            self.metric_count.append(1)
+            metrics = [lambda_metric("Invocations", function.name)]
+            return fine_values(self.cloudwatch, metrics, self.window.start, self.window.end, seconds)[0]
+
+        def fits(lines: int, start: datetime, end: datetime) -> bool:
+            if lines <= fsum(n for at, n in calls().items() if start - timedelta(seconds=seconds) < at <= end):
+                return True
+            self.gaps.append(Gap(self.label(function), TOO_MANY_REPORT_LINES))
+            return False
+
+        return fits
 
     def _query(self, functions: Sequence[Function], again: Again) -> dict[Function, dict[TallyKey, Tally]]:
         """Return the tallies of those functions for which Logs Insights answers."""
         by_format = ([item for item in functions if item.json_logs == json_logs] for json_logs in (False, True))
         size = MAX_LOG_GROUPS
         batches = [items[first : first + size] for items in by_format for first in range(0, len(items), size)]
-
-        def query(batch: Sequence[Function]) -> Mapping[Function, dict[TallyKey, Tally]]:
-            subject = f"Logs Insights in {self.region}"
-            try:
-                with record_gap_if_denied(subject, self.gaps):
-                    return query_reports(self.logs, batch, self.window.start, self.window.end, again=again)
-            except QueryFailed as error:
-                self.gaps.append(Gap(subject, f"{error}; REPORT lines were read one by one"))
+        # The first batch shows whether the service is available.
+        answers = self._query_batch(batches[0], again) if batches else {}
+        if answers is None:
             return {}
-
-        # The first query shows whether the service is available.
-        answers = dict(query(batches[0])) if batches else {}
-        if answers:
-            for answer in self.pool.map(query, batches[1:]):
-                answers |= answer
+        for answer in self.pool.map(lambda batch: self._query_batch(batch, again), batches[1:]):
+            answers |= answer or {}
         return answers
+
+    def _query_batch(self, batch: Sequence[Function], again: Again) -> dict[Function, dict[TallyKey, Tally]] | None:
+        """Query a batch of log groups; if they are refused, its halves, until the group that is the reason is alone.
+
+        None if the service does not answer, whatever the groups.
+        """
+        subject = f"Logs Insights in {self.region}"
+        try:
+            return dict(query_reports(self.logs, batch, self.window.start, self.window.end, again=again))
+        except QueryFailed as error:
+            reason = str(error)
+        except (BotoCoreError, ResponseParserError) as error:
+            reason = explain(error)
+        except ClientError as error:
+            reason = f"{error.operation_name}: {explain(error)}"
+            if refuses_request(error):
+                # A refused query scans nothing.
+                if half := len(batch) // 2:
+                    parts = [self._query_batch(part, again) for part in (batch[:half], batch[half:])]
+                    return {of: found for part in parts if part for of, found in part.items()}
+                self.gaps.append(Gap(f"{subject}, {self.label(batch[0])}", f"{reason}{ONE_BY_ONE}"))
+                return {}
+        self.gaps.append(Gap(subject, f"{reason}{ONE_BY_ONE}"))
+        return None
 
     def _map_with_progress(
         self, subject: str, read: Callable[[Item], Result], items: Sequence[Item]
@@ -229,6 +312,7 @@ def _metrics_of(function: Function) -> dict[str, Metric]:
         "invocations": lambda_metric("Invocations", function.name),
         "duration_ms": lambda_metric("Duration", function.name),
         "p99_ms": lambda_metric("Duration", function.name, "p99"),
+        "slowest_ms": lambda_metric("Duration", function.name, "Maximum"),
         "errors": lambda_metric("Errors", function.name),
         "recursions_dropped": lambda_metric("RecursiveInvocationsDropped", function.name),
         "ingested_bytes": Metric("AWS/Logs", "IncomingBytes", (("LogGroupName", function.log_group),)),

@@ -7,20 +7,30 @@ each has plausible values.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
-from itertools import islice
-from math import fsum
+from itertools import islice, pairwise
+from math import ceil, fsum
 from typing import Any, NamedTuple
 
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB, Function
 from lambda_costs.collect.metrics import Daily
 
 MAX_LINES = 4_000  # lines read of one function by FilterLogEvents. A function with more invocations is sampled
-SLICES = 4  # parts of the window that a sample is read from, so that it covers more than the window's beginning
+
+HOURS_APART = 7  # hours by which a slice begins later than the one before: no divisor of 24
+RECENT_DAYS = 7  # days with a second slice, since some rules look at each of them
+MAX_CALLS = 3_000
+"""Calls that read the samples of a region: ten minutes, since AWS answers 5 a second in an account and region
+(CloudWatch Logs User Guide, "Quotas"). With more functions to sample, each has fewer slices."""
+MIN_SLICES = 8  # of a sample, however many functions are sampled
+
+CROSSING = 2  # invocations of a function that may begin before midnight and end after it, beside 2 % of a day's
+CROSSING_SHARE = 0.02
+
 MAX_PAGES = 20  # pages read of one slice: FilterLogEvents may return empty pages
 
 MAX_DURATION_MS = 1000 * MAX_TIMEOUT_SECONDS
@@ -74,6 +84,7 @@ class Tally:
     init_ms: float
     inits: int
     max_used_mb: int
+    slowest_ms: float  # the longest duration
 
     @classmethod
     def of(cls, tallies: Iterable["Tally"]) -> "Tally":
@@ -86,6 +97,7 @@ class Tally:
             fsum(item.init_ms for item in items),
             sum(item.inits for item in items),
             max((item.max_used_mb for item in items), default=0),
+            max((item.slowest_ms for item in items), default=0.0),
         )
 
 
@@ -115,20 +127,33 @@ class Reports:
         return min(key.day for key in self.tallies)
 
     @cached_property
-    def days_of_size(self) -> Mapping[int, frozenset[date]]:
-        """By memory size, the days on which all lines report that size."""
-        sizes: dict[date, set[int]] = {}
-        for key in self.tallies:
-            sizes.setdefault(key.day, set()).add(key.memory_mb)
-        return {
-            size: frozenset(day for day, seen in sizes.items() if seen == {size})
-            for size in sorted({size for seen in sizes.values() if len(seen) == 1 for size in seen})
-        }
+    def sizes_of_day(self) -> Mapping[date, Mapping[int, Tally]]:
+        """The lines of each day, by memory size."""
+        found: dict[date, dict[int, list[Tally]]] = {}
+        for key, item in self.tallies.items():
+            found.setdefault(key.day, {}).setdefault(key.memory_mb, []).append(item)
+        return {day: {size: Tally.of(items) for size, items in sizes.items()} for day, sizes in sorted(found.items())}
 
-    def where(self, *, days: frozenset[date] | None = None, outcome: Outcome | None = None) -> Tally:
-        """Return the lines of ``days`` with ``outcome``; None takes all."""
-        found = ((key, item) for key, item in self.tallies.items() if outcome in (None, key.outcome))
-        return Tally.of(item for key, item in found if days is None or key.day in days)
+    @property
+    def sizes(self) -> set[int]:
+        """The memory sizes of all lines."""
+        return {key.memory_mb for key in self.tallies}
+
+    @cached_property
+    def logged_days(self) -> frozenset[date]:
+        """The days with more lines than invocations that began on the day before can have."""
+        return frozenset(
+            day for day, sizes in self.sizes_of_day.items() if sum(item.lines for item in sizes.values()) > CROSSING
+        )
+
+    def where(self, *, day: date | None = None, memory_mb: int | None = None, outcome: Outcome | None = None) -> Tally:
+        """Return the lines of one day, memory size and outcome; None takes all."""
+        wanted = (day, memory_mb, outcome)
+        return Tally.of(
+            item
+            for key, item in self.tallies.items()
+            if all(value in (None, own) for value, own in zip(wanted, key, strict=True))
+        )
 
 
 def parse_report(message: str) -> ReportLine | None:
@@ -188,20 +213,41 @@ def outcome(status: str | None, error: str | None) -> Outcome:
     return Outcome.TIMEOUT if status == "timeout" else Outcome.ERROR
 
 
-def read_lines(
-    logs: Any, function: Function, start: datetime, end: datetime, invocations: float, fits: Fits
-) -> dict[TallyKey, Tally]:
-    """Return the tallies of the REPORT lines in [start, end), read one by one.
+def is_sampled(invocations: float) -> bool:
+    """Return whether a function with so many ``invocations`` in the window has too many lines to read each."""
+    return invocations > MAX_LINES
 
-    With more ``invocations`` in the window than MAX_LINES, each part of it is sampled. A part whose sample fails
-    ``fits`` is left out: it may consist of forged lines.
+
+def slices(start: datetime, end: datetime, functions: int) -> Sequence[datetime]:
+    """Return when the slices of a sample in [start, end) begin if ``functions`` are sampled.
+
+    On each day, at another hour each time, so that all hours are seen. With many functions, days are left out.
     """
-    slices = 1 if invocations <= MAX_LINES else SLICES
-    width, limit = (end - start) / slices, MAX_LINES // slices
+    days, most = (end - start).days, max(MIN_SLICES, MAX_CALLS // max(1, functions))
+    step = max(1, ceil(days / most))
+    step += step % 7 == 0  # so that all days of the week are seen
+    begins = {start}
+    for index, ago in enumerate(range(1, days + 1, step)):
+        hours = {HOURS_APART * index % 24}
+        if ago <= RECENT_DAYS and most >= days + RECENT_DAYS:
+            hours.add((HOURS_APART * index + 12) % 24)
+        begins |= {end + timedelta(hours=hour, days=-ago) for hour in hours}
+    return sorted(begins)
+
+
+def read_lines(
+    logs: Any, function: Function, begins: Sequence[datetime], end: datetime, fits: Fits | None = None
+) -> dict[TallyKey, Tally]:
+    """Return the tallies of the REPORT lines from the first of ``begins`` to ``end``, read one by one.
+
+    Of a sample, which has ``fits``, the first lines of the slice at each of ``begins`` are read. A slice whose lines
+    fail ``fits`` is left out: it may consist of forged lines.
+    """
+    limit = MAX_LINES // len(begins)
     accepted: list[tuple[datetime, ReportLine]] = []
-    for index in range(slices):
-        lines = list(_read(logs, function, start + index * width, start + (index + 1) * width, limit))
-        if len(lines) < limit or slices == 1 or _fit(lines, fits):
+    for begin, until in pairwise([*begins, end]):
+        lines = list(_read(logs, function, begin, until, limit))
+        if len(lines) < limit or fits is None or _fit(lines, fits):
             accepted += lines
     return tally((moment.date(), line) for moment, line in accepted)
 
@@ -228,12 +274,14 @@ def _read(
         for event in page["events"]:
             # An event may be delivered twice; two invocations differ in their request or in their time.
             identity = (event["timestamp"], event["message"])
-            if found == limit or identity in seen or not _is_own(event, function):
+            if identity in seen or not _is_own(event, function):
                 continue
             seen.add(identity)
             if line := parse_report(event["message"]):
                 found += 1
                 yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), line
+                if found == limit:
+                    return
 
 
 def _is_own(event: dict[str, Any], function: Function) -> bool:
@@ -246,7 +294,10 @@ def tally(lines: Iterable[tuple[date, ReportLine]]) -> dict[TallyKey, Tally]:
     """Return the tallies of (day, line) pairs by day, memory size and outcome."""
     groups: dict[TallyKey, list[Tally]] = {}
     for day, line in lines:
-        one = Tally(1, line.duration_ms, line.billed_ms, line.init_ms or 0, int(line.init_ms is not None), line.used_mb)
+        cold = int(line.init_ms is not None)
+        one = Tally(
+            1, line.duration_ms, line.billed_ms, line.init_ms or 0, cold, line.used_mb, slowest_ms=line.duration_ms
+        )
         groups.setdefault(TallyKey(day, line.memory_mb, line.outcome), []).append(one)
     return {key: Tally.of(group) for key, group in sorted(groups.items())}
 
@@ -255,11 +306,14 @@ def reconcile(tallies: Mapping[TallyKey, Tally], invocations: Daily) -> Reports 
     """Return ``tallies`` without the days that have more lines than invocations; None if nothing is left."""
     lines: dict[date, int] = {}
     for key, item in tallies.items():
-        lines[key.day] = lines.get(key.day, 0) + item.lines
-    calls = {day: invocations.by_day.get(day, 0.0) for day in lines}
+        # A day without a datapoint is one that CloudWatch does not show: a function that does not run prints nothing.
+        if key.day in invocations.by_day:
+            lines[key.day] = lines.get(key.day, 0) + item.lines
+    calls = {day: invocations.by_day[day] for day in lines}
     # The metric counts an invocation at its start; its line comes at its end. Around midnight these may be different
     # days, but in total there are no more lines than invocations.
-    strict = sum(lines.values()) > sum(calls.values()) + 2
-    dropped = {day for day, count in lines.items() if count > (calls[day] if strict else 2 + 1.02 * calls[day])}
+    strict = sum(lines.values()) > sum(calls.values()) + CROSSING
+    more, extra = (0.0, 0) if strict else (CROSSING_SHARE, CROSSING)
+    dropped = {day for day, count in lines.items() if count > (1 + more) * calls[day] + extra}
     kept = {key: item for key, item in tallies.items() if key.day not in dropped}
     return Reports(kept, len(dropped)) if kept else None

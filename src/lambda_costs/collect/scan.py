@@ -7,9 +7,11 @@ from lambda_costs.collect.log_groups import LogGroup
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.prices import METRIC_DATA
 
-METRICS_A_FUNCTION = 11
-"""At most: Invocations, Duration twice, Errors, RecursiveInvocationsDropped, IncomingBytes, CPU time; and Invocations
-again, of the long past and of the minutes that a sample of REPORT lines covers."""
+METRICS_A_FUNCTION = 14
+"""At most: Invocations, Duration three times, Errors, RecursiveInvocationsDropped, IncomingBytes, CPU time; Invocations
+again, of the long past or of the minutes that a sample of REPORT lines covers; and five of an alias with provisioned
+concurrency. Few functions have several such aliases."""
+
 BYTES_PER_GB = 2**30
 
 

@@ -3,9 +3,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from math import fsum
 from typing import Any
 
 from lambda_costs.collect.metrics import Daily
+from lambda_costs.collect.scaling import Scaling
+
+EDGE = frozenset({"edgelambda.amazonaws.com", "replicator.lambda.amazonaws.com"})
+"""CloudFront, which runs versions as Lambda@Edge where its viewers are, and the service that copies them there."""
+MAX_POLICIES = 50  # policies read of one function's aliases and versions: Lambda allows 15 calls a second in all
 
 
 @dataclass(frozen=True)
@@ -13,19 +20,44 @@ class Provisioned:
     """The PC of one alias or version."""
 
     qualifier: str
-    executions: int  # requested: billed from the moment it is configured
+    executions: int  # requested now: billed from the moment it is configured
+    scaling: Scaling | None = None  # None if nothing changes it
     invocations: Daily | None = None  # invocations that ran on it; None if there is no datapoint
+    all_invocations: Daily | None = None  # of the alias or version, also those beside it
+    duration_ms: Daily | None = None  # of all those invocations, without init
+    allocated: Mapping[datetime, float] | None = None
+    """Executions allocated in each hour in which one was used, where a policy follows the use."""
+
+    @property
+    def mean_seconds(self) -> float | None:
+        """Mean duration of an invocation of this alias or version; None if it is not known."""
+        if not self.all_invocations or not self.duration_ms or not self.all_invocations.total:
+            return None
+        common = self.all_invocations.by_day.keys() & self.duration_ms.by_day.keys()
+        calls = fsum(self.all_invocations.by_day[day] for day in common)
+        return fsum(self.duration_ms.by_day[day] for day in sorted(common)) / calls / 1000 if calls else None
 
 
-def list_provisioned(awslambda: Any, function: str) -> tuple[Provisioned, ...]:
-    """Return the PC of ``function``, by qualifier."""
+def list_provisioned(
+    awslambda: Any, function: str, scaling: Mapping[tuple[str, str], Scaling]
+) -> tuple[Provisioned, ...]:
+    """Return the PC of ``function``, by qualifier, also what a schedule or a policy has turned off at the moment."""
     pages = awslambda.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName=function)
-    configurations = [
-        Provisioned(item["FunctionArn"].rpartition(":")[2], item["RequestedProvisionedConcurrentExecutions"])
+    executions = {
+        item["FunctionArn"].rpartition(":")[2]: item["RequestedProvisionedConcurrentExecutions"]
         for page in pages
         for item in page["ProvisionedConcurrencyConfigs"]
-    ]
-    return tuple(sorted(configurations, key=lambda item: item.qualifier))
+    }
+    scaled = {
+        qualifier: item
+        for (name, qualifier), item in scaling.items()
+        # A target may be left of an alias that has none any more: nothing allocates it again.
+        if name == function and (qualifier in executions or item.actions or item.follows_use)
+    }
+    return tuple(
+        Provisioned(qualifier, executions.get(qualifier, 0), scaled.get(qualifier))
+        for qualifier in sorted({*executions, *scaled})
+    )
 
 
 def list_mappings(awslambda: Any) -> dict[str, list[str]]:
@@ -40,9 +72,33 @@ def list_mappings(awslambda: Any) -> dict[str, list[str]]:
 
 
 def policy_principals(awslambda: Any, function: str) -> list[str]:
-    """Return the principals that the function's resource policy allows; none without a policy."""
+    """Return the principals that the policies of the function, its aliases and versions allow.
+
+    Of more than MAX_POLICIES, the policies of the oldest versions are not read, and the last item says so.
+    """
+    qualifiers = _qualifiers(awslambda, function)
+    options = [{}, *({"Qualifier": qualifier} for qualifier in qualifiers[:MAX_POLICIES])]
+    names = [name for one in options for name in _principals(awslambda, {"FunctionName": function, **one})]
+    unread = len(qualifiers) - MAX_POLICIES
+    return [*names, f"{unread:,} older versions, whose policies were not read"] if unread > 0 else names
+
+
+def _qualifiers(awslambda: Any, function: str) -> list[str]:
+    """Return the function's aliases, then its versions, the latest first."""
+
+    def names(operation: str, key: str, name: str) -> list[str]:
+        pages = awslambda.get_paginator(operation).paginate(FunctionName=function)
+        return [item[name] for page in pages for item in page[key]]
+
+    versions = [name for name in names("list_versions_by_function", "Versions", "Version") if name != "$LATEST"]
+    # By length first, since not every version is a number ($LATEST.PUBLISHED).
+    versions.sort(key=lambda name: (len(name), name), reverse=True)
+    return [*names("list_aliases", "Aliases", "Name"), *versions]
+
+
+def _principals(awslambda: Any, options: Mapping[str, str]) -> list[str]:
     try:
-        policy = json.loads(awslambda.get_policy(FunctionName=function)["Policy"])
+        policy = json.loads(awslambda.get_policy(**options)["Policy"])
     except awslambda.exceptions.ResourceNotFoundException:
         return []
     allowing = (statement for statement in policy.get("Statement", []) if statement.get("Effect") == "Allow")

@@ -53,11 +53,13 @@ class FunctionUsage:
     invocations: Daily | None = None
     duration_ms: Daily | None = None  # without the init phase
     p99_ms: Daily | None = None  # the 99th percentile of each day's durations
+    slowest_ms: Daily | None = None  # the longest duration of each day
     errors: Daily | None = None
     recursions_dropped: Daily | None = None
     cpu_ms: Daily | None = None  # CPU time, where Lambda Insights measures it
     last_invoked: date | None = None
     """The last day with an invocation, looked for in LOOK_BACK_DAYS if nothing invoked the function recently."""
+    longest_pause: int | None = None  # the most days between two with invocations in LOOK_BACK_DAYS; None below two
     triggers: tuple[str, ...] | None = None  # what may invoke it, if nothing did recently; None if that was not read
     reports: Reports | None = None
     provisioned: tuple[Provisioned, ...] | None = None  # empty if it has none, None if that could not be read

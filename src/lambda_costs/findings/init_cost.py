@@ -10,9 +10,17 @@ from lambda_costs.collect.metrics import DAY_SECONDS
 from lambda_costs.findings.ephemeral_storage import FREE_MB
 from lambda_costs.model import runtimes
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
+from lambda_costs.model.context import (
+    RANGE_OF_INVOCATIONS,
+    FindingKind,
+    FunctionContext,
+    Results,
+    as_code,
+    compute_evidence,
+    needs_compute,
+)
 from lambda_costs.model.duration import Z_95
-from lambda_costs.model.finding import PERIOD_DAYS, ComputeShare, Finding, Measurement, SavingsRange, money
+from lambda_costs.model.finding import PERIOD_DAYS, Basis, Finding, Measurement, money
 
 INIT_SHARE = 0.1  # least share of the billed time that init must take; our own choice
 SNAPSTART_RESTORE_SHARE = 0.5  # restoring a snapshot takes at most this share of the init time; our own assumption
@@ -26,11 +34,14 @@ def find(context: FunctionContext, used: Compute) -> Results:
     cost = context.cost(used)
     init, fees = cost * used.init_share, _fees(context, used.inits)
     possible, note = "not possible as configured", "SnapStart does not support this configuration: no money is claimed."
+    if context.function.runtime not in runtimes.DEPRECATED_ON and context.function.package_type == "Zip":
+        possible = f"not known: the runtime is not in the table of {runtimes.DATE}"
+        note = "Whether SnapStart supports this runtime is not known: no money is claimed."
     advice: dict[str, Any] = {"change": "Load less in the init phase"}
     if fees is not None:
         # The number of cold starts in a sample has a statistical error.
-        error = Z_95 / sqrt(max(1.0, used.inits * used.lines / used.invocations)) if used.sampled else 0.0
-        savings = SavingsRange(
+        error = Z_95 / sqrt(max(1.0, used.inits * used.lines / used.invocations.expected)) if used.sampled else 0.0
+        savings = used.share(cost).scaled(
             (1 - SNAPSTART_RESTORE_SHARE) * init * (1 - min(1.0, error)) - fees,
             (1 - SNAPSTART_RESTORE_SHARE / 2) * init - fees,
             init * (1 + error) - fees,
@@ -38,7 +49,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
         if savings.expected <= 0:
             return
         possible, limit = f"{money(fees)} of fees", f"{SNAPSTART_RESTORE_SHARE:.0%} of the init time"
-        note = f"Minus {money(fees)} of SnapStart fees; restoring takes up to {limit}."
+        note = f"Minus {money(fees)} of SnapStart fees; restoring takes up to {limit}. {RANGE_OF_INVOCATIONS}"
         advice = {
             "change": "Turn on SnapStart",
             "proposed": {"snapstart": True},
@@ -49,7 +60,8 @@ def find(context: FunctionContext, used: Compute) -> Results:
                 "SnapStart: {ApplyOn: PublishedVersions}", "snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS"
             ),
             "savings": savings,
-            "scaling": ComputeShare(cost, used.gb_seconds),
+            "basis": Basis.TO_TEST,
+            "scaling": used.share(cost),
         }
     yield Finding(
         **context.identity(FINDING.kind),

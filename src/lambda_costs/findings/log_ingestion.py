@@ -17,8 +17,12 @@ def find(context: FunctionContext, used: Compute) -> Results:
         return
     # Per invocation, so that both costs cover the same days.
     each = ingested.total / context.invocations.total
-    gigabytes = each * used.invocations / BYTES_PER_GB
-    cost, compute = gigabytes * context.rates.log_ingestion, context.cost(used)
+    gigabytes = each * used.invocations.expected / BYTES_PER_GB
+    price = context.rates.log_ingestion_infrequent if group.infrequent else context.rates.log_ingestion
+    if price is None:
+        yield context.gap("the price of ingestion into a log group of class Infrequent Access is not known")
+        return
+    cost, compute = gigabytes * price, context.cost(used)
     if cost <= compute or cost < MIN_EXPOSURE_DOLLARS:
         return
     yield Finding(
@@ -31,7 +35,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
             "An invocation logs": Measurement(round(each), "bytes"),
         },
         formula=(
-            f"{gigabytes:.3f} GB × {rate(context.rates.log_ingestion)} = {money(cost)} > {money(compute)} of compute."
+            f"{gigabytes:.3f} GB × {rate(price)} = {money(cost)} > {money(compute)} of compute."
             " Which lines are needed is not known: nothing is claimed."
         ),
         change="Log less",

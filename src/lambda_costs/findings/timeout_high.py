@@ -7,6 +7,8 @@ from lambda_costs.model.context import FindingKind, FunctionContext, Results, as
 from lambda_costs.model.finding import Finding, Measurement, money
 
 MAX_P99_SHARE = 0.5  # a timeout is high if the 99th percentile of the duration is below this share; our own choice
+MARGIN = 1.5  # least proposed timeout divided by the longest duration; our own choice
+
 MIN_TIMEOUT_SECONDS = 10  # a shorter timeout bounds the cost of a function that hangs well enough; our own choice
 
 
@@ -20,13 +22,17 @@ def find(context: FunctionContext, used: Compute) -> Results:
     slowest = max(p99.by_day.values()) / 1000
     if today < MIN_TIMEOUT_SECONDS or slowest >= MAX_P99_SHARE * today:
         return
-    new = max(1, ceil(2 * slowest))
+    # Of a heavy tail, the 99th percentile tells little: the slowest of all must end, too.
+    new = max(1, ceil(2 * slowest), ceil(MARGIN * used.slowest_seconds))
+    if new >= today:
+        return
     hanging = today * context.memory_gb * context.price
     yield Finding(
         **context.identity(FINDING.kind),
         evidence={
             "Timeout": Measurement(today, "s"),
             "99th percentile of the slowest day": Measurement(round(slowest, 3), "s"),
+            "Slowest invocation that did not time out": Measurement(round(used.slowest_seconds, 3), "s"),
             "One invocation that hangs costs": Measurement(money(hanging)),
         },
         formula=(f"{slowest:.3f} s < {MAX_P99_SHARE:g} × {today:,} s. A lower timeout saves nothing unless one hangs."),

@@ -78,8 +78,9 @@ def savings_result(analysis: Analysis) -> dict[str, Any]:
     result = {
         "functions": len(analysis.functions),
         "compute_dollars": round(fsum(analysis.cost.values()), 2),
-        "total_dollars": _cents(vars(analysis.totals.gross).values()),
-        "total_dollars_after_free_tier": _cents(vars(analysis.totals.net).values()),
+        "measured_dollars": _cents(vars(analysis.totals.gross).values()),
+        "measured_dollars_after_free_tier": _cents(vars(analysis.totals.net).values()),
+        "dollars_that_tests_may_add": _cents(vars(analysis.more.gross).values()),
         "findings": len(analysis.findings),
         "by_kind": {kind: {"findings": len(some), "dollars": _sum(some)} for kind, some in sorted(by_kind.items())},
         "skipped": _reasons(analysis.gaps),
@@ -169,7 +170,7 @@ def _reasons(gaps: Iterable[Gap]) -> dict[str, int]:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    return {"id": finding.id, "change": finding.change, "dollars": _sum([finding])}
+    return {"id": finding.id, "change": finding.change, "dollars": _sum([finding]), "basis": finding.basis}
 
 
 def _sum(findings: Iterable[Finding]) -> list[float] | None:

@@ -11,7 +11,7 @@ from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.metrics import Daily
 from lambda_costs.collect.prices import Rates
 from lambda_costs.collect.report_lines import Reports
-from lambda_costs.collect.usage import FunctionUsage
+from lambda_costs.collect.usage import FunctionUsage, Window
 from lambda_costs.model.compute import MB_PER_GB, Compute, NoClaim
 from lambda_costs.model.finding import Finding, Measurement
 from vigil.sdk import quote
@@ -26,8 +26,13 @@ class FunctionContext:
     compute: Compute | NoClaim
     known_rates: Rates | None  # prices in its region; None if they are not known
     label: str  # the function's name, with its region where the request has several
-    end: date  # the day after the window's last
+    window: Window
     free: bool = False  # whether the free tier covers the compute of all functions of the request
+
+    @property
+    def end(self) -> date:
+        """The day after the window's last."""
+        return self.window.end.date()
 
     def on_demand(self) -> Compute | NoClaim:
         """Return ``compute`` if all of it is billed at the on-demand price, else why not."""
@@ -120,10 +125,17 @@ def as_code(cloudformation: str, cdk: str, resource: str = "AWS::Lambda::Functio
     return f"# CloudFormation, {resource}\n{cloudformation}\n# CDK, Python\n{cdk}"
 
 
+RANGE_OF_INVOCATIONS = "The range also covers fewer and more, shorter and longer invocations."
+"""What ``Compute.share`` adds to the range of a finding's formula."""
+
+
 def compute_evidence(used: Compute) -> dict[str, Measurement]:
     """Return the evidence that all findings about compute show."""
     return {
-        "Invocations": Measurement(round(used.invocations, 1), "per 30 days"),
+        "Invocations": Measurement(
+            f"{used.invocations.low:,.0f} to {used.invocations.high:,.0f}, {used.invocations.expected:,.0f} expected",
+            "in the next 30 days",
+        ),
         "Mean billed duration": Measurement(round(used.billed_seconds, 6), "s"),
         "REPORT lines read": Measurement(used.lines, "of a sample" if used.sampled else "of every invocation"),
     }

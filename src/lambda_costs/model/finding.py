@@ -2,8 +2,19 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
 
-PERIOD_DAYS = 30  # every amount of money is US dollars per this many days
+PERIOD_DAYS = 30  # every amount of money is US dollars of the coming days, so many
+
+SLOW = 2.0  # a change that may make a function slower than this many times is a risk that the report shows first
+
+
+class Basis(StrEnum):
+    """What savings rest on."""
+
+    MEASURED = "measured"  # the account's own data show them
+    TO_TEST = "to be tested"  # plausible, but only a test can tell
 
 
 @dataclass(frozen=True)
@@ -13,6 +24,14 @@ class SavingsRange:
     low: float
     expected: float
     high: float
+
+
+CERTAIN_SHARE = 0.5  # measured savings are at least this share of what is expected; our own choice
+
+
+def basis(savings: SavingsRange, *, measured: bool) -> Basis:
+    """Return what ``savings`` rest on; ``measured``: whether the account's own data show what they come from."""
+    return Basis.MEASURED if measured and savings.low >= CERTAIN_SHARE * savings.expected else Basis.TO_TEST
 
 
 NO_SAVINGS = SavingsRange(0.0, 0.0, 0.0)  # the savings of a finding that claims no money
@@ -33,6 +52,17 @@ class ComputeShare:
     cost: float  # US dollars per 30 days; above zero
     gb_seconds: float  # GB-seconds per 30 days
     repriced: float = 1.0  # price of a GB-second after the change over that before it
+    fewer: float = 1.0
+    more: float = 1.0
+    """The least and the most invocations of the coming days, divided by the expected number."""
+
+    def scaled(self, low: float, expected: float, high: float) -> SavingsRange:
+        """Return savings of the expected invocations for the whole range of invocations."""
+        return SavingsRange(low * self.factors(low).low, expected, high * self.factors(high).high)
+
+    def factors(self, amount: float) -> SavingsRange:
+        """Return by what the ends of savings are multiplied: more invocations make a loss larger, too."""
+        return SavingsRange(*((self.fewer, 1.0, self.more) if amount > 0 else (self.more, 1.0, self.fewer)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +87,33 @@ class Finding:
     risk: str
     validate: str
     savings: SavingsRange = NO_SAVINGS
+    basis: Basis = Basis.MEASURED
+    slowdown: float = 1.0  # the duration after the change divided by today's, at most
+    test: Mapping[str, Any] = field(default_factory=dict)  # input of AWS Lambda Power Tuning that tests the change
     scaling: ComputeShare | None = None  # None if the savings do not depend on other findings
 
 
 def rank(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return ``findings`` by what they save at least, then by what they are expected to save, then by id."""
-    # In whole cents: a smaller difference between floats must not decide the order.
-    return tuple(
-        sorted(findings, key=lambda item: (-round(item.savings.low, 2), -round(item.savings.expected, 2), item.id))
-    )
+    """Return ``findings`` by what to do first.
+
+    Dollars before cents, what may get much slower last of those, what is measured before what is to be tested, then by
+    the expected savings.
+    """
+
+    def key(finding: Finding) -> tuple[bool, bool, bool, bool, float, float, str]:
+        savings = finding.savings
+        # In whole cents: a smaller difference between floats must not decide the order.
+        return (
+            savings == NO_SAVINGS,
+            savings.expected < 1,
+            finding.slowdown > SLOW,
+            finding.basis is Basis.TO_TEST,
+            -round(savings.expected, 2),
+            -round(savings.low, 2),
+            finding.id,
+        )
+
+    return tuple(sorted(findings, key=key))
 
 
 def rate(price: float) -> str:

@@ -6,6 +6,11 @@ DATE = "2026-02"
 SOURCE = "AWS Lambda Developer Guide, Lambda runtimes and Lambda SnapStart"
 
 _TABLE = """
+nodejs           2016-10-31
+nodejs4.3        2020-03-05
+nodejs4.3-edge   2020-03-05
+nodejs6.10       2019-08-12
+nodejs8.10       2020-03-06
 nodejs10.x       2021-07-30
 nodejs12.x       2023-03-31  arm64
 nodejs14.x       2023-12-04  arm64
@@ -30,6 +35,8 @@ java11           2027-06-30  arm64 snapstart-free
 java17           2027-06-30  arm64 snapstart-free
 java21           2029-06-30  arm64 snapstart-free
 java25           2029-06-30  arm64 snapstart-free
+dotnetcore1.0    2019-07-30
+dotnetcore2.0    2019-05-30
 dotnetcore2.1    2022-01-05
 dotnetcore3.1    2023-04-03  arm64
 dotnet6          2024-11-12  arm64

@@ -1,13 +1,13 @@
 """What findings save when applied together, gross and net of the free tier, and which of them claim money."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple, dataclass, replace
 from itertools import groupby
 from math import fsum, prod
-from operator import attrgetter
+from operator import attrgetter, sub
 
 from lambda_costs.collect.prices import FREE_GB_SECONDS
-from lambda_costs.model.finding import Finding, SavingsRange
+from lambda_costs.model.finding import Basis, Finding, SavingsRange
 
 MIN_REPORTED_DOLLARS = 0.01  # US dollars per 30 days: the report only counts findings that save less
 
@@ -28,7 +28,7 @@ class ComputeSpend:
 
 @dataclass(frozen=True)
 class Totals:
-    """US dollars per 30 days that all findings save together."""
+    """US dollars per 30 days that some findings save together."""
 
     gross: SavingsRange
     net: SavingsRange  # after the free tier's GB-seconds, as if only the functions that were looked at used them
@@ -55,6 +55,28 @@ def combine(findings: Iterable[Finding], spend: ComputeSpend) -> Totals:
     return Totals(SavingsRange(*gross), SavingsRange(*net))
 
 
+def measured_and_more(findings: Iterable[Finding], spend: ComputeSpend) -> tuple[Totals, Totals]:
+    """Return what the measured findings save together, and what those to be tested add if the test decides.
+
+    Nobody makes a change whose test shows that it costs more, so that each adds nothing at least.
+    """
+    findings = list(findings)
+    measured = [finding for finding in findings if finding.basis is Basis.MEASURED]
+    tried = [
+        replace(item, savings=SavingsRange(0.0, max(0.0, item.savings.expected), max(0.0, item.savings.high)))
+        for item in findings
+        if item.basis is Basis.TO_TEST
+    ]
+    alone, together = combine(measured, spend), combine([*measured, *tried], spend)
+
+    def added(of: Callable[[Totals], SavingsRange]) -> SavingsRange:
+        low, expected, high = map(sub, astuple(of(together)), astuple(of(alone)))
+        # The more the measured findings save, the less is left to add.
+        return SavingsRange(min(low, expected), expected, max(expected, high))
+
+    return alone, Totals(added(attrgetter("gross")), added(attrgetter("net")))
+
+
 @dataclass(frozen=True)
 class FindingGroups:
     """Findings by what a report does with them, each group in the given order."""
@@ -62,6 +84,10 @@ class FindingGroups:
     claims: tuple[Finding, ...]  # claim at least MIN_REPORTED_DOLLARS
     small: tuple[Finding, ...]  # claim less
     observations: tuple[Finding, ...]  # claim no money: risks and exposures
+
+    def on(self, basis: Basis) -> Iterator[Finding]:
+        """Yield the claims that rest on ``basis``."""
+        return (finding for finding in self.claims if finding.basis is basis)
 
 
 def group_by_claim(findings: Iterable[Finding]) -> FindingGroups:
@@ -82,7 +108,13 @@ def combined_savings(findings: Iterable[Finding]) -> SavingsRange:
 def _removed(findings: list[Finding], end: Callable[[SavingsRange], float]) -> ComputeSpend:
     """Return the part of one function's compute that all of ``findings`` remove together."""
     scales = [(end(finding.savings), scaling) for finding in findings if (scaling := finding.scaling)]
-    before = scales[0][1]
-    remains = prod(1 - amount / scaling.cost for amount, scaling in scales)
+    scales = [(amount, scaling) for amount, scaling in scales if amount]
+    if not scales:
+        return ComputeSpend(0.0, 0.0)
+    remain = prod(1 - amount / scaling.cost / end(scaling.factors(amount)) for amount, scaling in scales)
     repriced = prod(scaling.repriced for _, scaling in scales)
-    return ComputeSpend(before.cost - before.cost * remains, before.gb_seconds - before.gb_seconds * remains / repriced)
+    # The same number of invocations before and after.
+    cost, gb_seconds = (
+        end(scales[0][1].factors(1 - remain)) * before for before in (scales[0][1].cost, scales[0][1].gb_seconds)
+    )
+    return ComputeSpend(cost - cost * remain, gb_seconds - gb_seconds * remain / repriced)

@@ -24,7 +24,7 @@ MAX_BYTES = {"findings": 1536 * _KIB, "in_brief": 768 * _KIB, "functions": 768 *
 """Of each part of findings.json, so that an artifact can hold it whatever the account's size."""
 MAX_COMPARED_BYTES = 128 * _KIB  # of each list of a comparison
 
-_BRIEF = ("id", "kind", "function", "region", "arn", "change", "proposed", "savings", "scaling")
+_BRIEF = ("id", "kind", "function", "region", "arn", "change", "proposed", "savings", "basis", "scaling")
 """Fields of the findings that save least, if not all fit: those that the next comparison needs."""
 _COMPARED = ("id", "function", "region", "change", "savings")  # fields of a finding in the comparison
 
@@ -83,7 +83,7 @@ def findings_json(analysis: Analysis, comparison: Comparison | str | None = None
             "findings_in_brief": len(brief),
             "gaps": len(analysis.gaps) - len(gaps),
         },
-        "total": asdict(analysis.totals),
+        "total": {"measured": asdict(analysis.totals), "more_by_tests": asdict(analysis.more)},
         "gaps": gaps,
         "prices": dict(analysis.prices),
         "scan": asdict(analysis.scan),
@@ -97,7 +97,7 @@ def _function(function: Function, analysis: Analysis) -> dict[str, Any]:
     compute = analysis.compute.get(function.arn)
     return {
         **{name: getattr(function, name) for name in ("name", "region", "arn", "architecture", "memory_mb")},
-        "invocations": compute.invocations if isinstance(compute, Compute) else None,
+        "invocations": compute.invocations.expected if isinstance(compute, Compute) else None,
         "cost": analysis.cost.get(function.arn),
     }
 

@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import astuple
+from math import fsum
+from typing import NamedTuple
 
 from lambda_costs.findings import title
-from lambda_costs.model.finding import PERIOD_DAYS, Finding, SavingsRange, money
+from lambda_costs.model.finding import PERIOD_DAYS, Basis, Finding, SavingsRange, money
 from lambda_costs.model.totals import combined_savings
 from vigil.sdk import CHART_STYLE, html, one_line
 
@@ -15,7 +17,13 @@ MAX_BARS = 15  # functions with a bar each; the other functions share one
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 960, 270, 260, 30, 44
 _LABEL = 36  # characters of a label; the bar's title has the whole text
 
-Bar = tuple[str, SavingsRange]  # a label and its savings: bar from zero to expected savings, whisker from low to high
+
+class Bar(NamedTuple):
+    """A bar from zero to the expected savings, with a line from low to high."""
+
+    label: str
+    savings: SavingsRange
+    measured: float  # part of the expected savings that is measured; the rest is drawn in a light colour
 
 
 def by_kind(findings: Iterable[Finding]) -> str | None:
@@ -31,8 +39,9 @@ def by_function(findings: Iterable[Finding]) -> str | None:
     bars = _bars(findings, lambda item: f"{item.function} ({item.region})" if several_regions else item.function)
     if len(bars) > MAX_BARS:
         rest = bars[MAX_BARS:]
-        sums = map(sum, zip(*(astuple(savings) for _, savings in rest), strict=True))
-        bars = [*bars[:MAX_BARS], (f"{len(rest):,} others", SavingsRange(*sums))]
+        sums = map(sum, zip(*(astuple(bar.savings) for bar in rest), strict=True))
+        others = Bar(f"{len(rest):,} others", SavingsRange(*sums), fsum(bar.measured for bar in rest))
+        bars = [*bars[:MAX_BARS], others]
     return _render_chart("savings-by-function", "Savings by function", bars)
 
 
@@ -40,15 +49,22 @@ def _bars(findings: Iterable[Finding], label: Callable[[Finding], str]) -> list[
     groups: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         groups[label(finding)].append(finding)
-    bars = [(name, combined_savings(group)) for name, group in groups.items()]
-    return sorted(bars, key=lambda bar: (-round(bar[1].expected, 2), bar[0]))
+    bars = [
+        Bar(
+            name,
+            combined_savings(group),
+            combined_savings(item for item in group if item.basis is Basis.MEASURED).expected,
+        )
+        for name, group in groups.items()
+    ]
+    return sorted(bars, key=lambda bar: (-round(bar.savings.expected, 2), bar.label))
 
 
 def _render_chart(name: str, heading: str, bars: list[Bar]) -> str | None:
     if not bars:
         return None
-    low_end = min(0.0, *(savings.low for _, savings in bars))
-    high_end = max(0.0, *(savings.high for _, savings in bars))
+    low_end = min(0.0, *(bar.savings.low for bar in bars))
+    high_end = max(0.0, *(bar.savings.high for bar in bars))
     scale = (_WIDTH - _LEFT - _RIGHT) / ((high_end - low_end) or 1.0)
 
     def x(amount: float) -> float:
@@ -56,7 +72,8 @@ def _render_chart(name: str, heading: str, bars: list[Bar]) -> str | None:
 
     height = _TOP + len(bars) * _ROW + 12
     unit = f"US dollars per {PERIOD_DAYS} days"
-    titles = [f"{_text(label)}: {_amount(savings)}" for label, savings in bars]
+    titles = [f"{_text(bar.label)}: {_amount(bar.savings)}" for bar in bars]
+    light = "; light: to be tested" if any(bar.measured != bar.savings.expected for bar in bars) else ""
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" width="{_WIDTH}" height="{height}"'
         f' viewBox="0 0 {_WIDTH} {height}" aria-labelledby="{name}-title {name}-desc">',
@@ -65,17 +82,21 @@ def _render_chart(name: str, heading: str, bars: list[Bar]) -> str | None:
         f"<style>{CHART_STYLE}</style>",
         f'<rect class="back" width="{_WIDTH}" height="{height}" rx="6"/>',
         f'<text x="16" y="26" font-weight="600">{heading}</text>',
-        f'<text class="amount" x="{_WIDTH - 16}" y="26" text-anchor="end">{unit}; line: low to high</text>',
+        f'<text class="amount" x="{_WIDTH - 16}" y="26" text-anchor="end">{unit}{light}; line: low to high</text>',
     ]
-    for row, (label, savings) in enumerate(bars):
+    for row, (label, savings, measured) in enumerate(bars):
         middle = _TOP + row * _ROW + _ROW / 2
         low, expected, high = map(x, astuple(savings))
-        begin, width = min(x(0), expected), abs(expected - x(0))
+        parts = [(expected, 0.4), (x(measured), 1)] if measured != savings.expected else [(expected, 1)]
         ends = "".join(f"M{at:.1f} {middle - 4:.1f}v8" for at in (low, high))
         lines += [
             f"<g><title>{titles[row]}</title>",
             f'<text x="{_LEFT - 12}" y="{middle + 4:.1f}" text-anchor="end">{_text(_short(label))}</text>',
-            f'<rect class="bar" x="{begin:.1f}" y="{middle - 9:.1f}" width="{width:.1f}" height="18" rx="2"/>',
+            *(
+                f'<rect class="bar" x="{min(x(0), end):.1f}" y="{middle - 9:.1f}" width="{abs(end - x(0)):.1f}"'
+                f' height="18" rx="2" opacity="{opacity:g}"/>'
+                for end, opacity in parts
+            ),
             f'<path class="range" d="M{low:.1f} {middle:.1f}H{high:.1f}{ends}"/>',
             f'<text class="amount" x="{_WIDTH - _RIGHT + 12}" y="{middle + 4:.1f}">{_amount(savings)}</text></g>',
         ]

@@ -132,8 +132,9 @@ def _in_place(then: Finding, function: Function, usage: FunctionUsage, since: da
         proposed = then.proposed.get("retention_days")
         settings["retention_days"] = max(days, proposed) if isinstance(proposed, int) else days
     if usage.provisioned is not None:
-        # Of all aliases: provisioned concurrency that moved to another alias is not removed.
-        settings["provisioned_concurrency"] = sum(item.executions for item in usage.provisioned)
+        # Of all aliases: provisioned concurrency that moved to another alias is not removed, and neither is what a
+        # schedule or a policy may allocate again.
+        settings["provisioned_concurrency"] = sum(item.executions or bool(item.scaling) for item in usage.provisioned)
     return bool(then.proposed) and all(settings.get(name) == value for name, value in then.proposed.items())
 
 
@@ -172,7 +173,7 @@ def _measured_savings(
     most = NOISE_FACTOR * max(1.0, then.memory_mb / function.memory_mb)
     if any("architecture" in finding.proposed for finding in followed):
         most *= _X86_PRICE_FACTOR / ARM64_FASTER
-    before = then.cost / then.invocations * now.invocations
+    before = then.cost / then.invocations * now.invocations.expected
     return before - cost if before <= most * cost else None
 
 

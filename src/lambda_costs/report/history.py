@@ -15,6 +15,7 @@ from pydantic import AliasPath, BaseModel, Field, FiniteFloat, model_validator
 from lambda_costs.collect.inventory import MAX_MEMORY_MB, MAX_TIMEOUT_SECONDS, MIN_MEMORY_MB
 from lambda_costs.findings import KINDS, title
 from lambda_costs.model.finding import ComputeShare, Finding, SavingsRange
+from lambda_costs.model.volume import MAX_MORE
 
 OLD_FORMAT = "the findings of the last analysis are damaged or from another version"
 
@@ -33,6 +34,8 @@ _Number = Annotated[int, Field(ge=0, le=1_000_000)]
 
 class _Scaling(BaseModel):
     cost: Annotated[_Dollars, Field(gt=0)]
+    fewer: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    more: Annotated[FiniteFloat, Field(ge=1, le=MAX_MORE)]
 
 
 class PreviousFinding(BaseModel):
@@ -63,15 +66,15 @@ class PreviousFinding(BaseModel):
         if self.scaling is None:
             if high and not {"memory_mb", "architecture"}.isdisjoint(self.proposed):
                 raise ValueError("a change to compute must scale its cost")
-        elif high > self.scaling.cost + CENT or low < -self.scaling.cost * MAX_COST_FACTOR:
+        elif high > self.scaling.cost * self.scaling.more + CENT or low < -self.scaling.cost * (
+            self.scaling.more * MAX_COST_FACTOR
+        ):
             raise ValueError("the savings do not fit the cost that they scale")
         return self
 
     def as_finding(self) -> Finding:
         """Return the finding with what was proposed in the words of this version. It saves at most the whole cost."""
         settings = ", ".join(f"{name} {value}" for name, value in self.proposed.items())
-        most = self.scaling.cost if self.scaling else MAX_DOLLARS
-        savings = (min(amount, most) for amount in astuple(self.savings))
         return Finding(
             **self.model_dump(include={"id", "kind", "function", "region", "arn", "proposed"}),
             evidence={},
@@ -79,9 +82,19 @@ class PreviousFinding(BaseModel):
             change=f"{title(self.kind)}: {settings}" if settings else title(self.kind),
             risk="",
             validate="",
-            savings=SavingsRange(*savings),
-            scaling=ComputeShare(self.scaling.cost, 0.0) if self.scaling else None,
+            savings=self._bounded_savings(),
+            scaling=ComputeShare(self.scaling.cost, 0.0, fewer=self.scaling.fewer, more=self.scaling.more)
+            if self.scaling
+            else None,
         )
+
+    def _bounded_savings(self) -> SavingsRange:
+        """Return the savings, each end within what its number of invocations costs, which may be none."""
+        low, expected, high = astuple(self.savings)
+        if self.scaling is None:
+            return SavingsRange(*(min(amount, MAX_DOLLARS) for amount in (low, expected, high)))
+        fewer, same, more = (self.scaling.cost * factor for factor in (self.scaling.fewer, 1.0, self.scaling.more))
+        return SavingsRange(min(low, fewer), min(expected, same), min(max(high, -MAX_COST_FACTOR * fewer), more))
 
 
 class PreviousFunction(BaseModel):

@@ -1,5 +1,6 @@
 """The report in Markdown. Code computes and writes every number in it; a language model only orders and explains."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
@@ -10,8 +11,9 @@ from lambda_costs.collect.prices import FREE_GB_SECONDS
 from lambda_costs.findings import URGENT, title
 from lambda_costs.formatting import format_measurement
 from lambda_costs.llm.prose_check import check_prose
-from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, Finding, SavingsRange, money
-from lambda_costs.model.totals import MIN_REPORTED_DOLLARS, FindingGroups, group_by_claim
+from lambda_costs.model.finding import NO_SAVINGS, PERIOD_DAYS, SLOW, Basis, Finding, SavingsRange, money
+from lambda_costs.model.totals import MIN_REPORTED_DOLLARS, FindingGroups, Totals, group_by_claim
+from lambda_costs.model.volume import RECENT_DAYS
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import CHANGED_DOLLARS, CHANGED_SHARE, Comparison, Realised
 from vigil.sdk import FINDINGS, InvalidInput, code, escape, fence
@@ -32,8 +34,10 @@ METHOD = f"""\
 probabilities.
 - **Free tier:** {FREE_GB_SECONDS:,} GB-seconds of Lambda a month are free for the whole account. Amounts ignore this \
 unless they say so; amounts after the free tier assume that only these functions use it.
-- **Averages:** invocations are averaged over the whole window. This understates the savings of a function that is \
-younger than the window.
+- **Measured, to be tested:** measured savings rest on the account's own data: two memory sizes, CPU time, allocated \
+concurrency, stored logs, timeouts. What is to be tested is plausible; each of these findings has a test.
+- **The coming days:** amounts are for the coming {PERIOD_DAYS} days, at a rate from that of the last {RECENT_DAYS} \
+days to that of the whole window. The range holds both.
 - **Prices:** duration is priced at the tier that the analysed functions reach. Discounts such as Savings Plans are \
 not included.
 """
@@ -88,14 +92,18 @@ def _summary(
     analysis: Analysis, findings: FindingGroups, summary: str, comparison: Comparison | str | None
 ) -> Iterator[str]:
     yield "## Summary"
-    gross, net = analysis.totals.gross, analysis.totals.net
     if findings.claims:
-        changed = {finding.arn for finding in findings.claims}
+        gross, net, more = analysis.totals.gross, analysis.totals.net, analysis.more.gross
+        measured, tests = (len(list(findings.on(basis))) for basis in Basis)
         yield (
-            f"Expected savings: **{money(gross.expected)}** per {PERIOD_DAYS} days ({_money_range(gross)}), from"
-            f" {_count(len(findings.claims), 'change')} to {len(changed):,} of"
-            f" {_count(len(analysis.functions), 'function')}. After the free tier: **{money(net.expected)}**"
-            f" ({_money_range(net)})."
+            f"Measured savings in the coming {PERIOD_DAYS} days: **{money(gross.expected)}** ({_money_range(gross)}),"
+            f" from {_count(measured, 'change')}. After the free tier: **{money(net.expected)}** ({_money_range(net)})."
+            + (
+                f" {_count(tests, 'change')} to be tested could add up to {money(more.high)}"
+                f" ({money(more.expected)} is expected)."
+                if tests
+                else ""
+            )
         )
         yield "\n".join(
             f"{place}. {_name_of(analysis, finding)}: {escape(finding.change)}, {_money_range(finding.savings)}"
@@ -135,7 +143,7 @@ def _confidence(analysis: Analysis, findings: FindingGroups) -> str:
     skipped = f"{_count(len(analysis.gaps), 'item')} skipped" if analysis.gaps else "nothing was skipped"
     if not analysis.functions:
         return f"**Confidence:** no function was found{f'; {skipped}' if analysis.gaps else ''}"
-    at_least = f"at least {money(analysis.totals.gross.low)} if every change has its worst outcome; "
+    at_least = f"at least {money(analysis.totals.gross.low)} if every measured change has its worst outcome; "
     known = (
         f"on-demand compute cost is known for {len(analysis.cost):,} of {_count(len(analysis.functions), 'function')}:"
         f" {money(fsum(analysis.cost.values()))} per {PERIOD_DAYS} days, without provisioned concurrency"
@@ -148,25 +156,34 @@ def _savings_section(analysis: Analysis, findings: FindingGroups) -> Iterator[st
     if findings.claims:
         yield f"![Savings by kind of finding]({BY_FINDING})"
         yield f"![Savings by function]({BY_FUNCTION})"
-        yield f"US dollars per {PERIOD_DAYS} days before the free tier, sorted by the lowest estimate."
-        rows = [
-            (f"{place}", _name_of(analysis, finding), escape(finding.change), *map(money, astuple(finding.savings)))
-            for place, finding in enumerate(findings.claims[:MAX_ROWS], start=1)
-        ]
-        if (more := len(findings.claims) - MAX_ROWS) > 0:
-            rows.append(("", f"{more:,} more", f"in `{FINDINGS}`", "", "", ""))
-        rows.append(("", "**Total**", "", *map(money, astuple(analysis.totals.gross))))
-        rows.append(("", "**After the free tier**", "", *map(money, astuple(analysis.totals.net))))
-        yield _table(("", "Function", "Change", "At least", "Expected", "At most"), "---:|---|---|---:|---:|---:", rows)
+        yield f"US dollars in the coming {PERIOD_DAYS} days before the free tier. What to do first comes first."
+        for basis, totals in ((Basis.MEASURED, analysis.totals), (Basis.TO_TEST, analysis.more)):
+            yield from _savings_table(analysis, basis, list(findings.on(basis)), totals)
         yield (
             "Several changes to the compute of one function overlap, so the total may be less than the sum of the rows."
-            " If a change saves $0.00 or less at least, measure before you rely on it."
+            " The total of the changes to be tested is what they add if only those are kept that save money."
         )
     else:
         yield f"{_why_no_savings(analysis)} Skipped items are listed below."
     if findings.small:
         small = _count(len(findings.small), "finding")
         yield f"Not listed: {small} of less than {money(MIN_REPORTED_DOLLARS)} each, see `{FINDINGS}`."
+
+
+def _savings_table(analysis: Analysis, basis: Basis, findings: list[Finding], totals: Totals) -> Iterator[str]:
+    if not findings:
+        return
+    yield f"### {basis.capitalize()} ({len(findings):,})"
+    rows = []
+    for place, finding in enumerate(findings[:MAX_ROWS], start=1):
+        slow = f" (may take up to {finding.slowdown:.1f} times as long)" if finding.slowdown > SLOW else ""
+        savings = map(money, astuple(finding.savings))
+        rows.append((f"{place}", _name_of(analysis, finding), escape(finding.change + slow), *savings))
+    if (more := len(findings) - MAX_ROWS) > 0:
+        rows.append(("", f"{more:,} more", f"in `{FINDINGS}`", "", "", ""))
+    rows.append(("", "**Total**", "", *map(money, astuple(totals.gross))))
+    rows.append(("", "**After the free tier**", "", *map(money, astuple(totals.net))))
+    yield _table(("", "Function", "Change", "At least", "Expected", "At most"), "---:|---|---|---:|---:|---:", rows)
 
 
 def _changes(analysis: Analysis, comparison: Comparison) -> Iterator[str]:
@@ -226,7 +243,7 @@ def _finding_sections(analysis: Analysis, findings: FindingGroups, note: Note) -
         expected = finding.savings.expected
         verdict = f"Costs **{money(-expected)}** more" if expected < 0 else f"Saves **{money(expected)}**"
         yield (
-            f"{verdict} per {PERIOD_DAYS} days ({_money_range(finding.savings)})."
+            f"{verdict} in {PERIOD_DAYS} days ({_money_range(finding.savings)}), {finding.basis}."
             f" {title(finding.kind)}, {escape(finding.region)}, {code(finding.id)}."
         )
         yield from note(finding, "")
@@ -245,7 +262,14 @@ def _finding_sections(analysis: Analysis, findings: FindingGroups, note: Note) -
 
 
 def _advice(finding: Finding, label: str = "") -> Iterator[str]:
-    for name, text, language in (("How", finding.how_to, "sh"), ("As code", finding.as_code, "yaml")):
+    test = json.dumps(finding.test, indent=2) if finding.test else ""
+    tuning = "Input of AWS Lambda Power Tuning, which invokes the function: add a typical event as payload"
+    blocks = (
+        ("How", finding.how_to, "sh"),
+        ("As code", finding.as_code, "yaml"),
+        (tuning, test, "json"),
+    )
+    for name, text, language in blocks:
         if text:
             yield f"**{name}:**{label}"
             yield "\n".join(fence(text, language))
@@ -263,6 +287,11 @@ def _second_opinion(analysis: Analysis, finding: Finding) -> Iterator[str]:
         parts.append(f"{recommendation.memory_mb:,} MB")
     if recommendation.monthly_savings is not None:
         parts.append(f"{money(recommendation.monthly_savings)} a month")
+    if recommendation.projected_ms:
+        ends = (f"{name} {value:,.0f} ms" for name, value in sorted(recommendation.projected_ms.items()))
+        parts.append(f"projected duration {', '.join(ends)}")
+    if recommendation.performance_risk is not None:
+        parts.append(f"performance risk {recommendation.performance_risk}")
     if recommendation.lookback_days is not None:
         parts.append(f"from {recommendation.lookback_days:g} days")
     yield f"**AWS Compute Optimizer says:** {escape(', '.join(parts))}"

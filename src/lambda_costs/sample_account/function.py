@@ -14,6 +14,11 @@ Choices = Mapping[str, Any]
 """By name: a tuple is a range to draw from, a list has the values to choose from, anything else is the value."""
 
 
+def growth(day: float) -> float:
+    """Return the traffic of a growing function on ``day`` of the window, relative to that of its middle."""
+    return 0.5 + day / DAYS
+
+
 @dataclass(frozen=True)
 class Mode:
     """A kind of payload."""

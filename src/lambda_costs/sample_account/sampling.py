@@ -11,7 +11,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 from uuid import UUID
 
-from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction
+from lambda_costs.sample_account.function import DAYS, FULL_VCPU_MB, Mode, SampleFunction, growth
 
 ALL_LINES = 450  # a function with fewer invocations in the window logs all of them
 
@@ -95,7 +95,7 @@ def _weights(function: SampleFunction, rng: random.Random) -> list[float]:
         high = rng.sample(days, 3)
         weights = [6.0 if day in high else 1.0 for day in days]
     elif function.traffic == "growing":
-        weights = [0.5 + day / DAYS for day in days]
+        weights = [growth(day) for day in days]
     weights[: function.first_day] = [0.0] * function.first_day
     mean = sum(weights) / (DAYS - function.first_day)
     return [weight / mean for weight in weights]

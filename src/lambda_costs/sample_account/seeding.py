@@ -133,15 +133,18 @@ def _metrics(function: SampleFunction, seen: Sample, midnight: datetime) -> Iter
     name = {"FunctionName": function.name}
     for day in seen.days:
         moment = midnight - timedelta(days=DAYS - 1 - day.index, seconds=1)  # a day's total is known at its end
+        durations = {"Values": list(day.durations), "Counts": list(day.durations.values())}
         if function.metrics:
-            durations = {"Values": list(day.durations), "Counts": list(day.durations.values())}
             yield "AWS/Lambda", _datum("Invocations", moment, name, Value=day.invocations)
             yield "AWS/Lambda", _datum("Errors", moment, name, Value=day.errors)
             yield "AWS/Lambda", _datum("Duration", moment, name, **durations)
         if function.dropped_daily:
             yield "AWS/Lambda", _datum("RecursiveInvocationsDropped", moment, name, Value=function.dropped_daily)
-        if day.provisioned:
+        if function.provisioned_concurrency:
+            # Every caller invokes the alias.
             alias = {**name, "Resource": f"{function.name}:live"}
+            yield "AWS/Lambda", _datum("Invocations", moment, alias, Value=day.invocations)
+            yield "AWS/Lambda", _datum("Duration", moment, alias, **durations)
             yield "AWS/Lambda", _datum("ProvisionedConcurrencyInvocations", moment, alias, Value=day.provisioned)
         if function.layer == "LambdaInsightsExtension-Arm64":
             yield "LambdaInsights", _datum("cpu_total_time", moment, {"function_name": function.name}, Value=day.cpu_ms)

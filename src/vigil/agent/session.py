@@ -23,7 +23,7 @@ from vigil.settings import WorkerSettings
 _RETRIES = Config(retries={"mode": "standard", "total_max_attempts": 6})
 # Optional services fail fast where the network does not reach them.
 _OPTIONAL_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
-_OPTIONAL_SERVICES = frozenset({"pricing", "compute-optimizer"})
+_OPTIONAL_SERVICES = frozenset({"pricing", "compute-optimizer", "application-autoscaling"})
 # An account may call Lambda's API 15 times a second, that of logs less often. Adaptive mode slows down accordingly.
 _ADAPTIVE = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
 BOTOCORE_DATA = create_loader()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -17,17 +17,20 @@ from vigil.local.stack import LocalStack
 
 ON_DEMAND = {kind.kind for kind in that_need("on_demand", "billed")} | {"provisioned-concurrency-unused"}
 BY_COMPUTE = {kind.kind for kind in that_need("compute", "on_demand", "billed")}
+SCALING, TARGETS = "application-autoscaling", "DescribeScalableTargets"
+ON_TARGETS = ("DescribeScheduledActions", "DescribeScalingPolicies")  # called where there is a target
 REST_ON = {
     "lambda:ListProvisionedConcurrencyConfigs": ON_DEMAND,
     "lambda:GetFunctionRecursionConfig": {"recursion"},
     "cloudwatch:GetMetricData": BY_COMPUTE | {"idle", "log-retention-unset"},
     "logs:DescribeLogGroups": {"log-retention-unset", "log-ingestion-high"},
     "logs:FilterLogEvents": BY_COMPUTE,
+    **{f"{SCALING}:{name}": {"provisioned-concurrency-unused"} for name in (TARGETS, *ON_TARGETS)},
 }
 """The kinds of findings that rest on an action; on every other, none does."""
 
 LIST_FUNCTIONS = "lambda:ListFunctions"
-SERVICES = ("lambda", "logs", "cloudwatch", "pricing", "compute-optimizer")
+SERVICES = ("lambda", "logs", "cloudwatch", "pricing", "compute-optimizer", SCALING)
 # The table's prices tell of the first, and the second is called after 15 minutes only.
 TOLD_ELSEWHERE = ("pricing:GetProducts", "logs:StopQuery")
 
@@ -61,6 +64,12 @@ def enrolled(request: AWSPreparedRequest) -> AWSResponse:
     return answer(request, {"status": "Active"})
 
 
+def with_target(request: AWSPreparedRequest) -> AWSResponse:
+    """Have Application Auto Scaling, which lists nothing in the embedded AWS, know a target."""
+    target = {"ResourceId": "function:base-warm:live", "MinCapacity": 1, "MaxCapacity": 20}
+    return answer(request, {"ScalableTargets": [target]})
+
+
 def kinds(analysis: Analysis) -> set[str]:
     return {finding.kind for finding in analysis.findings}
 
@@ -79,16 +88,22 @@ def test_with_all_actions_nothing_is_missing(reader: Clients, deny: Deny, honest
         reader(service, "us-east-1").meta.events.unregister("before-call", note)
     assert found.findings == honest.findings
     assert not any("denied" in gap.reason for gap in found.gaps)
-    # The embedded AWS has no Compute Optimizer that recommends, and no query runs for so long that it is stopped.
-    needed = {action.replace(":", ".").replace("logs.", "cloudwatch-logs.") for action in READ_ACTIONS}
-    assert called == needed - {"compute-optimizer.GetLambdaFunctionRecommendations", "cloudwatch-logs.StopQuery"}
+    # The embedded AWS has no Compute Optimizer that recommends and nothing that scales, and no query is stopped.
+    ids = {"logs": "cloudwatch-logs", SCALING: "application-auto-scaling"}  # where botocore has another name
+    pairs = (action.split(":") for action in READ_ACTIONS)
+    needed = {f"{ids.get(service, service)}.{name}" for service, name in pairs}
+    uncalled = {"compute-optimizer.GetLambdaFunctionRecommendations", "cloudwatch-logs.StopQuery"}
+    assert called == needed - uncalled - {f"application-auto-scaling.{name}" for name in ON_TARGETS}
 
 
 @pytest.mark.parametrize("action", [name for name in READ_ACTIONS if name not in (LIST_FUNCTIONS, *TOLD_ELSEWHERE)])
 def test_denied_action_is_a_gap_no_finding_rests_on(reader: Clients, deny: Deny, honest: Analysis, action: str) -> None:
     deny(action)
-    recommends = action == "compute-optimizer:GetLambdaFunctionRecommendations"
-    with reader.sending("compute-optimizer.GetEnrollmentStatus", enrolled) if recommends else nullcontext():
+    with ExitStack() as stack:
+        if action == "compute-optimizer:GetLambdaFunctionRecommendations":
+            stack.enter_context(reader.sending("compute-optimizer.GetEnrollmentStatus", enrolled))
+        if action.partition(":")[2] in ON_TARGETS:
+            stack.enter_context(reader.sending(f"{SCALING}.{TARGETS}", with_target))
         found = reader.analyse("base-*")
     assert any(f"{action.partition(':')[2]}: access denied" in gap.reason for gap in found.gaps)
     assert kinds(honest) - kinds(found) == REST_ON.get(action, set())

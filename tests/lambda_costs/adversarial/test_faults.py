@@ -16,7 +16,7 @@ from lambda_costs.report.artifacts import findings_json
 from lambda_costs.report.markdown import render_report
 from lambda_costs.request import CostRequest
 from tests.lambda_costs.adversarial.account import Account
-from tests.lambda_costs.adversarial.faults import Broken, Clients, Once, Send, failing
+from tests.lambda_costs.adversarial.faults import Broken, Clients, Once, Send, body_of, failing
 from tests.lambda_costs.adversarial.insights import logs_insights
 from vigil.errors import AwsUnavailable, InvalidDetail
 
@@ -57,6 +57,9 @@ def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, b
         "lambda.GetFunctionRecursionConfig": failing("ServiceException", 500),
         "lambda.ListEventSourceMappings": broken["cut"],
         "lambda.GetPolicy": failing("InternalFailure", 503),
+        "lambda.ListAliases": broken["reset"],
+        "lambda.ListVersionsByFunction": failing("ServiceException", 500),
+        "application-autoscaling.DescribeScalableTargets": failing("ConcurrentUpdateException", 500),
         "cloudwatch.GetMetricData": failing("ThrottlingException"),
         "logs.DescribeLogGroups": failing("ServiceUnavailableException", 503),
         "logs.FilterLogEvents": broken["cut"],
@@ -80,6 +83,9 @@ def test_error_that_recovers_changes_nothing(clients: Clients, some: Analysis, b
         ("logs.DescribeLogGroups", f"log groups in {REGION}", set()),
         ("lambda.ListEventSourceMappings", f"event source mappings in {REGION}", set()),
         ("lambda.GetPolicy", "base-idle", set()),
+        ("lambda.ListAliases", "base-idle", set()),
+        ("lambda.ListVersionsByFunction", "base-idle", set()),
+        ("application-autoscaling.DescribeScalableTargets", f"scaling of provisioned concurrency in {REGION}", set()),
         ("logs.StartQuery", f"Logs Insights in {REGION}", set()),
     ],
 )
@@ -100,6 +106,16 @@ ANSWERS = {
 """Errors that are data: the function has no policy, the account is not enrolled."""
 
 
+TARGETS = ("application-autoscaling.DescribeScalableTargets", {"ScalableTargets": [
+    {"ResourceId": "function:base-warm:live", "MinCapacity": 0, "MaxCapacity": 9}]})  # fmt: skip
+PRECEDING: dict[str, tuple[str, dict[str, Any]]] = {
+    "GetLambdaFunctionRecommendations": ("compute-optimizer.GetEnrollmentStatus", {"status": "Active"}),
+    "DescribeScheduledActions": TARGETS,
+    "DescribeScalingPolicies": TARGETS,
+}
+"""Of a call that the embedded AWS gives no reason for: what is answered to the call before it."""
+
+
 def codes(clients: Clients, service: str, name: str) -> list[str]:
     """Return the codes of errors that an operation of AWS may fail with, its service's own and those of all."""
     model = clients(service, REGION).meta.service_model
@@ -117,9 +133,9 @@ def codes(clients: Clients, service: str, name: str) -> list[str]:
 def test_every_error_of_aws_is_stated_in_the_report(clients: Clients, some: Analysis, action: str) -> None:
     service, _, name = action.partition(":")
     code, http = random.choice(codes(clients, service, name)), random.choice([400, 403, 404, 409, 500, 503])
-    enrolled = clients.instead("compute-optimizer.GetEnrollmentStatus", {"status": "Active"})
+    first = PRECEDING.get(name)
     with (
-        enrolled if name == "GetLambdaFunctionRecommendations" else nullcontext(),
+        clients.instead(*first) if first else nullcontext(),
         clients.sending(f"{service}.{name}", failing(code, http)),
     ):
         found = clients.analyse(SOME)
@@ -133,8 +149,50 @@ def test_log_group_that_no_query_may_name_loses_no_finding(clients: Clients, som
     message = "Query's end date and time is either before the log groups creation time or exceeds the log groups log"
     with clients.sending("logs.StartQuery", failing("MalformedQueryException", message=message)):
         found = clients.analyse(SOME)
-    assert reasons(found, f"Logs Insights in {REGION}") == {"StartQuery: error MalformedQueryException"}
+    reason = "StartQuery: error MalformedQueryException; REPORT lines were read one by one"
+    assert reasons(found, f"Logs Insights in {REGION}, base-memory") == {reason}
     assert found.findings == some.findings
+
+
+def test_a_log_group_that_cannot_be_filtered_loses_only_its_function(clients: Clients, honest: Analysis) -> None:
+    # As of the class Infrequent Access where Logs Insights does not answer.
+    def refuse(request: AWSPreparedRequest) -> Any:
+        return failing("InvalidOperationException")(request) if b"base-loops" in body_of(request) else None
+
+    with clients.sending("logs.FilterLogEvents", refuse):
+        found = clients.analyse("base-*")
+    assert "FilterLogEvents: error InvalidOperationException" in reasons(found, "base-loops")
+    assert of(found, "base-memory") == of(honest, "base-memory")
+
+
+def test_only_the_group_that_a_query_is_refused_for_is_read_otherwise(clients: Clients, honest: Analysis) -> None:
+    def refuse(request: AWSPreparedRequest) -> Any:
+        return failing("MalformedQueryException")(request) if b"base-loops" in (request.body or b"") else None
+
+    with clients.sending("logs.StartQuery", refuse), logs_insights(clients) as insights:
+        found = clients.analyse("base-*")
+    about = [gap.subject for gap in found.gaps if gap.subject.startswith("Logs Insights")]
+    assert about == [f"Logs Insights in {REGION}, base-loops"]
+    # Ten that log text: of these 5 and 5, of the first 2 and 3, of these 1, which is alone, and 2. One logs JSON.
+    assert len(insights.groups) == 10 + (5 + 5) + (2 + 3) + (1 + 2) + 1
+    assert found.findings == honest.findings
+
+
+@pytest.mark.parametrize(("code", "http"), [("AccessDeniedException", 400), ("InternalFailure", 500)])
+def test_queries_are_not_split_if_the_service_refuses_all(
+    clients: Clients, honest: Analysis, code: str, http: int
+) -> None:
+    asked = []
+
+    def refuse(request: AWSPreparedRequest) -> Any:
+        asked.append(body_of(request))
+        return failing(code, http)(request)
+
+    with clients.sending("logs.StartQuery", refuse):
+        found = clients.analyse("base-*")
+    assert len(set(asked)) == 1
+    assert len([gap for gap in found.gaps if gap.subject.startswith("Logs Insights")]) == 1
+    assert found.findings == honest.findings
 
 
 @pytest.mark.parametrize("send", [failing("ServiceException", 500), "cut", "reset"])

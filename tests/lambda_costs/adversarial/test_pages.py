@@ -91,6 +91,8 @@ def no_settings(clients: Clients) -> Iterator[None]:
         clients.instead("lambda.ListProvisionedConcurrencyConfigs", {"ProvisionedConcurrencyConfigs": []}, REGION),
         clients.instead("lambda.GetFunctionRecursionConfig", {"RecursiveLoop": "Terminate"}, REGION),
         clients.instead("lambda.GetPolicy", {"Policy": "{}"}, REGION),
+        clients.instead("lambda.ListAliases", {"Aliases": []}, REGION),
+        clients.instead("lambda.ListVersionsByFunction", {"Versions": []}, REGION),
     ):
         yield
 
@@ -164,6 +166,6 @@ def test_a_thousand_functions_and_one_on_two_pages(clients: Clients) -> None:
     assert pages == list(range(0, HUGE, PAGE))
     assert [function.name for function in found.functions] == [name(index) for index in range(HUGE)]
     assert all(used.unread is None and used.triggers is not None for used in found.usage.by_arn.values())
-    # Six metrics each, and once more their invocations in the past.
-    assert sum(asked) == found.scan.metrics == 7 * HUGE
+    # Seven metrics each, and once more their invocations in the past.
+    assert sum(asked) == found.scan.metrics == 8 * HUGE
     assert max(asked) == 500

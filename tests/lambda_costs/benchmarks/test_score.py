@@ -13,15 +13,18 @@ BY_NAME = {function.name: function for function in ACCOUNT.functions}
 
 
 def finding(what: Planted, low: float = 0, expected: float = 0, high: float = 0, **proposed: Any) -> dict[str, Any]:
-    ends = {"low": low, "expected": expected, "high": high}
-    return {"function": what.function, "kind": what.kind, "proposed": proposed, "savings": ends}
+    about = {"function": what.function, "kind": what.kind, "basis": "measured"}
+    return {**about, "proposed": proposed, "savings": {"low": low, "expected": expected, "high": high}}
 
 
 def scored(*findings: dict[str, Any], gaps: tuple[str, ...] = (), account: SampleAccount = ACCOUNT) -> Score:
-    expected = sum(item["savings"]["expected"] for item in findings)
-    total = {end: {"expected": expected} for end in ("gross", "net")}
+    def total(basis: str) -> dict[str, Any]:
+        expected = sum(item["savings"]["expected"] for item in findings if item["basis"] == basis)
+        return {end: {"expected": expected} for end in ("gross", "net")}
+
+    totals = {"measured": total("measured"), "more_by_tests": total("to be tested")}
     skipped = [{"subject": name, "reason": ""} for name in gaps]
-    return score(account, {"findings": findings, "gaps": skipped, "total": total})
+    return score(account, {"findings": findings, "gaps": skipped, "total": totals})
 
 
 def planted(kind: str) -> Planted:
@@ -52,6 +55,16 @@ def test_a_claim_is_compared_with_the_hidden_parameters() -> None:
     assert (claim.truth, claim.error, claim.covered) == (truth, pytest.approx(0.1), True)
     assert result.gross.error == pytest.approx(0.1)
     assert not scored(finding(what, truth * 1.01, truth * 1.1, truth * 1.2, **arm64)).claims[0].covered
+
+
+def test_the_total_has_only_those_tests_that_save() -> None:
+    what = planted("arm64")
+    arm64 = finding(what, expected=1.0, architecture="arm64")
+    slower = {**finding(what, expected=0.0, memory_mb=10_240), "basis": "to be tested"}
+    result = scored(arm64, slower)
+    assert result.gross.expected == 1.0
+    assert result.gross.truth == pytest.approx(savings(BY_NAME[what.function], [arm64]))
+    assert scored(arm64, {**slower, "basis": "measured"}).gross.truth < 0
 
 
 def test_a_memory_size_below_the_need_does_not_fit() -> None:

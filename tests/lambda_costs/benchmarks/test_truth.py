@@ -75,6 +75,16 @@ def test_savings_are_the_bill_before_less_the_bill_after(
     assert savings(function(**hidden), findings) == pytest.approx(dollars, rel=0.002, abs=0.004)
 
 
+def test_growth_ends_at_the_rate_of_the_last_week() -> None:
+    # Days 0 to 29 have a half and day / 30: 0.98333 on average, and 1.36667 on the last seven.
+    growing = savings(function(traffic="growing"), [MEMORY])
+    assert growing == pytest.approx(savings(function(), [MEMORY]) * 1.36667 / 0.98333, rel=1e-5)
+
+
+def test_a_young_function_goes_on_for_a_whole_month() -> None:
+    assert savings(function(first_day=20), [MEMORY]) == savings(function(), [MEMORY])
+
+
 def test_rounding_up_adds_half_a_millisecond_on_average() -> None:
     assert savings(function(io_ms=1.0, cpu_mb_ms=0.0), [MEMORY]) == pytest.approx(13.3334 * 0.0015 * 0.5, rel=1e-6)
 

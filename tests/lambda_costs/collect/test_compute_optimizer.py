@@ -51,10 +51,16 @@ def option(rank: int, memory_mb: int, value: float, currency: str = "USD") -> di
 
 def test_the_option_ranked_first_is_the_recommendation(optimizer: Optimizer) -> None:
     optimizer.is_enrolled()
-    options = [option(2, 768, 1.5), option(1, 512, 3.25), option(3, 900, 0.5)]
-    found = {"finding": "NotOptimized", "findingReasonCodes": ["MemoryOverprovisioned"]}
-    optimizer.recommends([ORDERS], item(**found, memorySizeRecommendationOptions=options))
-    expected = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 3.25, 14.0)
+    projected = [
+        {"name": "Duration", "statistic": name, "value": value}
+        for name, value in (("LowerBound", 480.0), ("Expected", 500.0), ("UpperBound", 530.0))
+    ]
+    first = {**option(1, 512, 3.25), "projectedUtilizationMetrics": projected}
+    options = [option(2, 768, 1.5), first, option(3, 900, 0.5)]
+    reasons = {"findingReasonCodes": ["MemoryOverprovisioned"], "currentPerformanceRisk": "Low"}
+    optimizer.recommends([ORDERS], item(finding="NotOptimized", **reasons, memorySizeRecommendationOptions=options))
+    ends = {"LowerBound": 480.0, "Expected": 500.0, "UpperBound": 530.0}
+    expected = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 3.25, 14.0, "Low", ends)
     assert optimizer.read(ORDERS) == ({ORDERS: expected}, [])
 
 
@@ -140,3 +146,22 @@ def test_the_embedded_aws_has_no_compute_optimizer(embedded: LocalStack) -> None
     gaps: list[Gap] = []
     assert read_recommendations(lambda service, region: embedded.client(service), REGION, [ORDERS], gaps) == {}
     assert gaps == [Gap(SUBJECT, "GetEnrollmentStatus: error 400")]
+
+
+@pytest.mark.parametrize(
+    ("finding", "wanted", "proposed", "contradicts"),
+    [
+        ("NotOptimized", 512, 768, False),  # less memory as well
+        ("NotOptimized", 512, 2048, True),
+        ("NotOptimized", 2048, 512, True),
+        ("NotOptimized", 2048, 1536, False),
+        ("NotOptimized", None, 512, True),  # it proposes no other size
+        ("Optimized", None, 512, True),
+        ("Optimized", 1024, 512, True),
+        ("Unavailable", None, 512, False),  # it could not judge
+    ],
+)
+def test_a_recommendation_contradicts_a_move_the_other_way(
+    finding: str, wanted: int | None, proposed: int, contradicts: bool
+) -> None:
+    assert Recommendation(finding, (), wanted, None, 14.0).contradicts(1024, proposed) is contradicts

@@ -103,18 +103,18 @@ def test_a_query_returns_the_same_tallies_as_lines_read_one_by_one(
 def row(of: str = "orders", **changed: str) -> list[dict[str, str]]:
     cells = {"@log": f"000000000000:/aws/lambda/{of}", "memory": "512", "day": "2026-06-01 00:00:00.000",
              "status": "success", "error": "none", "lines": "2", "durations": "200.5", "billeds": "202",
-             "init_sum": "0", "inits": "0", "most": "85", **changed}  # fmt: skip
+             "init_sum": "0", "inits": "0", "most": "85", "slowest": "102.25", **changed}  # fmt: skip
     return [{"field": name, "value": value} for name, value in cells.items() if value != "absent"]
 
 
 @pytest.mark.parametrize(
     ("changed", "tallied"),
     [
-        ({}, Tally(2, 200.5, 202, 0, 0, 85)),
+        ({}, Tally(2, 200.5, 202, 0, 0, 85, 102.25)),
         # Large numbers may come in powers of ten; a sum of nothing may be left out.
         ({"lines": "2.0E6", "billeds": "2.02E8", "init_sum": "absent", "memory": "512.0"},
-         Tally(2_000_000, 200.5, 2.02e8, 0, 0, 85)),
-        ({"init_sum": "9999", "inits": "1"}, Tally(2, 200.5, 202, 1.5, 1, 85)),  # of the init only what is billed
+         Tally(2_000_000, 200.5, 2.02e8, 0, 0, 85, 102.25)),
+        ({"init_sum": "9999", "inits": "1"}, Tally(2, 200.5, 202, 1.5, 1, 85, 102.25)),  # only billed init
     ],
 )  # fmt: skip
 def test_a_row_is_a_tally(stubbed: Stubbed, changed: dict[str, str], tallied: Tally) -> None:
@@ -138,6 +138,9 @@ def test_no_lines_are_no_tallies(stubbed: Stubbed) -> None:
         ([row(lines="many")], "does not answer as documented"),
         ([row(day="yesterday")], "does not answer as documented"),
         ([row(most="absent")], "does not answer as documented"),
+        ([row(slowest="absent")], "does not answer as documented"),
+        *(([row(**{name: "Infinity"})], "as documented") for name in ("memory", "lines", "most", "slowest")),
+        *(([row(**odd)], "as documented") for odd in ({"durations": "NaN"}, {"lines": "0"})),
         ([row("another")], "a log group that was not asked for"),
         ([row(**{"@log": "absent"})], "a log group that was not asked for"),
     ],
@@ -188,6 +191,18 @@ def test_after_a_full_answer_a_query_has_fewer_functions(stubbed: Stubbed, monke
     found = queried(logs, functions)
     # One answer does not hold all rows of b: its lines are read one by one.
     assert {of.name: len(tallies) for of, tallies in found.items()} == {"a": 1, "c": 2}
+
+
+def test_a_full_answer_of_single_lines_is_not_split(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A service that ignores ``stats`` would fill every part.
+    monkeypatch.setattr(insights, "MAX_ROWS", 1)
+    logs, answers = stubbed("logs")
+    functions = [function(name) for name in "ab"]
+    answers.add_response("start_query", {"queryId": "q"}, {**asked(TEXT_QUERY, functions), "limit": 1})
+    lines = [[{"field": "@message", "value": "REPORT"}]]
+    answers.add_response("get_query_results", {"status": "Complete", "results": lines}, {"queryId": "q"})
+    with pytest.raises(QueryFailed, match="does not answer as documented"):
+        queried(logs, functions)
 
 
 def test_a_full_answer_is_not_split_beyond_the_budget(stubbed: Stubbed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,4 @@
+import time as time_module
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -5,14 +6,30 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from lambda_costs.collect.metrics import MAX_QUERIES, Answer, Daily, Metric, daily_values, lambda_metric, total_between
+from lambda_costs.collect.metrics import (
+    MAX_QUERIES,
+    Answer,
+    Daily,
+    Metric,
+    PartialData,
+    daily_values,
+    fine_values,
+    finest_period,
+    lambda_metric,
+)
+from tests.lambda_costs.adversarial.faults import answer
 from tests.lambda_costs.conftest import Stubbed
 from vigil.local.stack import LocalStack
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 END = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+KEYS: Any = {"aws_access_key_id": "nobody", "aws_secret_access_key": "nothing"}
 
 
 def metric(name: str) -> Metric:
@@ -100,29 +117,67 @@ def test_no_metrics_need_no_call(stubbed: Stubbed, pool: Executor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days_ago", "period", "first", "last"),
-    [
-        # 12:07:30 to 12:12:10, rounded out.
-        (1, 60, "12:07", "12:13"),
-        (16, 300, "12:05", "12:15"),
-        (70, 3600, "12:00", "13:00"),
-    ],
+    ("days", "seconds"), [(1, 60), (14, 60), (15, 300), (62, 300), (63, 3600), (90, 3600), (454, 3600)]
 )
-def test_a_total_is_of_the_finest_period_that_cloudwatch_keeps(
-    stubbed: Stubbed, days_ago: int, period: int, first: str, last: str
-) -> None:
+def test_the_finest_period_is_what_cloudwatch_still_keeps(days: int, seconds: int) -> None:
+    assert finest_period(END - timedelta(days=days), END) == seconds
+
+
+def test_fine_values_are_those_of_all_pages_by_time(stubbed: Stubbed) -> None:
     cloudwatch, answers = stubbed("cloudwatch")
-    day = (END - timedelta(days=days_ago)).date()
+    metrics = [metric("orders"), metric("returns")]
+    queries = asked(metrics)["MetricDataQueries"]
+    for query in queries:
+        query["MetricStat"]["Period"] = 3600
+    expected = {"MetricDataQueries": queries, "StartTime": START, "EndTime": END}
+    first = page(("m0", {1: 5.0}, "PartialData"), ("m1", {2: 1.0}, "Complete"), NextToken="more")
+    answers.add_response("get_metric_data", first, expected)
+    answers.add_response("get_metric_data", page(("m0", {3: 7.0}, "Complete")), {**expected, "NextToken": "more"})
+    assert fine_values(cloudwatch, metrics, START, END, 3600) == [
+        {datetime(2026, 6, 1, tzinfo=UTC): 5.0, datetime(2026, 6, 3, tzinfo=UTC): 7.0},
+        {datetime(2026, 6, 2, tzinfo=UTC): 1.0},
+    ]
 
-    def at(clock: str) -> datetime:
-        return datetime.combine(day, time.fromisoformat(clock), UTC)
 
-    [query] = asked([metric("orders")])["MetricDataQueries"]
-    query = {"Id": "m", "MetricStat": {**query["MetricStat"], "Period": period}}
-    expected = {"MetricDataQueries": [query], "StartTime": at(first), "EndTime": at(last)}
-    answers.add_response("get_metric_data", page(("m", {1: 5.0, 2: 6.0}, "Complete"), NextToken="more"), expected)
-    answers.add_response("get_metric_data", page(("m", {3: 7.0}, "Complete")), {**expected, "NextToken": "more"})
-    assert total_between(cloudwatch, metric("orders"), at("12:07:30"), at("12:12:10"), END) == 18
+@pytest.mark.parametrize("status", ["PartialData", "Forbidden", "InternalError"])
+def test_incomplete_fine_values_are_refused(stubbed: Stubbed, status: str) -> None:
+    cloudwatch, answers = stubbed("cloudwatch")
+    answers.add_response("get_metric_data", page(("m0", {1: 5.0}, status)))
+    with pytest.raises(PartialData):
+        fine_values(cloudwatch, [metric("orders")], START, END, 3600)
+
+
+@pytest.mark.parametrize(
+    ("used", "pause"),
+    [({"d1": 5.0, "d4": 0.0, "d9": 2.0, "d12": 1.0}, 8), ({"d1": 5.0, "d9": 0.0}, None), ({"d3": 0.0}, None)],
+)
+def test_the_longest_pause_is_between_days_with_use(used: dict[str, float], pause: int | None) -> None:
+    assert june(**used).longest_pause == pause
+
+
+@pytest.fixture(params=["UTC", "EST5", "NZST-12"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The time zone of this process."""
+    monkeypatch.setenv("TZ", request.param)
+    time_module.tzset()
+    yield
+    monkeypatch.undo()
+    time_module.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+def test_days_are_those_of_utc_wherever_the_machine_is(pool: Executor) -> None:
+    client: Any = boto3.client("cloudwatch", "us-east-1", **KEYS)
+    # Midnight of 26 and of 25 November 2026 in UTC, which botocore turns into the machine's time.
+    result = {"Id": "m0", "StatusCode": "Complete", "Timestamps": [1795651200.0, 1795564800.0], "Values": [7.0, 5.0]}
+
+    def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        assert client.meta.service_model.resolved_protocol == "json"
+        return answer(request, {"MetricDataResults": [result]})
+
+    client.meta.events.register("before-send.cloudwatch.GetMetricData", send)
+    (found,) = daily_values(client, [metric("orders")], START, END, pool).daily.values()
+    assert found.by_day == {date(2026, 11, 26): 7.0, date(2026, 11, 25): 5.0}
 
 
 def test_dimensions_are_matched_exactly_within_the_window(embedded: LocalStack, pool: Executor) -> None:

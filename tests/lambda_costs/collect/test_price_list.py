@@ -80,6 +80,7 @@ def logs(prefix: str = "USE1-") -> Products:
         flat(f"{prefix}DataProcessing-Bytes", "GB", "0.5000000000"),
         flat("DataProcessing-Bytes", "GB", "0.4000000000"),
         product(f"{prefix}VendedLog-Bytes", "GB", ("0", "10240", "0.5000000000"), ("10240", "Inf", "0.2500000000")),
+        flat(f"{prefix}DataProcessingIA-Bytes", "GB", "0.2500000000"),
         flat(f"{prefix}TimedStorage-ByteHrs", "GB-Mo", "0.0300000000"),
         flat(f"{prefix}LogInfrequentAccess-TimedStorage-ByteHrs", "GB-Mo", "0.0100000000"),
         flat(f"{prefix}DataScanned-Bytes", "GB", "0.0050000000"),
@@ -146,13 +147,15 @@ def test_prices_of_a_region_come_from_all_pages_of_its_price_list() -> None:
 def test_every_region_has_its_own_prices(api: PriceListApi) -> None:
     api.has("us-east-1", awslambda(), logs())
     without_snapstart = [item for item in awslambda("EUC2-") if "SnapStart" not in json.dumps(item)]
+    without_infrequent = [item for item in logs("EUC2-")[:-1] if "DataProcessingIA" not in json.dumps(item)]
     older = {**flat("EUC2-DataScanned-Bytes", "GB", "0.0072600000"), "publicationDate": "2026-08-01T00:00:00Z"}
-    api.has("eu-central-2", without_snapstart, [*logs("EUC2-")[:-1], older])
+    api.has("eu-central-2", without_snapstart, [*without_infrequent, older])
     prices, gaps = read(api, "us-east-1", "eu-central-2")
+    unknown: Any = dict.fromkeys(("snapstart_cache", "snapstart_restore", "log_ingestion_infrequent"))
     assert gaps == []
     assert prices.regions == {
         "us-east-1": PRICES["us-east-1"],
-        "eu-central-2": replace(PRICES["us-east-1"], log_scan=0.00726, snapstart_cache=None, snapstart_restore=None),
+        "eu-central-2": replace(PRICES["us-east-1"], log_scan=0.00726, **unknown),
     }
     assert prices.sources["eu-central-2"] == "AWS Price List API, published 2026-08-01"
 

@@ -15,9 +15,11 @@ from lambda_costs.collect.report_lines import (
     Reports,
     Tally,
     TallyKey,
+    is_sampled,
     parse_report,
     read_lines,
     reconcile,
+    slices,
     tally,
 )
 from tests.lambda_costs.cases import function
@@ -189,17 +191,24 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
     ]
     tallies = tally(lines)
     assert tallies == {
-        TallyKey(FIRST, 512, Outcome.SUCCESS): Tally(2, 150, 180, 30, 1, 90),
-        TallyKey(FIRST, 512, Outcome.TIMEOUT): Tally(1, 3000, 3000, 0, 0, 70),
-        TallyKey(FIRST, 1024, Outcome.SUCCESS): Tally(1, 9, 9, 0, 1, 70),
-        TallyKey(NEXT, 1024, Outcome.SUCCESS): Tally(1, 7, 8, 0, 0, 300),
+        TallyKey(FIRST, 512, Outcome.SUCCESS): Tally(2, 150, 180, 30, 1, 90, 100),
+        TallyKey(FIRST, 512, Outcome.TIMEOUT): Tally(1, 3000, 3000, 0, 0, 70, 3000),
+        TallyKey(FIRST, 1024, Outcome.SUCCESS): Tally(1, 9, 9, 0, 1, 70, 9),
+        TallyKey(NEXT, 1024, Outcome.SUCCESS): Tally(1, 7, 8, 0, 0, 300, 7),
     }
     reports = Reports(tallies, 0)
-    assert reports.all == Tally(5, 3166, 3197, 30, 2, 300)
+    assert reports.all == Tally(5, 3166, 3197, 30, 2, 300, 3000)
     assert reports.first_day == FIRST
-    assert reports.days_of_size == {1024: {NEXT}}  # the first day is of two sizes
-    assert reports.where(days=frozenset([FIRST]), outcome=Outcome.SUCCESS) == Tally(3, 159, 189, 30, 2, 90)
-    assert reports.where(outcome=Outcome.ERROR) == Tally(0, 0, 0, 0, 0, 0)
+    assert reports.sizes_of_day == {
+        FIRST: {512: Tally(3, 3150, 3180, 30, 1, 90, 3000), 1024: Tally(1, 9, 9, 0, 1, 70, 9)},
+        NEXT: {1024: Tally(1, 7, 8, 0, 0, 300, 7)},
+    }
+    assert reports.sizes == {512, 1024}
+    # The one line of the next day may be of an invocation that began before midnight.
+    assert reports.logged_days == {FIRST}
+    assert reports.where(day=FIRST, outcome=Outcome.SUCCESS) == Tally(3, 159, 189, 30, 2, 90, 100)
+    assert reports.where(memory_mb=1024) == Tally(2, 16, 17, 0, 1, 300, 9)
+    assert reports.where(outcome=Outcome.ERROR) == Tally(0, 0, 0, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +220,8 @@ def test_lines_add_up_by_day_memory_size_and_outcome() -> None:
         ([101, 99], [100, 100], [0, 1]),  # one ran over midnight
         ([110, 90], [100, 100], [1]),  # ten did not
         ([105, 105], [100, 100], []),  # nor did they end on no day at all
-        ([5, 100], [None, 100], [1]),  # without a single invocation
-        ([5, 5], [None, None], []),
+        ([5, 100], [None, 100], [0, 1]),  # CloudWatch does not show the first day
+        ([5, 200], [None, 100], [0]),
         ([], [100, 100], []),
     ],
 )
@@ -220,7 +229,7 @@ def test_days_with_surplus_lines_are_dropped(lines: list[int], invocations: list
     days = [FIRST, NEXT]
     seen = {day: float(number) for day, number in zip(days, invocations, strict=True) if number}
     keys = [TallyKey(day, 512, Outcome.SUCCESS) for day in days]
-    tallies = {key: Tally(number, 1, 1, 0, 0, 1) for key, number in zip(keys, lines, strict=False)}
+    tallies = {key: Tally(number, 1, 1, 0, 0, 1, 1) for key, number in zip(keys, lines, strict=False)}
     reports = reconcile(tallies, Daily(seen, END.date()))
     kept = [day for day in days if reports and any(key.day == day for key in reports.tallies)]
     assert kept == [days[index] for index in left]
@@ -244,13 +253,13 @@ def write(aws: LocalStack, group: str, *events: tuple[datetime, str], stream: st
 
 
 def success(day: date, lines: int, memory: int = 512, used: int = 85) -> dict[TallyKey, Tally]:
-    return {TallyKey(day, memory, Outcome.SUCCESS): Tally(lines, 102.25 * lines, 103 * lines, 0, 0, used)}
+    return {TallyKey(day, memory, Outcome.SUCCESS): Tally(lines, 102.25 * lines, 103 * lines, 0, 0, used, 102.25)}
 
 
 def test_only_reports_of_the_window_are_read(embedded: LocalStack, name: str) -> None:
     inside = [(START, text(used=10)), (START + HOUR, "an application's REPORT"), (END - HOUR, text(used=100))]
     logs = write(embedded, f"/aws/lambda/{name}", (START - HOUR, text(used=1)), *inside, (END, text(used=400)))
-    assert read_lines(logs, function(name), START, END, 2, always_fits) == {
+    assert read_lines(logs, function(name), [START], END) == {
         **success(FIRST, 1, used=10),
         **success(END.date() - timedelta(days=1), 1, used=100),
     }
@@ -258,41 +267,69 @@ def test_only_reports_of_the_window_are_read(embedded: LocalStack, name: str) ->
 
 def test_json_reports_are_read(embedded: LocalStack, name: str) -> None:
     logs = write(embedded, f"/aws/lambda/{name}", (START, as_json()), (START, '{"message": "platform.report"}'))
-    assert read_lines(logs, function(name, json_logs=True), START, END, 1, always_fits) == success(FIRST, 1)
+    assert read_lines(logs, function(name, json_logs=True), [START], END) == success(FIRST, 1)
 
 
 def test_functions_in_a_shared_log_group_differ_by_their_streams(embedded: LocalStack, name: str) -> None:
     group = f"/shared/{name}"
     write(embedded, group, (START, text(used=1)), stream=f"2026/06/01/{name}[$LATEST]a")
     logs = write(embedded, group, (START, text(used=2)), stream=f"2026/06/01/not-{name}[$LATEST]a")
-    assert read_lines(logs, function(name, log_group=group), START, END, 2, always_fits) == success(FIRST, 1, used=1)
+    assert read_lines(logs, function(name, log_group=group), [START], END) == success(FIRST, 1, used=1)
 
 
 def test_other_functions_lines_in_a_default_log_group_are_ignored(embedded: LocalStack, name: str) -> None:
     group = f"/aws/lambda/{name}"
     write(embedded, group, (START, text(used=1)), stream="2026/06/01/[$LATEST]a")
     logs = write(embedded, group, (START, text(used=2)), stream="2026/06/01/guest[$LATEST]a")
-    assert read_lines(logs, function(name), START, END, 2, always_fits) == success(FIRST, 1, used=1)
+    assert read_lines(logs, function(name), [START], END) == success(FIRST, 1, used=1)
 
 
-def test_every_part_of_the_window_is_sampled(embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_lines, "MAX_LINES", 16)
-    # Four lines a day for eight days; a quarter of the window is two of them.
-    events = [(START + timedelta(days=day, hours=6 * hour), text()) for day in range(8) for hour in range(4)]
-    logs = write(embedded, f"/aws/lambda/{name}", *events)
-    sample = read_lines(logs, function(name), START, END, 32, always_fits)
-    quarters = {key: (key.day - FIRST).days // 2 for key in sample}
-    assert [sum(sample[key].lines for key in sample if quarters[key] == part) for part in range(4)] == [4, 4, 4, 4]
-    unsampled = read_lines(logs, function(name), START, START + 4 * 24 * HOUR, 16, always_fits)
-    assert sum(item.lines for item in unsampled.values()) == 16
-
-
-def test_a_full_part_that_the_metric_contradicts_is_left_out(
+def test_a_sample_has_the_first_lines_of_slices_on_each_day(
     embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report_lines, "MAX_LINES", 16)
-    # Two days are a part: six lines in the first, four in the second, three in the third.
-    hours = [*range(6), *range(48, 52), *range(96, 99)]
+    # Of eight days, the last seven have two slices each. With the beginning, these are 16 slices of two lines.
+    monkeypatch.setattr(report_lines, "MAX_LINES", 32)
+    logs = write(embedded, f"/aws/lambda/{name}", *[(START + hour * HOUR, text()) for hour in range(8 * 24)])
+    sample = read_lines(logs, function(name), slices(START, END, 1), END, always_fits)
+    # The slices begin at 0:00 and 1:00; 6 and 18; 11 and 23; 4 and 16; 9 and 21; 2 and 14; 7 and 19; 0 and 12. The
+    # first ends after an hour. That at 23:00 has a line of the next day.
+    expected = [3, 4, 3, 5, 4, 4, 4, 4]
+    assert [sample[TallyKey(FIRST + timedelta(day), 512, Outcome.SUCCESS)].lines for day in range(8)] == expected
+    unsampled = read_lines(logs, function(name), [START], START + 30 * HOUR)
+    assert sum(item.lines for item in unsampled.values()) == 30
+
+
+def test_more_than_max_lines_are_sampled() -> None:
+    assert [is_sampled(report_lines.MAX_LINES + more) for more in (0, 1)] == [False, True]
+
+
+def test_the_slices_of_a_month_begin_at_every_hour() -> None:
+    # The beginning, 30 days, and a second slice of the last seven.
+    begins = slices(START, START + timedelta(days=30), 3_000 // 37)
+    assert len(begins) == 38
+    assert {begin.hour for begin in begins} == set(range(24))
+
+
+@pytest.mark.parametrize("days", [14, 30, 56, 90])
+@pytest.mark.parametrize("functions", [100, 374, 10_000])
+def test_the_more_functions_are_sampled_the_fewer_slices_each_has(days: int, functions: int) -> None:
+    begins = slices(START, START + timedelta(days), functions)
+    # 3,000 calls in all, or eight slices each and the beginning.
+    assert len(begins) <= 1 + max(8, 3_000 // functions)
+    assert begins[0] == START
+    assert begins == sorted(set(begins))
+    # Each part of the day is seen, and most days of the week, the last day too.
+    assert {begin.hour // 8 for begin in begins} == {0, 1, 2}
+    assert len({begin.weekday() for begin in begins}) >= 6
+    assert begins[-1] >= START + timedelta(days - 1)
+
+
+def test_a_full_slice_that_the_metric_contradicts_is_left_out(
+    embedded: LocalStack, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_lines, "MAX_LINES", 32)
+    # Three lines in the first slice, one in that of the next day at 6:00, and two on the day after at 11:00.
+    hours = [0, 0.25, 0.5, 24 + 6, 48 + 11, 48 + 12]
     logs = write(embedded, f"/aws/lambda/{name}", *[(START + hour * HOUR, text()) for hour in hours])
     asked: list[tuple[int, datetime, datetime]] = []
 
@@ -300,11 +337,11 @@ def test_a_full_part_that_the_metric_contradicts_is_left_out(
         asked.append((lines, start, end))
         return start > START + HOUR
 
-    sample = read_lines(logs, function(name), START, END, 32, fits)
-    assert sample == {**success(FIRST + timedelta(days=2), 4), **success(FIRST + timedelta(days=4), 3)}
-    # From the start of the first invocation to the last line of each full part.
+    sample = read_lines(logs, function(name), slices(START, END, 1), END, fits)
+    assert sample == {**success(NEXT, 1), **success(FIRST + timedelta(days=2), 2)}
+    # From the start of the first invocation to the last line of each full slice.
     began = timedelta(milliseconds=102.25)
-    assert asked == [(4, first - began, first + 3 * HOUR) for first in (START, START + 48 * HOUR)]
+    assert asked == [(2, START - began, START + HOUR / 4), (2, START + 59 * HOUR - began, START + 60 * HOUR)]
 
 
 def test_an_event_that_comes_twice_counts_once(stubbed: Stubbed) -> None:
@@ -320,4 +357,4 @@ def test_an_event_that_comes_twice_counts_once(stubbed: Stubbed) -> None:
     answers.add_response("filter_log_events", {"events": [], "nextToken": "b"}, {**asked, "nextToken": "a"})
     again = {"events": [event(START, 1), event(START, 2), event(START + HOUR, 1)]}
     answers.add_response("filter_log_events", again, {**asked, "nextToken": "b"})
-    assert read_lines(logs, function(), START, END, 3, always_fits) == success(FIRST, 3, used=2)
+    assert read_lines(logs, function(), [START], END) == success(FIRST, 3, used=2)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from lambda_costs.findings.ephemeral_storage import find
-from tests.lambda_costs.cases import Example, amounts, daily, found, function, provisioned, usage
+from lambda_costs.model.finding import Basis
+from tests.lambda_costs.cases import MORE, Example, amounts, daily, found, function, provisioned, usage
 
 EXAMPLE = Example({"ephemeral_mb": 1024}, needs="compute")
 
@@ -24,6 +25,7 @@ def test_the_excess_of_tmp_over_512_mb_is_billed(ephemeral_mb: int, cost: float 
     assert bool(result) is bool(cost)
     if result and cost:
         # How much of it is used is not known.
-        assert amounts(result.savings) == pytest.approx((0, cost / 2, cost))
+        assert amounts(result.savings) == pytest.approx((0, cost / 2, cost * MORE))
+        assert result.basis is Basis.TO_TEST
         assert result.proposed == {"ephemeral_mb": 512}
         assert result.scaling is None

@@ -6,8 +6,20 @@ from typing import Any
 import pytest
 
 from lambda_costs.findings.init_cost import find
-from lambda_costs.model.finding import NO_SAVINGS, Finding, Measurement
-from tests.lambda_costs.cases import Example, amounts, claimed, context, daily, found, function, reports, usage
+from lambda_costs.model.finding import NO_SAVINGS, Basis, Finding, Measurement
+from tests.lambda_costs.cases import (
+    FEWER,
+    MORE,
+    Example,
+    amounts,
+    claimed,
+    context,
+    daily,
+    found,
+    function,
+    reports,
+    usage,
+)
 
 # A day's 10 lines bill 50 s, half of them init, one cold start among them. By the metric, an invocation takes 2.5 s,
 # and 2.5 s are billed on top: 5,000,000 GB-s for $83.3335, of which init $41.66675. A tenth of the million are cold
@@ -30,7 +42,9 @@ def test_snapstart_saves_half_to_all_of_init_less_its_fees(runtime: str, fees: f
     # Restoring takes up to half of it, a quarter is expected; and of 30 cold starts that a sample holds, there may have
     # been 1.96 / √30 = 0.35784541 more or fewer.
     low, expected, high = 41.66675 / 2 * 0.64215459 - fees, 41.66675 * 0.75 - fees, 41.66675 * 1.35784541 - fees
-    assert amounts(result.savings) == pytest.approx((low, expected, high))
+    # More invocations lose and save more.
+    assert amounts(result.savings) == pytest.approx((low * (FEWER if low > 0 else MORE), expected, high * MORE))
+    assert result.basis is Basis.TO_TEST
     assert result.scaling
     assert result.scaling.cost == pytest.approx(83.3335)
     assert result.proposed == {"snapstart": True}
@@ -64,6 +78,21 @@ def test_init_claims_nothing_where_snapstart_is_not_possible(changes: dict[str, 
     result = claimed(find, function(**changes), SLOW_START)
     assert (result.savings, result.proposed, result.how_to) == (NO_SAVINGS, {}, "")
     assert result.evidence["Init costs"] == Measurement("$41.67", "per 30 days")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "possible"),
+    [
+        ("java17.al2023", "not known: the runtime is not in the table"),
+        ("java11.al2023", "not known: the runtime is not in the table"),
+        ("python3.11", "not possible as configured"),
+    ],
+)
+def test_whether_snapstart_supports_an_unknown_runtime_is_not_known(runtime: str, possible: str) -> None:
+    result = claimed(find, function(runtime=runtime), SLOW_START)
+    assert str(result.evidence["SnapStart"].value).startswith(possible)
+    assert ("is not known" in result.formula) is possible.startswith("not known")
+    assert (result.savings, result.proposed) == (NO_SAVINGS, {})
 
 
 def test_init_claims_nothing_where_the_fees_are_not_known() -> None:

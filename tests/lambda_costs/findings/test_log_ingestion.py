@@ -1,12 +1,14 @@
-"""Logs: $0.50 for a GB of ingestion in us-east-1; a GB is 2**30 bytes."""
+"""Logs: $0.50 for a GB of ingestion in us-east-1, $0.25 of Infrequent Access; a GB is 2**30 bytes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lambda_costs.collect.gaps import Gap
 from lambda_costs.findings.log_ingestion import find
 from lambda_costs.model.finding import NO_SAVINGS, Measurement
-from tests.lambda_costs.cases import GIB, Example, claimed, daily, found, function, log_group, reports, usage
+from tests.lambda_costs.cases import GIB, Example, claimed, context, daily, found, function, log_group, reports, usage
 from tests.lambda_costs.findings.test_log_retention import HOSTILE_GROUP
 
 EXAMPLE = Example({}, usage(log_group=HOSTILE_GROUP, ingested_bytes=daily(99 * GIB)), needs="compute")
@@ -29,6 +31,32 @@ def test_ingestion_is_found_where_it_costs_more_than_compute(
 ) -> None:
     used = usage(log_group=log_group(GIB, functions=functions), ingested_bytes=ingested, reports=reports(memory_mb))
     assert bool(found(find, function(memory_mb=memory_mb), used)) is is_found
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "infrequent", "is_found"),
+    [
+        (100, True, False),  # $25 < $30.00
+        (100, False, True),  # $50
+        (121, True, True),  # $30.25
+    ],
+)
+def test_ingestion_into_infrequent_access_costs_half(gigabytes: int, infrequent: bool, is_found: bool) -> None:
+    # 4.5 million invocations of half a second: 2,250,000 GB-s × $0.0000133334 = $30.00 on arm64.
+    used = usage(
+        invocations=daily(4.5e6),
+        duration_ms=daily(4.5e6 * 500),
+        log_group=log_group(GIB, infrequent=infrequent),
+        ingested_bytes=daily(gigabytes * GIB),
+    )
+    assert bool(found(find, function(architecture="arm64"), used)) is is_found
+
+
+def test_an_unknown_price_of_infrequent_access_is_a_gap() -> None:
+    here = context(used=usage(log_group=log_group(GIB, infrequent=True), ingested_bytes=daily(99 * GIB)))
+    [gap] = find(replace(here, known_rates=replace(here.rates, log_ingestion_infrequent=None)))
+    assert isinstance(gap, Gap)
+    assert "Infrequent Access is not known" in gap.reason
 
 
 def test_ingestion_claims_no_money() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lambda_costs.collect.usage import FunctionUsage
@@ -15,7 +17,8 @@ def p99(seconds: float, once: float | None = None) -> FunctionUsage:
 @pytest.mark.parametrize(
     ("timeout", "used", "proposed"),
     [
-        (10, p99(4.999), 10),
+        (10, p99(4.999), None),  # the same timeout again
+        (11, p99(4.999), 10),
         (10, p99(5.0), None),  # exactly half
         (9, p99(0.1), None),  # short enough
         (900, p99(0.1), 1),
@@ -28,6 +31,22 @@ def test_timeout_over_twice_the_worst_days_p99_is_high(timeout: int, used: Funct
     result = found(find, function(timeout_seconds=timeout), used)
     assert (result and result.proposed) == (proposed and {"timeout_seconds": proposed})
     assert not result or (result.savings == NO_SAVINGS and f"--timeout {proposed}" in result.how_to)
+
+
+@pytest.mark.parametrize(
+    ("slowest", "proposed"),
+    [
+        (0.1, 1),
+        (300.0, 450),  # 1.5 times the longest
+        (599.0, 899),  # 898.5
+        (600.0, None),
+        (900.0, 2),  # some timed out: 1.5 times the sample's 0.5 s, 1.5 times of that
+    ],
+)
+def test_the_longest_invocation_ends_within_the_proposed_timeout(slowest: float, proposed: int | None) -> None:
+    used = replace(p99(0.1), slowest_ms=on_days({9: slowest * 1000, 3: 100.0}))
+    result = found(find, function(timeout_seconds=900), used)
+    assert (result and result.proposed) == (proposed and {"timeout_seconds": proposed})
 
 
 def test_a_timeout_is_not_judged_without_p99() -> None:

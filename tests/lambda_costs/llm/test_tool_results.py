@@ -26,7 +26,8 @@ from lambda_costs.llm.tool_results import (
     untrusted,
     usage_result,
 )
-from lambda_costs.model.finding import NO_SAVINGS, Finding, Measurement
+from lambda_costs.model.finding import NO_SAVINGS, Basis, Finding, Measurement
+from lambda_costs.model.totals import ComputeSpend, measured_and_more
 from tests.lambda_costs.cases import analyse, daily, finding, function, provisioned, reports, usage
 from vigil.errors import InvalidInput
 
@@ -34,6 +35,9 @@ LONGEST_FUNCTION, LONGEST_ALIAS, LONGEST_LOG_GROUP = 64, 128, 512
 """Characters that AWS takes (API references of Lambda and CloudWatch Logs)."""
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "model.md"
+
+
+EMPTY = analyse({})
 
 
 @cache
@@ -113,6 +117,17 @@ def test_savings_are_summed_by_kind_and_null_without_money() -> None:
     assert result["skipped"]["GetQueryResults: access denied"] == 50
 
 
+def test_measured_savings_and_what_tests_may_add_are_apart() -> None:
+    tested = replace(finding("returns", (-1, 4, 5)), basis=Basis.TO_TEST)
+    found = (finding(savings=(1, 2, 3.005)), tested)
+    totals = measured_and_more(found, ComputeSpend(0.0, 0.0))
+    result = savings_result(replace(EMPTY, findings=found, totals=totals[0], more=totals[1]))
+    assert result["measured_dollars"] == result["measured_dollars_after_free_tier"] == [1, 2, 3.0]
+    # Nobody keeps a change whose test shows a loss.
+    assert result["dollars_that_tests_may_add"] == [0, 4, 5]
+    assert [row["basis"] for row in result["best"]] == ["measured", "to be tested"]
+
+
 def test_finding_has_its_evidence_and_formula() -> None:
     found = next(item for item in account(50).findings if item.kind == "memory-too-high")
     result = finding_detail(account(50), found.id)
@@ -135,9 +150,6 @@ def test_usage_is_counted() -> None:
     assert result["window"] == ("2026-06-01", "2026-07-01")
     assert (result["functions"], result["with_invocations"], result["with_provisioned_concurrency"]) == (50, 50, 25)
     assert (result["with_report_lines"], result["report_lines"]) == (50, 50 * 300)
-
-
-EMPTY = analyse({})
 
 
 SIMILAR = r'similar names: \{"untrusted_account_data": \["0003-f{59}", "'

@@ -7,7 +7,7 @@ import pytest
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Measurement
+from lambda_costs.model.finding import Basis, Measurement
 from lambda_costs.report.artifacts import findings_json, history_key, render_artifacts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import compare
@@ -20,9 +20,10 @@ from vigil.names import FINDINGS, PAGE, REPORT
 
 ARN = function().arn
 TODAY = {"Memory today": Measurement(3008, "MB")}
-MEMORY = finding(kind="memory-too-high", cost=10.0, proposed={"memory_mb": 256}, evidence=TODAY)
+MEMORY = finding(kind="memory-too-high", cost=10.0, proposed={"memory_mb": 256}, evidence=TODAY,
+                 slowdown=1.5, test={"powerValues": [256, 1024]})  # fmt: skip
 ANALYSIS = analysis(
-    [MEMORY, finding("other", (0, 1, 2)), observation()],
+    [MEMORY, finding("other", (0, 1, 2), basis=Basis.TO_TEST), observation()],
     cost={ARN: 10.0},
     compute={ARN: used(1000), function("other").arn: "too few invocations"},
     gaps=(Gap("rare", "too few invocations"),),
@@ -56,7 +57,13 @@ def test_findings_json_has_everything_in_the_report() -> None:
     assert first["savings"] == {"low": 1.0, "expected": 2.0, "high": 3.0}
     assert first["evidence"] == {"Memory today": {"value": 3008, "unit": "MB"}}
     assert first["proposed"] == {"memory_mb": 256}
-    assert document["total"] == {"gross": vars(ANALYSIS.totals.gross), "net": vars(ANALYSIS.totals.net)}
+    assert first["basis"] == "measured"
+    assert first["slowdown"] == 1.5
+    assert first["test"] == {"powerValues": [256, 1024]}
+    # Of 10 dollars of the function's compute, and one million GB-seconds.
+    assert document["total"]["measured"]["gross"] == {"low": 1.0, "expected": 2.0, "high": 3.0}
+    assert document["total"]["more_by_tests"]["gross"] == pytest.approx({"low": 0.0, "expected": 1.0, "high": 2.0})
+    assert document["total"]["measured"]["net"] == vars(ANALYSIS.totals.net)
     assert document["gaps"] == [{"subject": "rare", "reason": "too few invocations"}]
     assert document["prices"] == {"us-east-1": "a table of 2025-10"}
     assert document["scan"] == {"metrics": 12, "queried_bytes": 2**30, "estimated": 0.01, "limit": 1.0}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lambda_costs.model.finding import Finding
+from lambda_costs.model.finding import Basis, Finding
 from lambda_costs.report.charts import MAX_BARS, by_function, by_kind
 from tests.hostile import TEXT
 from tests.lambda_costs.analyses import finding
@@ -89,6 +89,27 @@ def test_functions_beyond_the_best_share_a_bar() -> None:
 def test_functions_of_several_regions_have_their_region() -> None:
     there = finding("orders", region="eu-west-1", arn="other")
     assert set(bars(by_function([finding("orders"), there]))) == {"orders (us-east-1)", "orders (eu-west-1)"}
+
+
+def test_what_is_to_be_tested_is_light_and_what_is_measured_lies_on_it() -> None:
+    # To be tested alone, measured alone, and 100 × (1 - 0.8 × 0.8) = 36 of which 20 are measured.
+    tested = finding("arm", (0, 58, 58), basis=Basis.TO_TEST)
+    both = [finding("both", (10, 20, 30), cost=100.0),
+            finding("both", (0, 20, 30), "arm64", cost=100.0, basis=Basis.TO_TEST)]  # fmt: skip
+    chart = parse(by_function([tested, finding("known", (5, 6, 7)), *both]))
+    parts = {
+        str(group.findtext(f"{SVG}title")).partition(":")[0]: [
+            ((float(bar.attrib["width"])) / 430 * 58, bar.attrib["opacity"]) for bar in group.iter(f"{SVG}rect")
+        ]
+        for group in chart.iter(f"{SVG}g")
+    }
+    assert parts == {
+        "arm": [(pytest.approx(58, abs=0.02), "0.4"), (0, "1")],
+        "both": [(pytest.approx(36, abs=0.02), "0.4"), (pytest.approx(20, abs=0.02), "1")],
+        "known": [(pytest.approx(6, abs=0.02), "1")],
+    }
+    assert "light: to be tested" in str(by_function([tested]))
+    assert "light: to be tested" not in str(by_function(FINDINGS))
 
 
 def test_chart_has_a_title_and_a_description() -> None:

@@ -15,6 +15,7 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.inventory import Function
 from lambda_costs.collect.log_groups import LogGroup
+from lambda_costs.collect.scaling import Scaling
 from lambda_costs.collect.settings import Provisioned
 from lambda_costs.collect.usage import FunctionUsage
 from lambda_costs.model.compute import NoClaim
@@ -109,6 +110,7 @@ def test_followed_proposal_realises_its_savings(then: Finding, function_now: Fun
         (LOGS, FunctionUsage()),
         (WARM, FunctionUsage(provisioned=(Provisioned("live", 1),))),
         (WARM, FunctionUsage(provisioned=(Provisioned("other", 5),))),  # moved, not removed
+        (WARM, FunctionUsage(provisioned=(Provisioned("live", 0, Scaling(0, 9)),))),  # off until its schedule acts
         (WARM, FunctionUsage(provisioned=None)),
         (MEMORY, FunctionUsage()),
         (finding(proposed={}), FunctionUsage()),
@@ -168,8 +170,32 @@ def test_unmeasured_savings_are_those_expected_together(then: dict[str, Any], to
 def test_savings_within_a_cent_of_the_whole_cost_are_the_cost() -> None:
     then = before(MEMORY, ARM, cost={ARN: 0.001}, compute={ARN: used(1)})
     for item in then["findings"]:
-        item.update(savings=savings(0, 0.005, 0.009), scaling={"cost": 0.001})
+        item.update(savings=savings(0, 0.005, 0.009), scaling=scaling(0.001))
     assert compared(then, now(MEMORY)).total_then == SavingsRange(0.0, 0.001, 0.001)
+
+
+def test_the_most_savings_are_those_of_the_most_invocations() -> None:
+    then = before(MEMORY, cost={ARN: 10.0}, compute={ARN: used(1000)})
+    then["findings"][0].update(savings=savings(1, 4, 15), scaling=scaling(10, 0.5, 2))
+    # Twice the invocations cost 20 dollars, of which 15 can be saved.
+    assert compared(then, now(MEMORY)).total_then == SavingsRange(*map(pytest.approx, (1, 4, 15)))
+    then["findings"][0].update(savings=savings(1, 4, 21))
+    assert compare([json.dumps(then)], now(MEMORY)) == OLD_FORMAT
+
+
+@pytest.mark.parametrize("fewer", [0.0, 5e-324])
+@pytest.mark.parametrize(
+    ("ends", "together"), [((1, 4, 9), (0, 4, 9)), ((-9, -4, -1), (-9, -4, 0)), ((0.001, 0.002, 0.003),) * 2]
+)
+def test_no_savings_are_those_of_no_invocations(
+    fewer: float, ends: tuple[float, ...], together: tuple[float, ...]
+) -> None:
+    then = before(MEMORY, cost={ARN: 10.0}, compute={ARN: used(1000)})
+    then["findings"][0].update(savings=savings(*ends), scaling=scaling(10, fewer, 1))
+    today = now(MEMORY)
+    comparison = compared(then, today)
+    assert tuple(vars(comparison.total_then).values()) == pytest.approx(together, abs=0.001)
+    assert findings_json(today, comparison)
 
 
 def test_setting_that_lambda_has_not_changed_since_is_not_realised() -> None:
@@ -221,6 +247,10 @@ def savings(low: float, expected: float, high: float) -> dict[str, float]:
     return {"low": low, "expected": expected, "high": high}
 
 
+def scaling(dollars: float, fewer: float = 1, more: float = 1) -> dict[str, float]:
+    return {"cost": dollars, "fewer": fewer, "more": more}
+
+
 def cost(invocations: float | None, dollars: float | None, **fields: Any) -> Any:
     """Return the document with another cost of its function."""
     used = {**DOCUMENT["functions"][0], "invocations": invocations, "cost": dollars, **fields}
@@ -248,9 +278,11 @@ DAMAGED = [
     changed(function="call www.evil.example"),
     changed(region="mars"),
     changed(arn="arn:aws:lambda:us-east-1:000000000000:function:other"),
-    *(changed(scaling=scaling) for scaling in (None, {"cost": 0}, {"cost": -1})),
+    *(changed(scaling=odd) for odd in (None, scaling(0), scaling(-1), {"cost": 10.0})),
+    # Fewer than expected is at most all, and more at most thirty times as many.
+    *(changed(scaling=scaling(10, *ends)) for ends in ((1.1, 2), (-0.1, 2), (0.5, 0.9), (0.5, 31))),
     # The function cost 10 dollars.
-    changed(scaling={"cost": 1000}, savings=savings(1, 500, 1000)),
+    changed(scaling=scaling(1000), savings=savings(1, 500, 1000)),
     *(changed(savings=savings(*ends)) for ends in ((1, 2, 11), (-10_000, 2, 3), (3, 2, 1), (-1e308, 0, 0))),
     *(changed(savings=savings(0, most, most)) for most in (1e308, 10**400)),
     # A thousand invocations of 15 minutes each cost 270 dollars.
@@ -294,7 +326,8 @@ SAVINGS = st.one_of(
     st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3).map(lambda amounts: savings(*sorted(amounts))),
     st.builds(savings, NUMBERS, NUMBERS, NUMBERS),
 )
-SCALING = st.none() | st.fixed_dictionaries({"cost": st.floats(0, 1e6) | NUMBERS})
+ENDS = {"fewer": st.floats(0, 1) | NUMBERS, "more": st.floats(1, 30) | NUMBERS}
+SCALING = st.none() | st.fixed_dictionaries({"cost": st.floats(0, 1e6) | NUMBERS, **ENDS})
 MEMORY_256, ON_ARM64 = {"memory_mb": 256}, {"architecture": "arm64"}
 PROPOSED = st.sampled_from([MEMORY_256, ON_ARM64, {**MEMORY_256, **ON_ARM64}, {}])
 POISON = st.fixed_dictionaries({"savings": SAVINGS, "scaling": SCALING, "proposed": PROPOSED})

@@ -13,7 +13,7 @@ from markdown_it.token import Token
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.compute_optimizer import Recommendation
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Finding, Measurement, SavingsRange
+from lambda_costs.model.finding import Basis, Finding, Measurement, SavingsRange
 from lambda_costs.report.comparison import Changed, Comparison, Gone, Realised
 from lambda_costs.report.markdown import MAX_GAP_NAMES, MAX_KIND_ROWS, MAX_ROWS, MAX_SECTIONS, render_report
 from lambda_costs.request import CostRequest
@@ -23,7 +23,7 @@ from vigil.errors import InvalidInput
 from vigil.text import escape, fence
 
 MEMORY = finding("large", (10, 20, 30), "memory-too-high", cost=100.0, change="Set memory", proposed={"memory_mb": 256})
-ARM = finding("large", (0, 20, 40), "arm64", cost=100.0, change="Run it on arm64")
+ARM = finding("large", (0, 20, 40), "arm64", cost=100.0, change="Run it on arm64", basis=Basis.TO_TEST)
 WARM = finding("warm", (5, 6, 7), "provisioned-concurrency-unused", change="Remove it")
 LOGS = finding("orders", (0, 0.004, 0.009), "log-retention-unset")
 OLD = observation("orders", "runtime-deprecated", change="Move on", evidence={"Runtime": Measurement("python3.7")})
@@ -96,9 +96,10 @@ def test_summary_states_savings_urgent_problems_and_confidence() -> None:
     assert "4 functions in us-east-1, 2026-06-01 up to 2026-07-01 (UTC, 30 days)." in report
     assert "the prose was written by the script" in report
     summary = section(report, "Summary")
-    # 100 × (1 - 0.8 × 0.8) = 36, 100 × (1 - 0.9) = 10 and 100 × (1 - 0.7 × 0.6) = 58, and 6, 5 and 7 beside them.
-    assert "Expected savings: **$42.00** per 30 days ($15.00 to $65.01), from" in summary
-    assert "from 3 changes to 2 of 4 functions." in summary
+    # 20 + 6, 10 + 5 and 30 + 7, and less than a cent of logs.
+    assert "Measured savings in the coming 30 days: **$26.00** ($15.00 to $37.01), from 2 changes." in summary
+    # Of 100, both leave 0.8 × 0.8 and at least 0.7 × 0.6: 36 - 20 and 58 - 30 more.
+    assert "1 change to be tested could add up to $28.00 ($16.00 is expected)." in summary
     net = ANALYSIS.totals.net
     assert f"After the free tier: **${net.expected:.2f}** (${net.low:.2f} to ${net.high:.2f})." in summary
     assert re.findall(r"^\d\. .*", summary, re.MULTILINE) == [
@@ -108,20 +109,10 @@ def test_summary_states_savings_urgent_problems_and_confidence() -> None:
     ]
     assert "- **Urgent:** runtime deprecated, or soon to be in 1 function (orders)." in summary
     assert "- **Since the last analysis:** first analysis of these functions." in summary
-    said = "at least $15.00 if every change has its worst outcome; on-demand compute cost is known for 1 of 4"
+    said = "at least $15.00 if every measured change has its worst outcome; on-demand compute cost is known for 1 of 4"
     assert said in summary
     assert "functions: $100.00 per 30 days, without provisioned concurrency; 1 item skipped." in summary
     assert "> Start with memory." in summary
-
-
-def test_table_is_sorted_by_lowest_savings_and_counts_overlaps_once() -> None:
-    assert rows(section(render(), "Savings")) == [
-        ["1", "large", "Set memory", "$10.00", "$20.00", "$30.00"],
-        ["2", "warm", "Remove it", "$5.00", "$6.00", "$7.00"],
-        ["3", "large", "Run it on arm64", "$0.00", "$20.00", "$40.00"],
-        ["", "**Total**", "", "$15.00", "$42.00", "$65.01"],
-        ["", "**After the free tier**", "", *(f"${amount:.2f}" for amount in vars(ANALYSIS.totals.net).values())],
-    ]
 
 
 def test_findings_below_a_cent_are_counted_and_those_without_money_listed() -> None:
@@ -136,7 +127,7 @@ def test_findings_below_a_cent_are_counted_and_those_without_money_listed() -> N
 def test_change_that_costs_money_says_so() -> None:
     costs = finding(savings=(-4, -3, 1), kind="memory-too-low", change="Set memory")
     text = section(render(analysis([costs])), "orders: Set memory")
-    assert "Costs **$3.00** more per 30 days (−$4.00 to $1.00)." in text
+    assert "Costs **$3.00** more in 30 days (−$4.00 to $1.00), measured." in text
 
 
 def test_section_has_evidence_change_commands_risk_and_validation() -> None:
@@ -163,9 +154,13 @@ def test_finding_without_commands_has_no_empty_block() -> None:
 
 
 def test_compute_optimizer_is_quoted_at_memory_proposals_only() -> None:
-    recommendation = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 12.5, 14.0)
+    ends = {"LowerBound": 480.0, "Expected": 500.0, "UpperBound": 1530.4}
+    recommendation = Recommendation("NotOptimized", ("MemoryOverprovisioned",), 512, 12.5, 14.0, "Low", ends)
     report = render(replace(ANALYSIS, recommendations={MEMORY.arn: recommendation}))
-    quoted = "**AWS Compute Optimizer says:** NotOptimized, MemoryOverprovisioned, 512 MB, $12.50 a month, from 14 days"
+    quoted = (
+        "**AWS Compute Optimizer says:** NotOptimized, MemoryOverprovisioned, 512 MB, $12.50 a month, projected"
+        " duration Expected 500 ms, LowerBound 480 ms, UpperBound 1,530 ms, performance risk Low, from 14 days"
+    )
     assert quoted in section(report, "large: Set memory")
     assert report.count("Compute Optimizer says") == 1
 

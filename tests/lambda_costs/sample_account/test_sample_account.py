@@ -1,10 +1,12 @@
 import random
+from datetime import UTC, datetime
 from math import ceil
+from typing import Any
 
 import pytest
 
 from lambda_costs.findings import KINDS
-from lambda_costs.sample_account import SampleFunction, build
+from lambda_costs.sample_account import SampleFunction, build, seeding
 from lambda_costs.sample_account.function import Choices, generate
 from lambda_costs.sample_account.sampling import ALL_LINES, Sample, sample
 from lambda_costs.sample_account.scenarios import ABSTAIN, PLANTED, TRAPS
@@ -101,3 +103,18 @@ def test_a_rare_payload_is_in_the_sample() -> None:
 def test_a_choice_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown choices: ned"):
         generate(random.Random(7), "orders-export", {"ned": 0.2})
+
+
+def test_an_alias_with_provisioned_concurrency_has_metrics_of_its_own() -> None:
+    function, sampled = seen({"provisioned_concurrency": 5, "utilisation": 0.1})
+    data = [datum for _, datum in seeding._metrics(function, sampled, datetime(2026, 7, 1, tzinfo=UTC))]
+
+    def of(name: str, dimensions: int) -> list[dict[str, Any]]:
+        found = [item for item in data if item["MetricName"] == name and len(item["Dimensions"]) == dimensions]
+        return [{key: value for key, value in item.items() if key != "Dimensions"} for item in found]
+
+    # Every caller invokes the alias: its metrics are those of the function.
+    for name in ("Invocations", "Duration"):
+        assert len(of(name, 2)) == 30
+        assert of(name, 2) == of(name, 1)
+    assert len(of("ProvisionedConcurrencyInvocations", 2)) == 30

@@ -53,6 +53,7 @@ class Simulated:
     """The embedded AWS does not check this action, or no session uses it there: IAM's simulator is asked."""
 
 
+SCALING = "AgentReadsApplicationAutoscaling"
 GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("TriggerWorkflowStart", "states:StartExecution"): None,
     ("WorkflowSessionCreate", "dynamodb:PutItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
@@ -96,6 +97,12 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     # Of functions without invocations.
     ("AgentReadsLambda", "lambda:ListEventSourceMappings"): Gap("ListEventSourceMappings", EVERYTHING),
     ("AgentReadsLambda", "lambda:GetPolicy"): Gap("GetPolicy", EVERYTHING),
+    ("AgentReadsLambda", "lambda:ListAliases"): Gap("ListAliases", EVERYTHING),
+    ("AgentReadsLambda", "lambda:ListVersionsByFunction"): Gap("ListVersionsByFunction", EVERYTHING),
+    (SCALING, "application-autoscaling:DescribeScalableTargets"): Gap("DescribeScalableTargets"),
+    # Only where something scales.
+    (SCALING, "application-autoscaling:DescribeScheduledActions"): Simulated(),
+    (SCALING, "application-autoscaling:DescribeScalingPolicies"): Simulated(),
     ("AgentReadsCloudwatch", "cloudwatch:GetMetricData"): Gap("GetMetricData"),
     ("AgentReadsLogs", "logs:DescribeLogGroups"): Gap("DescribeLogGroups"),
     ("AgentReadsLogs", "logs:FilterLogEvents"): Gap("FilterLogEvents"),

@@ -1,9 +1,12 @@
 """Requests to no service in particular: control paths, trailers of a body, and services that ministack lacks."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from ministack import app as ministack_app
 from ministack.core import iam_actions, router
+from ministack.core.responses import error_response_json
 
 from vigil.local.gate import by_root
 from vigil.local.ministack_patches.patching import at_install, replaces
@@ -11,9 +14,17 @@ from vigil.local.ministack_patches.patching import at_install, replaces
 MISSING_SERVICES = {
     "pricing": "AWSPriceListService",
     "compute-optimizer": "ComputeOptimizerService",
+    "application-autoscaling": "AnyScaleFrontendService",
     "servicequotas": "ServiceQuotasV20190624",
 }
 """Services that Vigil calls and ministack lacks, with the prefix of their X-Amz-Target header."""
+
+SCALING_LISTS = {
+    "DescribeScalableTargets": "ScalableTargets",
+    "DescribeScheduledActions": "ScheduledActions",
+    "DescribeScalingPolicies": "ScalingPolicies",
+}
+"""Calls of Application Auto Scaling, with the name of the list in their answer."""
 
 
 @replaces(
@@ -46,6 +57,16 @@ def route_missing_services() -> None:
     """AWS asks IAM about every service; ministack does not about services that it lacks. It refuses them either way."""
     router.SERVICE_PATTERNS.update({name: {"target_prefixes": [prefix]} for name, prefix in MISSING_SERVICES.items()})
     iam_actions.SERVICE_TO_IAM_NAMESPACE.update({name: name for name in MISSING_SERVICES})
+    ministack_app.SERVICE_HANDLERS["application-autoscaling"] = list_no_scaling
+
+
+async def list_no_scaling(verb: str, path: str, headers: Mapping[str, str], body: bytes, query: Any) -> Any:
+    """AWS lists what Application Auto Scaling changes; nothing here can have it change anything."""
+    operation = headers.get("x-amz-target", "").rpartition(".")[2]
+    if operation not in SCALING_LISTS:
+        return error_response_json("UnsupportedOperation", f"{operation} does not exist here", 400)
+    content_type = {"Content-Type": "application/x-amz-json-1.1"}
+    return 200, content_type, json.dumps({SCALING_LISTS[operation]: []}).encode()
 
 
 @replaces(router, "_is_aws_service_name")

@@ -21,3 +21,18 @@ def test_a_missing_service_refuses_after_iam_was_asked(
         getattr(caller(service), method)(**arguments)
     with refused("400"):
         getattr(caller(service, (action, "*")), method)(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("operation", "method", "answer"),
+    [
+        ("DescribeScalableTargets", "describe_scalable_targets", "ScalableTargets"),
+        ("DescribeScheduledActions", "describe_scheduled_actions", "ScheduledActions"),
+        ("DescribeScalingPolicies", "describe_scaling_policies", "ScalingPolicies"),
+    ],
+)
+def test_nothing_scales_and_iam_is_asked_first(caller: Caller, operation: str, method: str, answer: str) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        getattr(caller("application-autoscaling"), method)(ServiceNamespace="lambda")
+    allowed = caller("application-autoscaling", (f"application-autoscaling:{operation}", "*"))
+    assert getattr(allowed, method)(ServiceNamespace="lambda")[answer] == []
