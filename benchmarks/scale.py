@@ -22,8 +22,8 @@ from vigil.local.stack import REGION, LocalSession, LocalStack
 
 SIZES = (125, 250, 500, 1000)
 SEED = 101
-MOST_SECONDS = 60
-MOST_MB = 500  # goals, of the largest account
+MOST_SECONDS = 40
+MOST_MB = 200  # goals, of the largest account
 
 
 @dataclass(frozen=True)
