@@ -27,7 +27,7 @@ from lambda_costs.collect.metrics import (
 )
 from lambda_costs.collect.prices import RegionPrices
 from lambda_costs.collect.report_lines import Fits, Tally, TallyKey, is_sampled, read_lines, reconcile, slices
-from lambda_costs.collect.scaling import Scaling, read_scaling
+from lambda_costs.collect.scaling import read_scaling
 from lambda_costs.collect.scan import BYTES_PER_GB, groups_within_budget, scanned_bytes
 from lambda_costs.collect.settings import Provisioned, list_mappings, list_provisioned, policy_principals
 from lambda_costs.collect.usage import IDLE_DAYS, LOOK_BACK_DAYS, FunctionUsage, Window
@@ -71,9 +71,8 @@ class RegionReader:
         """
         try:
             self._read_metrics()
-            self.scaling: Mapping[tuple[str, str], Scaling] | None = None
-            with record_gap_if_denied(f"scaling of provisioned concurrency in {self.region}", self.gaps):
-                self.scaling = read_scaling(self.client("application-autoscaling", self.region))
+            subject = f"scaling of provisioned concurrency in {self.region}"
+            self.scaling = read_scaling(self.client("application-autoscaling", self.region), subject, self.gaps)
             for function, settings in self._map_with_progress("settings", self._settings, self.functions):
                 self._update(function, **settings)
             self._read_provisioned_use()
@@ -113,9 +112,7 @@ class RegionReader:
     def _settings(self, function: Function) -> dict[str, Any]:
         settings: dict[str, Any] = {}
         with record_gap_if_denied(self.label(function), self.gaps):
-            provisioned = list_provisioned(self.awslambda, function.name, self.scaling or {})
-            # Without the scaling, it is not known how much is allocated.
-            settings["provisioned"] = None if provisioned and self.scaling is None else provisioned
+            settings["provisioned"] = list_provisioned(self.awslambda, function.name, self.scaling)
         with record_gap_if_denied(self.label(function), self.gaps):
             answer = self.awslambda.get_function_recursion_config(FunctionName=function.name)
             settings["recursion_allowed"] = answer["RecursiveLoop"] == "Allow"

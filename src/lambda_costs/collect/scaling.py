@@ -11,11 +11,16 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from lambda_costs.collect.gaps import Gap, record_gap_if_denied
+
 NAMESPACE = "lambda"
 SETTLE_DAYS = 7  # what acts in a week decides what is allocated at its end, whatever is at the hour of the analysis
 MAX_MOMENTS = 1_000  # of an action in a period; one that acts more than hourly takes too long to follow
 _POLICIES_SUSPENDED = {"DynamicScalingInSuspended", "DynamicScalingOutSuspended"}
 _RESOURCE = re.compile(r"function:(?P<function>[^:]+):(?P<qualifier>[^:$]+)")  # $LATEST has none
+
+
+Resource = tuple[str, str]  # (function, alias or version)
 
 
 class UnknownSchedule(Exception):
@@ -96,19 +101,27 @@ class Scaling:
         return total_low, total_high
 
 
-def read_scaling(autoscaling: Any) -> Mapping[tuple[str, str], Scaling]:
-    """Return the scaling of provisioned concurrency by (function, qualifier), of one region."""
+def read_scaling(autoscaling: Any, subject: str, gaps: list[Gap]) -> Mapping[Resource, Scaling | None] | None:
+    """Return the scaling of provisioned concurrency of one region; what cannot be read is a gap of ``subject``.
 
-    def items(operation: str, key: str) -> Iterator[tuple[tuple[str, str], Mapping[str, Any]]]:
+    None if it is not known what scales, and for each resource of which it is not known how.
+    """
+
+    def items(operation: str, key: str) -> Iterator[tuple[Resource, Mapping[str, Any]]]:
         pages: Iterable[Any] = autoscaling.get_paginator(operation).paginate(ServiceNamespace=NAMESPACE)
         for page in pages:
             for item in page[key]:
                 if match := _RESOURCE.fullmatch(item["ResourceId"]):
                     yield (match["function"], match["qualifier"]), item
 
-    targets = dict(items("describe_scalable_targets", "ScalableTargets"))
-    actions: dict[tuple[str, str], list[ScheduledAction]] = defaultdict(list)
-    if targets:
+    targets: dict[Resource, Mapping[str, Any]] | None = None
+    with record_gap_if_denied(subject, gaps):
+        targets = dict(items("describe_scalable_targets", "ScalableTargets"))
+    if not targets:
+        return None if targets is None else {}
+    actions: dict[Resource, list[ScheduledAction]] = defaultdict(list)
+    policies: set[Resource] | None = None
+    with record_gap_if_denied(subject, gaps):
         for resource, item in items("describe_scheduled_actions", "ScheduledActions"):
             bounds = item.get("ScalableTargetAction", {})
             actions[resource].append(
@@ -122,9 +135,11 @@ def read_scaling(autoscaling: Any) -> Mapping[tuple[str, str], Scaling]:
                     item.get("EndTime"),
                 )
             )
-    policies = {resource for resource, _ in items("describe_scaling_policies", "ScalingPolicies")} if targets else set()
+        policies = {resource for resource, _ in items("describe_scaling_policies", "ScalingPolicies")}
+    if policies is None:
+        return dict.fromkeys(targets)
 
-    def scaling(resource: tuple[str, str], item: Mapping[str, Any]) -> Scaling:
+    def scaling(resource: Resource, item: Mapping[str, Any]) -> Scaling:
         suspended = {name for name, is_so in item.get("SuspendedState", {}).items() if is_so}
         acting = () if "ScheduledScalingSuspended" in suspended else tuple(actions.get(resource, ()))
         follows_use = resource in policies and not suspended >= _POLICIES_SUSPENDED

@@ -8,7 +8,7 @@ from math import fsum
 from typing import Any
 
 from lambda_costs.collect.metrics import Daily
-from lambda_costs.collect.scaling import Scaling
+from lambda_costs.collect.scaling import Resource, Scaling
 
 EDGE = frozenset({"edgelambda.amazonaws.com", "replicator.lambda.amazonaws.com"})
 """CloudFront, which runs versions as Lambda@Edge where its viewers are, and the service that copies them there."""
@@ -39,20 +39,28 @@ class Provisioned:
 
 
 def list_provisioned(
-    awslambda: Any, function: str, scaling: Mapping[tuple[str, str], Scaling]
-) -> tuple[Provisioned, ...]:
-    """Return the PC of ``function``, by qualifier, also what a schedule or a policy has turned off at the moment."""
+    awslambda: Any, function: str, scaling: Mapping[Resource, Scaling | None] | None
+) -> tuple[Provisioned, ...] | None:
+    """Return the PC of ``function``, by qualifier, also what a schedule or a policy has turned off at the moment.
+
+    None if it is not known how it scales.
+    """
     pages = awslambda.get_paginator("list_provisioned_concurrency_configs").paginate(FunctionName=function)
     executions = {
         item["FunctionArn"].rpartition(":")[2]: item["RequestedProvisionedConcurrentExecutions"]
         for page in pages
         for item in page["ProvisionedConcurrencyConfigs"]
     }
+    if scaling is None:
+        return None if executions else ()
+    targets = {qualifier: item for (name, qualifier), item in scaling.items() if name == function}
+    if None in targets.values():
+        return None
     scaled = {
         qualifier: item
-        for (name, qualifier), item in scaling.items()
+        for qualifier, item in targets.items()
         # A target may be left of an alias that has none any more: nothing allocates it again.
-        if name == function and (qualifier in executions or item.actions or item.follows_use)
+        if item and (qualifier in executions or item.actions or item.follows_use)
     }
     return tuple(
         Provisioned(qualifier, executions.get(qualifier, 0), scaled.get(qualifier))

@@ -1,5 +1,6 @@
 """Application Auto Scaling: executions allocated in the 30 days from Wednesday, 1 July 2026, in execution-hours."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lambda_costs.collect.gaps import Gap
 from lambda_costs.collect.scaling import Scaling, ScheduledAction, UnknownSchedule, read_scaling
 from tests.lambda_costs.conftest import Stubbed
 
@@ -141,6 +143,14 @@ def test_the_least_allocated_is_at_most_the_most(
     assert 0 <= low <= high <= 20 * HOURS * 3600
 
 
+@pytest.mark.parametrize("actions", [(), (ScheduledAction("on", "rate(1 day)", "UTC", 2, 8),)])
+def test_known_hours_are_left_out(actions: tuple[ScheduledAction, ...]) -> None:
+    known = frozenset({START + timedelta(hours=1), START + timedelta(hours=7)})
+    # 22 hours of a day remain, between the bounds.
+    found = Scaling(2, 8, actions, follows_use=True).allocated(3, START, 1, known)
+    assert found == (2 * 22 * 3600, 8 * 22 * 3600)
+
+
 def target(resource: str, least: int = 1, most: int = 9) -> dict[str, Any]:
     dimension = {"ServiceNamespace": "lambda", "ScalableDimension": "lambda:function:ProvisionedConcurrency"}
     made = {"RoleARN": "arn:aws:iam::000000000000:role/scaling", "CreationTime": START}
@@ -168,7 +178,7 @@ def test_targets_schedules_and_policies_of_a_region_are_joined(stubbed: Stubbed)
               "ScalableDimension": "lambda:function:ProvisionedConcurrency"}  # fmt: skip
     answers.add_response("describe_scaling_policies", {"ScalingPolicies": [policy]}, asked)
     action = ScheduledAction("on", "rate(1 day)", "Asia/Tokyo", 3, None, START, SUNDAY)
-    assert read_scaling(autoscaling) == {
+    assert read_scaling(autoscaling, "scaling", []) == {
         ("orders", "live"): Scaling(1, 9, (), follows_use=True),
         ("orders", "7"): Scaling(0, 0, (action,)),
     }
@@ -177,7 +187,24 @@ def test_targets_schedules_and_policies_of_a_region_are_joined(stubbed: Stubbed)
 def test_without_targets_nothing_more_is_read(stubbed: Stubbed) -> None:
     autoscaling, answers = stubbed("application-autoscaling")
     answers.add_response("describe_scalable_targets", {"ScalableTargets": []}, {"ServiceNamespace": "lambda"})
-    assert read_scaling(autoscaling) == {}
+    assert read_scaling(autoscaling, "scaling", []) == {}
+
+
+@pytest.mark.parametrize("refused", ["DescribeScalableTargets", "DescribeScheduledActions", "DescribeScalingPolicies"])
+def test_a_refusal_leaves_what_is_known(stubbed: Stubbed, refused: str) -> None:
+    autoscaling, answers = stubbed("application-autoscaling")
+    listed = {"ScalableTargets": [target("function:orders:live")], "ScheduledActions": [], "ScalingPolicies": []}
+    for name, items in listed.items():
+        operation = f"describe_{'_'.join(re.findall('[A-Z][a-z]+', name)).lower()}"
+        if refused == f"Describe{name}":
+            answers.add_client_error(operation, "AccessDeniedException", "no")
+            break
+        answers.add_response(operation, {name: items}, {"ServiceNamespace": "lambda"})
+    gaps: list[Gap] = []
+    # Without the targets nothing is known, otherwise how this one scales.
+    known = None if refused == "DescribeScalableTargets" else {("orders", "live"): None}
+    assert read_scaling(autoscaling, "scaling", gaps) == known
+    assert gaps == [Gap("scaling", f"{refused}: access denied")]
 
 
 DYNAMIC = {"DynamicScalingInSuspended": True, "DynamicScalingOutSuspended": True}
@@ -202,5 +229,8 @@ def test_what_is_suspended_does_not_act(suspended: dict[str, bool], actions: int
             key = "".join(word.capitalize() for word in operation.split("_")[1:])
             return SimpleNamespace(paginate=lambda **asked: [{key: answers[key]}])
 
-    (scaling,) = read_scaling(Autoscaling()).values()
+    found = read_scaling(Autoscaling(), "scaling", [])
+    assert found
+    (scaling,) = found.values()
+    assert scaling
     assert (len(scaling.actions), scaling.follows_use) == (actions, follows_use)

@@ -106,6 +106,26 @@ def test_provisioned_concurrency_is_also_what_a_schedule_has_turned_off(stubbed:
 
 
 @pytest.mark.parametrize(
+    ("scaling", "executions", "provisioned"),
+    [
+        (None, 5, None),  # what is allocated may change, and nobody knows how
+        (None, 0, ()),
+        ({("orders", "live"): None}, 5, None),
+        ({("returns", "live"): None}, 5, (Provisioned("live", 5),)),  # another function
+    ],
+)
+def test_provisioned_concurrency_is_not_known_without_its_scaling(
+    stubbed: Stubbed, scaling: Any, executions: int, provisioned: tuple[Provisioned, ...] | None
+) -> None:
+    awslambda, answers = stubbed("lambda")
+    listed = [{"FunctionArn": f"{ORDERS}:live", "RequestedProvisionedConcurrentExecutions": executions}]
+    answers.add_response(
+        "list_provisioned_concurrency_configs", {"ProvisionedConcurrencyConfigs": listed if executions else []}
+    )
+    assert list_provisioned(awslambda, "orders", scaling) == provisioned
+
+
+@pytest.mark.parametrize(
     ("calls", "milliseconds", "seconds"),
     [
         # The second day has no duration: 50,000 ms / 100 invocations.
