@@ -201,8 +201,10 @@ class Run:
 
     @property
     def worker(self) -> int:
-        """The process of the session's worker."""
-        return int((self.stage.stack.folder / agents.WORKERS / self.session_id).read_text())
+        """The process of the session's worker, which writes its id some time after the session's record is BUSY."""
+        written = self.stage.stack.folder / agents.WORKERS / self.session_id
+        self.until(lambda: written.exists() and written.read_text())
+        return int(written.read_text())
 
     @property
     def ended(self) -> bool:
