@@ -1,8 +1,8 @@
 """Scores the analysis on accounts that share nothing with it: ``python -m benchmarks.field``.
 
 An account is simulated invocation by invocation and seen only through what AWS answers; each proposal is tried on every
-invocation. Improve the analysis by what TUNING_SEEDS show. REPORTING_SEEDS tell how good it is: whoever changes the
-analysis by what they show cannot report on them any more.
+invocation. Improve the analysis by what TUNING_SEEDS show. REPORTING_SEEDS tell how good it is. If
+they led to a change of the analysis, they cannot be reported any more.
 """
 
 import argparse

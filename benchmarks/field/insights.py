@@ -2,7 +2,7 @@
 
 By the CloudWatch Logs User Guide ("CloudWatch Logs Insights query commands", "Supported logs and discovered fields"): a
 condition on a field that an event does not have is not met, and arithmetic with it gives nothing. Sizes of memory are
-decimal bytes. Only REPORT lines are there; nobody's own lines are.
+decimal bytes. There are only REPORT lines, none of the function itself.
 """
 
 import json
