@@ -155,7 +155,7 @@ def _fit(points: Sequence[Point], vcpus: float) -> Iterator[tuple[bool, float, f
     mean_x = fsum(wi * xi for wi, xi in zip(w, x, strict=True)) / total
     mean_d = fsum(wi * point.seconds for wi, point in zip(w, points, strict=True)) / total
     spread = fsum(wi * (xi - mean_x) ** 2 for wi, xi in zip(w, x, strict=True))
-    if spread < 1e-9 * total:
+    if spread < 1e-12 * total:
         # The same CPU at all sizes: no share explains durations that differ, any share those that do not.
         if all(abs(point.seconds - mean_d) <= 2 * Z_95 / sqrt(wi) for wi, point in zip(w, points, strict=True)):
             yield False, vcpus, 0.5, 0.5

@@ -242,6 +242,8 @@ def test_more_memory_is_never_slower_nor_faster_than_its_cpu(model: DurationMode
         assert all(a >= b - 1e-9 for a, b in zip(slow, fast, strict=True))
 
 
+@example(a=0.0, b=2.0, measured=[5289, 5290], new=128, vcpus=1.0)  # a megabyte is less than 0.02 % of the CPU
+@example(a=0.0, b=2.0, measured=[10_239, 10_240], new=128, vcpus=1.0)
 @example(a=0.0, b=4.0, measured=[128, 1844], new=1847, vcpus=2.0)  # (1844 / 1769) × 1769 < 1844 in floats
 @given(
     st.floats(0, 100),
