@@ -54,3 +54,9 @@ def percentile(values: list[float], share: float) -> float:
     """Return the value that ``share`` of ``values`` do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-round(share * 1000) * len(ordered) // 1000) - 1)]
+
+
+def share(parts: Iterable[bool]) -> float:
+    """Return the share of ``parts`` that are true; of none, all are."""
+    values = list(parts)
+    return sum(values) / len(values) if values else 1.0

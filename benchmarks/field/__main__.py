@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from benchmarks.field.account import REGION, Account
 from benchmarks.field.clients import Clients
 from benchmarks.field.function import Function
-from benchmarks.field.score import Score, Summary, score, share
-from benchmarks.report import Report, machine
+from benchmarks.field.score import Score, Summary, score
+from benchmarks.report import Report, machine, share
 from lambda_costs.analysis import CostAnalysis
 from lambda_costs.report.artifacts import findings_json
 from lambda_costs.request import CostRequest

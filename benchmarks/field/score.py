@@ -1,6 +1,6 @@
 """Holds findings.json against the truth of an account."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import fsum
 from statistics import median
@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.field.account import Account
 from benchmarks.field.truth import COMPUTE, MUST, NOT, Facts, expectations, fault, true_savings, what
+from benchmarks.report import share
 
 SMALL = 0.01
 """US dollars per 30 days below which a claim is not scored."""
@@ -107,12 +108,6 @@ def _claim(finding: Mapping[str, Any], truth: tuple[float, float] | None) -> Cla
     if truth is None or not any((low, expected, high)) or max(map(abs, (low, high, *truth))) < SMALL:
         return None
     return Claim(finding, listed(finding), low, expected, high, *truth)
-
-
-def share(parts: Iterable[bool]) -> float:
-    """Return the share of ``parts`` that are true; of none, all are."""
-    values = list(parts)
-    return sum(values) / len(values) if values else 1.0
 
 
 @dataclass(frozen=True)

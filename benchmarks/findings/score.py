@@ -9,6 +9,7 @@ from statistics import fmean, median
 from typing import Any
 
 from benchmarks.findings.truth import account_savings, savings
+from benchmarks.report import share
 from lambda_costs.sample_account import Planted, SampleAccount
 
 CENT = 0.01
@@ -112,12 +113,6 @@ def _abstained(name: str, document: Mapping[str, Any]) -> bool:
     claimed = any(item["function"] == name and any(_ends(item)) for item in document["findings"])
     named = any(name in re.split(r"[^\w-]+", gap["subject"]) for gap in document["gaps"])
     return named and not claimed
-
-
-def share(parts: Iterable[bool]) -> float:
-    """Return the share of ``parts`` that are true; of none, all are."""
-    values = list(parts)
-    return sum(values) / len(values) if values else 1.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from lambda_costs.collect.gaps import Gap, record_gap_if_denied
+from lambda_costs.collect.metrics import DAY_SECONDS, HOUR_SECONDS
 
 NAMESPACE = "lambda"
 SETTLE_DAYS = 7  # what acts in a week decides what is allocated at its end, whatever is at the hour of the analysis
@@ -82,7 +83,7 @@ class Scaling:
         except UnknownSchedule:
             bounds = [bound for item in self.actions for bound in (item.least, item.most) if bound is not None]
             most = self.most if self.follows_use else now
-            seconds = days * 86_400.0 - 3600 * len(known)
+            seconds = float(days * DAY_SECONDS - HOUR_SECONDS * len(known))
             return min([self.least, now, *bounds]) * seconds, max([most, now, *bounds]) * seconds
         least, most = self.least, self.most
         low = high = now
@@ -92,7 +93,8 @@ class Scaling:
             if self.follows_use:
                 low, high = min(least, most), most
             begin = max(since, start)
-            seconds = max(0.0, (moment - begin).total_seconds()) - 3600 * sum(begin <= hour < moment for hour in known)
+            left_out = HOUR_SECONDS * sum(begin <= hour < moment for hour in known)
+            seconds = max(0.0, (moment - begin).total_seconds()) - left_out
             total_low, total_high, since = total_low + low * seconds, total_high + high * seconds, moment
             least = least if action.least is None else action.least
             most = most if action.most is None else action.most

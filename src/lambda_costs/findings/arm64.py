@@ -1,16 +1,8 @@
 """arm64: a function on x86_64 that could run on arm64, where a GB-second costs a fifth less."""
 
 from lambda_costs.model import runtimes
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import (
-    RANGE_OF_INVOCATIONS,
-    FindingKind,
-    FunctionContext,
-    Results,
-    as_code,
-    compute_evidence,
-    needs_compute,
-)
+from lambda_costs.model.compute import RANGE_OF_INVOCATIONS, Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import Basis, Finding, Measurement, money, rate
 from lambda_costs.model.power_tuning import tuning_input
 

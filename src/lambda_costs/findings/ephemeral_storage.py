@@ -1,15 +1,7 @@
 """/tmp above 512 MB: the excess is billed while the function runs, used or not."""
 
-from lambda_costs.model.compute import MB_PER_GB, Compute
-from lambda_costs.model.context import (
-    RANGE_OF_INVOCATIONS,
-    FindingKind,
-    FunctionContext,
-    Results,
-    as_code,
-    compute_evidence,
-    needs_compute,
-)
+from lambda_costs.model.compute import MB_PER_GB, RANGE_OF_INVOCATIONS, Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import Basis, Finding, Measurement, money, rate
 
 FREE_MB = 512  # size of /tmp that is not billed (AWS Lambda pricing)

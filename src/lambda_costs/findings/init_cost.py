@@ -9,16 +9,8 @@ from typing import Any
 from lambda_costs.collect.metrics import DAY_SECONDS
 from lambda_costs.findings.ephemeral_storage import FREE_MB
 from lambda_costs.model import runtimes
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import (
-    RANGE_OF_INVOCATIONS,
-    FindingKind,
-    FunctionContext,
-    Results,
-    as_code,
-    compute_evidence,
-    needs_compute,
-)
+from lambda_costs.model.compute import RANGE_OF_INVOCATIONS, Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.duration import Z_95
 from lambda_costs.model.finding import PERIOD_DAYS, Basis, Finding, Measurement, money
 

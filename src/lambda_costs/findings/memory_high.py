@@ -6,16 +6,8 @@ Less memory means less CPU: what it saves depends on how the duration changes (`
 from math import ceil
 
 from lambda_costs.collect.inventory import MIN_MEMORY_MB
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import (
-    RANGE_OF_INVOCATIONS,
-    FindingKind,
-    FunctionContext,
-    Results,
-    as_code,
-    compute_evidence,
-    needs_compute,
-)
+from lambda_costs.model.compute import RANGE_OF_INVOCATIONS, Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import Finding, Measurement, SavingsRange, basis, money, rate
 from lambda_costs.model.power_tuning import tuning_input
 

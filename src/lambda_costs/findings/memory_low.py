@@ -8,16 +8,8 @@ from math import ceil
 from lambda_costs.collect.inventory import MAX_MEMORY_MB
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.findings.memory_high import HEADROOM, STEP_MB, memory_evidence
-from lambda_costs.model.compute import Compute
-from lambda_costs.model.context import (
-    RANGE_OF_INVOCATIONS,
-    FindingKind,
-    FunctionContext,
-    Results,
-    as_code,
-    compute_evidence,
-    needs_compute,
-)
+from lambda_costs.model.compute import RANGE_OF_INVOCATIONS, Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, as_code, compute_evidence, needs_compute
 from lambda_costs.model.finding import NO_SAVINGS, Finding, Measurement, money
 from lambda_costs.model.power_tuning import tuning_input
 
@@ -32,10 +24,10 @@ def find(context: FunctionContext, used: Compute) -> Results:
     died = reports.where(memory_mb=today, outcome=Outcome.OUT_OF_MEMORY).lines
     if not (context.usage.errors and context.usage.errors.total):
         died = 0  # CloudWatch counts these as errors, and no function can forge its metrics
-    # An invocation that ran out of memory would have used more, by an unknown amount.
-    new = min(MAX_MEMORY_MB, ceil((today if died else most) * HEADROOM / STEP_MB) * STEP_MB)
     if most <= HIGH_USED_SHARE * today and not died:
         return
+    # An invocation that ran out of memory would have used more, by an unknown amount.
+    new = min(MAX_MEMORY_MB, ceil((today if died else most) * HEADROOM / STEP_MB) * STEP_MB)
     if new - today < STEP_MB:
         yield _no_more(context, most, died)
         return

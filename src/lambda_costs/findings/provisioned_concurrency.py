@@ -82,17 +82,16 @@ def _use(context: FunctionContext, item: Provisioned) -> _Use | Gap:
 def _allocated(context: FunctionContext, item: Provisioned) -> SavingsRange:
     if item.scaling is None:
         return SavingsRange(*[float(item.executions * PERIOD_DAYS * DAY_SECONDS)] * 3)
-    now, days = context.window.end, context.window.days
-    ahead, past = (
-        item.scaling.allocated(item.executions, start, PERIOD_DAYS)
-        for start in (now, now - timedelta(days=PERIOD_DAYS))
-    )
-    # Months differ in their numbers of weekdays.
-    low, high = min(ahead[0], past[0]), max(ahead[1], past[1])
     if item.allocated is None:
-        return SavingsRange(low, sum(ahead) / 2, high)
+        now = context.window.end
+        ahead, past = (
+            item.scaling.allocated(item.executions, start, PERIOD_DAYS)
+            for start in (now, now - timedelta(days=PERIOD_DAYS))
+        )
+        # Months differ in their numbers of weekdays.
+        return SavingsRange(min(ahead[0], past[0]), sum(ahead) / 2, max(ahead[1], past[1]))
     # Hours in which nothing ran show nothing. In the others it was what the metrics say.
-    start, scale = context.window.start, PERIOD_DAYS / days
+    start, days = context.window.start, context.window.days
     low, high = item.scaling.allocated(item.executions, start, days, frozenset(item.allocated))
     seen = fsum(item.allocated.values()) * HOUR_SECONDS
     # A policy's alarms change nothing while they get no data: what was allocated stays.
@@ -100,7 +99,7 @@ def _allocated(context: FunctionContext, item: Provisioned) -> SavingsRange:
     for hour in (start + timedelta(hours=index) for index in range(24 * days)):
         last = item.allocated.get(hour, last)
         quiet += 0.0 if hour in item.allocated else last * HOUR_SECONDS
-    return SavingsRange(*(scale * (seen + unseen) for unseen in (low, min(max(quiet, low), high), high)))
+    return SavingsRange(*((seen + unseen) * PERIOD_DAYS / days for unseen in (low, min(max(quiet, low), high), high)))
 
 
 def _invocations(context: FunctionContext, item: Provisioned) -> Volume:

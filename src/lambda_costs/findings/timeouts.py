@@ -7,15 +7,8 @@ from statistics import median
 
 from lambda_costs.collect.report_lines import Outcome
 from lambda_costs.collect.usage import FunctionUsage
-from lambda_costs.model.compute import MIN_INVOCATIONS, Compute
-from lambda_costs.model.context import (
-    RANGE_OF_INVOCATIONS,
-    FindingKind,
-    FunctionContext,
-    Results,
-    compute_evidence,
-    needs_compute,
-)
+from lambda_costs.model.compute import MIN_INVOCATIONS, RANGE_OF_INVOCATIONS, Compute
+from lambda_costs.model.context import FindingKind, FunctionContext, Results, compute_evidence, needs_compute
 from lambda_costs.model.duration import Z_95
 from lambda_costs.model.finding import NO_SAVINGS, Basis, Finding, Measurement, money, rate
 from vigil.sdk import quote
@@ -54,7 +47,8 @@ def find(context: FunctionContext, used: Compute) -> Results:
     error = Z_95 * sqrt(usually * (1 - usually) / lines.lines) if used.sampled else 0.0
     # The worst day's share is at least the mean; timeouts that began on it may go on.
     most = min(1.0, max(usually, shares[day]) + error)
-    recent, hang = _recent_share(context, shares), _hang(context)
+    recent, longest = _recent_share(context, shares), _longest(context)
+    hang = _hang(longest / context.function.timeout_seconds)
     number = used.invocations.expected * recent
     seconds = min(timed_out.billed_ms / timed_out.lines / 1000, context.function.timeout_seconds)
     instead = min(seconds, ended.billed_ms / ended.lines / 1000) if ended.lines else 0.0
@@ -76,7 +70,7 @@ def find(context: FunctionContext, used: Compute) -> Results:
             "Timeouts": Measurement(round(number, 1), "per 30 days"),
             "Billed for each": Measurement(round(seconds, 3), "s"),
             "Billed for one that succeeds": Measurement(round(instead, 3), "s"),
-            "Longest that succeeds": Measurement(round(_longest(context), 3), "s, median of the days"),
+            "Longest that succeeds": Measurement(round(longest, 3), "s, median of the days"),
             **compute_evidence(used),
         },
         formula=(
@@ -110,9 +104,11 @@ def _longest(context: FunctionContext) -> float:
     return median(slowest) / 1000 if slowest else 0.0
 
 
-def _hang(context: FunctionContext) -> float:
-    """Return from 0 to 1 how sure it is that invocations that time out hang, and do not only need longer."""
-    near = _longest(context) / context.function.timeout_seconds
+def _hang(near: float) -> float:
+    """Return from 0 to 1 how sure it is that invocations that time out hang, and do not only need longer.
+
+    ``near``: the longest of those that succeed divided by the timeout.
+    """
     return min(1.0, max(0.0, (NEEDS_LONGER - near) / (NEEDS_LONGER - HANGS)))
 
 

@@ -28,6 +28,9 @@ DAY_LINES = 20  # least lines of a day that show the sizes of an alias; our own 
 JUMP_ERRORS = 4  # standard errors up to which chance explains the largest change between two days; our own choice
 FEW_DAYS = 7  # fewer days of one memory size have a larger error than their spread shows: they may be unlike others
 
+RANGE_OF_INVOCATIONS = "The range also covers fewer and more, shorter and longer invocations."
+"""What ``Compute.share`` adds to the range of a finding's formula."""
+
 
 @dataclass(frozen=True)
 class NoClaim:

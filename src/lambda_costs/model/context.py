@@ -125,10 +125,6 @@ def as_code(cloudformation: str, cdk: str, resource: str = "AWS::Lambda::Functio
     return f"# CloudFormation, {resource}\n{cloudformation}\n# CDK, Python\n{cdk}"
 
 
-RANGE_OF_INVOCATIONS = "The range also covers fewer and more, shorter and longer invocations."
-"""What ``Compute.share`` adds to the range of a finding's formula."""
-
-
 def compute_evidence(used: Compute) -> dict[str, Measurement]:
     """Return the evidence that all findings about compute show."""
     return {
