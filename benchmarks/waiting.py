@@ -15,10 +15,11 @@ from typing import Any
 from benchmarks.report import Report, machine, percentile
 from benchmarks.virtual_time import Life, Walk, walk
 from infra.workflow import definition
+from vigil.attributes import iso
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output, Parameter
-from vigil.session import RECORD_SK, Session, Status, iso
+from vigil.session import RECORD_SK, Session, Status
 
 DEFAULTS: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="25")
 # Above the largest deadline, 28,500 s, so that sessions of 8 h can be compared.

@@ -8,7 +8,10 @@ import shutil
 from pathlib import Path, PurePath
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
-MODULES = ["__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings", "table"]
+MODULES = [
+    *("__init__", "attributes", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
+    *("step", "table"),
+]
 SDK = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """boto3 and all that it requires, each of them pure Python."""
 SERVICES = ("bedrock-agentcore", "dynamodb", "stepfunctions")

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from vigil.session import iso
+from vigil.attributes import iso
 from vigil.text import visible
 
 LATE_SECONDS = 5.0  # how long after the session's end its last lines may appear

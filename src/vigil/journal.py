@@ -5,7 +5,7 @@ Transitions are condition expressions, so that two writers cannot both win; no d
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -16,13 +16,15 @@ from boto3.dynamodb.conditions import Attr, ConditionBase, Key
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
+from vigil.attributes import iso
+from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
 from vigil.session import (
     ALLOWED_FROM,
     ARTIFACT_SK_PREFIX,
     HISTORY_PK_PREFIX,
     RECORD_SK,
+    STEP_SK_PREFIX,
     TASK_SK_PREFIX,
     TERMINAL,
     TTL_DAYS,
@@ -30,11 +32,22 @@ from vigil.session import (
     Session,
     Status,
     Task,
-    Usage,
     check_session_id,
-    iso,
 )
-from vigil.table import FAIL, NOT_BUSY, Item, item_key, open_table, query, storable, task_key, translate_errors
+from vigil.step import MAX_STEPS, Step, Usage
+from vigil.table import (
+    FAIL,
+    NOT_BUSY,
+    Item,
+    item_key,
+    open_table,
+    query,
+    step_key,
+    storable,
+    task_key,
+    transact,
+    translate_errors,
+)
 
 if TYPE_CHECKING:
     from boto3 import Session as AwsSession
@@ -52,10 +65,11 @@ _OPEN = Attr("status").is_in(ALLOWED_FROM[Status.FAILED])
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A session as one read of the table finds it."""
+    """A session as a read of the table finds it. What ran when the session ended has ended with it."""
 
     session: Session | None  # None if it has no record
-    tasks: list[Task]  # its work phases in the order they began; one that ran when the session ended has ended with it
+    tasks: list[Task]  # its work phases in the order they began
+    steps: list[Step]  # its model calls and tool calls in the order they began
     task_token: object  # the task token, which changes whenever the workflow begins to wait again
 
 
@@ -109,17 +123,28 @@ class Journal:
         items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
         return [Session.from_item(item) for item in islice(items, limit)]
 
-    def snapshot(self, session_id: str) -> Snapshot:
-        """Return the session's record and its work phases as they are now, by one consistent read."""
-        # The phases follow the record, and the artifacts stand before it.
-        condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").gte(RECORD_SK)
-        items = list(query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True))
-        record = next((item for item in items if item["SK"] == RECORD_SK), None)
+    def snapshot(self, session_id: str, first_step: int = 1) -> Snapshot:
+        """Return the session's record, its work phases and its steps from ``first_step`` on, by consistent reads."""
+        # The record first: if it says that the session has ended, the rest changes no more.
+        with translate_errors(session_id):
+            key = item_key(check_session_id(session_id))
+            record = self._table.get_item(Key=key, ConsistentRead=True).get("Item")
         session = Session.from_item(record) if record is not None else None
+        if session is not None and (session.step_count or 0) > MAX_STEPS:
+            # The newest steps have replaced others, in any order of their keys.
+            first_step = min(first_step, MAX_STEPS // 2 + 1)
+        # The phases follow the steps.
+        first = step_key(session_id, first_step)["SK"]
+        condition = Key("PK").eq(session_id) & Key("SK").between(first, f"{TASK_SK_PREFIX}~")
+        items = list(query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True))
         tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
+        steps = [Step.from_item(item) for item in items if item["SK"].startswith(STEP_SK_PREFIX)]
         if session is not None and session.terminal:
             tasks = [task.ended_with(session) for task in tasks]
-        return Snapshot(session, sorted(tasks, key=lambda task: task.number), (record or {}).get("task_token"))
+            steps = [step.ended_with_session(session.ended_at, well=session.ended_by_agent) for step in steps]
+        tasks.sort(key=lambda task: task.number)
+        steps.sort(key=lambda step: step.number)
+        return Snapshot(session, tasks, steps, (record or {}).get("task_token"))
 
     def tasks(self, session_id: str) -> list[Task]:
         """Return the session's work phases, as snapshot does."""
@@ -230,9 +255,25 @@ class Journal:
         """Record how far the running phase is; raises SessionEnded unless the session is BUSY."""
         self._set(session_id, "progress", storable(progress))
 
-    def record_usage(self, session_id: str, usage: Usage) -> None:
-        """Record what the model calls have used so far; raises SessionEnded unless the session is BUSY."""
-        self._set(session_id, "usage", asdict(usage))
+    def write_steps(self, session_id: str, worker: str, steps: Iterable[Step], count: int, usage: Usage | None) -> None:
+        """Write ``steps``, at most 99, as they are now, in one transaction with what the record says of all steps.
+
+        That is ``count``, how many have begun, and ``usage``, what they have used. Raises SessionEnded unless the
+        session is BUSY and ``worker``'s.
+        """
+        values: Item = {":busy": Status.BUSY, ":worker": worker, ":count": count}
+        update = "SET step_count = :count"
+        if usage is not None:
+            update, values[":usage"] = f"{update}, #usage = :usage", asdict(usage)
+        record = {
+            "Key": item_key(session_id),
+            "UpdateExpression": update,
+            "ConditionExpression": "#status = :busy AND worker = :worker",
+            "ExpressionAttributeNames": {"#status": "status", **({"#usage": "usage"} if usage is not None else {})},
+            "ExpressionAttributeValues": values,
+        }
+        puts = [{"Put": {"Item": {**step_key(session_id, step.slot), **_without_none(asdict(step))}}} for step in steps]
+        self._transact(session_id, {"Update": record}, *puts)
 
     def end_task(self, session_id: str, task: Task, *, failed: bool = False, message: str = "") -> None:
         """End a running work phase, as complete or as failed."""
@@ -256,29 +297,20 @@ class Journal:
 
         Raises SessionEnded if the session is not BUSY, or, for the reason ``refused``, if the update's condition fails.
         """
-        table: Any = {"TableName": self._table.name}
         check = {
-            **table,
             "Key": item_key(session_id),
             "ConditionExpression": "#status = :busy",
             "ExpressionAttributeNames": {"#status": "status"},
             "ExpressionAttributeValues": {":busy": Status.BUSY},
         }
-        write = {"Update": table | update}
-        if put is not None:
-            write = {"Put": {**table, "Item": {**put, "expires_at": _expiry(self._now())}}}
-        items: Any = [{"ConditionCheck": check}, write]
-        try:
-            with translate_errors(session_id):
-                self._table.meta.client.transact_write_items(TransactItems=items)
-        except AwsUnavailable as error:
-            cause = error.__cause__
-            reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
-            failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
-            if any(failed):
-                why = NOT_BUSY if failed[0] else refused
-                raise SessionEnded(f"session {session_id}: {why}") from error
-            raise
+        write = {"Update": update} if put is None else {"Put": {"Item": put}}
+        self._transact(session_id, {"ConditionCheck": check}, write, refused=refused)
+
+    def _transact(self, session_id: str, on_record: Item, *writes: Item, refused: str = NOT_BUSY) -> None:
+        """Make ``writes`` in one transaction with ``on_record``; what is put expires with the session."""
+        for put in (write["Put"] for write in writes if "Put" in write):
+            put["Item"] = {**put["Item"], "expires_at": _expiry(self._now())}
+        transact(self._table, session_id, [on_record, *writes], refused)
 
     def _update(
         self, session_id: str, update: str, values: Item, only: ConditionBase = _BUSY, why: str = NOT_BUSY, **more: Any
@@ -345,6 +377,10 @@ def wake(connect: Callable[[], "SFNClient"], token: str) -> None:
 def _owned(worker: str) -> ConditionBase:
     """Return the condition that a session is ``worker``'s, or has none yet."""
     return Attr("worker").not_exists() | Attr("worker").eq(worker)
+
+
+def _without_none(item: Item) -> Item:
+    return {name: value for name, value in item.items() if value is not None}
 
 
 def _expiry(now: datetime) -> int:

@@ -21,9 +21,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from vigil.attributes import iso
 from vigil.errors import InvalidSessionId, SessionNotFound, VigilError, WorkflowEnded
 from vigil.journal import Journal
-from vigil.session import Failure, check_session_id, executions_of, iso, parsed
+from vigil.session import Failure, check_session_id, executions_of, parsed
 from vigil.settings import ReconcilerSettings
 
 if TYPE_CHECKING:

@@ -4,16 +4,17 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import isfinite
-from typing import Any, TypeGuard
+from typing import Any
 
+from vigil.attributes import as_text, texts_of, whole
 from vigil.errors import InvalidDetail, InvalidSessionId, InvalidStatus
+from vigil.step import Usage
 
 RECORD_SK = "SESSION"
+STEP_SK_PREFIX = "STEP#"
 TASK_SK_PREFIX = "TASK#"
 ARTIFACT_SK_PREFIX = "ARTIFACT#"
 HISTORY_PK_PREFIX = "HISTORY#"
@@ -27,8 +28,6 @@ MAX_DETAIL_BYTES = 64 * 1024
 """Largest event detail that a session takes, in UTF-8: far above any sensible input, far below every limit on the way
 (EventBridge entry and Step Functions state 256 KiB)."""
 MAX_DETAIL_DEPTH = 200
-
-_MAX_NUMBER = 10**15
 
 
 class Status(StrEnum):
@@ -99,34 +98,7 @@ def parse_status(value: object) -> Status:
         raise InvalidStatus(f"status must be one of {', '.join(Status)}, not {value!r}") from error
 
 
-def iso(moment: datetime) -> str:
-    """Return ``moment`` as ISO 8601 in UTC with milliseconds, the form of every timestamp in the table."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        return "" if value is None else str(value)
-    except (TypeError, ValueError, RecursionError):
-        # Bytes, a number of too many digits, or a list in a list in a list ...
-        return f"({type(value).__name__})"
-
-
-def _texts(record: type[Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the dataclass ``record`` that are texts, as ``item`` gives them."""
-    given = {field: item.get(field.name) for field in fields(record) if field.type in (str, str | None)}
-    return {f.name: None if value is None and f.type is not str else _text(value) for f, value in given.items()}
-
-
-def _is_number(value: object) -> TypeGuard[int | Decimal]:
-    """Whether ``value`` is a number that every program can show."""
-    return isinstance(value, int | Decimal) and Decimal(value).is_finite() and abs(Decimal(value)) < _MAX_NUMBER
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if _is_number(value) else None
+AGENT_FAILED = "AgentFailed"  # error code of a session that the agent itself declared FAILED
 
 
 @dataclass(frozen=True)
@@ -140,8 +112,8 @@ class Failure:
     def from_item(cls, item: object) -> "Failure":
         """Build the failure from its attribute of the session record; any other value becomes its message."""
         if isinstance(item, Mapping):
-            return cls(**_texts(cls, item))
-        return cls("", _text(item))
+            return cls(**texts_of(cls, item))
+        return cls("", as_text(item))
 
 
 @dataclass(frozen=True)
@@ -158,8 +130,8 @@ class Task:
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Task":
         """Build a Task from its table item, which may be malformed; without a number in its key, its number is 0."""
-        number, _, name = _text(item.get("SK")).removeprefix(TASK_SK_PREFIX).partition("#")
-        texts = _texts(cls, item) | {"name": name or number}
+        number, _, name = as_text(item.get("SK")).removeprefix(TASK_SK_PREFIX).partition("#")
+        texts = texts_of(cls, item) | {"name": name or number}
         return cls(number=int(number) if re.fullmatch("[0-9]{1,9}", number) else 0, **texts)
 
     @property
@@ -172,32 +144,6 @@ class Task:
         if self.state != "RUNNING":
             return self
         return replace(self, state=session.status, ended_at=session.ended_at, message="ended with its session")
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What the model calls of a session have used until it ended."""
-
-    model: str  # id of the model that was called last
-    input_tokens: int
-    output_tokens: int
-    dollars: Decimal
-    price_assumed: bool = False  # whether the price of a model is unknown, and the highest known price was taken
-
-    def __str__(self) -> str:
-        assumed = ", at an assumed price" if self.price_assumed else ""
-        return f"{self.input_tokens:,} tokens in, {self.output_tokens:,} out, ${self.dollars:,.2f}{assumed}"
-
-    @classmethod
-    def from_item(cls, item: object) -> "Usage | None":
-        """Build the usage from its attribute of the session record; None if that is no usage."""
-        if not isinstance(item, Mapping):
-            return None
-        tokens_in, tokens_out = (_whole(item.get(name)) for name in ("input_tokens", "output_tokens"))
-        dollars = item.get("dollars")
-        if tokens_in is None or tokens_out is None or not _is_number(dollars):
-            return None
-        return cls(_text(item.get("model")), tokens_in, tokens_out, Decimal(dollars), item.get("price_assumed") is True)
 
 
 @dataclass(frozen=True)
@@ -221,18 +167,20 @@ class Session:
     expires_at: int | None = None
     usage: Usage | None = None  # None if no language model has answered
     detail: str | None = None  # the event's detail as JSON, numbers to 15 digits; empty if longer than a session takes
+    step_count: int | None = None  # how many steps have begun
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
         """Build a Session from its table item, which may be malformed: an agent's role may write to it."""
-        error, texts = item.get("error"), _texts(cls, item)
-        texts["session_id"] = _text(item.get("PK"))
+        error, texts = item.get("error"), texts_of(cls, item)
+        texts["session_id"] = as_text(item.get("PK"))
         texts["waiting_for"] = texts["waiting_for"] or None if item.get("status") == Status.INITIATED else None
         return cls(
             **texts,
             error=Failure.from_item(error) if error else None,
-            expires_at=_whole(item.get("expires_at")),
+            expires_at=whole(item.get("expires_at")),
             usage=Usage.from_item(item.get("usage")),
+            step_count=whole(item.get("step_count")),
         )
 
     def input(self) -> dict[str, Any]:
@@ -246,6 +194,11 @@ class Session:
     def terminal(self) -> bool:
         """Whether the session has ended."""
         return self.status in TERMINAL
+
+    @property
+    def ended_by_agent(self) -> bool:
+        """Whether the agent itself ended it, by a call that has thereby succeeded."""
+        return self.status == Status.COMPLETED or (self.error is not None and self.error.code == AGENT_FAILED)
 
     @property
     def statuses(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from vigil.errors import AwsUnavailable, SessionEnded
-from vigil.session import RECORD_SK, TASK_SK_PREFIX
+from vigil.session import RECORD_SK, STEP_SK_PREFIX, TASK_SK_PREFIX
 
 if TYPE_CHECKING:
     from boto3 import Session as AwsSession
@@ -61,6 +61,24 @@ def query(table: "Table", session_id: str = "", **request: Any) -> Iterator[Item
             yield from page["Items"]
 
 
+def transact(table: "Table", session_id: str, items: list[Item], refused: str) -> None:
+    """Make the writes of ``items`` in one transaction, the first of which is about the session's record.
+
+    Raises SessionEnded if a condition fails; if it is another than that of the record, for the reason ``refused``.
+    """
+    items = [{action: {"TableName": table.name, **request} for action, request in item.items()} for item in items]
+    try:
+        with translate_errors(session_id):
+            table.meta.client.transact_write_items(TransactItems=items)  # type: ignore[arg-type]
+    except AwsUnavailable as error:
+        cause = error.__cause__
+        reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
+        failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
+        if any(failed):
+            raise SessionEnded(f"session {session_id}: {NOT_BUSY if failed[0] else refused}") from error
+        raise
+
+
 def item_key(partition: str, sort: str = RECORD_SK) -> dict[str, str]:
     """Return the key of an item, by default of the record of the session ``partition``."""
     return {"PK": partition, "SK": sort}
@@ -70,6 +88,11 @@ def task_key(session_id: str, number: int, name: str) -> dict[str, str]:
     """Return the key of a work phase."""
     # Three digits keep the order of the sort key the order of the phases.
     return item_key(session_id, f"{TASK_SK_PREFIX}{number:03}#{name}")
+
+
+def step_key(session_id: str, slot: int) -> dict[str, str]:
+    """Return the key of the step that is kept at ``slot``."""
+    return item_key(session_id, f"{STEP_SK_PREFIX}{slot:04}")
 
 
 def storable(text: str) -> str:

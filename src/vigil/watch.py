@@ -1,4 +1,4 @@
-"""What happens in a session, as it happens: workflow states, session status and work phases in one stream."""
+"""What happens in a session, as it happens: workflow states, session status, work phases and steps in one stream."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,8 @@ from typing import Any
 from vigil.deployment import Deployment, aws_errors, text_of
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
 from vigil.names import Output
-from vigil.session import Session, Status, Usage, check_session_id, executions_of, parsed
+from vigil.session import Session, Status, check_session_id, executions_of, parsed
+from vigil.step import Step, Usage
 
 APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
 FIND_SECONDS = 2.0  # how long the session's record may take before we look for it among the executions
@@ -25,7 +26,7 @@ _ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded
 
 @dataclass(frozen=True)
 class SessionEvent:
-    """Something that happened: ``kind`` is workflow, session, phase or progress; ``text`` is for a person."""
+    """Something that happened: a ``kind`` of workflow, session, phase, model, tool or progress, and a ``text``."""
 
     at: datetime
     kind: str
@@ -154,11 +155,14 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
 
 @dataclass
 class _Record:
-    """A session's record and work phases, as last read from the table."""
+    """A session's record, work phases and steps, as last read from the table."""
 
     deployment: Deployment
     session_id: str
     tasks: dict[tuple[int, str], str] = field(default_factory=dict)  # the states of the work phases
+    running: set[int] = field(default_factory=set)  # numbers of the steps that ran
+    begun: set[int] = field(default_factory=set)  # those of them of which it has been told
+    next_step: int = 1  # number of the first step of which nothing is known
     statuses: set[str] = field(default_factory=set)
     progress: str | None = None
     waiting_for: str | None = None
@@ -168,7 +172,7 @@ class _Record:
 
     def read(self) -> Iterator[SessionEvent]:
         """Read them and yield what has changed."""
-        found = self.deployment.journal.snapshot(self.session_id)
+        found = self.deployment.journal.snapshot(self.session_id, min([self.next_step, *self.running]))
         self.task_token = found.task_token
         self.is_open = found.session is not None and not found.session.terminal
         if session := found.session:
@@ -191,6 +195,24 @@ class _Record:
             if task.state not in (before, "RUNNING"):
                 yield SessionEvent(_moment(task.ended_at or task.started_at), "phase", f"{task.name} {task.outcome}")
             self.tasks[key] = task.state
+        yield from self._read_steps(found.steps)
+
+    def _read_steps(self, steps: list[Step]) -> Iterator[SessionEvent]:
+        """Yield the steps that have ended, and those that ran at the last read and still run."""
+        ran, self.running = self.running, set()
+        for step in steps:
+            if step.number < self.next_step and step.number not in ran:
+                continue
+            if step.state != "RUNNING":
+                yield SessionEvent(
+                    _moment(step.ended_at or step.started_at), step.kind, f"{step.name} {step.outcome}".strip()
+                )
+                continue
+            self.running.add(step.number)
+            if step.number in ran - self.begun:
+                self.begun.add(step.number)
+                yield SessionEvent(_moment(step.started_at), step.kind, f"{step.name} …")
+        self.next_step = max([self.next_step, *(step.number + 1 for step in steps)])
 
 
 @dataclass

@@ -13,10 +13,12 @@ from botocore.exceptions import ReadTimeoutError
 
 from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
 from vigil.journal import Journal
-from vigil.session import TTL_DAYS, Failure, Status, Usage
+from vigil.session import TTL_DAYS, Failure, Status
+from vigil.step import Operation, Step, Usage
 
 NewSession = Callable[..., str]
 USAGE = Usage("a.model", 12_345, 678, Decimal("0.047205"), price_assumed=True)
+STEP = Step(1, Operation.CHAT, "a.model", "agent", "2026-11-29T12:00:00.000Z", usage=USAGE)
 
 
 @pytest.fixture(params=["embedded", "moto"])
@@ -88,7 +90,7 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
         lambda: journal.fail(session_id, Failure("Late", "too late")),
         lambda: journal.start_task(session_id, "late"),
         lambda: journal.record_progress(session_id, "late"),
-        lambda: journal.record_usage(session_id, USAGE),
+        lambda: journal.write_steps(session_id, "first", [STEP], 1, USAGE),
         lambda: journal.heartbeat(session_id, "late"),
     ):
         with pytest.raises(SessionEnded, match=session_id):
@@ -96,9 +98,11 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
     assert journal.get(session_id) == before
 
 
-def test_the_usage_of_the_model_outlives_the_session(journal: Journal, busy: str) -> None:
-    journal.record_usage(busy, replace(USAGE, output_tokens=0))
-    journal.record_usage(busy, USAGE)
+def test_the_usage_of_the_model_outlives_the_session(journal: Journal, initiated: str) -> None:
+    busy = initiated
+    journal.mark_busy(busy, "mine")
+    journal.write_steps(busy, "mine", [STEP], 1, replace(USAGE, output_tokens=0))
+    journal.write_steps(busy, "mine", [replace(STEP, number=2)], 2, USAGE)
     journal.fail(busy, Failure("Broken", "after that"))
     assert journal.get(busy).usage == USAGE
 

@@ -16,12 +16,13 @@ import pytest
 
 from tests.support import new_state_machine, until
 from vigil import reconciler
+from vigil.attributes import iso
 from vigil.errors import AwsUnavailable
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Env
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS, STOPS_AT_ONCE, Reconciler, handler
-from vigil.session import Failure, Status, iso
+from vigil.session import Failure, Status
 
 NewSession = Callable[..., str]
 

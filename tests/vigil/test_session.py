@@ -18,11 +18,11 @@ from vigil.session import (
     Session,
     Status,
     Task,
-    Usage,
     check_detail,
     check_session_id,
     parse_status,
 )
+from vigil.step import Usage
 from vigil.text import to_json
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from tests.support import new_state_machine, until
 from vigil import watch as watching
+from vigil.attributes import iso
 from vigil.deployment import Deployment
 from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Output
-from vigil.session import Failure, Session, Status, iso
+from vigil.session import Failure, Session, Status
 from vigil.watch import ASK_SECONDS, MAX_ASK_SECONDS, SessionEvent, SessionOutcome, await_end, final_outcome, watch
 
 NewSession = Callable[..., str]

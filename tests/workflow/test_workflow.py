@@ -14,11 +14,12 @@ import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
 from tests.support import Workflow, ended, is_alive, let_go, reconcile, until
+from vigil.attributes import iso
 from vigil.deployment import Deployment
 from vigil.journal import wake
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
-from vigil.session import SESSION_ID_PATTERN, Failure, Session, Status, iso
+from vigil.session import SESSION_ID_PATTERN, Failure, Session, Status
 
 HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}

@@ -6,17 +6,16 @@ for its regional endpoints what that page says.
 """
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from strands.hooks import AfterModelCallEvent, BeforeModelCallEvent, HookProvider, HookRegistry
 from strands.models import Model
+from strands.types.content import Message
 from strands.types.event_loop import Usage as Tokens
 
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.errors import BudgetExceeded
-from vigil.session import Usage
+from vigil.step import Usage
 
 PRICES_DATE = "2026-10-24"
 
@@ -72,6 +71,12 @@ def model_id(model: Model) -> str:
     return str((config.get("model_id") if isinstance(config, dict) else None) or type(model).__name__)
 
 
+def provider_of(model: Model) -> str:
+    """Return who serves the model, by OpenTelemetry's name if it has one, else by that of the model's module."""
+    module = type(model).__module__.rpartition(".")[2]
+    return {"bedrock": "aws.bedrock", "gemini": "gcp.gemini", "mistral": "mistral_ai"}.get(module, module)
+
+
 def price_of(model: Model) -> Price | None:
     """Return the price of a model at Bedrock or Anthropic, FREE for a local model, or None if it is not known."""
     spec = model_id(model)
@@ -85,26 +90,17 @@ def price_of(model: Model) -> Price | None:
     return price
 
 
-class Budget(HookProvider):
-    """Counts what an agent's model calls cost and raises BudgetExceeded before the next one when it is spent.
+class Budget:
+    """Counts what a session's model calls cost, and raises BudgetExceeded before the next one when it is spent."""
 
-    It counts the calls in the loops of the agents that it is added to, and not those of a conversation manager that
-    summarises, nor calls whose model reports no usage. ``record`` gets the usage so far after every call.
-    """
-
-    def __init__(self, dollars: Decimal, record: Callable[[Usage], None]) -> None:
+    def __init__(self, dollars: Decimal) -> None:
         self._budget = dollars
-        self._record = record
         self._calls = 0
-        self._usage: Usage | None = None
+        self.usage: Usage | None = None  # the sum of all calls; None before the first that used tokens
 
-    def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
-        """Count the model calls of the agent that owns ``registry``."""
-        registry.add_callback(BeforeModelCallEvent, self._before)
-        registry.add_callback(AfterModelCallEvent, self._after)
-
-    def _before(self, event: BeforeModelCallEvent) -> None:
-        usage = self._usage
+    def check(self) -> None:
+        """Raise BudgetExceeded if no further model call may be made."""
+        usage = self.usage
         if usage is None or usage.dollars < self._budget:
             return
         source = f"at the prices of {PRICES_DATE} for {usage.model}"
@@ -115,21 +111,21 @@ class Budget(HookProvider):
             f" {self._calls} calls, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {source}"
         )
 
-    def _after(self, event: AfterModelCallEvent) -> None:
-        # A call that failed, or that a hook refused, has no usage. The agent's own sum does not hold this call yet.
-        tokens = event.stop_response and event.stop_response.message.get("metadata", {}).get("usage")
+    def charge(self, model: Model, message: Message | None) -> Usage | None:
+        """Add the model call that ``message`` answered, and return its usage; None for a call that reports none."""
+        tokens = message and message.get("metadata", {}).get("usage")
         if not tokens or not (tokens["inputTokens"] or tokens["outputTokens"]):
-            return
-        model, price = model_id(event.agent.model), price_of(event.agent.model)
-        before = self._usage or Usage(model, 0, 0, Decimal(0))
+            return None
+        price = price_of(model)
         # The total holds cached tokens, which some providers do not count as input.
         tokens_in = max(tokens["inputTokens"], tokens["totalTokens"] - tokens["outputTokens"])
-        self._calls += 1
-        self._usage = Usage(
-            model=model,
-            input_tokens=before.input_tokens + tokens_in,
-            output_tokens=before.output_tokens + tokens["outputTokens"],
-            dollars=before.dollars + (price or HIGHEST_PRICE).of(tokens),
-            price_assumed=before.price_assumed or price is None,
+        used = Usage(
+            model=model_id(model),
+            input_tokens=tokens_in,
+            output_tokens=tokens["outputTokens"],
+            dollars=(price or HIGHEST_PRICE).of(tokens),
+            price_assumed=price is None,
         )
-        self._record(self._usage)
+        self._calls += 1
+        self.usage = used if self.usage is None else self.usage + used
+        return used

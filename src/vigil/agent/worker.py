@@ -37,17 +37,16 @@ from vigil.agent.budget import Budget
 from vigil.agent.models import remedy
 from vigil.agent.outcome import RAISED, check_finished, cut_off
 from vigil.agent.session import AgentSession
+from vigil.agent.steps import StepRecorder
 from vigil.errors import (
     AgentIncomplete,
     AgentUnsupported,
-    AwsUnavailable,
     MissingSetting,
     ReportMissing,
     SessionEnded,
     VigilError,
 )
 from vigil.names import REPORT, Env
-from vigil.session import Usage
 from vigil.settings import WorkerSettings
 
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
@@ -118,7 +117,7 @@ def _end_with_runtime() -> None:
 def run(session: AgentSession) -> None:
     """Run the session to its end. Raises SessionTaken or SessionEnded, and does nothing, if it is not this worker's."""
     session.mark_busy()
-    budget = Budget(session.budget_dollars, lambda usage: _record(session, usage))
+    steps = StepRecorder(session, Budget(session.budget_dollars))
     followed = WeakSet[Agent]()
 
     def follow(agent: Agent) -> None:
@@ -126,7 +125,7 @@ def run(session: AgentSession) -> None:
             followed.add(agent)
             _report_calls(agent, session.keep_alive)
             _fail_with_delegates(agent)
-            agent.hooks.add_hook(budget)
+            agent.hooks.add_hook(steps)
 
     try:
         with _each_new_agent(follow):
@@ -279,14 +278,6 @@ def _one_line(error: BaseException) -> str:
         frame = frames[-1]
         return f"{line} is missing ({Path(frame.filename).name}, line {frame.lineno}: {frame.line})"
     return line
-
-
-def _record(session: AgentSession, usage: Usage) -> None:
-    try:
-        session.journal.record_usage(session.session_id, usage)
-    except (SessionEnded, AwsUnavailable) as error:
-        # After the agent ended its session, its model answers once more. Otherwise, the next call writes the whole sum.
-        logger.info("session %s: the usage of its model is not recorded: %s", session.session_id, error)
 
 
 def _report_calls(agent: Agent, keep_alive: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from vigil.cli import local, records, run
+from vigil.cli import local, records, run, trace
 from vigil.cli.common import console, errors, not_empty
 from vigil.deployment import connection_advice, is_local
 from vigil.errors import VigilError
@@ -56,7 +56,7 @@ def where(
 
 
 commands: list[Callable[..., None]] = [run.run, run.trigger, run.retry, run.watch, run.stop]
-commands += [records.sessions, records.lost, records.show, records.logs, records.report, records.doctor]
+commands += [records.sessions, records.lost, records.show, trace.trace, records.logs, records.report, records.doctor]
 for command in commands:
     app.command()(command)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")

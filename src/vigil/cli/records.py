@@ -13,15 +13,17 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from vigil.artifacts import Artifacts
+from vigil.attributes import iso
 from vigil.cli.common import AsJson, Out, console, errors, field
 from vigil.deployment import Deployment
 from vigil.download import safe_files, safe_text
 from vigil.errors import AwsUnavailable, InvalidArtifact
 from vigil.folder import prepare, write
 from vigil.names import FINDINGS, PAGE, REPORT
-from vigil.session import Status, iso, parse_status
+from vigil.session import Status, parse_status
 from vigil.text import one_line, to_json, visible
 
+LAST_STEPS = 5  # of a failed session, that `vigil show` prints
 MAX_CAUSE = 200  # characters of a cause in a list; `vigil show` prints all of it
 
 
@@ -87,9 +89,10 @@ def lost(
 
 
 def show(session_id: str, as_json: AsJson = False) -> None:
-    """Show a session's record and its work phases."""
+    """Show a session's record and its work phases; of a failed session, also its last steps."""
     journal = Deployment().journal
-    session, tasks = journal.get(session_id), journal.tasks(session_id)
+    session, found = journal.get(session_id), journal.snapshot(session_id)
+    tasks, last_steps = found.tasks, found.steps[-LAST_STEPS:] if session.status == Status.FAILED else []
     if as_json:
         console.write(to_json({**asdict(session), "phases": [asdict(task) for task in tasks]}) + "\n")
         return
@@ -107,6 +110,10 @@ def show(session_id: str, as_json: AsJson = False) -> None:
             field(name, value)
     for task in tasks:
         field("phase", f"{task.number} {task.name} {task.outcome}")
+    for step in last_steps:
+        field("step", f"{step.number} {step}")
+    if last_steps:
+        field("all steps", f"vigil trace {session_id}")
 
 
 def logs(

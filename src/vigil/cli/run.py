@@ -25,7 +25,7 @@ from vigil.watch import watch as watch_session
 
 WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 """States that a workflow passes again and again while its session runs."""
-COLOURS = {"workflow": "blue", "session": "bold magenta", "phase": "green"}
+COLOURS = {"workflow": "blue", "session": "bold magenta", "phase": "green", "model": "cyan", "tool": "yellow"}
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
@@ -89,7 +89,7 @@ def run(
 def _run(deployment: Deployment, detail: Any, out: Path, save: Save, *, stays: bool = True) -> None:
     session_id = deployment.trigger(detail)
     console.print(f"session [bold]{session_id}[/]")
-    outcome = _show_live(deployment, session_id, stays=stays)
+    outcome = show_live(deployment, session_id, stays=stays)
     try:
         if outcome.completed:
             _save_report(deployment, session_id, out, save, stays=stays)
@@ -156,7 +156,7 @@ def _trigger(deployment: Deployment, detail: Any, as_json: bool) -> None:
 def watch(session_id: str) -> None:
     """Show a session live until it ends; fails if the session fails."""
     console.outlive_reader()
-    _conclude(_show_live(Deployment(), session_id))
+    _conclude(show_live(Deployment(), session_id))
 
 
 def stop(
@@ -175,7 +175,7 @@ def stop(
         errors.say(f"its workflow: {error}")
 
 
-def _show_live(deployment: Deployment, session_id: str, *, stays: bool = True) -> SessionOutcome:
+def show_live(deployment: Deployment, session_id: str, *, stays: bool = True) -> SessionOutcome:
     """Print what happens to the session until it has ended, or how to go on if the user interrupts and it ``stays``."""
     begun: datetime | None = None
     polls, progress = 0, ""

@@ -4,21 +4,29 @@ from decimal import Decimal
 
 import pytest
 from strands import Agent
+from strands.hooks import AfterModelCallEvent, BeforeModelCallEvent
 from strands.types.exceptions import EventLoopException
 
 from tests.agents import AGAIN, SONNET, Scripted, repeats
 from vigil.agent.budget import FREE, PRICES, Budget, price_of
 from vigil.agent.models import SCRIPTED_MODEL, make_model
 from vigil.errors import BudgetExceeded
-from vigil.session import Usage
+from vigil.step import Usage
 
 MILLION = 1_000_000
 
 
 def limited(agent: Agent, dollars: str) -> list[Usage]:
     """Give the agent a budget; returns the list that fills with what is recorded."""
-    recorded: list[Usage] = []
-    agent.hooks.add_hook(Budget(Decimal(dollars), recorded.append))
+    budget, recorded = Budget(Decimal(dollars)), list[Usage]()
+
+    def charge(event: AfterModelCallEvent) -> None:
+        if budget.charge(event.agent.model, event.stop_response and event.stop_response.message):
+            assert budget.usage
+            recorded.append(budget.usage)
+
+    agent.add_hook(lambda event: budget.check(), BeforeModelCallEvent)
+    agent.add_hook(charge, AfterModelCallEvent)
     return recorded
 
 

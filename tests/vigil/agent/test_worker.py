@@ -21,7 +21,8 @@ from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.worker import load_agent, logger, run
 from vigil.errors import MissingSetting, SessionEnded, SessionNotFound, SessionTaken
-from vigil.session import Failure, Session, Status, Usage
+from vigil.session import Failure, Session, Status
+from vigil.step import Usage
 
 NewSession = Callable[..., str]
 EndOf = Callable[..., Session]

@@ -5,9 +5,7 @@ from typing import Any, Literal
 
 from vigil.agent.session import AgentSession
 from vigil.errors import InvalidStatus
-from vigil.session import Status, Task
-
-AGENT_FAILED = "AgentFailed"  # error code of a session that the agent itself declared FAILED
+from vigil.session import AGENT_FAILED, Status, Task
 
 
 def journal_tools(

@@ -1,0 +1,174 @@
+"""Every call of a model or a tool becomes a step in the journal, written while it happens."""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Hashable
+from contextvars import ContextVar
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from strands import Agent
+from strands.hooks import (
+    AfterModelCallEvent,
+    AfterToolCallEvent,
+    BeforeModelCallEvent,
+    BeforeToolCallEvent,
+    HookOrder,
+    HookProvider,
+    HookRegistry,
+)
+
+from vigil.agent.budget import Budget, model_id, provider_of
+from vigil.agent.session import AgentSession
+from vigil.attributes import iso
+from vigil.errors import AwsUnavailable, SessionEnded
+from vigil.redact import known_secrets, redact
+from vigil.step import Excerpt, Operation, Step
+from vigil.table import storable
+
+logger = logging.getLogger("vigil.steps")
+
+UNKNOWN_TOOL = "unknown tool"
+"""The name of a tool that does not exist is text of the model: it stands in the input of the step alone."""
+
+_caller: ContextVar[int | None] = ContextVar("caller", default=None)
+"""Number of the step whose tool runs here: an agent that the tool calls runs in a copy of this context."""
+
+
+class StepRecorder(HookProvider):
+    """Records the steps of all agents that it is added to, and ends the session when its budget is spent.
+
+    It sees the calls in the loops of these agents, and not those of a conversation manager that summarises. It raises
+    BudgetExceeded before a model call, and SessionEnded before any call if the session is not this worker's any more.
+    """
+
+    def __init__(self, session: AgentSession, budget: Budget) -> None:
+        self._session = session
+        self._budget = budget
+        self._secrets = known_secrets(os.environ)
+        self._lock = threading.Lock()  # tools may run at the same time
+        self._count = 0
+        self._running: dict[Hashable, Step] = {}
+        self._unwritten: dict[int, Step] = {}  # by number; the table could not be reached
+
+    def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
+        """Record the steps of the agent that owns ``registry``."""
+        # Last: other hooks may change a call, or its result.
+        registry.add_callback(BeforeModelCallEvent, self._before_model, order=HookOrder.SDK_LAST)
+        registry.add_callback(AfterModelCallEvent, self._after_model, order=HookOrder.SDK_LAST)
+        registry.add_callback(BeforeToolCallEvent, self._before_tool, order=HookOrder.SDK_LAST)
+        registry.add_callback(AfterToolCallEvent, self._after_tool, order=HookOrder.SDK_LAST)
+
+    def _before_model(self, event: BeforeModelCallEvent) -> None:
+        self._budget.check()
+        agent = event.agent
+        content = agent.messages[-1]["content"] if agent.messages else []
+        model = agent.model
+        self._begin(id(agent), agent, Operation.CHAT, model_id(model), content, provider=provider_of(model))
+
+    def _after_model(self, event: AfterModelCallEvent) -> None:
+        answer = event.stop_response
+        message = answer.message if answer else None
+        with self._lock:
+            self._end(
+                id(event.agent),
+                error=event.exception,
+                output=message["content"] if message else None,
+                stop_reason=answer.stop_reason if answer else None,
+                usage=self._budget.charge(event.agent.model, message),
+            )
+
+    def _before_tool(self, event: BeforeToolCallEvent) -> None:
+        name = event.selected_tool.tool_name if event.selected_tool else UNKNOWN_TOOL
+        use = event.tool_use
+        arguments = use["input"] if event.selected_tool else {"name": use["name"], "input": use["input"]}
+        step = self._begin(
+            (id(event.agent), use["toolUseId"]),
+            event.agent,
+            Operation.EXECUTE_TOOL,
+            name,
+            arguments,
+            call_id=storable(use["toolUseId"]),
+        )
+        _caller.set(step.number)
+
+    def _after_tool(self, event: AfterToolCallEvent) -> None:
+        with self._lock:
+            step = self._end(
+                (id(event.agent), event.tool_use["toolUseId"]),
+                error=event.exception or ("tool_error" if event.result.get("status") == "error" else None),
+                output=event.result.get("content"),
+            )
+        if step:
+            _caller.set(step.parent)
+
+    def _begin(self, key: Hashable, agent: Agent, operation: Operation, name: str, given: object, **more: Any) -> Step:
+        with self._lock:
+            self._count += 1
+            step = Step(
+                number=self._count,
+                operation=operation,
+                name=storable(name),
+                agent=storable(agent.name),
+                started_at=_now(),
+                parent=_caller.get(),
+                input=self._excerpt(given),
+                **more,
+            )
+            self._running[key] = step
+            self._write(step)
+            return step
+
+    def _end(self, key: Hashable, error: BaseException | str | None, output: object, **more: Any) -> Step | None:
+        """Record the end of a step; None if it has not begun, since another hook refused it."""
+        step = self._running.pop(key, None)
+        if step is None:
+            return None
+        ended = replace(
+            step,
+            state="FAILED" if error else "COMPLETED",
+            ended_at=_now(),
+            error=type(error).__name__ if isinstance(error, BaseException) else error,
+            output=self._excerpt(str(error) if output is None and error else output),
+            **more,
+        )
+        try:
+            self._write(ended)
+        except SessionEnded as ending:
+            # This very call may have ended it.
+            logger.info("session %s: step %d: %s", self._session.session_id, step.number, ending)
+        return ended
+
+    def _write(self, step: Step) -> None:
+        """Write ``step`` and those before it that could not be written."""
+        self._unwritten[step.number] = step
+        session, steps = self._session, list(self._unwritten.values())
+        try:
+            session.journal.write_steps(session.session_id, session.worker, steps, self._count, self._budget.usage)
+        except AwsUnavailable as error:
+            # The agent may go on without. The next step is written with this one.
+            logger.warning("session %s: step %d is not recorded yet: %s", session.session_id, step.number, error)
+        else:
+            self._unwritten.clear()
+
+    def _excerpt(self, content: object) -> Excerpt:
+        return Excerpt.of(redact(_as_text(content), self._secrets))
+
+
+def _as_text(content: object) -> str:
+    """Return the blocks of a message, or the arguments of a tool, as text; JSON unless they are text alone."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(block, dict) and block.keys() == {"text"} for block in content):
+        return "\n".join(str(block["text"]) for block in content)
+    try:
+        return json.dumps(content, ensure_ascii=False, default=lambda value: f"({type(value).__name__})")
+    except (TypeError, ValueError, RecursionError):
+        return f"({type(content).__name__})"
+
+
+def _now() -> str:
+    return iso(datetime.now(UTC))

@@ -1,0 +1,157 @@
+"""A session as a tree in time: workflow states, attempts, work phases and steps, each with how it ended."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from vigil.attributes import iso
+from vigil.deployment import Deployment, aws_errors
+from vigil.errors import SessionNotFound
+from vigil.names import Output
+from vigil.session import Session, Task, executions_of
+from vigil.step import Step, duration
+
+
+@dataclass(frozen=True)
+class State:
+    """A state that the workflow was in. Step Functions tells its times; the agent's machine tells all others."""
+
+    name: str
+    entered_at: str
+    exited_at: str | None = None  # None while the workflow is in it
+
+
+@dataclass
+class Span:
+    """A part of a session and what happened within it, in the order in which it began."""
+
+    kind: str  # session, state, attempt, phase, model or tool
+    name: str
+    began_at: str
+    ended_at: str | None
+    outcome: str = ""  # how it ended, for a person; empty if it ended well
+    step: Step | None = None
+    within: list["Span"] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it goes on."""
+        return (moment(self.ended_at) - moment(self.began_at)).total_seconds() if self.ended_at else None
+
+    def lines(self, start: str, depth: int = 0) -> Iterator[tuple[float, int, "Span"]]:
+        """Yield (seconds since ``start``, depth, span) of this span and all within it."""
+        yield max((moment(self.began_at) - moment(start)).total_seconds(), 0.0), depth, self
+        for span in self.within:
+            yield from span.lines(start, depth + 1)
+
+    def __str__(self) -> str:
+        if self.step:
+            return f"{self.step.number} {self.step}"
+        took = "…" if self.seconds is None else duration(self.seconds)
+        return " ".join(filter(None, (f"{self.kind} {self.name} {took}", self.outcome)))
+
+
+@dataclass(frozen=True)
+class Trace:
+    """All that is on record of one session."""
+
+    session: Session
+    states: list[State]  # empty if the execution is gone, 90 days after its end
+    phases: list[Task]
+    steps: list[Step]
+
+    @classmethod
+    def read(cls, deployment: Deployment, session_id: str) -> "Trace":
+        """Read the trace of a session; raises SessionNotFound."""
+        found = deployment.journal.snapshot(session_id)
+        if found.session is None:
+            raise SessionNotFound(f"no session {session_id}")
+        return cls(found.session, [*_states(deployment, found.session)], found.tasks, found.steps)
+
+    @property
+    def root(self) -> Span:
+        """The session as a tree."""
+        session = self.session
+        root = Span("session", session.session_id, session.start_time, session.ended_at)
+        root.within = [Span("state", state.name, state.entered_at, state.exited_at) for state in self.states]
+        if session.busy_at or self.steps or self.phases:
+            root.within.append(self._attempt())
+        # Sorting keeps the order of states that were entered within the same millisecond.
+        root.within.sort(key=lambda span: moment(span.began_at))
+        return root
+
+    def _attempt(self) -> Span:
+        first = min(
+            [*(phase.started_at for phase in self.phases), *(step.started_at for step in self.steps)], default=""
+        )
+        attempt = Span("attempt", "1", self.session.busy_at or first, self.session.ended_at)
+        phases = [
+            Span("phase", phase.name, phase.started_at, phase.ended_at, _unless_well(phase.state, phase.outcome))
+            for phase in self.phases
+        ]
+        attempt.within = list(phases)
+        steps: dict[int, Span] = {}
+        for step in self.steps:
+            span = steps[step.number] = Span(step.kind, step.name, step.started_at, step.ended_at, step=step)
+            running = [phase for phase in phases if _runs(phase, step.started_at)]
+            caller = steps.get(step.parent or 0) or (running[-1] if running else attempt)
+            caller.within.append(span)
+        attempt.within.sort(key=lambda span: moment(span.began_at))
+        return attempt
+
+    @property
+    def dropped_steps(self) -> int:
+        """How many steps newer ones have replaced."""
+        return max((self.session.step_count or 0) - len(self.steps), 0)
+
+
+def _unless_well(state: str, outcome: str) -> str:
+    return "" if state in ("RUNNING", "COMPLETED") and ":" not in outcome else outcome
+
+
+def _runs(phase: Span, at: str) -> bool:
+    return phase.began_at <= at and (phase.ended_at is None or at < phase.ended_at)
+
+
+def moment(timestamp: str | None) -> datetime:
+    """Return the moment of a timestamp of the table; that of 1970 for one that is none."""
+    try:
+        return datetime.fromisoformat(timestamp or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        # An agent's role may write anything there.
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _states(deployment: Deployment, session: Session) -> Iterator[State]:
+    """Yield the states of the session's execution, oldest first."""
+    arn = session.execution_arn or ""
+    if not arn.startswith(executions_of(deployment.output(Output.STATE_MACHINE))):
+        return
+    sfn = deployment.stepfunctions
+    entered: tuple[str, str] | None = None
+    with aws_errors():
+        pages = sfn.get_paginator("get_execution_history").paginate(
+            executionArn=arn, PaginationConfig={"PageSize": 1000}
+        )
+        try:
+            for event in (event for page in pages for event in page["events"]):
+                at = iso(event["timestamp"])
+                if entered and _leaves(event):
+                    yield State(*entered, exited_at=at)
+                    entered = None
+                if "stateEnteredEventDetails" in event:
+                    entered = event["stateEnteredEventDetails"]["name"], at
+        except sfn.exceptions.ExecutionDoesNotExist:
+            return
+    if entered:
+        yield State(*entered)
+
+
+def _leaves(event: Any) -> bool:
+    """Whether the workflow leaves a state with ``event``, or ends in it."""
+    return (
+        "stateEnteredEventDetails" in event
+        or "stateExitedEventDetails" in event
+        or event["type"] in ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
+    )
