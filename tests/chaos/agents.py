@@ -12,9 +12,8 @@ from typing import Any
 import botocore.auth
 from strands import Agent, tool
 
-from examples.hello_agent import hello_agent
-from vigil.agent.models import make_model
-from vigil.agent.session import AgentSession
+from examples.hello_agent import PROMPT, hello_agent
+from vigil.sdk import AgentSession, journal_tools, make_model, storage_tools
 
 WORKERS = "workers"
 """The folder, beside the local stack's other files, where each worker leaves its process id."""
@@ -31,11 +30,18 @@ def chosen(session: AgentSession) -> Agent:
 
 
 def works(session: AgentSession) -> Agent:
-    """Works until somebody saves the artifact "go", then greets."""
-    while not session.artifacts.exists("go"):
-        session.keep_alive("working")
-        time.sleep(0.2)
-    return hello_agent(session)
+    """Works in its second step, a tool, until somebody saves the artifact "go", then greets."""
+
+    @tool
+    def work() -> None:
+        """Work until the artifact is there."""
+        while not session.artifacts.exists("go"):
+            session.keep_alive("working")
+            time.sleep(0.2)
+
+    model = make_model(session.model, session.region)
+    tools = [work, *journal_tools(session), *storage_tools(session)]
+    return Agent(model=model, system_prompt=f"0. `work()`\n{PROMPT}", tools=tools, callback_handler=None)
 
 
 def hangs(session: AgentSession) -> Agent:

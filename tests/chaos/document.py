@@ -59,10 +59,11 @@ with S = {test_safety}, H = {test_heartbeat} and P = {test_progress} s.
 
 If a bound is divided by {hurry}, the workflow's pauses are as well. All sessions run at once on one
 small machine, so each may take {margin} s more than its bound for the work itself. "After" is the total
-time.
+time. "Running step" is the model call or tool call during which the session ended, as `vigil trace`
+shows it. It is "none" if the agent had not begun, had ended, or was between two steps.
 
-| Fault | When | The session must end | Within | It ended | After |
-|---|---|---|---|---|---|
+| Fault | When | The session must end | Within | It ended | After | Running step |
+|---|---|---|---|---|---|---|
 """
 
 _WHAT = {
@@ -99,15 +100,15 @@ def _row(fault: Fault, outcome: FaultOutcome | None) -> str:
     if re.search("[SHP]", within):
         within += f" = {fault.within.seconds:.0f} s"
     must = f"{fault.end}{f', “… {fault.end.says} …”' if fault.end.says else ''}"
-    did, after = "", ""
+    did, after, step = "", "", ""
     if outcome is not None:
         said = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>", outcome.end.says).replace("|", "/")
         did = f"{outcome.end}{f': {said[:200]}' if said else ''}"
-        after = f"{outcome.seconds:.0f} s"
-    cells = (fault.name, fault.when, must, within, did, after)
+        after, step = f"{outcome.seconds:.0f} s", outcome.end.step
+    cells = (fault.name, fault.when, must, within, did, after, step)
     return f"| {' | '.join(cell.replace('<', '&lt;') for cell in cells)} |\n"
 
 
 def promised(document: str) -> str:
     """Return the document without what was measured."""
-    return re.sub(r"^((?:\| [^|]* ){4})\| [^|]* \| [^|]* \|$", r"\1", document, flags=re.MULTILINE)
+    return re.sub(r"^((?:\| [^|]* ){4})(?:\| [^|]* ){3}\|$", r"\1", document, flags=re.MULTILINE)

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -54,11 +55,17 @@ def given_up(seconds: int) -> Bound:
     return exactly(f"{seconds} s + 1 s", seconds + 1)
 
 
-COMPLETED = End("COMPLETED")
+# The steps during which sessions end.
+MODEL = "model vigil.scripted-model"
+NO_ANSWER = f"none after {MODEL} failed"
+WORK = "tool work"
+SET_STATUS = "tool journal_set_status"
+
+COMPLETED = End("COMPLETED", step=SET_STATUS)
 
 
-def failed(code: str, says: str) -> End:
-    return End("FAILED", code, says)
+def failed(code: str, says: str, step: str = "none") -> End:
+    return End("FAILED", code, says, step)
 
 
 # Errors as the workflow's tasks name them, and as AWS answers the agent and the Lambda function.
@@ -94,8 +101,8 @@ def hangs(call: str, **how: bool) -> Item:
 
 WORKS = {"agent": "works"}
 KILLED = failed("AgentCrashed", "signal SIGKILL")
-LATE = failed("DeadlineExceeded", "did not end by its deadline")
-STOPPED = failed("StoppedByOperator", "it costs too much")
+LATE = failed("DeadlineExceeded", "did not end by its deadline", WORK)
+STOPPED = failed("StoppedByOperator", "it costs too much", WORK)
 SILENT = failed("AgentLost", "the agent sent no heartbeat after it was invoked")
 AGAIN = {"toolUse": {"toolUseId": "again", "name": "journal_set_status", "input": {"status": "BUSY"}}}
 STEP = {
@@ -247,11 +254,12 @@ def start(run: Run) -> None:
 # The longest first, so that all end soon.
 FAULTS = [
     # On a stack of its own, one after another.
-    Fault("Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat"), LOST,
+    Fault("Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat", WORK), LOST,
           detail=WORKS, meet=kill_runtime(signal.SIGKILL), apart=True),
-    Fault("Runtime shut down", "SIGTERM while the agent works", failed("AgentStopped", "was shut down"), AT_ONCE,
+    Fault("Runtime shut down", "SIGTERM while the agent works", failed("AgentStopped", "was shut down", WORK), AT_ONCE,
           detail=WORKS, meet=kill_runtime(signal.SIGTERM), apart=True),
-    Fault("Worker hangs in a tool", "from the first call", failed("AgentLost", "last seen at: tool look_away"), STUCK,
+    Fault("Worker hangs in a tool", "from the first call",
+          failed("AgentLost", "last seen at: tool look_away", "tool look_away"), STUCK,
           detail={"agent": "hangs"}, apart=True),
     Fault("Worker frozen", "SIGSTOP before the agent's first step", failed("AgentLost", "made no progress"), STUCK,
           detail={"agent": "freezes"}, apart=True),
@@ -274,8 +282,8 @@ FAULTS = [
           failed("DynamoDB.AmazonDynamoDBException", "not authorized to perform: dynamodb:PutItem"), AT_ONCE,
           meet=denied, apart=True),
     # Together on one stack, each known by its session.
-    Fault("Record deleted", "while the agent works", failed("RecordMissing", "the session record was deleted"), GONE,
-          detail=WORKS, meet=then(delete)),
+    Fault("Record deleted", "while the agent works", failed("RecordMissing", "the session record was deleted", WORK),
+          GONE, detail=WORKS, meet=then(delete)),
     Fault("GetItem throttled for 30 s", "CheckStatus", COMPLETED, outage(30),
           rules=({"call": GET, "seconds": 30, **TASK_THROTTLED},)),
     Fault("GetItem hangs once", "CheckStatus, while the agent works", COMPLETED, given_up(20),
@@ -302,10 +310,11 @@ FAULTS = [
     Fault("Accepted, but no agent is started", "InvokeAgentRuntime", SILENT, FIRST_CHECK,
           rules=({"call": INVOKE, "times": 1, "answer": '{"status": "accepted"}'},), meet=start),
     Fault("Status unknown", "written by hand while the agent works",
-          failed("UnknownStatus", "a status that Vigil does not know"), NEXT_LOOK,
+          failed("UnknownStatus", "a status that Vigil does not know", WORK), NEXT_LOOK,
           detail=WORKS, meet=then(overwrite("status", "DONE"))),
     Fault("Deadline passes", "the agent works on", LATE, AT_DEADLINE, detail={**WORKS, "deadline_seconds": GIVEN}),
-    Fault("Model calls tools for ever", "every Converse", LATE, AT_DEADLINE, detail={"deadline_seconds": GIVEN},
+    Fault("Model calls tools for ever", "every Converse", replace(LATE, step=f"{MODEL} or {SET_STATUS} or none"),
+          AT_DEADLINE, detail={"deadline_seconds": GIVEN},
           rules=({"call": CONVERSE, "answer": json.dumps(STEP), "delay": 0.5},)),
     Fault("StopRuntimeSession denied", "at the deadline; the worker goes by its next heartbeat", LATE, AT_DEADLINE,
           rules=({"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED},),
@@ -324,29 +333,33 @@ FAULTS = [
           rules=({**writes("BUSY"), "times": 1, "kill": True},)),
     Fault("Worker killed after BUSY", "SIGKILL", KILLED, AT_ONCE,
           rules=({**writes("BUSY"), "times": 1, "applied": True, "kill": True},)),
-    Fault("Worker killed after the report", "SIGKILL when the report is saved", KILLED, AT_ONCE,
+    Fault("Worker killed after the report", "SIGKILL when the report is saved",
+          replace(KILLED, step="tool storage_write"), AT_ONCE,
           rules=({"call": REPORT, "times": 1, "applied": True, "kill": True},)),
-    Fault("Worker killed before COMPLETED", "SIGKILL as it sets COMPLETED", KILLED, AT_ONCE,
+    Fault("Worker killed before COMPLETED", "SIGKILL as it sets COMPLETED", replace(KILLED, step=SET_STATUS), AT_ONCE,
           rules=({**writes("COMPLETED"), "times": 1, "kill": True},)),
     Fault("Worker out of memory", "RLIMIT_AS", failed("MemoryError", "the agent ran out of memory"), AT_ONCE,
           detail={"agent": "hoards"}),
     Fault("Worker's clock 5 min fast", "from BUSY on", COMPLETED, AT_ONCE,
           detail={"agent": "has_a_fast_clock"}, meet=see_a_fast_clock),
-    Fault("Bucket denies", "PutObject of the report", failed("AgentFailed", "AccessDenied"), AT_ONCE,
+    Fault("Bucket denies", "PutObject of the report", failed("AgentFailed", "AccessDenied", SET_STATUS), AT_ONCE,
           rules=({"call": REPORT, "status": 403, "error": "AccessDenied", "message": "Access Denied"},)),
-    Fault("Model unreachable", "every Converse", failed("ConnectionClosedError", "closed before"), retried(4),
+    Fault("Model unreachable", "every Converse", failed("ConnectionClosedError", "closed before", NO_ANSWER),
+          retried(4),
           rules=({"call": CONVERSE, "reset": True},)),
     Fault("Model answers malformed JSON", "every Converse",
-          failed("KeyError", "'output' is missing (bedrock.py"), AT_ONCE,
+          failed("KeyError", "'output' is missing (bedrock.py", NO_ANSWER), AT_ONCE,
           rules=({"call": CONVERSE, "answer": '{"output": {"message": '},)),
     Fault("Operator stops", "while the agent works", STOPPED, AT_ONCE, detail=WORKS, meet=then(stop)),
-    Fault("Operator stops before COMPLETED", "while the agent's write is under way", STOPPED, AT_ONCE,
+    Fault("Operator stops before COMPLETED", "while the agent's write is under way",
+          replace(STOPPED, step=SET_STATUS), AT_ONCE,
           rules=({**writes("COMPLETED"), "times": 1, "delay": 6},), detail=WORKS, meet=then(stop_when_it_completes)),
     Fault("Operator stops after COMPLETED", "while the answer to the agent's write is under way", COMPLETED, AT_ONCE,
           rules=({**writes("COMPLETED"), "times": 1, "applied": True, "delay": 6},),
           detail=WORKS, meet=then(stop_when_it_completes)),
     Fault("Execution aborted", "while the agent works",
-          failed("WorkflowEnded", "its workflow ended without it: ABORTED"), AT_ONCE, detail=WORKS, meet=then(abort)),
+          failed("WorkflowEnded", "its workflow ended without it: ABORTED", WORK), AT_ONCE,
+          detail=WORKS, meet=then(abort)),
     Fault("Table missing", "every task of the workflow",
           failed("WorkflowEnded", "DynamoDB.ResourceNotFoundException"), AT_ONCE,
           rules=({"call": ":dynamodb:", "error": "DynamoDB.ResourceNotFoundException",

@@ -23,6 +23,7 @@ from vigil.local.processes import children
 from vigil.local.stack import STATE, LocalStack
 from vigil.names import Env, Output, Parameter
 from vigil.session import RECORD_SK, TERMINAL, Status
+from vigil.trace import Trace
 
 HEARTBEAT = 10
 SAFETY = 10
@@ -36,6 +37,8 @@ STARTING = 5
 """How many sessions may be starting at once: this is about faults, not about load."""
 LOOK_SECONDS = 1.0
 LAMBDA_TIMEOUT = 10
+WORK_STEP = 2
+"""Number of the step in which the agent ``works`` works."""
 
 Item = dict[str, Any]
 
@@ -48,6 +51,8 @@ class End:
     code: str = ""
     says: str = ""
     """The error's message; of a promise, a part of it."""
+    step: str = "none"
+    """The step that ran when the session ended, as its trace tells; of a promise, or one of several such steps."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.status, self.code)))
@@ -110,7 +115,9 @@ class Stage:
         """Return ({session id: record}, {execution ARN: status}), as they were a moment ago: one look for all."""
         with self._lock:
             if time.monotonic() > self._looked + LOOK_SECONDS:
-                items = self.workflow.table.scan(ConsistentRead=True)["Items"]
+                scan = self.workflow.table.meta.client.get_paginator("scan")
+                pages = scan.paginate(TableName=self.workflow.table.name, ConsistentRead=True)
+                items = [item for page in pages for item in page["Items"]]
                 machine = self.workflow.outputs[Output.STATE_MACHINE]
                 executions = self.workflow.sfn.list_executions(stateMachineArn=machine)["executions"]
                 self._seen = (
@@ -176,7 +183,7 @@ class Run:
         with self.stage.starting:
             self.start()
             seen = ("heartbeat_at", "task_token")
-            self.until(lambda: self.record.get("status") == Status.BUSY and all(map(self.record.get, seen)))
+            self.until(lambda: self.record.get("step_count") == WORK_STEP and all(map(self.record.get, seen)))
 
     def go(self) -> None:
         """Let an agent that works come to its end."""
@@ -234,7 +241,8 @@ class Run:
         seconds = time.monotonic() - self.since
         record = self.record
         error = record.get("error", {})
-        end = End(record.get("status", "no record"), error.get("code", ""), error.get("message", ""))
+        step = running_step(Trace.read(self.stage.deployment, self.session_id)) if record else "no record"
+        end = End(record.get("status", "no record"), error.get("code", ""), error.get("message", ""), step)
         self.problems += self._broken_promises(end, seconds)
         return FaultOutcome(self.fault, end, seconds, self.problems)
 
@@ -247,6 +255,8 @@ class Run:
         promised = self.fault.end
         if (end.status, end.code) != (promised.status, promised.code) or promised.says not in end.says:
             yield f"it ended {end}: {end.says!r}"
+        if end.step not in promised.step.split(" or "):
+            yield f"its trace says that it ended in step: {end.step}"
         if seconds > self.fault.within.seconds + MARGIN:
             yield f"it ended after {seconds:.0f} s"
         for arn in self.executions:
@@ -271,6 +281,15 @@ class Run:
                 until(lambda: not is_alive(pid), HEARTBEAT + MARGIN)
             except AssertionError:
                 yield f"its worker {pid} lives on"
+
+
+def running_step(trace: Trace) -> str:
+    """Return the step that ran when the session ended, or the one before it if that had failed."""
+    ended_with_it = [step for step in trace.steps if step.ended_at == trace.session.ended_at]
+    if ended_with_it:
+        return ", ".join(f"{step.kind} {step.name}" for step in ended_with_it)
+    last = trace.steps[-1] if trace.steps else None
+    return f"none after {last.kind} {last.name} failed" if last and last.state == "FAILED" else "none"
 
 
 class _Broken(LocalStack):
