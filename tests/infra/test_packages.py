@@ -19,7 +19,8 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *("__init__", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings", "table")
+    *("__init__", "attributes", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
+    *("step", "table"),
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 
