@@ -127,6 +127,10 @@ faults: install ## Inject every fault and write into docs/faults.md how it ended
 bench-waiting: install ## Measure how fast and how cheaply the end of a session is seen (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.waiting $(ARGS)
 
+.PHONY: bench-steps
+bench-steps: install ## Compute what the steps of a session cost on DynamoDB (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.steps $(ARGS)
+
 .PHONY: bench-soak
 bench-soak: install ## Run 200 sessions at once and 1,000 in a row (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -13,9 +13,11 @@ from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.agent.session import PROGRESS_INTERVAL_SECONDS
 from vigil.journal import MOST_KEPT
 from vigil.local.deploy import PROJECT
+from vigil.local.scripted_model import procedure
 from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS, STOPS_AT_ONCE
 from vigil.settings import HEARTBEAT_SECONDS
+from vigil.step import MAX_STEP_TEXT
 from vigil.watch import ASK_SECONDS, MAX_ASK_SECONDS
 
 SAVED = (REPORT, FINDINGS, PAGE, BY_FINDING, BY_FUNCTION)
@@ -37,6 +39,10 @@ def load() -> dict[str, int]:
     tokens = walked.events.count("TaskSubmitted")
     prompt = (PROJECT / "src" / "lambda_costs" / "prompt.md").read_text(encoding="utf-8")
     phases = len(re.findall(r"`journal_start_phase\(", prompt))
+    # Each tool is called by one call of the model.
+    steps = 2 * len(procedure(prompt))
+    # A step of full length has one text when it begins and two when it ends, and less than 1 KB beside them.
+    step = sum(2 * ceil((1000 + texts * MAX_STEP_TEXT) / 1024) for texts in (1, 2))
     by_start, by_status = 3, 5
     # What both indexes hold is written to them with each of the three.
     assert {"status", "created_at", "ended_at"} <= LISTED
@@ -48,6 +54,7 @@ def load() -> dict[str, int]:
         "notes of progress, at most": ceil(SECONDS / PROGRESS_INTERVAL_SECONDS) * RECORD,
         "work phases": phases * (RECORD + CHECKED + CHECKED),
         "artifacts": (len(SAVED) + 1) * CHECKED,
+        "steps, at most": steps * (2 * 2 * RECORD + step),
     }
     return {
         **{"state transitions": walked.transitions, "history events": len(walked.events)},
@@ -71,7 +78,7 @@ def test_where_a_stage_saturates_follows_from_the_load(page: str) -> None:
     assert f"{5_000 // SECONDS} sessions/s for ever" in page
     most = found["write units in all, at most"]
     assert f"{most} in 15 minutes" in page
-    assert round(4_000 * SECONDS / most, -3) == 12_000
+    assert round(4_000 * SECONDS / most, -2) == 3_700
 
 
 def test_the_bounds_of_the_helpers_are_those_of_the_code(page: str) -> None:
@@ -95,3 +102,11 @@ def test_what_an_analysis_asks_of_lambda_is_what_was_measured(page: str) -> None
     assert f"{shared:,} calls for 500 functions" in page
     assert f"and {policies} of GetPolicy" in page
     assert f"{shared / 15:.0f} s of the account's rate: {15 * 86_400 // shared:,} analyses a day" in page
+
+
+def test_what_steps_write_is_what_was_computed_from_a_session(page: str) -> None:
+    benchmarks = (PROJECT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    section = benchmarks.partition("<!-- steps: begin -->")[2].partition("<!-- steps: end -->")[0]
+    measured, most = re.findall(r"\| +(\d+) \| +\$[\d.]+ \|$", section, flags=re.MULTILINE)
+    assert f"[{measured} as measured]" in page
+    assert int(most) == load()["write units: steps, at most"]
