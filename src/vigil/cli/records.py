@@ -89,7 +89,7 @@ def lost(
 
 
 def show(session_id: str, as_json: AsJson = False) -> None:
-    """Show a session's record and its work phases; of a failed session, also its last steps."""
+    """Show a session's record and work phases, and how it failed."""
     journal = Deployment().journal
     session, found = journal.get(session_id), journal.snapshot(session_id)
     tasks, last_steps = found.tasks, found.steps[-LAST_STEPS:] if session.status == Status.FAILED else []

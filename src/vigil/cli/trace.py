@@ -22,7 +22,7 @@ def trace(
     as_json: AsJson = False,
     otlp: Annotated[bool, typer.Option("--otlp", help="Print it for OpenTelemetry, as OTLP JSON.")] = False,
 ) -> None:
-    """Show a session as a tree in time: workflow states, attempts, work phases, and calls of models and tools."""
+    """Show a session as a tree in time, with its model and tool calls."""
     if as_json + otlp + follow > 1 or (number is not None and (otlp or follow)):
         raise InvalidInput("--follow, --otlp, and --json or --step exclude each other")
     deployment = Deployment()

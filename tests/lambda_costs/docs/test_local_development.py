@@ -130,8 +130,7 @@ MASKS = [
     (r"\b[0-9a-f]{16}/", "<hash>/"),
     (r"\bprocess \d+", "process <pid>"),
     (r"/[^ ]*/vigil-\w{8}/", "<folder>/"),
-    (r"\d+\.\d+ ?s\b", "<n> s"),
-    (r"\d+(\.\d+)? ms\b", "<n> ms"),
+    (r"\d+\.\d+ ?s\b|\d+(\.\d+)? ms\b", "<n> s"),
     (r"\d+\s+(?=[\w-]+\.(md|json|html|svg)$)", "<bytes> "),
     (r"\$[\d,]+(\.\d+)?", "<money>"),
     (r"\d+ findings in \d+ of \d+ functions", "<findings>"),
@@ -149,7 +148,7 @@ def masked(text: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-_MOMENT = re.compile(r"<n> s (workflow|session|phase) ")
+_MOMENT = re.compile(r"<n> s (workflow|session|phase|model|tool) ")
 
 
 def difference(shown: str, printed: str) -> str | None:
