@@ -49,7 +49,7 @@ class Span:
         if self.step:
             return f"{self.step.number} {self.step}"
         took = "…" if self.seconds is None else duration(self.seconds)
-        return " ".join(filter(None, (f"{self.kind} {self.name} {took}", self.outcome)))
+        return " ".join(filter(None, (f"{self.kind} {self.name}, {took}", self.outcome)))
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,11 @@ class Trace:
             caller.within.append(span)
         attempt.within.sort(key=lambda span: moment(span.began_at))
         return attempt
+
+    @property
+    def steps_at_end(self) -> list[Step]:
+        """The steps that ran when the session ended: none while it goes on."""
+        return [step for step in self.steps if self.session.ended_at and step.ended_at == self.session.ended_at]
 
     @property
     def dropped_steps(self) -> int:

@@ -285,9 +285,8 @@ class Run:
 
 def running_step(trace: Trace) -> str:
     """Return the step that ran when the session ended, or the one before it if that had failed."""
-    ended_with_it = [step for step in trace.steps if step.ended_at == trace.session.ended_at]
-    if ended_with_it:
-        return ", ".join(f"{step.kind} {step.name}" for step in ended_with_it)
+    if trace.steps_at_end:
+        return ", ".join(f"{step.kind} {step.name}" for step in trace.steps_at_end)
     last = trace.steps[-1] if trace.steps else None
     return f"none after {last.kind} {last.name} failed" if last and last.state == "FAILED" else "none"
 

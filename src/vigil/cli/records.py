@@ -94,7 +94,8 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     session, found = journal.get(session_id), journal.snapshot(session_id)
     tasks, last_steps = found.tasks, found.steps[-LAST_STEPS:] if session.status == Status.FAILED else []
     if as_json:
-        console.write(to_json({**asdict(session), "phases": [asdict(task) for task in tasks]}) + "\n")
+        beside = {"phases": [*map(asdict, tasks)], "last_steps": [*map(asdict, last_steps)]}
+        console.write(to_json(asdict(session) | beside) + "\n")
         return
     shown = asdict(session)
     if session.error:

@@ -23,8 +23,10 @@ def trace(
     otlp: Annotated[bool, typer.Option("--otlp", help="Print it for OpenTelemetry, as OTLP JSON.")] = False,
 ) -> None:
     """Show a session as a tree in time, with its model and tool calls."""
-    if as_json + otlp + follow > 1 or (number is not None and (otlp or follow)):
-        raise InvalidInput("--follow, --otlp, and --json or --step exclude each other")
+    if as_json + otlp + follow > 1:
+        raise InvalidInput("--follow, --json and --otlp exclude each other")
+    if number is not None and (otlp or follow):
+        raise InvalidInput("--step goes with no other option but --json")
     deployment = Deployment()
     if follow:
         show_live(deployment, session_id)
@@ -57,7 +59,8 @@ def _show_tree(found: Trace) -> None:
         console.say(f"{found.dropped_steps} steps between the first and the last are not kept")
     usage = f", {session.usage}" if session.usage else ""
     cause = f": {session.error.code}: {session.error.message}" if session.error else ""
-    console.say(f"{session.status} after {session.step_count or 0} steps{usage}{cause}")
+    ran = ", ".join(f"{step.number} {step.kind} {step.name}" for step in found.steps_at_end) if cause else ""
+    console.say(f"{session.status} after {session.step_count or 0} steps{f', in {ran}' if ran else ''}{usage}{cause}")
     if not found.states:
         errors.say("the workflow's states are gone: Step Functions keeps them for 90 days")
 
