@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from decimal import Decimal
@@ -81,8 +82,9 @@ def all_at_once() -> object:
 
     @tool
     def meet(text: str) -> str:
-        """Wait for the others."""
+        """Wait for the others, and end in the order of the texts."""
         together.wait(30)
+        time.sleep(0.1 * "abc".index(text))
         return text
 
     # The model gives two of its calls the same id.
@@ -306,20 +308,20 @@ def test_first_and_last_steps_are_kept_and_a_late_end_replaces_no_newer_one(
     @tool
     def ask() -> str:
         """Ask another agent, whose steps take the place of this one."""
-        agent(Answers(*[call("echo")] * 2))("Go on.")
+        agent(Answers(*[call("echo")] * 3))("Go on.")
         return "asked"
 
     record = end_of(lambda session: agent(Answers(call("echo"), call("ask")), ask))
     items = kept(record.session_id)
-    # 1 model, 2 echo, 3 model, 4 ask, 5 to 9 of the other agent, 10 model
-    assert sorted(int(item["number"]) for item in items) == [1, 2, 3, 8, 9, 10]
-    assert record.step_count == 10
+    # 1 model, 2 echo, 3 model, 4 ask, 5 to 11 of the other agent, 12 model
+    assert sorted(int(item["number"]) for item in items) == [1, 2, 3, 10, 11, 12]
+    assert record.step_count == 12
     assert record.usage
-    assert record.usage.input_tokens == 6_000
-    for first in (1, 5, 11):
+    assert record.usage.input_tokens == 7_000
+    for first in (1, 5, 13):
         # Whoever asks for the newest steps gets them, also from places that older ones had.
         found = journal.snapshot(record.session_id, first).steps
-        assert [step.number for step in found][-3:] == [8, 9, 10]
+        assert [step.number for step in found][-3:] == [10, 11, 12]
 
 
 SECRETS = {
