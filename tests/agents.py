@@ -92,6 +92,20 @@ def killed(session: AgentSession) -> Agent:
     raise AssertionError
 
 
+def killed_in_a_step(session: AgentSession) -> Agent:
+    """Is killed in a tool, or in the model call after it, as its detail says."""
+    where = session.detail["where"]
+
+    class Killed(Scripted):
+        async def stream(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
+            if where == "model" and self.calls:
+                os.kill(os.getpid(), signal.SIGKILL)
+            async for event in super().stream():
+                yield event
+
+    return repeats(Killed(SONNET, AGAIN), lambda: where == "tool" and os.kill(os.getpid(), signal.SIGKILL))
+
+
 def exits(session: AgentSession) -> Agent:
     os._exit(7)
 

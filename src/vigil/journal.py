@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("vigil.journal")
 
 MAX_PHASE_NAME = 60
+MAX_STEPS_AT_ONCE = 99  # that one write takes: a transaction has at most 100 items, and one is the session's record
 PAGE = 10  # items of history that one request reads: most analyses compare with the first
 MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
 _BUSY = Attr("status").eq(Status.BUSY)
@@ -256,10 +257,10 @@ class Journal:
         self._set(session_id, "progress", storable(progress))
 
     def write_steps(self, session_id: str, worker: str, steps: Iterable[Step], count: int, usage: Usage | None) -> None:
-        """Write ``steps``, at most 99, as they are now, in one transaction with what the record says of all steps.
+        """Write ``steps``, at most MAX_STEPS_AT_ONCE, as they are now, in one transaction with the record's sums.
 
-        That is ``count``, how many have begun, and ``usage``, what they have used. Raises SessionEnded unless the
-        session is BUSY and ``worker``'s.
+        These are ``count``, how many have begun, and ``usage``, what they have used. A step whose place a newer one
+        has taken is left out. Raises SessionEnded unless the session is BUSY and ``worker``'s.
         """
         values: Item = {":busy": Status.BUSY, ":worker": worker, ":count": count}
         update = "SET step_count = :count"
@@ -272,7 +273,11 @@ class Journal:
             "ExpressionAttributeNames": {"#status": "status", **({"#usage": "usage"} if usage is not None else {})},
             "ExpressionAttributeValues": values,
         }
-        puts = [{"Put": {"Item": {**step_key(session_id, step.slot), **_without_none(asdict(step))}}} for step in steps]
+        puts = [
+            {"Put": {"Item": {**step_key(session_id, step.slot), **_without_none(asdict(step))}}}
+            for step in steps
+            if step.is_kept(count)
+        ]
         self._transact(session_id, {"Update": record}, *puts)
 
     def end_task(self, session_id: str, task: Task, *, failed: bool = False, message: str = "") -> None:

@@ -26,7 +26,9 @@ def to_otlp(trace: Trace) -> dict[str, Any]:
     resource = Resource({"service.name": "vigil"})
     spans: list[ReadableSpan] = []
 
-    def add(span: Span, path: str, parent: SpanContext | None) -> None:
+    waiting: list[tuple[Span, str, SpanContext | None]] = [(trace.root, trace.session.session_id, None)]
+    while waiting:
+        span, path, parent = waiting.pop()
         context = SpanContext(_id(trace.session.session_id, 16), _id(path, 8), is_remote=False, trace_flags=_SAMPLED)
         if span.ended_at:
             spans.append(
@@ -44,9 +46,7 @@ def to_otlp(trace: Trace) -> dict[str, Any]:
                 )
             )
         for number, inner in enumerate(span.within):
-            add(inner, f"{path}/{number}", context)
-
-    add(trace.root, trace.session.session_id, None)
+            waiting.append((inner, f"{path}/{number}", context))
     return encode_spans(spans).to_dict()
 
 
@@ -55,7 +55,8 @@ def _id(text: str, size: int) -> int:
 
 
 def _nanoseconds(timestamp: str) -> int:
-    return int(moment(timestamp).timestamp() * 1000) * 1_000_000
+    # OTLP counts from 1970 on, in 64 bits; an agent's role may write any year.
+    return min(max(round(moment(timestamp).timestamp() * 1000), 0) * 1_000_000, 2**64 - 1)
 
 
 def _name(span: Span) -> str:

@@ -138,6 +138,11 @@ class Step:
         half = MAX_STEPS // 2
         return self.number if self.number <= half else half + 1 + (self.number - half - 1) % half
 
+    def is_kept(self, count: int) -> bool:
+        """Whether its place is still its own when ``count`` steps have begun."""
+        half = MAX_STEPS // 2
+        return self.number <= half or self.number > count - half
+
     @property
     def seconds(self) -> float | None:
         """How long it took; None while it runs."""

@@ -39,11 +39,14 @@ class Span:
         """How long it took; None while it goes on."""
         return (moment(self.ended_at) - moment(self.began_at)).total_seconds() if self.ended_at else None
 
-    def lines(self, start: str, depth: int = 0) -> Iterator[tuple[float, int, "Span"]]:
+    def lines(self, start: str) -> Iterator[tuple[float, int, "Span"]]:
         """Yield (seconds since ``start``, depth, span) of this span and all within it."""
-        yield max((moment(self.began_at) - moment(start)).total_seconds(), 0.0), depth, self
-        for span in self.within:
-            yield from span.lines(start, depth + 1)
+        # No recursion: an agent's role may write steps that are nested deeper than Python's stack.
+        waiting = [(0, self)]
+        while waiting:
+            depth, span = waiting.pop()
+            yield max((moment(span.began_at) - moment(start)).total_seconds(), 0.0), depth, span
+            waiting += [(depth + 1, inner) for inner in reversed(span.within)]
 
     def __str__(self) -> str:
         if self.step:
@@ -93,10 +96,12 @@ class Trace:
         attempt.within = list(phases)
         steps: dict[int, Span] = {}
         for step in self.steps:
-            span = steps[step.number] = Span(step.kind, step.name, step.started_at, step.ended_at, step=step)
+            span = Span(step.kind, step.name, step.started_at, step.ended_at, step=step)
             running = [phase for phase in phases if _runs(phase, step.started_at)]
             caller = steps.get(step.parent or 0) or (running[-1] if running else attempt)
             caller.within.append(span)
+            # Only now: a step that names itself as its parent would be within itself.
+            steps[step.number] = span
         attempt.within.sort(key=lambda span: moment(span.began_at))
         return attempt
 

@@ -25,6 +25,7 @@ from vigil.agent.budget import Budget, model_id, provider_of
 from vigil.agent.session import AgentSession
 from vigil.attributes import iso
 from vigil.errors import AwsUnavailable, SessionEnded
+from vigil.journal import MAX_STEPS_AT_ONCE
 from vigil.redact import known_secrets, redact
 from vigil.step import Excerpt, Operation, Step
 from vigil.table import storable
@@ -48,17 +49,17 @@ class StepRecorder(HookProvider):
     def __init__(self, session: AgentSession, budget: Budget) -> None:
         self._session = session
         self._budget = budget
-        self._secrets = known_secrets(os.environ)
         self._lock = threading.Lock()  # tools may run at the same time
         self._count = 0
-        self._running: dict[Hashable, Step] = {}
+        self._running: dict[int, tuple[Hashable, Step]] = {}  # by number, each with the key of its call
         self._unwritten: dict[int, Step] = {}  # by number; the table could not be reached
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
         """Record the steps of the agent that owns ``registry``."""
-        # Last: other hooks may change a call, or its result.
+        # Last: other hooks may change a call, or its result. They cannot change that of a model, but Strands' own waits
+        # there before it repeats a throttled call.
         registry.add_callback(BeforeModelCallEvent, self._before_model, order=HookOrder.SDK_LAST)
-        registry.add_callback(AfterModelCallEvent, self._after_model, order=HookOrder.SDK_LAST)
+        registry.add_callback(AfterModelCallEvent, self._after_model, order=HookOrder.SDK_FIRST)
         registry.add_callback(BeforeToolCallEvent, self._before_tool, order=HookOrder.SDK_LAST)
         registry.add_callback(AfterToolCallEvent, self._after_tool, order=HookOrder.SDK_LAST)
 
@@ -77,7 +78,7 @@ class StepRecorder(HookProvider):
                 id(event.agent),
                 error=event.exception,
                 output=message["content"] if message else None,
-                stop_reason=answer.stop_reason if answer else None,
+                stop_reason=storable(answer.stop_reason) if answer else None,
                 usage=self._budget.charge(event.agent.model, message),
             )
 
@@ -115,24 +116,26 @@ class StepRecorder(HookProvider):
                 agent=storable(agent.name),
                 started_at=_now(),
                 parent=_caller.get(),
-                input=self._excerpt(given),
+                input=_excerpt(given),
                 **more,
             )
-            self._running[key] = step
+            self._running[step.number] = key, step
             self._write(step)
             return step
 
     def _end(self, key: Hashable, error: BaseException | str | None, output: object, **more: Any) -> Step | None:
         """Record the end of a step; None if it has not begun, since another hook refused it."""
-        step = self._running.pop(key, None)
-        if step is None:
+        numbers = [number for number, (begun, _) in self._running.items() if begun == key]
+        if not numbers:
             return None
+        # A model may give several of its calls the same id: the one that this context has begun is meant.
+        _, step = self._running.pop(caller if (caller := _caller.get()) in numbers else numbers[-1])
         ended = replace(
             step,
             state="FAILED" if error else "COMPLETED",
             ended_at=_now(),
             error=type(error).__name__ if isinstance(error, BaseException) else error,
-            output=self._excerpt(str(error) if output is None and error else output),
+            output=_excerpt(str(error) if output is None and error else output),
             **more,
         )
         try:
@@ -145,17 +148,20 @@ class StepRecorder(HookProvider):
     def _write(self, step: Step) -> None:
         """Write ``step`` and those before it that could not be written."""
         self._unwritten[step.number] = step
-        session, steps = self._session, list(self._unwritten.values())
+        session = self._session
         try:
-            session.journal.write_steps(session.session_id, session.worker, steps, self._count, self._budget.usage)
+            while steps := list(self._unwritten.values())[:MAX_STEPS_AT_ONCE]:
+                session.journal.write_steps(session.session_id, session.worker, steps, self._count, self._budget.usage)
+                for written in steps:
+                    del self._unwritten[written.number]
         except AwsUnavailable as error:
             # The agent may go on without. The next step is written with this one.
             logger.warning("session %s: step %d is not recorded yet: %s", session.session_id, step.number, error)
-        else:
-            self._unwritten.clear()
 
-    def _excerpt(self, content: object) -> Excerpt:
-        return Excerpt.of(redact(_as_text(content), self._secrets))
+
+def _excerpt(content: object) -> Excerpt:
+    # The agent may have set a variable since its session began.
+    return Excerpt.of(redact(_as_text(content), known_secrets(os.environ)))
 
 
 def _as_text(content: object) -> str:

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from vigil.cli.common import AsJson, console, errors, field
 from vigil.cli.run import COLOURS, show_live
@@ -53,7 +53,8 @@ def _step(found: Trace, number: int) -> Step:
 def _show_tree(found: Trace) -> None:
     for seconds, depth, span in found.root.lines(found.session.start_time):
         colour = COLOURS.get(span.kind, "bold" if depth == 0 else "blue")
-        console.print(f"{seconds:8.1f} s  {'  ' * depth}[{colour}]{escape(one_line(str(span)))}[/]")
+        # Text, and no markup: rich takes a backslash at the end of a name for the escape of what follows.
+        console.print(Text.assemble(f"{seconds:8.1f} s  {'  ' * depth}", (one_line(str(span)), colour)))
     session = found.session
     if found.dropped_steps:
         console.say(f"{found.dropped_steps} steps between the first and the last are not kept")

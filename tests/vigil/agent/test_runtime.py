@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from boto3.dynamodb.conditions import Key
 from botocore.utils import ContainerMetadataFetcher
 
 from tests.support import ForkedRuntime, Runtime, is_alive, let_go, refusing, runtime_process, until
@@ -194,6 +195,23 @@ def test_processes_of_a_crashed_worker_end(runtime: Runtime, journal: Journal, i
     runtime.invoke(initiated, "leaves_a_process_and_dies")
     assert failed(journal, initiated).code == "AgentCrashed"
     until(are_gone(saved, initiated))
+
+
+@pytest.mark.parametrize(
+    ("where", "states"), [("tool", ["COMPLETED", "INTERRUPTED"]), ("model", ["COMPLETED", "COMPLETED", "INTERRUPTED"])]
+)
+def test_the_step_in_which_a_worker_was_killed_is_the_interrupted_one(
+    runtime: Runtime, journal: Journal, table: Any, initiated: str, where: str, states: list[str]
+) -> None:
+    runtime.invoke(initiated, detail={"agent": "killed_in_a_step", "where": where})
+    assert failed(journal, initiated).code == "AgentCrashed"
+    steps = journal.snapshot(initiated).steps
+    assert [step.state for step in steps] == states
+    assert steps[-1].ended_at == journal.get(initiated).ended_at
+    mine = Key("PK").eq(initiated) & Key("SK").begins_with("STEP#")
+    items = table.query(KeyConditionExpression=mine, ConsistentRead=True)["Items"]
+    assert [item["state"] for item in items] == [*states[:-1], "RUNNING"]
+    assert "ended_at" not in items[-1]
 
 
 def test_session_of_another_worker_is_left_alone(runtime: ForkedRuntime, table: Any, new_session: NewSession) -> None:
