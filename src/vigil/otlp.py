@@ -56,7 +56,7 @@ def _id(text: str, size: int) -> int:
 
 def _nanoseconds(timestamp: str) -> int:
     # OTLP counts from 1970 on, in 64 bits; an agent's role may write any year.
-    return min(max(round(moment(timestamp).timestamp() * 1000), 0) * 1_000_000, 2**64 - 1)
+    return min(max(int(moment(timestamp).timestamp() * 1000), 0) * 1_000_000, 2**64 - 1)
 
 
 def _name(span: Span) -> str:

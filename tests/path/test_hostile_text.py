@@ -42,12 +42,12 @@ def vigil(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     # Its clients take longest to make.
-    for module in (cli.records, cli.run):
+    for module in (cli.records, cli.run, cli.trace):
         monkeypatch.setattr(module, "Deployment", lambda: deployment)
 
     def once(*words: str) -> tuple[int, str, str]:
         for name, terminal in {"console": Terminal(), "errors": Terminal(stderr=True)}.items():
-            for module in (cli, cli.common, cli.local, cli.records, cli.run):
+            for module in (cli, cli.common, cli.local, cli.records, cli.run, cli.trace):
                 monkeypatch.setattr(module, name, terminal, raising=False)
         monkeypatch.setattr(sys, "argv", ["vigil", *words])
         with pytest.raises(SystemExit) as ended:
@@ -88,10 +88,14 @@ fuzz = settings(
 FIELD = TEXT | st.integers(-(10**30), 10**30) | st.lists(TEXT, max_size=2) | st.dictionaries(TEXT, TEXT, max_size=2)
 FIELDS = ("created_at", "updated_at", "ended_at", "error", "usage", "deadline_at", "heartbeat_at", "report_uri")
 RECORD = st.fixed_dictionaries({}, optional=dict.fromkeys((*FIELDS, "progress", "expires_at", "execution_arn"), FIELD))
+PHASE_FIELDS = ("state", "started_at", "ended_at", "message")
+STEP_FIELDS = ("number", "parent", "operation", "name", "agent", "error", "input", "output", "usage")
 PHASES = st.dictionaries(
-    st.sampled_from(("001#", "x", "", "002#")).flatmap(lambda key: TEXT.map(lambda text: f"TASK#{key}{text}")),
-    st.fixed_dictionaries({}, optional=dict.fromkeys(("state", "started_at", "ended_at", "message"), FIELD)),
-    max_size=3,
+    st.sampled_from(("TASK#001#", "TASK#x", "TASK#", "TASK#002#", "STEP#1", "STEP#")).flatmap(
+        lambda key: TEXT.map(lambda text: f"{key}{text}")
+    ),
+    st.fixed_dictionaries({}, optional=dict.fromkeys((*PHASE_FIELDS, *STEP_FIELDS), FIELD)),
+    max_size=4,
 )
 
 
@@ -137,6 +141,13 @@ def test_records_and_dead_letters_reach_a_terminal_as_plain_text(
             assert all(line[:15].strip() in {*FIELDS, *names} for line in out.splitlines()), out
             status_, out, _ = vigil("show", session_id, "--json")
             assert json.loads(out, parse_constant=pytest.fail)["session_id"] == session_id
+            status_, out, _ = vigil("trace", session_id)
+            assert status_ == 0
+            assert all(re.match(r" *[\d.]+ s  |\d+ steps|[A-Z]+ after \d+ steps", line) for line in out.splitlines()), (
+                out
+            )
+            for form in ("--json", "--otlp"):
+                json.loads(vigil("trace", session_id, form)[1], parse_constant=pytest.fail)
             status_, out, err = vigil("sessions", "--limit", "1")
             assert (status_, len(err.splitlines())) == (0, 1)
             status_, out, _ = vigil("sessions", "--limit", "1", "--json")
@@ -147,7 +158,17 @@ def test_records_and_dead_letters_reach_a_terminal_as_plain_text(
             for item in items:
                 workflow.table.delete_item(Key={"PK": item["PK"], "SK": item["SK"]})
 
-    names = {"session_id", "status", "start_time", "execution_arn", "progress", "expires_at", "phase"}
+    names = {
+        "session_id",
+        "status",
+        "start_time",
+        "execution_arn",
+        "progress",
+        "expires_at",
+        "phase",
+        "step",
+        "all steps",
+    }
     try:
         check()
     finally:
@@ -160,7 +181,7 @@ def test_records_and_dead_letters_reach_a_terminal_as_plain_text(
 def test_what_is_typed_is_repeated_as_text_in_one_line(vigil: Vigil, text: str) -> None:
     options = (("sessions", "--status"), ("sessions", "--limit"), ("trigger", "--detail"))
     for words in (
-        *((*before, f"x{text}") for before in ((), ("show",), ("watch",), *options)),
+        *((*before, f"x{text}") for before in ((), ("show",), ("watch",), ("trace",), *options)),
         *(("show", f"--x{text}"), ("report", f"x{text}", "--out", text)),
         ("report", str(uuid.UUID(int=1)), "--format", text),
     ):

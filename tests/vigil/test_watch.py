@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support import new_state_machine, until
 from vigil import watch as watching
@@ -16,6 +18,7 @@ from vigil.journal import Journal
 from vigil.local.stack import LocalStack
 from vigil.names import Output
 from vigil.session import Failure, Session, Status
+from vigil.step import Step
 from vigil.watch import ASK_SECONDS, MAX_ASK_SECONDS, SessionEvent, SessionOutcome, await_end, final_outcome, watch
 
 NewSession = Callable[..., str]
@@ -162,6 +165,53 @@ def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: Wor
     await_end(world.deployment, session_id)
     assert 5 < len(world.calls) < 20
     assert world.now < 30
+
+
+@pytest.mark.parametrize("most", [8, 1000])
+def test_each_step_is_told_once_and_announced_if_it_runs_at_two_reads(
+    world: World, journal: Journal, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    for module in ("step", "journal"):
+        monkeypatch.setattr(f"vigil.{module}.MAX_STEPS", most)
+
+    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.lists(st.sampled_from(["begin", "end", "read"]), min_size=20, max_size=50), st.booleans())
+    def check(todo: list[str], well: bool) -> None:
+        session_id = world.new_session(Status.BUSY, worker="mine")
+        record = watching._Record(world.deployment, session_id)
+        told: list[str] = []
+        running: dict[int, int] = {}  # how many reads saw the step, by number
+        expected: list[str] = []
+        count = unread = 0
+
+        def read() -> None:
+            told.extend(event.text for event in record.read() if event.kind == "tool")
+            for number in running:
+                running[number] += 1
+                expected.extend([f"{number} …"] if running[number] == 2 else [])
+
+        def write(number: int, **more: str) -> None:
+            step = Step(number, "execute_tool", str(number), "agent", "2026-01-01T00:00:01.000Z", **more)
+            journal.write_steps(session_id, "mine", [step], count, None)
+
+        for what in [*todo, "read"]:
+            if what == "read" or (what == "begin" and unread == 2):
+                read()
+                unread = 0
+            if what == "begin" and len(running) < 2:
+                count, unread = count + 1, unread + 1
+                running[count] = 0
+                write(count)
+            elif what == "end" and running:
+                number = min(running)
+                del running[number]
+                expected.append(f"{number} 1.0 s")
+                write(number, state="COMPLETED", ended_at="2026-01-01T00:00:02.000Z")
+        (journal.complete(session_id, "s3://x") if well else journal.fail(session_id, Failure("Any", "any")))
+        told.extend(event.text.split(" ")[0] for event in record.read() if event.kind == "tool")
+        assert sorted(told) == sorted([*expected, *map(str, running)])
+
+    check()
 
 
 def without_it(how: str) -> tuple[object, ...]:
