@@ -51,8 +51,8 @@ class Span:
     def __str__(self) -> str:
         if self.step:
             return f"{self.step.number} {self.step}"
-        took = "…" if self.seconds is None else duration(self.seconds)
-        return " ".join(filter(None, (f"{self.kind} {self.name}, {took}", self.outcome)))
+        took = " …" if self.seconds is None else f", {duration(self.seconds)}"
+        return " ".join(filter(None, (f"{self.kind} {self.name}{took}", self.outcome)))
 
 
 @dataclass(frozen=True)

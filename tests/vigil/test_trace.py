@@ -190,13 +190,13 @@ def test_a_trace_is_a_line_a_span_with_names_as_text(
     assert (status, RICH.sub("", out).splitlines()) == (
         0,
         [
-            f"     0.0 s  session {written} 9.0 s",
-            "     1.0 s    attempt 1 8.0 s",
+            f"     0.0 s  session {written}, 9.0 s",
+            "     1.0 s    attempt 1, 8.0 s",
             f"     2.0 s      1 model {name} 1.0 s",
             f"     2.0 s      2 tool {name} 7.0 s interrupted",
             f"     4.0 s      phase [b] … failed: {name}",
             "3 steps between the first and the last are not kept",
-            f"FAILED after 5 steps: Broken: {name}",
+            f"FAILED after 5 steps, in 2 tool {name}: Broken: {name}",
         ],
     )
     assert "the workflow's states are gone" in err
@@ -219,7 +219,7 @@ def test_a_trace_for_programs_is_json(vigil: Vigil, written: str) -> None:
         ("{} --step 3", "keeps no step 3"),
         ("{} --step 0", "--step"),
         ("{} --json --otlp", "exclude each other"),
-        ("{} --follow --step 1", "exclude each other"),
+        ("{} --follow --step 1", "no other option but --json"),
         ("no-id\x1b[31m", "session_id must be"),
         ("--follow no-id", "session_id must be"),
         (str(uuid.UUID(int=7)), f"no session {uuid.UUID(int=7)}"),
