@@ -44,6 +44,7 @@ REFUSALS = {
     "an unknown name": "write names and quoted words",
     "an unknown finding": "unknown finding id",
     "prose that is too long": "prose has at most",
+    "arguments of a wrong type": "Validation failed for input",
 }
 """Why a write is refused, and what the refusal then says; all others go by the code of their error."""
 _INVENTED = re.compile(

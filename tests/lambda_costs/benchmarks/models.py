@@ -69,6 +69,9 @@ def good(model: Reading) -> Iterator[Call]:
 
 def careless(model: Reading) -> Iterator[Call]:
     yield "journal_start_phase", {"phase": "report of 12 functions"}
+    yield "journal_set_status", {"status": "COMPLETED"}
+    yield "storage_write", {"name": "report.md", "text": "All is well."}
+    yield "save_report", {"summary": "All is well.", "order": "by savings"}
     yield "save_report", {"summary": "The function `orders-exporter` wastes $99 a month."}
     yield "save_report", {"summary": "All is well.", "order": ["arm64:no-such-function"]}
     yield "save_report", {"summary": "All is well.", "order": model.findings[::-1]}

@@ -63,6 +63,9 @@ def test_each_scripted_model_shows_in_its_row_what_it_did(capsys: pytest.Capture
 
     assert careless.refused == {
         ("journal_start_phase", "a number"): 1,
+        ("journal_set_status", "ReportMissing"): 1,
+        ("unknown tool", "no such tool"): 1,
+        ("save_report", "arguments of a wrong type"): 1,
         ("save_report", "a number"): 1,
         ("save_report", "an unknown name"): 1,
         ("save_report", "an unknown finding"): 1,
