@@ -147,6 +147,11 @@ bench-findings: install ## Score the analysis on accounts whose truth is known (
 bench-field: install ## Score the analysis on simulated accounts, each proposal by every invocation (ARGS="--seeds 1 --verbose", ARGS="--seeds 7001 7002 --write": into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.field $(ARGS)
 
+.PHONY: eval
+export MODEL
+eval: install ## Evaluate a model as the cost agent on accounts of known truth (MODEL=as VIGIL_MODEL, ARGS="--seed 2 --accounts 5")
+	@$(BIN)/python -m benchmarks.evaluation "$$MODEL" $(ARGS)
+
 .PHONY: bench-scale
 bench-scale: install ## Measure the analysis of 125 to 1,000 functions (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.scale $(ARGS)
