@@ -119,7 +119,7 @@ class Step:
     @property
     def kind(self) -> str:
         """What it is, for a person."""
-        return {"chat": "model", "execute_tool": "tool"}.get(self.operation, self.operation)
+        return {"chat": "model", "execute_tool": "tool"}.get(self.operation, "step")
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} {self.outcome}".strip()

@@ -130,7 +130,8 @@ def alike(value: Any) -> Any:
 
 
 text = st.text(st.characters(exclude_categories=()))
-finite = st.floats(allow_nan=False, allow_infinity=False)
+# JSONata rounds a number to 15 digits when it becomes text: one engine makes infinity of the largest numbers.
+finite = st.floats(-1.7e308, 1.7e308)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | finite | text,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

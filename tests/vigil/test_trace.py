@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from tests.hostile import CONTROL, RICH, TEXT
 from tests.support import new_state_machine, until
 from vigil import cli
+from vigil.cli.run import COLOURS
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Output
 from vigil.otlp import to_otlp
 from vigil.session import Session, Status, Task
-from vigil.step import Step
+from vigil.step import Operation, Step
 from vigil.terminal import Terminal
 from vigil.text import to_json
 from vigil.trace import Span, State, Trace, moment
@@ -251,3 +252,8 @@ def test_a_session_that_runs_is_shown_with_the_state_that_its_workflow_is_in(
         assert {"  state Wait …", "  attempt 1 …", "    1 model m running"} <= set(shown)
     finally:
         sfn.stop_execution(executionArn=arn)
+
+
+def test_every_kind_of_step_has_a_colour_whatever_its_operation() -> None:
+    kinds = {Step.from_item({"operation": operation}).kind for operation in (*Operation, "[x]", "", None)}
+    assert kinds == {"model", "tool", "step"} < COLOURS.keys()

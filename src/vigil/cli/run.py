@@ -25,7 +25,8 @@ from vigil.watch import watch as watch_session
 
 WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 """States that a workflow passes again and again while its session runs."""
-COLOURS = {"workflow": "blue", "session": "bold magenta", "phase": "green", "model": "cyan", "tool": "yellow"}
+COLOURS = {"workflow": "blue", "session": "bold magenta", "phase": "green"}
+COLOURS |= {"model": "cyan", "tool": "yellow", "step": "yellow"}
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
