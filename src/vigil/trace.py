@@ -125,7 +125,7 @@ def _runs(phase: Span, at: str) -> bool:
 
 
 def moment(timestamp: str | None) -> datetime:
-    """Return the moment of a timestamp of the table; that of 1970 for one that is none."""
+    """Return the moment that a timestamp of the table names; 1970 if it names none."""
     try:
         return datetime.fromisoformat(timestamp or "").astimezone(UTC)
     except (ValueError, OverflowError):

@@ -319,7 +319,7 @@ def test_first_and_last_steps_are_kept_and_a_late_end_replaces_no_newer_one(
     assert record.usage
     assert record.usage.input_tokens == 7_000
     for first in (1, 5, 13):
-        # Whoever asks for the newest steps gets them, also from places that older ones had.
+        # A reader of the newest steps gets them all, also from places that older steps had.
         found = journal.snapshot(record.session_id, first).steps
         assert [step.number for step in found][-3:] == [10, 11, 12]
 
