@@ -6,12 +6,21 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeGuard
 
+EPOCH = datetime.fromtimestamp(0, UTC)
 _MAX_NUMBER = 10**15
 
 
-def iso(moment: datetime) -> str:
-    """Return ``moment`` as ISO 8601 in UTC with milliseconds, the form of every timestamp in the table."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def iso(at: datetime) -> str:
+    """Return ``at`` as ISO 8601 in UTC with milliseconds, the form of every timestamp in the table."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def moment(timestamp: str | None, otherwise: datetime = EPOCH) -> datetime:
+    """Return the moment that a timestamp of the table names, or ``otherwise`` if it names none."""
+    try:
+        return datetime.fromisoformat(timestamp or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return otherwise
 
 
 def as_text(value: object) -> str:

@@ -254,7 +254,8 @@ class Journal:
 
     def record_progress(self, session_id: str, progress: str) -> None:
         """Record how far the running phase is; raises SessionEnded unless the session is BUSY."""
-        self._set(session_id, "progress", storable(progress))
+        values = {":progress": storable(progress), ":now": iso(self._now())}
+        self._update(session_id, "SET progress = :progress, updated_at = :now", values)
 
     def write_steps(self, session_id: str, worker: str, steps: Iterable[Step], count: int, usage: Usage | None) -> None:
         """Write ``steps``, at most MAX_STEPS_AT_ONCE, as they are now, in one transaction with the record's sums.
@@ -330,11 +331,6 @@ class Journal:
                 ExpressionAttributeValues=values,
                 **more,
             )
-
-    def _set(self, session_id: str, name: str, value: str | Item) -> None:
-        """Set an attribute of a BUSY session's record."""
-        values = {":value": value, ":now": iso(self._now())}
-        self._update(session_id, f"SET #{name} = :value, updated_at = :now", values)
 
     def _transition(self, session_id: str, status: Status, fields: Item, worker: str | None = None) -> None:
         now = iso(self._now())

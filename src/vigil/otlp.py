@@ -10,9 +10,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
+from vigil.attributes import moment
 from vigil.step import Operation, Step
 from vigil.text import to_json
-from vigil.trace import Span, Trace, moment
+from vigil.trace import Span, Trace
 
 _SCOPE = InstrumentationScope("vigil")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)

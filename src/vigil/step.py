@@ -71,8 +71,9 @@ class Excerpt:
     @classmethod
     def of(cls, text: str) -> "Excerpt":
         """Return the excerpt of ``text``."""
-        whole = text.encode(errors="backslashreplace")
-        return cls(whole.decode()[:MAX_STEP_TEXT], len(whole.decode()), sha256(whole).hexdigest())
+        encoded = text.encode(errors="backslashreplace")
+        whole_text = encoded.decode()
+        return cls(whole_text[:MAX_STEP_TEXT], len(whole_text), sha256(encoded).hexdigest())
 
     @classmethod
     def from_item(cls, item: object) -> "Excerpt | None":

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from vigil.attributes import iso
+from vigil.attributes import iso, moment
 from vigil.deployment import Deployment, aws_errors
 from vigil.errors import SessionNotFound
 from vigil.names import Output
 from vigil.session import Session, Task, executions_of
 from vigil.step import Step, duration
+from vigil.watch import ENDS
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,6 @@ def _runs(phase: Span, at: str) -> bool:
     return phase.began_at <= at and (phase.ended_at is None or at < phase.ended_at)
 
 
-def moment(timestamp: str | None) -> datetime:
-    """Return the moment that a timestamp of the table names; 1970 if it names none."""
-    try:
-        return datetime.fromisoformat(timestamp or "").astimezone(UTC)
-    except (ValueError, OverflowError):
-        # An agent's role may write anything there.
-        return datetime.fromtimestamp(0, UTC)
-
-
 def _states(deployment: Deployment, session: Session) -> Iterator[State]:
     """Yield the states of the session's execution, oldest first."""
     arn = session.execution_arn or ""
@@ -160,8 +151,4 @@ def _states(deployment: Deployment, session: Session) -> Iterator[State]:
 
 def _leaves(event: Any) -> bool:
     """Whether the workflow leaves a state with ``event``, or ends in it."""
-    return (
-        "stateEnteredEventDetails" in event
-        or "stateExitedEventDetails" in event
-        or event["type"] in ("ExecutionSucceeded", "ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut")
-    )
+    return "stateEnteredEventDetails" in event or "stateExitedEventDetails" in event or event["type"] in ENDS

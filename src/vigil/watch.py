@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any
 
+from vigil.attributes import moment
 from vigil.deployment import Deployment, aws_errors, text_of
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
 from vigil.names import Output
@@ -20,7 +21,7 @@ END_SECONDS = 30.0
 ASK_SECONDS = 15.0  # how long we wait for the record to change before we ask Step Functions again
 MAX_ASK_SECONDS = 60.0  # the longest of these waits, which grow
 _RECENT_EXECUTIONS = 25
-_ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded", "Failed", "Aborted", "TimedOut")}
+ENDS = {f"Execution{how}": f"execution{how}EventDetails" for how in ("Succeeded", "Failed", "Aborted", "TimedOut")}
 """The events with which an execution ends, and the field of each that holds the cause."""
 
 
@@ -236,7 +237,7 @@ class _History:
             new = list(takewhile(lambda event: event["id"] > self._last, events))[::-1]
         for event in new:
             self._last, self._first = event["id"], self._first or event
-            if event["type"] in _ENDS:
+            if event["type"] in ENDS:
                 # Not simply the last event: the embedded AWS adds one after an execution was aborted.
                 self._end = event
             elif event["type"] == "ExecutionRedriven":
@@ -257,7 +258,7 @@ class _History:
         """How it ended: status, and error and cause if it has them."""
         how = self._end["type"]
         status = "TIMED_OUT" if how == "ExecutionTimedOut" else how.removeprefix("Execution").upper()
-        return {"status": status, **self._end.get(_ENDS[how], {})}
+        return {"status": status, **self._end.get(ENDS[how], {})}
 
     @property
     def seconds(self) -> float:
@@ -265,8 +266,4 @@ class _History:
 
 
 def _moment(timestamp: str) -> datetime:
-    try:
-        return datetime.fromisoformat(timestamp).astimezone(UTC)
-    except (ValueError, OverflowError):
-        # An agent's role may write anything there.
-        return datetime.now(UTC)
+    return moment(timestamp, otherwise=datetime.now(UTC))

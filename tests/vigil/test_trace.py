@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.hostile import CONTROL, RICH, TEXT
 from tests.support import new_state_machine, until
 from vigil import cli
+from vigil.attributes import moment
 from vigil.cli.run import COLOURS
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
@@ -24,7 +25,7 @@ from vigil.session import Session, Status, Task
 from vigil.step import Operation, Step
 from vigil.terminal import Terminal
 from vigil.text import to_json
-from vigil.trace import Span, State, Trace, moment
+from vigil.trace import Span, State, Trace
 
 SECONDS = st.integers(0, 5).map(lambda second: f"2026-11-29T12:00:0{second}.000Z")
 ANY = TEXT | st.integers(-(10**20), 10**20) | st.none() | st.lists(TEXT, max_size=1) | st.dictionaries(TEXT, TEXT)
