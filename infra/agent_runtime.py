@@ -57,6 +57,7 @@ class AgentRuntime(Construct):
         environment |= {
             Env.HEARTBEAT_SECONDS: timing.heartbeat,
             Env.PROGRESS_SECONDS: timing.progress,
+            Env.MAX_ATTEMPTS: timing.attempts,
             # AgentCore promises no region in the environment, and boto3 needs one.
             "AWS_DEFAULT_REGION": stack.region,
         }

@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 MODULES = [
-    *("__init__", "attributes", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
-    *("step", "table"),
+    *("__init__", "attempt", "attributes", "errors", "invoker", "journal", "journal_reader", "line", "names"),
+    *("reconciler", "session", "settings", "step", "table"),
 ]
 SDK = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """boto3 and all that it requires, each of them pure Python."""

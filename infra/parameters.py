@@ -26,6 +26,8 @@ class Timing:
         self.progress = _number(scope, Parameter.PROGRESS_SECONDS, settings.PROGRESS_SECONDS, 1, 28_800, what)
         what = "New sessions that AgentCore starts in a second, by its quota"
         self.starts = _number(scope, Parameter.STARTS_PER_SECOND, settings.STARTS_PER_SECOND, 0.1, 1000, what)
+        what = "Attempts of a session at most: after its agent was killed, another attempt continues the session"
+        self.attempts = _number(scope, Parameter.MAX_ATTEMPTS, settings.MAX_ATTEMPTS, 1, settings.LAST_ATTEMPT, what)
         # AgentCore ends every session after 8 hours.
         what = "Deadline of a session, and the latest that an event may ask for"
         self.session = _number(scope, Parameter.MAX_SESSION_SECONDS, settings.MAX_SESSION_SECONDS, 1, 28_500, what)

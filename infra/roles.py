@@ -12,7 +12,7 @@ from constructs import Construct
 from infra.lambda_package import SOURCES
 from infra.nag import iam5_id, suppress
 from infra.trust import grant, trusted
-from vigil.artifacts import PREFIX
+from vigil.artifacts import CHECKPOINT_PREFIX, PREFIX
 
 
 def declared_actions() -> list[str]:
@@ -34,8 +34,9 @@ def agent_role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, mod
     grant(role, "AgentJournalItem", "dynamodb:PutItem", table.table_arn)
     grant(role, "AgentJournalCheck", "dynamodb:ConditionCheckItem", table.table_arn)
     grant(role, "AgentHistoryRead", "dynamodb:Query", table.table_arn)
-    grant(role, "AgentArtifactWrite", "s3:PutObject", artifacts)
-    grant(role, "AgentArtifactRead", "s3:GetObject", artifacts)
+    checkpoints = bucket.arn_for_objects(f"{CHECKPOINT_PREFIX}*")
+    grant(role, "AgentArtifactWrite", "s3:PutObject", artifacts, checkpoints)
+    grant(role, "AgentArtifactRead", "s3:GetObject", artifacts, checkpoints)
     # Most of these APIs take no resource, and an agent that looks at an account cannot know the names in it.
     declared: dict[str, list[str]] = defaultdict(list)
     for action in dict.fromkeys(declared_actions()):
@@ -44,7 +45,8 @@ def agent_role(scope: Construct, table: dynamodb.TableV2, bucket: s3.Bucket, mod
         grant(role, f"AgentReads{service}", " ".join(actions), "*")
     bucket_id = stack.resolve(bucket.bucket_arn)["Fn::GetAtt"][0]
     suppress(role, {iam5_id("*"): "Most of these APIs take no resource, and an agent may look at the whole account."})
-    suppress(role, {iam5_id(f"<{bucket_id}.Arn>/{PREFIX}*"): "The artifacts of every session."})
+    for prefix, what in ((PREFIX, "artifacts"), (CHECKPOINT_PREFIX, "checkpoints")):
+        suppress(role, {iam5_id(f"<{bucket_id}.Arn>/{prefix}*"): f"The {what} of every session."})
     _grant_model(role, model_id)
     return role
 

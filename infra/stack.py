@@ -12,6 +12,7 @@ from infra.parameters import Timing
 from infra.reconciler import reconciler
 from infra.trigger import Trigger
 from infra.workflow import agent_workflow
+from vigil.artifacts import CHECKPOINT_PREFIX
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
 LISTED = {
@@ -94,7 +95,13 @@ def _bucket(scope: Construct) -> s3.Bucket:
                 expiration=cdk.Duration.days(90),
                 noncurrent_version_expiration=cdk.Duration.days(7),
                 abort_incomplete_multipart_upload_after=cdk.Duration.days(1),
-            )
+            ),
+            # No session lasts longer than a day and its deadline.
+            s3.LifecycleRule(
+                prefix=CHECKPOINT_PREFIX,
+                expiration=cdk.Duration.days(3),
+                noncurrent_version_expiration=cdk.Duration.days(1),
+            ),
         ],
         removal_policy=cdk.RemovalPolicy.RETAIN,
     )

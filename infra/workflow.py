@@ -6,7 +6,9 @@
       │                   │                           │                                     or SessionFailed
       │                   │                           ├ session is open ▶ WaitForChange or WaitBeforeRetry ▶ CheckStatus
       │                   │                           ├ session has its turn in line ▶ CheckLine
-      │                   │                           └ session is late, or its agent lost ▶ MarkFailed ▶ StopAgent
+      │                   │                           ├ session is late ▶ MarkFailed ▶ StopAgent
+      │                   │                           ├ agent is lost ▶ BeginAttempt ▶ StopAgent, or MarkFailed
+      │                   │                           └ attempt was begun ▶ StopAgent ▶ CheckOutcome ▶ InvokeAgent
       │                   ├ AWS is at a limit ▶ CheckLine ▶ RouteByTurn ▶ InvokeAgent, WaitForChange or RescheduleLine
       │                   └ error ▶ MarkFailed
       ├ session exists already ▶ CheckStatus
@@ -17,6 +19,9 @@ The variables; moments are milliseconds since 1970:
 - ``session_id``, ``detail``: from the input; ``valid``: whether the id is valid in an input that cannot be read
 - ``deadline``: when the session must have ended
 - ``status``, ``report_uri``: from the record; ``status`` is '' without a record, 'none' for a record without one
+- ``attempt``: the session's attempt by the record, from 1 on, or 0 for a value that is none; ``invoked``: the one that
+  AgentCore was told last
+- ``taken``: whether a worker has begun the attempt; ``mayContinue``: whether another attempt may follow it
 - ``lastHeartbeat``: its ``value``; by the workflow's clock, ``since`` when the value has been the same, when it was
   ``checkedAt``, and for how long it was unchanged then (``unchangedMs``)
 - ``line``: the session's ``ticket`` and ``turn``, how many ``refusals`` it met, ``code`` and ``message`` of the last,

@@ -26,7 +26,7 @@ from botocore.config import Config
 
 from vigil.deployment import Deployment
 from vigil.errors import SessionNotFound
-from vigil.local.processes import ForkServer
+from vigil.local.processes import ForkServer, children
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import Env, Output
 from vigil.session import ARTIFACT_SK_PREFIX, Session
@@ -65,12 +65,15 @@ def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     return value
 
 
-def workflow_definition(safety: int = 300, heartbeat: int = 30, starts: float = 25) -> dict[str, Any]:
+def workflow_definition(
+    safety: int = 300, heartbeat: int = 30, starts: float = 25, attempts: int = 3
+) -> dict[str, Any]:
     """Return the definition of the workflow, by default with the default parameters."""
     # Not at the top: CDK starts Node, and every test process imports this module.
     from infra.workflow import definition
 
     given = {"safety": safety, "heartbeat": heartbeat, "progress": 900, "session": 27_000, "starts": starts}
+    given["attempts"] = attempts
     timing: Any = SimpleNamespace(**{name: str(value) for name, value in given.items()})
     return definition("sessions", "invoker", "runtime", timing)
 
@@ -249,6 +252,21 @@ class ForkedRuntime(Runtime):
 
     def stop(self) -> None:
         self.server.stop(self.pid)
+
+
+def runtimes(stack: LocalStack) -> list[int]:
+    """Return the processes of the sessions' runtimes: what the fork server started, which the keeper did."""
+
+    def started_by(pid: int) -> list[int]:
+        return list(filter(is_alive, children(pid)))
+
+    def is_keeper(pid: int) -> bool:
+        with suppress(OSError):
+            return "vigil.local.processes" in Path(f"/proc/{pid}/cmdline").read_text()
+        return False
+
+    keepers = filter(is_keeper, started_by(stack.process.pid))
+    return [pid for keeper in keepers for server in started_by(keeper) for pid in started_by(server)]
 
 
 class Workflow:

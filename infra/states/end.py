@@ -1,5 +1,6 @@
 """The end of a session: a failure is recorded, the agent is stopped, and the execution ends as the session did."""
 
+from infra.states import expressions
 from infra.states.expressions import EXECUTION_ARN, EXPIRY_SECONDS, FAIL_CAUSE, START_TIME, STATE_ENTERED_TIME, jsonata
 from infra.states.tasks import KEY, OWN_RECORD, RETRY_AGENTCORE, State, catch, catch_all, choice, dynamodb, number
 from vigil.session import TERMINAL, Status
@@ -32,15 +33,16 @@ STATES: dict[str, State] = {
             catch("DynamoDB.ConditionalCheckFailedException", then="CheckStatus"),
             # The record cannot be written, and may be another execution's. This execution still fails with the first
             # cause, and the reconciler closes the session and stops its agent.
-            catch_all(then="CheckOutcome"),
+            catch_all(then="CheckOutcome", status=Status.FAILED),
         ],
+        "Assign": {"status": Status.FAILED},
         "Next": "StopAgent",
     },
     "StopAgent": {
         "Type": "Task",
         "Resource": "arn:aws:states:::aws-sdk:bedrockagentcore:stopRuntimeSession",
         "TimeoutSeconds": STOP_SECONDS,
-        "Arguments": {"AgentRuntimeArn": "${runtime}", "RuntimeSessionId": "{% $session_id %}"},
+        "Arguments": {"AgentRuntimeArn": "${runtime}", "RuntimeSessionId": jsonata(expressions.RUNTIME_SESSION_ID)},
         "Retry": RETRY_AGENTCORE,
         # It may never have started or may be gone; and whatever fails here, the session has ended.
         "Catch": [catch_all(then="CheckOutcome")],
@@ -57,7 +59,9 @@ STATES: dict[str, State] = {
                     "status": Status.COMPLETED,
                     "report_uri": "{% $report_uri %}",
                 },
-            }
+            },
+            # The attempt that was stopped had been killed, and another one was opened.
+            choice(expressions.MUST_INVOKE, then="InvokeAgent", invoked="{% $attempt %}"),
         ],
         "Default": "SessionFailed",
     },

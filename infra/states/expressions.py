@@ -6,7 +6,8 @@ replaces names such as ``${safety}``.
 
 from vigil.line import AHEAD, LATEST, LOAD, LONGEST_LINE, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER
 from vigil.names import DEADLINE_KEY
-from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, SESSION_ID_PATTERN, TTL_DAYS, Status
+from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, NO_CHECKPOINT, SESSION_ID_PATTERN, TTL_DAYS, Status
+from vigil.settings import LAST_ATTEMPT
 
 MAX_CHECKS = 1500  # so many checks write 20,000 events. AWS ends an execution at its 25,000th
 SECONDS_IN_LINE = 86_400  # the longest that a session waits for AgentCore, or for Lambda, to take it
@@ -93,9 +94,10 @@ STORED_DETAIL = (
 )
 """The detail as text, which a retry of the session reads from its record."""
 EXPIRY_SECONDS = f"$floor($millis() / 1000) + {TTL_DAYS * 86400}"  # when the record expires, in seconds since 1970
-EXTENDED_DEADLINE = f"$line.refusals > 0 ? $deadline + $millis() - {START_MOMENT} : $deadline"
-"""The deadline when AgentCore takes the session: the time in line does not count."""
-IS_OPEN = " or ".join(f"$status = '{status}'" for status in ("", *ALLOWED_FROM[Status.FAILED]))
+EXTENDED_DEADLINE = f"$attempt = 1 and $line.refusals > 0 ? $deadline + $millis() - {START_MOMENT} : $deadline"
+"""The deadline when AgentCore takes the session: the time in line before its first attempt does not count."""
+HAS_OPEN_RECORD = " or ".join(f"$status = '{status}'" for status in ALLOWED_FROM[Status.FAILED])
+IS_OPEN = f"$status = '' or {HAS_OPEN_RECORD}"
 """Whether the session may still end: it is INITIATED or BUSY, or its record is missing."""
 
 
@@ -111,7 +113,7 @@ DEADLINE = (
 
 NOT_IN_LINE = "{'ticket': 0, 'turn': 0, 'refusals': 0, 'refused': false, 'at': 0, 'code': '', 'message': ''}"
 """``$line`` of a session that does not wait."""
-IS_IN_LINE = f"$status = '{Status.INITIATED}' and $line.turn > 0"
+IS_IN_LINE = f"({HAS_OPEN_RECORD}) and $not($taken) and $line.turn > 0"
 WAITED_TOO_LONG = f"{IS_IN_LINE} and $millis() >= {START_MOMENT} + 1000 * {SECONDS_IN_LINE}"
 MAY_CHECK_LINE = f"{IS_IN_LINE} and $line.turn <= $millis() + 1000"
 """Whether the session's turn comes within a second, for which the invoker waits."""
@@ -169,15 +171,31 @@ RESCHEDULED_STEP = (
 
 NO_HEARTBEAT = "{'value': '', 'since': $millis(), 'checkedAt': $millis()}"
 """``$lastHeartbeat`` before the first: awaited from now on."""
-IS_OTHER_EXECUTION = f"$exists({RECORD}.execution_arn.S) and {RECORD}.execution_arn.S != {EXECUTION_ARN}"
+IS_OTHER_EXECUTION = f"$exists({RECORD}.execution_arn) and $not({RECORD}.execution_arn.S = {EXECUTION_ARN})"
 """Whether the record is another execution's, for which the event of this one was delivered twice."""
-IS_PAST_DEADLINE = f"({IS_OPEN}) and $millis() >= $deadline"
+IS_PAST_DEADLINE = f"({IS_OPEN}) and $millis() >= $deadline and $not($attempt = 1 and {IS_IN_LINE})"
 LOST_CODE = "$status = '' ? 'RecordMissing' : 'AgentLost'"
 LOST_MESSAGE = (
     "$status = '' ? 'the session record was deleted' : $lastHeartbeat.value = ''"
     " ? 'the agent sent no heartbeat after it was invoked'"
     " : 'no heartbeat from the agent since ' & $lastHeartbeat.value"
 )
+RECORD_ATTEMPT = (
+    f"$exists({RECORD}.attempt) ? ({RECORD}.attempt.N in {[str(number + 1) for number in range(LAST_ATTEMPT)]}"
+    f" ? $number({RECORD}.attempt.N) : 0) : 1"
+)
+"""The session's attempt, 0 for what is none: an agent's role may write anything into the record."""
+IS_TAKEN = f"$exists({RECORD}.worker.S)"
+"""Whether a worker of the attempt has begun."""
+MAY_CONTINUE = (
+    f"$exists({RECORD}.status.S) and $not({RECORD}.checkpoint.S = '{NO_CHECKPOINT}')"
+    f" and ({RECORD_ATTEMPT}) < $floor(${{attempts}})"
+)
+"""Whether another attempt may follow the one that is lost: with this checkpoint, and by the parameter."""
+MUST_INVOKE = f"({IS_OPEN}) and $attempt > $invoked"
+"""Whether another attempt has been opened, and AgentCore was not yet told."""
+RUNTIME_SESSION_ID = "$invoked = 1 ? $session_id : $session_id & '-attempt-' & $string($invoked)"
+"""The id by which AgentCore knows the attempt that was invoked last, as ``runtime_session_id`` makes it."""
 RECORD_STATUS = f"$exists({RECORD}) ? ({record_text('status', 'none')}) : ''"
 """The session's status, 'none' for a record without one, '' without a record."""
 SHORTEST_WAIT = f"$ceil({LONGEST_SESSION} / {MAX_CHECKS})"
@@ -199,7 +217,10 @@ IS_LOST = (
 )
 """Whether the agent has sent no new heartbeat, or the record has been missing, for too long."""
 # A session may wait in line for long: again by the limit of events.
-WAIT_IN_LINE = f"$min([$max([{SAFETY}, {SECONDS_IN_LINE // MAX_CHECKS}]), $floor(($line.turn - $millis()) / 1000)])"
+WAIT_IN_LINE = (
+    f"$min([$max([{SAFETY}, {SECONDS_IN_LINE // MAX_CHECKS}]), $floor(($line.turn - $millis()) / 1000),"
+    f" $attempt = 1 ? {SECONDS_IN_LINE} : $ceil(($deadline - $millis()) / 1000)])"
+)
 WAIT_FOR_AGENT = (
     f"$min([$lastHeartbeat.value = '' ? {HEARTBEATS_TO_START} * {HEARTBEAT} : {SAFETY_WAIT},"
     " $ceil(($deadline - $millis()) / 1000)])"

@@ -19,6 +19,7 @@ _INITIAL = {
     "status": Status.INITIATED,
     "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
     "line": jsonata(expressions.NOT_IN_LINE),
+    **{"attempt": 1, "invoked": 1, "taken": False, "mayContinue": False},
 }
 _UNREADABLE_INPUT = {
     "session_id": jsonata(expressions.PRINTABLE_SESSION_ID),
@@ -26,6 +27,8 @@ _UNREADABLE_INPUT = {
     "status": "",
     "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),
     "deadline": "{% $millis() %}",
+    "attempt": 1,
+    "invoked": 1,
 }
 
 STATES: dict[str, State] = {
@@ -81,6 +84,7 @@ STATES: dict[str, State] = {
             "Payload": {
                 "session_id": "{% $session_id %}",
                 "detail": "{% $detail %}",
+                "attempt": "{% $attempt %}",
                 "line": {"ticket": "{% $line.ticket %}", "turn": "{% $line.turn %}", "now": "{% $millis() %}"},
             },
         },

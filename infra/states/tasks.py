@@ -13,6 +13,9 @@ KEY = {"PK": {"S": "{% $session_id %}"}, "SK": {"S": RECORD_SK}}
 OWN_RECORD = "(attribute_not_exists(execution_arn) OR execution_arn = :execution)"
 """Condition of a write: the record is no other execution's."""
 
+SAME_ATTEMPT = "(attribute_not_exists(attempt) OR attempt = :attempt)"
+"""Condition of a write: no other attempt has been opened since the record was read."""
+
 CAUGHT_ERROR = {"code": "{% $states.errorOutput.Error %}", "message": jsonata(ERROR_MESSAGE)}
 """``$error`` after a task failed."""
 

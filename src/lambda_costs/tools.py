@@ -17,7 +17,9 @@ PROGRESS_SECONDS = 1.0  # between two reports of progress
 def lambda_cost_tools(session: AgentSession, written_by: str) -> list[Any]:
     """Return the tools for the session's request; raises InvalidDetail if its detail is not a cost request."""
     request = parse_request(session.detail, session.region, float(session.max_scan_dollars))
-    cost_analysis = CostAnalysis(request, session.client)
+    # The window ends when the session started, so that each of its attempts analyses the same days.
+    now = session.started_at
+    cost_analysis = CostAnalysis(request, session.client, **({"now": lambda: now} if now else {}))
 
     @tool
     def list_functions() -> dict[str, Any]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "sessions/"
+CHECKPOINT_PREFIX = "checkpoints/"  # of objects that only the session's own agent reads
 MAX_ARTIFACT_BYTES = 5 * 1024 * 1024
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _CONTENT_TYPES = {
@@ -86,6 +87,21 @@ class Artifacts:
             except InvalidArtifact:
                 # The next one may be there.
                 continue
+
+    def write_checkpoint(self, text: str) -> str:
+        """Save the state of the session's agent and return the key of the object; raises AwsUnavailable."""
+        body = text.encode()
+        key = f"{CHECKPOINT_PREFIX}{self._session_id}/{sha256(body).hexdigest()}"
+        with translate_errors(about=f"s3://{self._bucket}/{key}"):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=body, ContentType="application/json")
+        return key
+
+    def read_checkpoint(self, key: str) -> str:
+        """Return what this session saved at ``key``; raises AwsUnavailable, or InvalidArtifact for any other key."""
+        if not key.startswith(f"{CHECKPOINT_PREFIX}{self._session_id}/"):
+            raise InvalidArtifact(f"{key} is no checkpoint of session {self._session_id}")
+        with translate_errors(about=f"s3://{self._bucket}/{key}"):
+            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read().decode()
 
     def _put(self, name: str, text: str) -> str:
         body = text.encode(errors="backslashreplace")

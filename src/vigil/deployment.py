@@ -30,7 +30,7 @@ from vigil.errors import (
 )
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
-from vigil.session import Failure, check_detail, check_session_id, parsed
+from vigil.session import Failure, check_detail, check_session_id, parsed, runtime_session_id
 
 logger = logging.getLogger("vigil.deployment")
 
@@ -270,8 +270,9 @@ class Deployment:
         self.journal.fail(session_id, Failure(StoppedByOperator.__name__, " ".join(reason.split()) or NO_REASON))
         arn = self.output(Output.AGENT_RUNTIME)
         # Stop the agent directly too: the workflow may be gone.
+        agent = runtime_session_id(session_id, session.attempt)
         try:
-            self.client("bedrock-agentcore").stop_runtime_session(agentRuntimeArn=arn, runtimeSessionId=session_id)
+            self.client("bedrock-agentcore").stop_runtime_session(agentRuntimeArn=arn, runtimeSessionId=agent)
         except (BotoCoreError, ClientError) as error:
             # The agent is gone, or ends at its next heartbeat because this user may not stop it.
             logger.info("session %s: its agent was not stopped: %s", session_id, error)

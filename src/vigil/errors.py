@@ -10,8 +10,8 @@
     └── EnvironmentProblem  StackNotDeployed, AwsUnavailable, LocalStackError
 
 The class name is the error code that a person finds in the session record, the execution and the log. The workflow
-sets codes that have no class: DuplicateSession, UnknownStatus, RecordMissing, DeadlineExceeded. docs/errors.md says
-what each code means and what to do.
+sets codes that have no class: DuplicateSession, UnknownAttempt, UnknownStatus, RecordMissing, DeadlineExceeded.
+docs/errors.md says what each code means and what to do.
 """
 
 from collections.abc import Mapping

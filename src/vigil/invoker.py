@@ -27,8 +27,8 @@ from vigil.errors import (
 )
 from vigil.line import Line, Place
 from vigil.names import DEADLINE_KEY, Env
-from vigil.session import check_detail, check_session_id
-from vigil.settings import InvokerSettings
+from vigil.session import check_detail, check_session_id, runtime_session_id
+from vigil.settings import LAST_ATTEMPT, InvokerSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_agentcore import BedrockAgentCoreClient
@@ -56,8 +56,9 @@ RUNTIME_NOT_STARTED = re.compile(r"Received error \(50[234]\)|Runtime initializa
 def handler(event: object, context: object) -> dict[str, str]:
     """Invoke the agent for ``event["session_id"]`` and return the runtime's answer.
 
-    ``event``: {"session_id": str, "detail": object, optional, "line": {"ticket": int, "turn": int}, optional}. Returns
-    {"session_id": str, "answer": str}. Raises InvalidInput before anything is called; AgentNotAccepted when the agent
+    ``event``: {"session_id": str, "detail": object, "attempt": int, "line": {"ticket": int, "turn": int}}, of which all
+    but the first are optional. Returns {"session_id": str, "answer": str}.
+    Raises InvalidInput before anything is called; AgentNotAccepted when the agent
     refused the session; AgentThrottled and AgentQuotaExceeded when the session must wait in line; AgentUnavailable when
     a retry may help. The workflow retries, and records any other error in the session.
     """
@@ -67,7 +68,7 @@ def handler(event: object, context: object) -> dict[str, str]:
         settings = InvokerSettings.from_env()
         session_id, detail = parse(event, settings.max_session_seconds)
         await_turn(_line(settings), Place.from_event(event), session_id)
-        answer = invoke(_client(), settings, session_id, detail)
+        answer = invoke(_client(), settings, session_id, detail, attempt_of(event))
     except VigilError as error:
         waits = isinstance(error, AgentThrottled | AgentQuotaExceeded)
         logger.log(logging.INFO if waits else logging.ERROR, "%s: %s", error.code, error, extra=log_fields)
@@ -115,15 +116,28 @@ def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]
     return session_id, {name: value for name, value in detail.items() if name != DEADLINE_KEY}
 
 
-def invoke(client: "BedrockAgentCoreClient", settings: InvokerSettings, session_id: str, detail: dict[str, Any]) -> str:
+def attempt_of(event: Any) -> int:
+    """Return the session's attempt that an invocation begins, or raise InvalidInput."""
+    attempt = event.get("attempt", 1)
+    # JSON does not distinguish 5 from 5.0.
+    if type(attempt) not in (int, float) or attempt % 1 or not 1 <= attempt <= LAST_ATTEMPT:
+        raise InvalidInput(f"attempt must be a whole number from 1 to {LAST_ATTEMPT}, not {attempt!r:.80}")
+    return int(attempt)
+
+
+def invoke(
+    client: "BedrockAgentCoreClient", settings: InvokerSettings, session_id: str, detail: dict[str, Any], attempt: int
+) -> str:
     """Call InvokeAgentRuntime and return the runtime's answer, one of ACCEPTED; else raise an AgentError."""
     # AgentCore sets no environment per invocation: the runtime passes these variables to its worker process.
     environment = {Env.SESSION_ID: session_id, Env.BUCKET: settings.bucket, Env.TABLE: settings.table}
+    if attempt > 1:
+        environment[Env.ATTEMPT] = str(attempt)
     payload = json.dumps({"environment": environment, "detail": detail})
     try:
         response = client.invoke_agent_runtime(
             agentRuntimeArn=settings.agent_runtime_arn,
-            runtimeSessionId=session_id,
+            runtimeSessionId=runtime_session_id(session_id, attempt),
             contentType="application/json",
             accept="application/json",
             payload=payload.encode(),

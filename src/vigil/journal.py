@@ -5,43 +5,39 @@ Transitions are condition expressions, so that two writers cannot both win; no d
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Attr, ConditionBase, Key
+from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from vigil.attempt import EndedAttempt
 from vigil.attributes import iso
-from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
-from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
+from vigil.errors import InvalidStatus, SessionEnded, SessionTaken
+from vigil.journal_reader import JournalReader
 from vigil.session import (
     ALLOWED_FROM,
     ARTIFACT_SK_PREFIX,
     HISTORY_PK_PREFIX,
-    RECORD_SK,
-    STEP_SK_PREFIX,
-    TASK_SK_PREFIX,
+    NO_CHECKPOINT,
     TERMINAL,
     TTL_DAYS,
     Failure,
-    Session,
     Status,
     Task,
     check_session_id,
 )
-from vigil.step import MAX_STEPS, Step, Usage
+from vigil.step import Step, Usage
 from vigil.table import (
     FAIL,
     NOT_BUSY,
     Item,
     item_key,
     open_table,
-    query,
     step_key,
     storable,
     task_key,
@@ -58,26 +54,25 @@ logger = logging.getLogger("vigil.journal")
 
 MAX_PHASE_NAME = 60
 MAX_STEPS_AT_ONCE = 99  # that one write takes: a transaction has at most 100 items, and one is the session's record
-PAGE = 10  # items of history that one request reads: most analyses compare with the first
-MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
-_BUSY = Attr("status").eq(Status.BUSY)
+NOT_MINE = "the session has ended, or another worker runs it"
 _OPEN = Attr("status").is_in(ALLOWED_FROM[Status.FAILED])
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A session as a read of the table finds it. What ran when the session ended has ended with it."""
+class StepsSoFar:
+    """What a session's record says of its steps; None leaves an attribute as it is."""
 
-    session: Session | None  # None if it has no record
-    tasks: list[Task]  # its work phases in the order they began
-    steps: list[Step]  # its model calls and tool calls in the order they began
-    task_token: object  # the task token, which changes whenever the workflow begins to wait again
+    step_count: int  # how many have begun
+    steps_done: int  # how many have ended
+    usage: Usage | None = None  # what they have used
+    checkpoint: str | None = None  # key of the object from which another attempt can continue
 
 
-class Journal:
-    """The items of all sessions in one table.
+class Journal(JournalReader):
+    """Reads and writes the items of all sessions in one table.
 
-    ``wake`` is called with the task token of the workflow that waits for a session, when the session has ended.
+    ``wake`` is called with the task token of the workflow that waits for a session, when the session or its attempt has
+    ended. The journal of a ``worker`` changes nothing of a session that another worker, or another attempt, has.
     """
 
     def __init__(
@@ -85,10 +80,14 @@ class Journal:
         table: "Table",
         wake: Callable[[str], None] = lambda token: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        worker: str | None = None,
+        attempt: int = 1,
     ) -> None:
-        self._table = table
+        super().__init__(table)
         self._wake = wake
         self._now = now
+        self._worker = worker
+        self._attempt = attempt
 
     @classmethod
     def open(cls, aws: "AwsSession", table: str, attempts: int = 12) -> "Journal":
@@ -107,62 +106,9 @@ class Journal:
         # The client of Step Functions is made when it is needed: most journals end no session.
         return cls(open_table(aws, table, config, attempts), partial(wake, workflows))
 
-    def get(self, session_id: str) -> Session:
-        """Return the session as it is now (a consistent read), or raise SessionNotFound."""
-        check_session_id(session_id)
-        with translate_errors(session_id):
-            answer = self._table.get_item(Key=item_key(session_id), ConsistentRead=True)
-        if "Item" not in answer:
-            raise SessionNotFound(f"no session {session_id}")
-        return Session.from_item(answer["Item"])
-
-    def recent(self, limit: int = 20, status: Status | None = None) -> list[Session]:
-        """Return the newest sessions first, all or those in ``status``, by an index and not by a scan."""
-        index, key = INDEX_BY_START, Key("SK").eq(RECORD_SK)
-        if status is not None:
-            index, key = INDEX_BY_STATUS, Key("status").eq(status)
-        items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
-        return [Session.from_item(item) for item in islice(items, limit)]
-
-    def snapshot(self, session_id: str, first_step: int = 1) -> Snapshot:
-        """Return the session's record, its work phases and its steps from ``first_step`` on, by consistent reads."""
-        # The record first: if it says that the session has ended, the rest changes no more.
-        with translate_errors(session_id):
-            key = item_key(check_session_id(session_id))
-            record = self._table.get_item(Key=key, ConsistentRead=True).get("Item")
-        session = Session.from_item(record) if record is not None else None
-        if session is not None and (session.step_count or 0) > MAX_STEPS:
-            # The newest steps have replaced others, in any order of their keys.
-            first_step = min(first_step, MAX_STEPS // 2 + 1)
-        # The phases follow the steps.
-        first = step_key(session_id, first_step)["SK"]
-        condition = Key("PK").eq(session_id) & Key("SK").between(first, f"{TASK_SK_PREFIX}~")
-        items = list(query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True))
-        tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
-        steps = [Step.from_item(item) for item in items if item["SK"].startswith(STEP_SK_PREFIX)]
-        if session is not None and session.terminal:
-            tasks = [task.ended_with(session) for task in tasks]
-            steps = [step.ended_with_session(session.ended_at, well=session.ended_by_agent) for step in steps]
-        tasks.sort(key=lambda task: task.number)
-        steps.sort(key=lambda step: step.number)
-        return Snapshot(session, tasks, steps, (record or {}).get("task_token"))
-
-    def tasks(self, session_id: str) -> list[Task]:
-        """Return the session's work phases, as snapshot does."""
-        return self.snapshot(session_id).tasks
-
-    def artifact(self, session_id: str, name: str) -> str | None:
-        """Return the key of the object that is the session's artifact ``name``, or None."""
-        with translate_errors(session_id):
-            key = item_key(check_session_id(session_id), ARTIFACT_SK_PREFIX + name)
-            found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}).get("key")
-        return found if isinstance(found, str) else None
-
-    def artifact_names(self, session_id: str) -> list[str]:
-        """Return the names of the session's artifacts, sorted."""
-        condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").begins_with(ARTIFACT_SK_PREFIX)
-        items = query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True)
-        return sorted(str(item["SK"]).removeprefix(ARTIFACT_SK_PREFIX) for item in items)
+    def acting_for(self, worker: str, attempt: int = 1) -> "Journal":
+        """Return the journal of ``worker``, which makes that attempt of its session."""
+        return Journal(self._table, self._wake, self._now, worker, attempt)
 
     def save_artifact(self, session_id: str, name: str, key: str) -> None:
         """Make the object ``key`` the session's artifact ``name``; raises SessionEnded unless the session is BUSY."""
@@ -172,32 +118,18 @@ class Journal:
         """Record the object ``key`` as what this session kept for ``series`` on ``day``; raises as save_artifact."""
         self._while_busy(session_id, put={**item_key(HISTORY_PK_PREFIX + series, f"{day}#{session_id}"), "key": key})
 
-    def kept_before(self, series: str, day: str) -> Iterator[str]:
-        """Yield the keys of what COMPLETED sessions kept for ``series`` before ``day``, the last day first.
+    def mark_busy(self, session_id: str) -> bool:
+        """Set BUSY for the worker. Returns False if this worker had set it before.
 
-        It reads the last MOST_KEPT items, which sessions that failed may have written too.
-        """
-        condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
-        with translate_errors():
-            kept = query(self._table, KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
-            for item in islice(kept, MOST_KEPT):
-                session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
-                record = self._table.get_item(Key=item_key(session_id)).get("Item", {}) if session_id else {}
-                if record.get("status") == Status.COMPLETED and isinstance(key, str):
-                    yield key
-
-    def mark_busy(self, session_id: str, worker: str = "") -> bool:
-        """Set BUSY for ``worker``. Returns False if this worker had set it before.
-
-        Raises SessionTaken if another worker has the session, SessionEnded if it has ended.
+        Raises SessionTaken if another worker or attempt has the session, SessionEnded if it has ended.
         """
         try:
-            self._transition(session_id, Status.BUSY, {"worker": worker})
+            self._transition(session_id, Status.BUSY, {"worker": self._worker or ""})
         except SessionEnded as error:
             found = error.item
-            if found.get("status") != Status.BUSY:
+            if found.get("status") not in ALLOWED_FROM[Status.FAILED]:
                 raise
-            if found.get("worker") != worker:
+            if found.get("worker") != (self._worker or ""):
                 raise SessionTaken(f"session {session_id} is BUSY: another worker runs it") from error
             return False
         return True
@@ -206,9 +138,37 @@ class Journal:
         """Set COMPLETED. Raises SessionEnded unless the session is BUSY."""
         self._transition(session_id, Status.COMPLETED, {"report_uri": report_uri})
 
-    def fail(self, session_id: str, failure: Failure, worker: str | None = None) -> None:
+    def fail(self, session_id: str, failure: Failure) -> None:
         """Set FAILED with its cause. Raises SessionEnded if the session has ended, or is another worker's."""
-        self._transition(session_id, Status.FAILED, {"error": _error(failure)}, worker)
+        self._transition(session_id, Status.FAILED, {"error": _error(failure)})
+
+    def end_attempt(self, session_id: str, ended: EndedAttempt) -> None:
+        """End the worker's attempt, so that the workflow begins the next one; raises as fail."""
+        texts = {"code": storable(ended.code), "message": storable(ended.message), "how": storable(ended.how)}
+        entry = asdict(ended) | texts
+        update = (
+            "SET attempt = :next, attempts = list_append(if_not_exists(attempts, :none), :ended), updated_at = :now"
+            " REMOVE worker, heartbeat_at"
+        )
+        values = {":next": self._attempt + 1, ":none": [], ":ended": [entry], ":now": iso(self._now())}
+        try:
+            item: Item = self._update(
+                session_id,
+                update,
+                values,
+                _OPEN & self._mine,
+                NOT_MINE,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )["Attributes"]
+        except SessionEnded as error:
+            # botocore repeats a call whose answer was lost: then the record already holds what we wrote.
+            item = dict(error.item)
+            ends = item.get("attempts")
+            if item.get("attempt") != self._attempt + 1 or not isinstance(ends, list) or ends[-1:] != [entry]:
+                raise
+        if token := item.get("task_token"):
+            self._wake(token)
 
     def fail_orphaned(self, session_id: str, execution_arn: str, failure: Failure) -> bool:
         """Set FAILED for a workflow that ended, even if it left no record. Returns False if nothing had to be done.
@@ -227,16 +187,9 @@ class Journal:
             return False
         return True
 
-    def heartbeat(self, session_id: str, worker: str) -> None:
-        """Record that ``worker`` is alive; raises SessionEnded if the session has ended or has another worker."""
-        why = "the session has ended, or another worker runs it"
-        self._update(session_id, "SET heartbeat_at = :now", {":now": iso(self._now())}, _OPEN & _owned(worker), why)
-
-    def open_sessions(self) -> Iterator[Session]:
-        """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
-        for status in ALLOWED_FROM[Status.FAILED]:
-            items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
-            yield from map(Session.from_item, items)
+    def heartbeat(self, session_id: str) -> None:
+        """Record that the worker is alive; raises SessionEnded if the session has ended or has another worker."""
+        self._update(session_id, "SET heartbeat_at = :now", {":now": iso(self._now())}, _OPEN & self._mine, NOT_MINE)
 
     def start_task(self, session_id: str, name: str) -> Task:
         """Begin a work phase; raises SessionEnded unless the session is BUSY."""
@@ -246,7 +199,8 @@ class Journal:
         now = iso(self._now())
         # The counter on the record gives phases that begin at the same time distinct numbers.
         update = "ADD task_count :one SET updated_at = :now REMOVE progress"
-        answer = self._update(session_id, update, {":one": 1, ":now": now}, ReturnValues="UPDATED_NEW")
+        values = {":one": 1, ":now": now}
+        answer = self._update(session_id, update, values, self._busy, ReturnValues="UPDATED_NEW")
         key = task_key(session_id, int(str(answer["Attributes"]["task_count"])), name)
         item = {**key, "state": "RUNNING", "started_at": now}
         self._while_busy(session_id, put=item)
@@ -255,34 +209,28 @@ class Journal:
     def record_progress(self, session_id: str, progress: str) -> None:
         """Record how far the running phase is; raises SessionEnded unless the session is BUSY."""
         values = {":progress": storable(progress), ":now": iso(self._now())}
-        self._update(session_id, "SET progress = :progress, updated_at = :now", values)
+        self._update(session_id, "SET progress = :progress, updated_at = :now", values, self._busy)
 
-    def write_steps(self, session_id: str, worker: str, steps: Iterable[Step], count: int, usage: Usage | None) -> None:
-        """Write ``steps``, at most MAX_STEPS_AT_ONCE, as they are now, in one transaction with the record's sums.
+    def write_steps(self, session_id: str, steps: Iterable[Step], so_far: StepsSoFar) -> None:
+        """Write ``steps``, at most MAX_STEPS_AT_ONCE, as they are now, in one transaction with ``so_far``.
 
-        These are ``count``, how many have begun, and ``usage``, what they have used. A step whose place a newer one
-        has taken is left out. Raises SessionEnded unless the session is BUSY and ``worker``'s.
+        A step whose place a newer one has taken is left out. Raises SessionEnded unless the session is BUSY and the
+        worker's.
         """
-        values: Item = {":busy": Status.BUSY, ":worker": worker, ":count": count}
-        update = "SET step_count = :count"
-        if usage is not None:
-            update, values[":usage"] = f"{update}, #usage = :usage", asdict(usage)
-        record = {
-            "Key": item_key(session_id),
-            "UpdateExpression": update,
-            "ConditionExpression": "#status = :busy AND worker = :worker",
-            "ExpressionAttributeNames": {"#status": "status", **({"#usage": "usage"} if usage is not None else {})},
-            "ExpressionAttributeValues": values,
-        }
+        fields = _without_none(asdict(so_far))
+        record = self._if_busy()
+        record["UpdateExpression"] = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
+        record["ExpressionAttributeNames"] |= {f"#{name}": name for name in fields}
+        record["ExpressionAttributeValues"] |= {f":{name}": value for name, value in fields.items()}
         puts = [
             {"Put": {"Item": {**step_key(session_id, step.slot), **_without_none(asdict(step))}}}
             for step in steps
-            if step.is_kept(count)
+            if step.is_kept(so_far.step_count)
         ]
-        self._transact(session_id, {"Update": record}, *puts)
+        self._transact(session_id, {"Update": {"Key": item_key(session_id), **record}}, *puts)
 
     def end_task(self, session_id: str, task: Task, *, failed: bool = False, message: str = "") -> None:
-        """End a running work phase, as complete or as failed."""
+        """End a work phase, as complete or as failed; raises SessionEnded, or InvalidStatus unless it runs."""
         values = {":state": "FAILED" if failed else "COMPLETED", ":now": iso(self._now()), ":running": "RUNNING"}
         update = "SET #state = :state, ended_at = :now"
         if message:
@@ -301,16 +249,37 @@ class Journal:
     def _while_busy(self, session_id: str, refused: str = "", *, put: Item | None = None, **update: Any) -> None:
         """Put or update an item of a session, in one transaction with the check that its record is BUSY.
 
-        Raises SessionEnded if the session is not BUSY, or, for the reason ``refused``, if the update's condition fails.
+        Raises SessionEnded if the session is not BUSY, InvalidStatus for the reason ``refused`` if the update's
+        condition fails.
         """
-        check = {
-            "Key": item_key(session_id),
-            "ConditionExpression": "#status = :busy",
-            "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": {":busy": Status.BUSY},
-        }
+        check = {"Key": item_key(session_id), **self._if_busy()}
         write = {"Update": update} if put is None else {"Put": {"Item": put}}
         self._transact(session_id, {"ConditionCheck": check}, write, refused=refused)
+
+    def _if_busy(self) -> Item:
+        """Return the condition of a transaction that a session is BUSY, and the worker's."""
+        condition: Item = {"ConditionExpression": "#status = :busy", "ExpressionAttributeNames": {"#status": "status"}}
+        condition["ExpressionAttributeValues"] = {":busy": Status.BUSY}
+        if self._worker is not None:
+            condition["ConditionExpression"] += " AND worker = :worker"
+            condition["ExpressionAttributeValues"][":worker"] = self._worker
+        return condition
+
+    @property
+    def _busy(self) -> ConditionBase:
+        """The condition that a session is BUSY, and the worker's."""
+        busy = Attr("status").eq(Status.BUSY)
+        return busy if self._worker is None else busy & Attr("worker").eq(self._worker)
+
+    @property
+    def _mine(self) -> ConditionBase:
+        """The condition that a session is in the worker's attempt, and no other worker's."""
+        if self._worker is None:
+            return Attr("PK").exists()
+        attempt: ConditionBase = Attr("attempt").eq(self._attempt)
+        if self._attempt == 1:
+            attempt |= Attr("attempt").not_exists()
+        return attempt & (Attr("worker").not_exists() | Attr("worker").eq(self._worker))
 
     def _transact(self, session_id: str, on_record: Item, *writes: Item, refused: str = NOT_BUSY) -> None:
         """Make ``writes`` in one transaction with ``on_record``; what is put expires with the session."""
@@ -319,7 +288,7 @@ class Journal:
         transact(self._table, session_id, [on_record, *writes], refused)
 
     def _update(
-        self, session_id: str, update: str, values: Item, only: ConditionBase = _BUSY, why: str = NOT_BUSY, **more: Any
+        self, session_id: str, update: str, values: Item, only: ConditionBase, why: str = NOT_BUSY, **more: Any
     ) -> Any:
         """Update a session's record. Raises SessionEnded, for the reason ``why``, if the condition ``only`` fails."""
         with translate_errors(session_id, why):
@@ -332,30 +301,36 @@ class Journal:
                 **more,
             )
 
-    def _transition(self, session_id: str, status: Status, fields: Item, worker: str | None = None) -> None:
+    def forbid_attempts(self, session_id: str) -> None:
+        """Record that no other attempt can continue the session; raises SessionEnded unless it is BUSY."""
+        self._update(session_id, "SET checkpoint = :none", {":none": NO_CHECKPOINT}, self._busy)
+
+    def _transition(self, session_id: str, status: Status, fields: Item) -> None:
         now = iso(self._now())
-        # The write that sets BUSY is also the first heartbeat. ``busy_at`` stays, heartbeat and update change.
+        # The write that sets BUSY is also the first heartbeat. ``busy_at`` stays, also in later attempts.
         moments = ("ended_at",) if status in TERMINAL else ("heartbeat_at", "busy_at")
         fields = {"status": status, "updated_at": now, **dict.fromkeys(moments, now), **fields}
         condition: ConditionBase = Attr("status").is_in(ALLOWED_FROM[status])
-        if worker is not None:
-            condition &= _owned(worker)
+        if status is Status.BUSY:
+            # A later attempt begins in a session that is BUSY.
+            condition = Attr("worker").not_exists() & _OPEN
         # Drop the progress on success; keep it on failure, for debugging.
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
+        update = update.replace("= :busy_at", "= if_not_exists(#busy_at, :busy_at)")
         update += " REMOVE progress" if status is Status.COMPLETED else ""
         try:
             item: Item = self._update(
                 session_id,
                 update,
                 {f":{name}": value for name, value in fields.items()},
-                condition,
+                condition & self._mine,
                 f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )["Attributes"]
         except SessionEnded as error:
             # botocore repeats a call whose answer was lost: then the record already holds what we wrote.
-            if any(error.item.get(name) != value for name, value in fields.items()):
+            if not error.item or any(error.item.get(name) != value for name, value in fields.items()):
                 raise
             item = dict(error.item)
         # The same write returns the token: the workflow stores no token once the session has ended.
@@ -373,11 +348,6 @@ def wake(connect: Callable[[], "SFNClient"], token: str) -> None:
     except (BotoCoreError, ClientError) as error:
         # A token that no state waits with any longer is such an error too: the workflow has woken by itself.
         logger.info("the workflow was not woken: %s", error)
-
-
-def _owned(worker: str) -> ConditionBase:
-    """Return the condition that a session is ``worker``'s, or has none yet."""
-    return Attr("worker").not_exists() | Attr("worker").eq(worker)
 
 
 def _without_none(item: Item) -> Item:

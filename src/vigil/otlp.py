@@ -87,8 +87,9 @@ def _attributes(span: Span, trace: Trace) -> dict[str, Any]:
 
 def _of_step(step: Step, trace: Trace) -> dict[str, Any]:
     given, taken = (excerpt.text if excerpt else None for excerpt in (step.input, step.output))
-    error = trace.session.error
-    interrupted = error.code if error and step.state == "INTERRUPTED" else None
+    # What ended its attempt, or else the session.
+    end = next(iter(trace.session.attempts[step.attempt - 1 :]), trace.session.error)
+    interrupted = end.code if end and step.state == "INTERRUPTED" else None
     found: dict[str, Any] = {
         "gen_ai.operation.name": step.operation,
         "gen_ai.agent.name": step.agent,

@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vigil.attributes import iso
 from vigil.errors import InvalidSessionId, SessionNotFound, VigilError, WorkflowEnded
 from vigil.journal import Journal
-from vigil.session import Failure, check_session_id, executions_of, parsed
+from vigil.session import Failure, check_session_id, executions_of, parsed, runtime_session_id
 from vigil.settings import ReconcilerSettings
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Reconciler:
         With ``sweep`` also every other open session. The first error is raised after all sessions have been checked.
         """
         start = self.clock()
-        closed: list[str] = []
+        closed: dict[str, int] = {}  # the attempt of each session
         errors: list[Exception] = []
         try:
             for session_id, execution_arn in chain(executions, self._not_running() if sweep else ()):
@@ -80,8 +80,8 @@ class Reconciler:
                     logger.warning("out of time: the rest is left to the next sweep")
                     break
                 try:
-                    if self._close(session_id, execution_arn):
-                        closed.append(session_id)
+                    if attempt := self._close(session_id, execution_arn):
+                        closed[session_id] = attempt
                 except InvalidSessionId as error:
                     # No workflow wrote this record, and another try would not help.
                     logger.warning("a record that is no session's is left as it is: %s", error)
@@ -92,10 +92,10 @@ class Reconciler:
         except (BotoCoreError, ClientError, VigilError) as error:
             errors.append(error)
         with ThreadPoolExecutor(STOPS_AT_ONCE) as pool:
-            list(pool.map(partial(self._stop_agent, until=start + STOPPING_SECONDS), closed))
+            list(pool.map(partial(self._stop_agent, until=start + STOPPING_SECONDS), closed.items()))
         if errors:
             raise errors[0]
-        return closed
+        return list(closed)
 
     def _not_running(self) -> Iterator[tuple[str, str]]:
         """Yield (session id, execution ARN) of the open sessions whose execution is not listed as running.
@@ -119,20 +119,23 @@ class Reconciler:
         running = {execution["executionArn"] for page in pages for execution in page["executions"]}
         yield from ((session_id, arn) for session_id, arn in found if arn not in running)
 
-    def _close(self, session_id: str, execution_arn: str) -> bool:
+    def _close(self, session_id: str, execution_arn: str) -> int | None:
+        """Fail the session if its execution has ended; return its attempt, or None if nothing had to be done."""
+        attempt = 1
         # First the table: Step Functions answers 15 questions a second for a whole account, and most executions that
         # fail have marked their session themselves.
         # Without a record, its execution could not create it.
         with suppress(SessionNotFound):
             session = self.journal.get(session_id)
             if session.terminal or session.execution_arn != execution_arn:
-                return False
+                return None
+            attempt = session.attempt
         # Do not trust the event: it may be late, and the execution redriven in the meantime.
         error = self._final_state(execution_arn)
         if error is None or not self.journal.fail_orphaned(session_id, execution_arn, Failure(error.code, str(error))):
-            return False
+            return None
         logger.warning("session %s: %s", session_id, error)
-        return True
+        return attempt
 
     def _final_state(self, execution_arn: str) -> WorkflowEnded | None:
         """Return the error of an execution that has ended, or None if it runs."""
@@ -145,11 +148,13 @@ class Reconciler:
             return WorkflowEnded("it is gone")
         return None if execution["status"] in ("RUNNING", "PENDING_REDRIVE") else WorkflowEnded.of(execution)
 
-    def _stop_agent(self, session_id: str, until: float) -> None:
+    def _stop_agent(self, session: tuple[str, int], until: float) -> None:
         if self.clock() > until:
             return
+        session_id, attempt = session
         try:
-            self.agents.stop_runtime_session(agentRuntimeArn=self.agent_runtime_arn, runtimeSessionId=session_id)
+            agent = runtime_session_id(session_id, attempt)
+            self.agents.stop_runtime_session(agentRuntimeArn=self.agent_runtime_arn, runtimeSessionId=agent)
         except (BotoCoreError, ClientError) as error:
             # The agent may be gone; otherwise it ends at its next heartbeat.
             logger.info("session %s: its agent was not stopped: %s", session_id, error)

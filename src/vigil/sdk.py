@@ -1,6 +1,7 @@
 """All that an agent may use of Vigil. docs/agents.md describes it; everything else may change without notice."""
 
 from vigil.agent.models import SCRIPTED_MODEL, make_model, retry_strategy
+from vigil.agent.once import run_once
 from vigil.agent.session import AgentSession
 from vigil.agent.tools.journal import journal_tools
 from vigil.agent.tools.storage import storage_tools
@@ -13,4 +14,4 @@ from vigil.text import code, escape, fence, html, one_line, quote
 __all__ = ["CHART_STYLE", "FINDINGS", "PAGE", "REPORT", "SCRIPTED_MODEL"]
 __all__ += ["AgentSession", "AwsUnavailable", "EnvironmentProblem", "InvalidDetail", "InvalidInput", "InvalidStatus"]
 __all__ += ["VigilError", "code", "escape", "fence", "html", "journal_tools", "make_model", "one_line", "quote"]
-__all__ += ["render_page", "retry_strategy", "storage_tools"]
+__all__ += ["render_page", "retry_strategy", "run_once", "storage_tools"]

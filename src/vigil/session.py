@@ -9,6 +9,7 @@ from enum import StrEnum
 from math import isfinite
 from typing import Any
 
+from vigil.attempt import EndedAttempt
 from vigil.attributes import as_text, texts_of, whole
 from vigil.errors import InvalidDetail, InvalidSessionId, InvalidStatus
 from vigil.step import Usage
@@ -56,6 +57,14 @@ def check_session_id(value: object) -> str:
     raise InvalidSessionId(f"session_id must be 33 to 100 letters, digits or '-', not {shown}")
 
 
+def runtime_session_id(session_id: str, attempt: int) -> str:
+    """Return the id by which AgentCore knows an attempt: each has a machine of its own.
+
+    So the next attempt starts even if the machine of the one before can be neither reached nor stopped.
+    """
+    return session_id if attempt == 1 else f"{session_id}-attempt-{attempt}"
+
+
 def parsed(text: object) -> object:
     """Return the value of ``text`` as JSON; None if it is no text or no JSON."""
     with suppress(ValueError, RecursionError):
@@ -98,6 +107,7 @@ def parse_status(value: object) -> Status:
         raise InvalidStatus(f"status must be one of {', '.join(Status)}, not {value!r}") from error
 
 
+NO_CHECKPOINT = "none"  # in the place of a checkpoint's key: the session cannot be continued
 AGENT_FAILED = "AgentFailed"  # error code of a session that the agent itself declared FAILED
 
 
@@ -168,11 +178,15 @@ class Session:
     usage: Usage | None = None  # None if no language model has answered
     detail: str | None = None  # the event's detail as JSON, numbers to 15 digits; empty if longer than a session takes
     step_count: int | None = None  # how many steps have begun
+    steps_done: int | None = None  # how many of them have ended
+    attempt: int = 1
+    attempts: tuple[EndedAttempt, ...] = ()  # those before, in their order
+    checkpoint: str | None = None  # key of the object from which the next attempt continues
 
     @classmethod
     def from_item(cls, item: dict[str, Any]) -> "Session":
         """Build a Session from its table item, which may be malformed: an agent's role may write to it."""
-        error, texts = item.get("error"), texts_of(cls, item)
+        error, attempts, texts = item.get("error"), item.get("attempts"), texts_of(cls, item)
         texts["session_id"] = as_text(item.get("PK"))
         texts["waiting_for"] = texts["waiting_for"] or None if item.get("status") == Status.INITIATED else None
         return cls(
@@ -181,6 +195,9 @@ class Session:
             expires_at=whole(item.get("expires_at")),
             usage=Usage.from_item(item.get("usage")),
             step_count=whole(item.get("step_count")),
+            steps_done=whole(item.get("steps_done")),
+            attempt=max(whole(item.get("attempt")) or 1, 1),
+            attempts=tuple(map(EndedAttempt.from_item, attempts if isinstance(attempts, list) else ())),
         )
 
     def input(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ MAX_SCAN_DOLLARS = 5  # the most that an event may let the reading of an analysi
 
 HEARTBEAT_SECONDS = 30
 PROGRESS_SECONDS = 900  # longer than a model call with its retries. A tool that works longer must report its progress
+MAX_ATTEMPTS = 3  # how often a session is begun or continued at most, after its agent was killed
+LAST_ATTEMPT = 10  # the most that the parameter allows
 STARTS_PER_SECOND = 25  # new sessions that AgentCore starts in a second, by its default quota
 MAX_SESSION_SECONDS = 27_000  # seven and a half hours: AgentCore ends a session after eight, without a message
 
@@ -85,6 +87,7 @@ class RuntimeSettings:
 
     heartbeat_seconds: int
     progress_seconds: int
+    max_attempts: int = MAX_ATTEMPTS
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "RuntimeSettings":
@@ -92,6 +95,7 @@ class RuntimeSettings:
         return cls(
             whole_number(environ, Env.HEARTBEAT_SECONDS, HEARTBEAT_SECONDS),
             whole_number(environ, Env.PROGRESS_SECONDS, PROGRESS_SECONDS),
+            whole_number(environ, Env.MAX_ATTEMPTS, MAX_ATTEMPTS),
         )
 
 
@@ -107,6 +111,7 @@ class WorkerSettings:
     model: str | None  # Bedrock model id; None leaves the choice to the agent factory
     budget_dollars: Decimal
     max_scan_dollars: Decimal  # the most that the session's event may let the reading of an analysis cost
+    attempt: int  # of the session, from 1 on
     worker: str  # the unique name of this worker, which its runtime chose; the record holds it from BUSY on
 
     @classmethod
@@ -121,5 +126,6 @@ class WorkerSettings:
             model=environ.get(Env.MODEL) or None,
             budget_dollars=number(environ, Env.BUDGET_DOLLARS, BUDGET_DOLLARS),
             max_scan_dollars=number(environ, Env.MAX_SCAN_DOLLARS, MAX_SCAN_DOLLARS),
+            attempt=whole_number(environ, Env.ATTEMPT, 1),
             worker=environ.get(Env.WORKER) or str(uuid.uuid4()),
         )

@@ -1,6 +1,6 @@
 """What a step is: one call of a model or of a tool, as the journal records it. Pure; calls nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -110,7 +110,7 @@ class Step:
         return cls(
             **texts_of(cls, item),
             number=whole(item.get("number")) or 0,
-            attempt=whole(item.get("attempt")) or 1,
+            attempt=max(whole(item.get("attempt")) or 1, 1),
             parent=whole(item.get("parent")),
             input=Excerpt.from_item(item.get("input")),
             output=Excerpt.from_item(item.get("output")),
@@ -152,6 +152,12 @@ class Step:
                 datetime.fromisoformat(self.ended_at or "") - datetime.fromisoformat(self.started_at)
             ).total_seconds()
         return None
+
+    def ended_with_attempt(self, ends: Sequence[str]) -> "Step":
+        """Return the step as it is once the attempts before have ended at ``ends``, which ended what ran in them."""
+        if self.state != "RUNNING" or self.attempt > len(ends):
+            return self
+        return replace(self, state="INTERRUPTED", ended_at=ends[self.attempt - 1])
 
     def ended_with_session(self, at: str | None, *, well: bool) -> "Step":
         """Return the step as it is once its session has ended, ``well`` or not, which ends what ran."""

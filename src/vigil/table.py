@@ -10,7 +10,7 @@ from boto3.dynamodb.types import DYNAMODB_CONTEXT, TypeDeserializer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from vigil.errors import AwsUnavailable, SessionEnded
+from vigil.errors import AwsUnavailable, InvalidStatus, SessionEnded
 from vigil.session import RECORD_SK, STEP_SK_PREFIX, TASK_SK_PREFIX
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def query(table: "Table", session_id: str = "", **request: Any) -> Iterator[Item
 def transact(table: "Table", session_id: str, items: list[Item], refused: str) -> None:
     """Make the writes of ``items`` in one transaction, the first of which is about the session's record.
 
-    Raises SessionEnded if a condition fails; if it is another than that of the record, for the reason ``refused``.
+    Raises SessionEnded if the record's condition fails, InvalidStatus for the reason ``refused`` if another one does.
     """
     items = [{action: {"TableName": table.name, **request} for action, request in item.items()} for item in items]
     try:
@@ -75,7 +75,9 @@ def transact(table: "Table", session_id: str, items: list[Item], refused: str) -
         reasons = cause.response.get("CancellationReasons", ()) if isinstance(cause, ClientError) else ()
         failed = [reason.get("Code") == "ConditionalCheckFailed" for reason in reasons]
         if any(failed):
-            raise SessionEnded(f"session {session_id}: {NOT_BUSY if failed[0] else refused}") from error
+            if failed[0]:
+                raise SessionEnded(f"session {session_id}: {NOT_BUSY}") from error
+            raise InvalidStatus(f"session {session_id}: {refused}") from error
         raise
 
 

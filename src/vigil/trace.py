@@ -1,9 +1,11 @@
 """A session as a tree in time: workflow states, attempts, work phases and steps, each with how it ended."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from vigil.attempt import EndedAttempt
 from vigil.attributes import iso, moment
 from vigil.deployment import Deployment, aws_errors
 from vigil.errors import SessionNotFound
@@ -78,32 +80,37 @@ class Trace:
         session = self.session
         root = Span("session", session.session_id, session.start_time, session.ended_at)
         root.within = [Span("state", state.name, state.entered_at, state.exited_at) for state in self.states]
-        if session.busy_at or self.steps or self.phases:
-            root.within.append(self._attempt())
+        if session.busy_at or session.attempts or self.steps or self.phases:
+            root.within += self._attempts()
         # Sorting keeps the order of states that were entered within the same millisecond.
         root.within.sort(key=lambda span: moment(span.began_at))
         return root
 
-    def _attempt(self) -> Span:
-        first = min(
-            [*(phase.started_at for phase in self.phases), *(step.started_at for step in self.steps)], default=""
-        )
-        attempt = Span("attempt", "1", self.session.busy_at or first, self.session.ended_at)
-        phases = [
-            Span("phase", phase.name, phase.started_at, phase.ended_at, _unless_well(phase.state, phase.outcome))
-            for phase in self.phases
-        ]
-        attempt.within = list(phases)
-        steps: dict[int, Span] = {}
-        for step in self.steps:
-            span = Span(step.kind, step.name, step.started_at, step.ended_at, step=step)
-            running = [phase for phase in phases if _runs(phase, step.started_at)]
-            caller = steps.get(step.parent or 0) or (running[-1] if running else attempt)
-            caller.within.append(span)
-            # Only now: a step that names itself as its parent would be within itself.
-            steps[step.number] = span
-        attempt.within.sort(key=lambda span: moment(span.began_at))
-        return attempt
+    def _attempts(self) -> Iterator[Span]:
+        """Yield the session's attempts. A phase that goes on after one of them stands in the next one too."""
+        session = self.session
+        ends = [moment(attempt.ended_at) for attempt in session.attempts]
+        starts = [phase.started_at for phase in self.phases] + [step.started_at for step in self.steps]
+        first = min(starts, default=session.start_time, key=moment)
+        before = ""
+        for number, end in enumerate([*session.attempts, None], start=1):
+            began_at = end.started_at if end else max(session.busy_at or "", before, key=moment)
+            attempt = Span(
+                "attempt", str(number), began_at or before or first, end.ended_at if end else session.ended_at
+            )
+            attempt.outcome = str(end) if end else ""
+            steps = [step for step in self.steps if step.attempt == number or (end is None and step.attempt > number)]
+            phases = []
+            for phase in self.phases:
+                begins = bisect_right(ends, moment(phase.started_at)) + 1
+                last = bisect_left(ends, moment(phase.ended_at)) + 1 if phase.ended_at else len(ends) + 1
+                if number == begins or begins < number <= last:
+                    phases.append(
+                        _clipped(phase, attempt.began_at if number > begins else "", end if number < last else None)
+                    )
+            attempt.within = _nested(steps, phases)
+            yield attempt
+            before = attempt.ended_at or before
 
     @property
     def steps_at_end(self) -> list[Step]:
@@ -114,6 +121,28 @@ class Trace:
     def dropped_steps(self) -> int:
         """How many steps newer ones have replaced."""
         return max((self.session.step_count or 0) - len(self.steps), 0)
+
+
+def _clipped(phase: Task, before: str, end: EndedAttempt | None) -> Span:
+    """Return the part of ``phase`` after ``before``, if it began earlier, and until ``end``, if it ended later."""
+    began_at = before or phase.started_at
+    if end:
+        return Span("phase", phase.name, began_at, end.ended_at, "interrupted")
+    return Span("phase", phase.name, began_at, phase.ended_at, _unless_well(phase.state, phase.outcome))
+
+
+def _nested(steps: list[Step], phases: list[Span]) -> list[Span]:
+    """Return the phases, and the steps below the step that called them or the phase in which they began."""
+    within = list(phases)
+    spans: dict[int, Span] = {}
+    for step in steps:
+        span = Span(step.kind, step.name, step.started_at, step.ended_at, step=step)
+        running = [phase for phase in phases if _runs(phase, step.started_at)]
+        caller = spans.get(step.parent or 0) or (running[-1] if running else None)
+        (caller.within if caller else within).append(span)
+        # Only now: a step that names itself as its parent would be within itself.
+        spans[step.number] = span
+    return sorted(within, key=lambda span: moment(span.began_at))
 
 
 def _unless_well(state: str, outcome: str) -> str:

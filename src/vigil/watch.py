@@ -165,6 +165,7 @@ class _Record:
     begun: set[int] = field(default_factory=set)  # those of them of which it has been told
     next_step: int = 1  # number of the first step of which nothing is known
     statuses: set[str] = field(default_factory=set)
+    attempts: int = 0  # how many have ended
     progress: str | None = None
     waiting_for: str | None = None
     task_token: object = None
@@ -183,6 +184,9 @@ class _Record:
                 if status not in self.statuses:
                     yield SessionEvent(_moment(since), "session", status)
             self.statuses.update(session.statuses)
+            for number, ended in enumerate(session.attempts[self.attempts :], start=self.attempts + 1):
+                yield SessionEvent(_moment(ended.ended_at), "session", f"attempt {number} ended: {ended}")
+            self.attempts = max(self.attempts, len(session.attempts))
             if session.waiting_for and session.waiting_for != self.waiting_for:
                 self.waiting_for = session.waiting_for
                 yield SessionEvent(datetime.now(UTC), "session", f"waits: {session.waiting_for}")

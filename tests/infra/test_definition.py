@@ -31,8 +31,12 @@ VALUES = {
     "<HeartbeatSeconds>": "30",
     "<MaxSessionSeconds>": "27000",
     "<StartsPerSecond>": "25",
+    "<MaxAttempts>": "3",
 }
-ON_TABLE = ("InitializeSession", "CheckLine", "RescheduleLine", "CheckStatus", "WaitForChange", "MarkFailed")
+ON_TABLE = (
+    *("InitializeSession", "CheckLine", "RescheduleLine", "CheckStatus", "WaitForChange"),
+    *("BeginAttempt", "MarkFailed"),
+)
 """The tasks that read or write the table."""
 
 # What the local stack checks the state machine's role for; another integration would pass there without any grant.
@@ -192,9 +196,10 @@ def test_every_transition_leads_to_a_state_and_every_state_is_reached(definition
     [
         ("CheckLine", {"RouteByTurn", "RescheduleLine"}),
         ("RouteByTurn", {"RescheduleLine"}),
-        ("CheckStatus", {"RouteByStatus"}),
+        ("CheckStatus", {"RouteByStatus", "BeginAttempt"}),
+        ("RouteByStatus", {"BeginAttempt"}),
         ("CheckOutcome", {"SessionCompleted"}),
-        *((state, set()) for state in ("InvokeAgent", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")),
+        *((state, set()) for state in ("InvokeAgent", "BeginAttempt", "WaitForChange", "WaitBeforeRetry")),
         *((state, set()) for state in ("MarkFailed", "StopAgent", "SessionFailed")),
     ],
 )

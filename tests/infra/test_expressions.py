@@ -16,11 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.definition import resolved
+from infra.states.expressions import RUNTIME_SESSION_ID
 from tests.infra.test_definition import expressions
 from tests.support import BIN
 from vigil.local.deploy import PROJECT
 from vigil.names import DEADLINE_KEY, STACK
-from vigil.session import MAX_DETAIL_DEPTH, Status
+from vigil.session import MAX_DETAIL_DEPTH, Status, runtime_session_id
+from vigil.settings import LAST_ATTEMPT
 
 Outcomes = dict[str, list[Any]]
 """By expression: [value], or [] where it has none."""
@@ -106,6 +108,7 @@ def variables(given: object, result: object = None, error_output: object = None,
     usual = {
         **{"session_id": VALID, "valid": True, "detail": {}, "report_uri": "s3://bucket/report.md"},
         **{"otherExecution": False, "status": "BUSY", "deadline": NOW + 1000},
+        **{"attempt": 1, "invoked": 1, "taken": True, "mayContinue": True},
         "lastHeartbeat": {"value": "", "since": NOW - 10, "checkedAt": NOW - 5, "unchangedMs": 5},
         "error": {"code": "Lost", "message": "it was lost"},
         "line": LINE,
@@ -149,6 +152,8 @@ attributes: dict[str, Any] = {
     "status": attribute | st.fixed_dictionaries({"S": status}),
     "execution_arn": attribute | st.just({"S": "arn:execution"}),
     **{"error": failure | attribute, "heartbeat_at": attribute, "report_uri": attribute},
+    **{"attempt": attribute | st.fixed_dictionaries({"N": st.integers(-1, 12).map(str)}), "worker": attribute},
+    "checkpoint": attribute,
 }
 items = st.fixed_dictionaries({}, optional={"Item": st.fixed_dictionaries({}, optional=attributes)})
 raised = st.fixed_dictionaries({}, optional={"errorMessage": anything, "errorType": text}).map(json.dumps)
@@ -159,6 +164,8 @@ counts = {"ticket": st.integers(0, 10**6), "refusals": st.integers(0, 100), "ste
 line = st.fixed_dictionaries({**counts, "turn": moment, "at": moment, "refused": st.booleans(), **messages})
 assigned: dict[str, Any] = {
     **{"session_id": text, "detail": details, "valid": st.booleans(), "otherExecution": st.booleans()},
+    **{"attempt": st.integers(1, 5), "invoked": st.integers(1, 5)},
+    **{"taken": st.booleans(), "mayContinue": st.booleans()},
     **{"status": status, "deadline": time, "lastHeartbeat": heartbeat, "error": st.fixed_dictionaries(messages)},
 }
 drawn = st.builds(variables, inputs, items, errors, **assigned, line=line)
@@ -229,6 +236,13 @@ CASES = {
 def test_both_engines_agree(named: Engine, embedded: Engine, case: str) -> None:
     for text in CASES[case]:
         assert differing(named, embedded, text) == {}, text
+
+
+@pytest.mark.parametrize("attempt", [1, 2, LAST_ATTEMPT])
+def test_workflow_knows_an_attempt_by_the_same_id_as_the_package(named: Engine, embedded: Engine, attempt: int) -> None:
+    for engine in (named, embedded):
+        (said,) = engine(variables({}, attempt=attempt + 1, invoked=attempt))[f" {RUNTIME_SESSION_ID} "]
+        assert said == runtime_session_id(VALID, attempt)
 
 
 def test_number_beyond_a_float_is_refused_by_one_engine_only(named: Engine, embedded: Engine) -> None:

@@ -34,6 +34,7 @@ EXECUTIONS = "arn:<AWS::Partition>:states:<AWS::Region>:<AWS::AccountId>:executi
 
 TABLE = ["<Sessions.Arn>"]
 ARTIFACTS = ["<Artifacts.Arn>/sessions/*"]
+CHECKPOINTS = ["<Artifacts.Arn>/checkpoints/*"]
 LINE = {"dynamodb:LeadingKeys": ["LINE"]}
 ONLY_THE_LINE = {"ForAllValues:StringEquals": LINE, "Null": {"dynamodb:LeadingKeys": "false"}}
 LOG_DELIVERY = (
@@ -50,8 +51,8 @@ GRANTS = {
         "AgentJournalItem": Grant(["dynamodb:PutItem"], TABLE),
         "AgentJournalCheck": Grant(["dynamodb:ConditionCheckItem"], TABLE),
         "AgentHistoryRead": Grant(["dynamodb:Query"], TABLE),
-        "AgentArtifactWrite": Grant(["s3:PutObject"], ARTIFACTS),
-        "AgentArtifactRead": Grant(["s3:GetObject"], ARTIFACTS),
+        "AgentArtifactWrite": Grant(["s3:PutObject"], [*ARTIFACTS, *CHECKPOINTS]),
+        "AgentArtifactRead": Grant(["s3:GetObject"], [*ARTIFACTS, *CHECKPOINTS]),
         "AgentModelInvoke": Grant(["bedrock:InvokeModel"], [FOUNDATION_MODEL, *PROFILES]),
         "AgentModelBehindProfile": Grant(["bedrock:InvokeModel"], ANY_MODEL, BEHIND_PROFILE),
         "AgentOwnLogGroup": Grant(["logs:CreateLogGroup", "logs:DescribeLogStreams"], [AGENT_LOGS]),

@@ -19,8 +19,8 @@ from vigil.names import STACK, Env, Output
 from vigil.session import Status
 
 LAMBDA_MODULES = {
-    *("__init__", "attributes", "errors", "invoker", "journal", "line", "names", "reconciler", "session", "settings"),
-    *("step", "table"),
+    *("__init__", "attempt", "attributes", "errors", "invoker", "journal", "journal_reader", "line", "names"),
+    *("reconciler", "session", "settings", "step", "table"),
 }
 SDK = {"boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"}
 

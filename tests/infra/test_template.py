@@ -42,7 +42,10 @@ def test_the_bucket_is_private_encrypted_versioned_and_cleans_up(template: Templ
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     kept = {"ExpirationInDays": 90, "NoncurrentVersionExpiration": {"NoncurrentDays": 7}}
     uploads = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
-    assert bucket["LifecycleConfiguration"]["Rules"] == [{"Status": "Enabled", **kept, **uploads}]
+    older = {"NoncurrentVersionExpiration": {"NoncurrentDays": 1}}
+    checkpoints = {"Prefix": "checkpoints/", "ExpirationInDays": 3, **older}
+    rules = [{"Status": "Enabled", **kept, **uploads}, {"Status": "Enabled", **checkpoints}]
+    assert bucket["LifecycleConfiguration"]["Rules"] == rules
 
 
 def test_reports_outlive_the_stack_and_records_do_not(template: Template) -> None:
@@ -103,6 +106,7 @@ NUMBERS = {
     Parameter.HEARTBEAT_SECONDS: (30, 1, 300),
     Parameter.PROGRESS_SECONDS: (900, 1, 28_800),
     Parameter.STARTS_PER_SECOND: (25, 0.1, 1000),
+    Parameter.MAX_ATTEMPTS: (3, 1, 10),
     # AgentCore ends a session after eight hours.
     Parameter.MAX_SESSION_SECONDS: (27_000, 1, 28_500),
 }
@@ -302,6 +306,7 @@ def test_runtime_knows_its_agent_its_model_and_the_intervals(template: Template)
         Env.MAX_SCAN_DOLLARS: "<MaxScanDollars>",
         Env.HEARTBEAT_SECONDS: "<HeartbeatSeconds>",
         Env.PROGRESS_SECONDS: "<ProgressSeconds>",
+        Env.MAX_ATTEMPTS: "<MaxAttempts>",
         "AWS_DEFAULT_REGION": "<AWS::Region>",
     }
     assert runtime["LifecycleConfiguration"] == {"IdleRuntimeSessionTimeout": 15 * 60, "MaxLifetime": 8 * 3600}

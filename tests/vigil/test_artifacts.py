@@ -8,7 +8,8 @@ from boto3.dynamodb.conditions import Key
 
 from vigil.artifacts import MAX_ARTIFACT_BYTES, Artifacts
 from vigil.errors import InvalidArtifact, SessionEnded
-from vigil.journal import PAGE, Journal
+from vigil.journal import Journal
+from vigil.journal_reader import PAGE
 from vigil.session import Failure, Status
 
 
@@ -185,7 +186,7 @@ def test_a_series_is_a_name(artifacts: Artifacts, series: str) -> None:
 def test_history_reads_a_bounded_number_of_items(
     artifacts: Artifacts, kept: Kept, series: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vigil.journal.MOST_KEPT", 3)
+    monkeypatch.setattr("vigil.journal_reader.MOST_KEPT", 3)
     kept(JUNE, "June")
     for _ in range(2):
         kept(JULY, "of a session that failed", ends=Status.FAILED)

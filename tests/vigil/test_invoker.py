@@ -274,7 +274,7 @@ def test_an_agent_that_never_answers_is_unavailable(session_id: str) -> None:
         client = client_at(f"http://127.0.0.1:{silent.getsockname()[1]}", "bedrock-agentcore", read_timeout=0.1)
         settings = InvokerSettings("table", "bucket", RUNTIME)
         with pytest.raises(AgentUnavailable, match=rf"^session {session_id}: Read timeout"):
-            invoker.invoke(client, settings, session_id, {})
+            invoker.invoke(client, settings, session_id, {}, 1)
 
 
 GOOD = "3f0c9f6e-1f5b-4b7e-9a63-6a5a1d0b2c4d"

@@ -12,7 +12,7 @@ from boto3.dynamodb.conditions import Key
 from botocore.exceptions import ReadTimeoutError
 
 from vigil.errors import InvalidStatus, SessionEnded, SessionNotFound, SessionTaken
-from vigil.journal import Journal
+from vigil.journal import Journal, StepsSoFar
 from vigil.session import TTL_DAYS, Failure, Status
 from vigil.step import Operation, Step, Usage
 
@@ -42,12 +42,12 @@ def test_of_many_writers_of_busy_one_wins(journal: Journal, initiated: str) -> N
 
 
 def test_a_session_has_one_worker(journal: Journal, initiated: str) -> None:
-    assert journal.mark_busy(initiated, "first")
+    assert journal.acting_for("first").mark_busy(initiated)
     before = journal.get(initiated)
     with pytest.raises(SessionTaken, match=f"session {initiated} is BUSY: another worker runs it"):
-        journal.mark_busy(initiated, "second")
+        journal.acting_for("second").mark_busy(initiated)
     assert journal.get(initiated) == before
-    assert not journal.mark_busy(initiated, "first")
+    assert not journal.acting_for("first").mark_busy(initiated)
 
 
 @pytest.mark.criterion("1.1")
@@ -69,14 +69,14 @@ def test_a_session_fails_with_its_cause(journal: Journal, new_session: NewSessio
 
 def test_worker_fails_only_its_own_session_or_one_without_a_worker(journal: Journal, new_session: NewSession) -> None:
     session_id = new_session()
-    journal.mark_busy(session_id, "first")
+    journal.acting_for("first").mark_busy(session_id)
     with pytest.raises(SessionEnded):
-        journal.fail(session_id, Failure("Late", "not mine"), "second")
+        journal.acting_for("second").fail(session_id, Failure("Late", "not mine"))
     assert journal.get(session_id).status == Status.BUSY
-    journal.fail(session_id, Failure("Broken", "mine"), "first")
+    journal.acting_for("first").fail(session_id, Failure("Broken", "mine"))
     assert journal.get(session_id).status == Status.FAILED
     not_begun = new_session()
-    journal.fail(not_begun, Failure("Broken", "before BUSY"), "third")
+    journal.acting_for("third").fail(not_begun, Failure("Broken", "before BUSY"))
     assert journal.get(not_begun).status == Status.FAILED
 
 
@@ -90,19 +90,17 @@ def test_a_terminal_status_never_changes(journal: Journal, new_session: NewSessi
         lambda: journal.fail(session_id, Failure("Late", "too late")),
         lambda: journal.start_task(session_id, "late"),
         lambda: journal.record_progress(session_id, "late"),
-        lambda: journal.write_steps(session_id, "first", [STEP], 1, USAGE),
-        lambda: journal.heartbeat(session_id, "late"),
+        lambda: journal.write_steps(session_id, [STEP], StepsSoFar(1, 0, USAGE)),
+        lambda: journal.acting_for("late").heartbeat(session_id),
     ):
         with pytest.raises(SessionEnded, match=session_id):
             write()
     assert journal.get(session_id) == before
 
 
-def test_the_usage_of_the_model_outlives_the_session(journal: Journal, initiated: str) -> None:
-    busy = initiated
-    journal.mark_busy(busy, "mine")
-    journal.write_steps(busy, "mine", [STEP], 1, replace(USAGE, output_tokens=0))
-    journal.write_steps(busy, "mine", [replace(STEP, number=2)], 2, USAGE)
+def test_the_usage_of_the_model_outlives_the_session(journal: Journal, busy: str) -> None:
+    journal.write_steps(busy, [STEP], StepsSoFar(1, 1, replace(USAGE, output_tokens=0)))
+    journal.write_steps(busy, [replace(STEP, number=2)], StepsSoFar(2, 2, USAGE))
     journal.fail(busy, Failure("Broken", "after that"))
     assert journal.get(busy).usage == USAGE
 
@@ -122,11 +120,11 @@ def test_an_unknown_session_is_named(journal: Journal) -> None:
 
 def test_a_heartbeat_changes_itself_alone(journal: Journal, initiated: str) -> None:
     before = journal.get(initiated)
-    journal.heartbeat(initiated, "mine")
+    journal.acting_for("mine").heartbeat(initiated)
     first = journal.get(initiated)
     assert first == replace(before, heartbeat_at=first.heartbeat_at)
-    journal.mark_busy(initiated, "mine")
-    journal.heartbeat(initiated, "mine")
+    journal.acting_for("mine").mark_busy(initiated)
+    journal.acting_for("mine").heartbeat(initiated)
     second = journal.get(initiated).heartbeat_at
     assert first.heartbeat_at is not None
     assert second is not None
@@ -140,7 +138,7 @@ def test_heartbeat_fails_if_the_session_is_gone_or_another_worker_runs_it(
     before = journal.get(session_id)
     for lost in (session_id, gone):
         with pytest.raises(SessionEnded, match=f"session {lost}: the session has ended, or another worker runs it"):
-            journal.heartbeat(lost, "mine")
+            journal.acting_for("mine").heartbeat(lost)
     assert journal.get(session_id) == before
     assert "Item" not in table.get_item(Key=key(gone))
 
@@ -204,7 +202,7 @@ def test_the_write_that_ends_a_session_wakes_its_workflow(table: Any, new_sessio
     not_waited_for, waited_for = new_session(Status.BUSY), new_session(Status.BUSY, task_token="token")
     ENDS[end](journal, not_waited_for)
     assert woken == []
-    journal.heartbeat(waited_for, "mine")
+    journal.acting_for("mine").heartbeat(waited_for)
     journal.start_task(waited_for, "work")
     assert woken == []
     ENDS[end](journal, waited_for)
@@ -236,7 +234,7 @@ def answer_lost(table: Any) -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("status", "write"),
     [
-        (Status.INITIATED, lambda journal, session_id: journal.mark_busy(session_id, "mine")),
+        (Status.INITIATED, lambda journal, session_id: journal.acting_for("mine").mark_busy(session_id)),
         *((Status.BUSY, end) for end in ENDS.values()),
     ],
     ids=["busy", *ENDS],
@@ -269,7 +267,7 @@ def test_phases_are_items_of_their_own(journal: Journal, busy: str) -> None:
     journal.end_task(busy, usage, failed=True, message="no metrics")
     told = [(t.number, t.name, t.state, t.message) for t in journal.tasks(busy)]
     assert told == [(1, "inventory", "COMPLETED", None), (2, "usage", "FAILED", "no metrics")]
-    with pytest.raises(SessionEnded, match="work phase 'usage' is not running"):
+    with pytest.raises(InvalidStatus, match="work phase 'usage' is not running"):
         journal.end_task(busy, usage)
 
 

@@ -143,16 +143,17 @@ class Writers(RuleBasedStateMachine):
         writer = self.writer
         supervises = does.endswith("supervisor") or does == "beats"
         journal = self._journal(f"supervisor of {writer}" if supervises else writer)
+        own = journal.acting_for(writer)
         failure = Failure("Broken", f"{writer} {does}")
         try:
             {
-                "is busy": lambda: journal.mark_busy(self.session_id, writer),
+                "is busy": lambda: own.mark_busy(self.session_id),
                 "completes": lambda: journal.complete(self.session_id, f"s3://bucket/{writer}"),
                 "fails": lambda: journal.fail(self.session_id, failure),
-                "fails as supervisor": lambda: journal.fail(self.session_id, failure, writer),
+                "fails as supervisor": lambda: own.fail(self.session_id, failure),
                 "starts a task": lambda: journal.start_task(self.session_id, "phase"),
                 "notes": lambda: journal.record_progress(self.session_id, f"{writer} works"),
-                "beats": lambda: journal.heartbeat(self.session_id, writer),
+                "beats": lambda: own.heartbeat(self.session_id),
             }[does]()
         except (SessionEnded, SessionTaken):
             return
@@ -176,6 +177,7 @@ class Writers(RuleBasedStateMachine):
         line = {"ticket": 0, "turn": 0, "refusals": 0, "code": "", "message": ""}
         error = {"code": "AgentLost", "message": "no heartbeat"}
         variables = {"session_id": self.session_id, "deadline": 1_800_000_100_000, "line": line, "error": error}
+        variables["attempt"] = self.record.get("attempt", 1)
         request = evaluated(workflow_states()[state]["Arguments"], given, variables, lambda: 1_800_000_000_000)
         write = self._client.put_item if "Item" in request else self._client.update_item
         with suppress(*self._refusals):

@@ -324,7 +324,7 @@ def test_session_that_began_despite_a_refusal_leaves_the_line(queue: Queue, cloc
     (one,) = queue.joined(1)
     began = "1970-01-01T00:00:00.000Z"
     watched = {"status": "BUSY", "otherExecution": False, "deadline": 1_000, "lastHeartbeat": {"unchangedMs": 0}}
-    variables = {"line": one.line, **watched}
+    variables = {"line": one.line, "attempt": 1, "invoked": 1, "taken": True, **watched}
     given = {"context": {"Execution": {"StartTime": began}}}
     rule = chosen(workflow_states(5)["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
     assert rule["Next"] == "WaitForChange"
@@ -332,6 +332,27 @@ def test_session_that_began_despite_a_refusal_leaves_the_line(queue: Queue, cloc
     assert (told["line"]["turn"], told["line"]["refusals"]) == (0, 0)
     # It has all its time from now on.
     assert told["deadline"] == clock.now + 1_000
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "following"),
+    [
+        *(("INITIATED", 1, "WaitForChange"), ("INITIATED", 2, "WaitForChange"), ("BUSY", 2, "WaitForChange")),
+        # Nothing can wake the workflow without a record, and a task token is stored for no other status.
+        *(("", 1, "WaitBeforeRetry"), ("DONE", 1, "MarkFailed"), ("COMPLETED", 1, "StopAgent")),
+    ],
+)
+def test_a_session_waits_in_line_until_its_attempt_begins_or_it_ends(
+    queue: Queue, clock: Clock, status: str, attempt: int, following: str
+) -> None:
+    (one,) = queue.joined(1)
+    one.line["turn"] = clock.now + 60_000
+    given = {"context": {"Execution": {"StartTime": "2027-01-15T08:00:00.000Z"}}}
+    watched = {"status": status, "otherExecution": False, "taken": False, "mayContinue": True, "line": one.line}
+    beat = {"value": "", "unchangedMs": 0}
+    variables = {**watched, "attempt": attempt, "invoked": attempt, "deadline": clock.now + 1000, "lastHeartbeat": beat}
+    rule = chosen(workflow_states(5)["RouteByStatus"], lambda node: evaluated(node, given, variables, clock))
+    assert rule["Next"] == following
 
 
 def test_deleted_line_delays_no_session(table: Any, queue: Queue, clock: Clock) -> None:

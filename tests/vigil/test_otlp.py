@@ -125,3 +125,13 @@ def test_what_runs_is_left_out_and_any_time_can_be_read() -> None:
     running = Session.from_item({"PK": "s" * 36, "status": "BUSY", "start_time": at(0), "busy_at": at(1)})
     spans = read(Trace(running, [State("Wait", at(1))], [], [*steps, step(5, Operation.CHAT, ended_at=None)]))
     assert sorted(span.name for span in spans) == [f"chat name {number}" for number in odd]
+
+
+def test_a_step_that_ended_with_its_attempt_has_the_error_of_the_attempt() -> None:
+    ended = {"code": "AgentLost", "message": "no heartbeat", "started_at": at(50), "ended_at": at(400)}
+    record = {"PK": "s" * 36, "status": "COMPLETED", "start_time": at(0), "busy_at": at(500), "ended_at": at(999)}
+    session = Session.from_item({**record, "attempt": 2, "attempts": [ended]})
+    begun = step(1, Operation.EXECUTE_TOOL, state="INTERRUPTED", output=None)
+    spans = {span.name: span for span in read(Trace(session, [], [], [begun, step(6, Operation.CHAT, attempt=2)]))}
+    assert attributes(spans["execute_tool name 1"])[ERROR_TYPE] == "AgentLost"
+    assert ERROR_TYPE not in attributes(spans["chat name 6"])

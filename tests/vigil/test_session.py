@@ -1,7 +1,7 @@
 import dataclasses
 import json
 from decimal import Decimal
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import example, given, settings
@@ -116,7 +116,8 @@ ITEMS = st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, ANYTHING))
 def test_any_item_of_the_table_is_a_record_of_plain_types(item: dict[str, Any]) -> None:
     for record in (Session.from_item(item), Task.from_item(item)):
         for name, declared in get_type_hints(type(record)).items():
-            assert type(getattr(record, name)) in (get_args(declared) or (declared,))
+            kinds = (tuple,) if get_origin(declared) is tuple else get_args(declared) or (declared,)
+            assert type(getattr(record, name)) in kinds
         json.loads(to_json(dataclasses.asdict(record)), parse_constant=pytest.fail)
         str(getattr(record, "usage", None))
 

@@ -34,14 +34,14 @@ def test_the_lambda_functions_read_their_environment() -> None:
 
 def test_the_runtime_reads_its_environment() -> None:
     assert RuntimeSettings.from_env({}) == RuntimeSettings(HEARTBEAT_SECONDS, PROGRESS_SECONDS)
-    given = {Env.HEARTBEAT_SECONDS: "1.5", Env.PROGRESS_SECONDS: " 20 "}
-    assert RuntimeSettings.from_env(given) == RuntimeSettings(1, 20)
+    given = {Env.HEARTBEAT_SECONDS: "1.5", Env.PROGRESS_SECONDS: " 20 ", Env.MAX_ATTEMPTS: "2"}
+    assert RuntimeSettings.from_env(given) == RuntimeSettings(1, 20, 2)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "0.9", "1e3", "ten", "٣"])
 @pytest.mark.parametrize(
     ("settings", "complete", "name"),
-    [(RuntimeSettings, {}, name) for name in (Env.HEARTBEAT_SECONDS, Env.PROGRESS_SECONDS)]
+    [(RuntimeSettings, {}, name) for name in (Env.HEARTBEAT_SECONDS, Env.PROGRESS_SECONDS, Env.MAX_ATTEMPTS)]
     + [(InvokerSettings, INVOKER, Env.MAX_SESSION_SECONDS)],
 )
 def test_invalid_number_is_named(
@@ -55,7 +55,7 @@ def test_invalid_number_is_named(
 def test_the_worker_reads_its_environment() -> None:
     given = {"session_id": SESSION_ID, "table": "table", "bucket": "bucket", "region": "us-east-1"}
     defaults: Any = {"model": None, "budget_dollars": Decimal(5), "max_scan_dollars": Decimal(5)}
-    expected = WorkerSettings(**given, **defaults, agent=DEFAULT_AGENT, worker="w")
+    expected = WorkerSettings(**given, **defaults, agent=DEFAULT_AGENT, attempt=1, worker="w")
     assert WorkerSettings.from_env({**WORKER, "VIGIL_WORKER": "w"}) == expected
 
 

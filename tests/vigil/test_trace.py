@@ -37,13 +37,18 @@ STEP = st.fixed_dictionaries(
     optional={
         **{"number": NUMBER, "parent": NUMBER, "started_at": TIME, "ended_at": TIME, "usage": USAGE, "name": ANY},
         **{"operation": st.sampled_from(["chat", "execute_tool"]) | ANY, "state": st.just("RUNNING") | ANY},
-        **dict.fromkeys(("input", "output", "error", "agent", "stop_reason", "provider", "call_id", "attempt"), ANY),
+        **dict.fromkeys(("input", "output", "error", "agent", "stop_reason", "provider", "call_id"), ANY),
+        "attempt": st.integers(-3, 5) | ANY,
     },
 )
 PHASE = st.fixed_dictionaries({"SK": ANY}, optional={"state": ANY, "started_at": TIME, "ended_at": TIME})
+ATTEMPT = st.fixed_dictionaries({}, optional={"started_at": TIME, "ended_at": TIME, "code": ANY}) | ANY
 RECORD = st.fixed_dictionaries(
     {"PK": st.just("s"), "status": st.sampled_from(Status)},
-    optional={"start_time": TIME, "busy_at": TIME, "ended_at": TIME, "error": ANY, "step_count": NUMBER},
+    optional={
+        **{"start_time": TIME, "busy_at": TIME, "ended_at": TIME, "error": ANY, "step_count": NUMBER},
+        "attempts": st.lists(ATTEMPT, max_size=3) | ANY,
+    },
 )
 
 
@@ -59,7 +64,7 @@ def below(span: Span) -> list[Span]:
 
 @settings(max_examples=50)
 @given(RECORD, st.lists(SECONDS), st.lists(PHASE, max_size=4), st.lists(STEP, max_size=8))
-def test_any_items_make_a_tree_that_has_each_of_them_once(
+def test_any_items_make_a_tree_that_has_each_of_them(
     record: dict[str, Any], entered: list[str], phases: list[Any], steps: list[Any]
 ) -> None:
     trace = trace_of(record, [State(f"S{n}", at) for n, at in enumerate(entered)], phases, steps)
@@ -68,7 +73,11 @@ def test_any_items_make_a_tree_that_has_each_of_them_once(
     assert len({id(span) for span in spans}) == len(spans)
     assert {id(step) for step in trace.steps} == {id(span.step) for span in spans if span.step}
     kinds = [span.kind for span in spans]
-    assert (kinds.count("state"), kinds.count("phase")) == (len(entered), len(phases))
+    attempts = len(trace.session.attempts) + 1
+    assert kinds.count("state") == len(entered)
+    assert len(phases) <= kinds.count("phase") <= len(phases) * attempts
+    assert kinds.count("attempt") in ((0, 1) if attempts == 1 else (attempts,))
+    assert all(span.kind in ("state", "attempt") for span in root.within)
     assert [span.name for span in spans if span.kind == "state"] == [
         f"S{n}" for n, _ in sorted(enumerate(entered), key=lambda state: state[1])
     ]
@@ -115,6 +124,38 @@ def test_steps_that_name_themselves_or_one_another_or_a_long_chain_as_parents_ar
         trace = trace_of({"PK": "s", "status": "FAILED"}, [], [], steps)
         assert len([span for span in below(trace.root) if span.step]) == len(steps)
         to_otlp(trace)
+
+
+def at(second: int) -> str:
+    return f"2026-11-29T12:00:0{second}.000Z"
+
+
+def test_a_phase_that_outlives_its_attempt_is_interrupted_there_and_goes_on_in_the_next() -> None:
+    # The workflow ended the second attempt, and does not know when it began.
+    ended = [{"code": "A", "message": "a", "started_at": at(1), "ended_at": at(3)}, {"code": "B", "ended_at": at(5)}]
+    record = {"PK": "s", "status": "COMPLETED", "start_time": at(0), "busy_at": at(6), "ended_at": at(9)}
+    phases = [
+        {"SK": "TASK#001#long", "state": "COMPLETED", "started_at": at(2), "ended_at": at(7)},
+        {"SK": "TASK#002#short", "state": "FAILED", "message": "so", "started_at": at(3), "ended_at": at(5)},
+    ]
+    steps = [
+        {
+            "number": n,
+            "operation": "chat",
+            "name": "m",
+            "started_at": at(begun),
+            "ended_at": at(begun),
+            "attempt": attempt,
+        }
+        for n, (begun, attempt) in enumerate([(1, 1), (2, 1), (4, 2), (8, 3), (8, 7)], start=1)
+    ]
+    root = trace_of({**record, "attempts": ended}, [], phases, steps).root
+    assert [f"{depth}{'' if span.step else ' ' + str(span)}" for _, depth, span in root.lines(at(0)) if depth] == [
+        *("1 attempt 1, 2.0 s A: a", "2", "2 phase long, 1.0 s interrupted", "3"),
+        *("1 attempt 2, 2.0 s B: ", "2 phase long, 2.0 s interrupted", "2 phase short, 2.0 s failed: so", "3"),
+        *("1 attempt 3, 3.0 s", "2 phase long, 1.0 s", "2", "2"),
+    ]
+    assert [span.began_at for span in root.within] == [at(1), at(3), at(6)]
 
 
 Vigil = Callable[..., tuple[int, str, str]]

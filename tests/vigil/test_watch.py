@@ -14,7 +14,7 @@ from tests.support import new_state_machine, until
 from vigil import watch as watching
 from vigil.attributes import iso
 from vigil.deployment import Deployment
-from vigil.journal import Journal
+from vigil.journal import Journal, StepsSoFar
 from vigil.local.stack import LocalStack
 from vigil.names import Output
 from vigil.session import Failure, Session, Status
@@ -171,7 +171,7 @@ def test_a_workflow_that_outlives_its_session_is_polled_less_and_less(world: Wor
 def test_each_step_is_told_once_and_announced_if_it_runs_at_two_reads(
     world: World, journal: Journal, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    for module in ("step", "journal"):
+    for module in ("step", "journal_reader"):
         monkeypatch.setattr(f"vigil.{module}.MAX_STEPS", most)
 
     @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -192,7 +192,7 @@ def test_each_step_is_told_once_and_announced_if_it_runs_at_two_reads(
 
         def write(number: int, **more: str) -> None:
             step = Step(number, "execute_tool", str(number), "agent", "2026-01-01T00:00:01.000Z", **more)
-            journal.write_steps(session_id, "mine", [step], count, None)
+            journal.write_steps(session_id, [step], StepsSoFar(count, 0))
 
         for what in [*todo, "read"]:
             if what == "read" or (what == "begin" and unread == 2):

@@ -99,7 +99,7 @@ MOMENT, SHARE = st.floats(0, 2000), st.floats(0, 0.98)
 
 
 def lived(life: Life, safety: int, heartbeat: int) -> Walk:
-    return walk(workflow_definition(safety, heartbeat), life)
+    return walk(workflow_definition(safety, heartbeat, attempts=1), life)
 
 
 @settings(max_examples=15, deadline=None)
@@ -159,6 +159,21 @@ def test_agent_silent_after_a_sleep_is_lost_four_heartbeats_later() -> None:
     life = Life(first_beat=0, beat=30, dies=95, sleeps=100, asleep=120)
     woken = life.sleeps + life.asleep
     assert woken + 4 * 30 <= lived(life, safety=30, heartbeat=30).seconds <= woken + 6 * 30
+
+
+ONE_ATTEMPT = [
+    *("InitializeSession", "InvokeAgent", "CheckStatus", "RouteByStatus", "WaitForChange"),
+    *("CheckStatus", "RouteByStatus", "StopAgent", "CheckOutcome", "SessionCompleted"),
+]
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_session_of_one_attempt_takes_ten_transitions(attempts: int) -> None:
+    done = walk(workflow_definition(attempts=attempts), Life(ends=10))
+    assert done.states == ONE_ATTEMPT
+    # Each further look takes three.
+    looked = walk(workflow_definition(attempts=attempts), Life(ends=100))
+    assert looked.states == [*ONE_ATTEMPT[:4], *ONE_ATTEMPT[4:7], *ONE_ATTEMPT[4:]]
 
 
 def test_frequent_checks_keep_an_execution_below_its_limit_of_events() -> None:

@@ -1,25 +1,30 @@
 """The state machine, run as deployed: from its first write to its last look at the table."""
 
 import json
+import os
 import re
+import signal
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
-from tests.support import Workflow, ended, is_alive, let_go, reconcile, until
+from tests.support import Workflow, ended, is_alive, let_go, parent_of, reconcile, until
 from vigil.attributes import iso
 from vigil.deployment import Deployment
 from vigil.journal import wake
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Output
-from vigil.session import SESSION_ID_PATTERN, Failure, Session, Status
+from vigil.session import NO_CHECKPOINT, SESSION_ID_PATTERN, Failure, Session, Status
+from vigil.settings import LAST_ATTEMPT, MAX_ATTEMPTS
 
 HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
@@ -394,7 +399,7 @@ class Middle:
         self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
         variables = (
             *("session_id", "valid", "detail", "deadline", "status", "otherExecution"),
-            *("report_uri", "lastHeartbeat", "error", "line"),
+            *("report_uri", "lastHeartbeat", "error", "line", "attempt", "invoked", "taken", "mayContinue"),
         )
         assign = {name: f"{{% $states.input.variables.{name} %}}" for name in variables}
         into = [{"Condition": f"{{% $states.input.state = '{name}' %}}", "Next": name} for name in self.states]
@@ -410,10 +415,10 @@ class Middle:
         """Return the ARN of the session's execution, begun or not."""
         return self.machine.replace(":stateMachine:", ":execution:") + f":{session_id}"
 
-    def record(self, session_id: str, status: str = Status.INITIATED) -> None:
+    def record(self, session_id: str, status: str = Status.INITIATED, **more: object) -> None:
         """Write the session's record as the execution did before it was aborted."""
         times = dict.fromkeys(("start_time", "created_at", "updated_at"), iso(datetime.now(UTC) - timedelta(hours=2)))
-        item = {"status": status, "execution_arn": self.arn(session_id), "expires_at": 1_900_000_000, **times}
+        item = {"status": status, "execution_arn": self.arn(session_id), "expires_at": 1_900_000_000, **times, **more}
         self.workflow.table.put_item(Item={**self.workflow.key(session_id), **item})
 
     def start(self, session_id: str, state: str, machine: str | None = None, **variables: object) -> str:
@@ -431,6 +436,7 @@ class Middle:
             "lastHeartbeat": {"value": beat, "since": hours_ago, "checkedAt": hours_ago, "unchangedMs": 0},
             "error": {"code": "", "message": ""},
             "line": FIRST,
+            **{"attempt": 1, "invoked": 1, "taken": False, "mayContinue": False},
             **variables,
         }
         text = json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given})
@@ -455,6 +461,7 @@ def middle(workflow: Workflow, stack: LocalStack) -> Iterator[Middle]:
     iam.delete_role_policy(RoleName=role, PolicyName="middle")
 
 
+LOST = {"code": "AgentLost", "message": "no heartbeat"}
 NO_HEARTBEAT = {"value": "", "since": 0, "checkedAt": 0, "unchangedMs": 0}
 GAVE_UP = {"code": "DeadlineExceeded", "message": "the session did not end by its deadline"}
 
@@ -464,10 +471,10 @@ def test_redriven_execution_of_an_open_session_goes_on(
 ) -> None:
     invoker, name_of_invoker = stack.client("lambda"), stack.outputs[Output.INVOKER]
 
-    def session(status: str | None = Status.INITIATED) -> str:
+    def session(status: str | None = Status.INITIATED, **more: object) -> str:
         session_id = str(uuid.uuid4())
         if status:
-            middle.record(session_id, status)
+            middle.record(session_id, status, **more)
         return session_id
 
     # Before the agent was invoked, and after: its answer may not have been seen.
@@ -492,6 +499,9 @@ def test_redriven_execution_of_an_open_session_goes_on(
     for name in ("StopAgent", "CheckOutcome"):
         session_id = session(Status.COMPLETED)
         runs[name] = session_id, middle.start(session_id, name, status=Status.COMPLETED)
+    # Before the write of another attempt, and after: its answer may not have been seen.
+    for name, more in {"BeginAttempt": {}, "BeginAttempt, written": {"attempt": 2, "attempts": [{}]}}.items():
+        runs[name] = (session_id := session(**more)), middle.start(session_id, "BeginAttempt", error=LOST)
     for session_id, arn in map(runs.__getitem__, waiting):
         until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
         let_go(workflow.table, session_id)
@@ -500,6 +510,8 @@ def test_redriven_execution_of_an_open_session_goes_on(
         execution, found = workflow.ended(arn), workflow.session(session_id)
         assert found is not None
         assert (execution["status"], found.status, found.error) == ("SUCCEEDED", Status.COMPLETED, None), name
+        if "BeginAttempt" in name:
+            assert (found.attempt, len(found.attempts)) == (2, 1)
     assert failed(workflow, gave_up[1], gave_up[0]) == Failure(**GAVE_UP)
     until(lambda: not is_alive(process_of(deployment, gave_up[0])))
     # What has no input that it can take does not go on.
@@ -557,6 +569,89 @@ def test_denied_or_invalid_call_is_not_retried(middle: Middle, workflow: Workflo
     assert workflow.states(arn)[1:] == ["InitializeSession", "MarkFailed", "CheckOutcome", "SessionFailed"]
     tried = Counter(event["resource"] for event in events(workflow, arn, "TaskScheduled"))
     assert set(tried.values()) == {1}, tried
+
+
+# Sessions whose agents are lost.
+
+
+def test_a_session_whose_agent_is_lost_is_continued_by_another_one(workflow: Workflow, deployment: Deployment) -> None:
+    session_id, arn = workflow.start(detail=WAITS)
+    lost = process_of(deployment, session_id)
+    until(lambda: "WaitForChange" in workflow.states(arn))
+    # Neither the worker nor its supervisor, which sends the heartbeats, does anything any more.
+    for process in (parent_of(lost), lost):
+        os.kill(process, signal.SIGSTOP)
+    until(lambda: (again := process_of(deployment, session_id)) != lost and again)
+    let_go(workflow.table, session_id)
+    assert workflow.ended(arn)["status"] == "SUCCEEDED"
+    session = workflow.session(session_id)
+    assert session is not None
+    assert (session.status, session.attempt) == (Status.COMPLETED, 2)
+    (ended,) = session.attempts
+    assert (ended.code, ended.message.partition(" since ")[0], ended.how) == (
+        "AgentLost",
+        "no heartbeat from the agent",
+        "",
+    )
+    assert session.start_time < (session.busy_at or "") < ended.ended_at
+    states = [state for state in workflow.states(arn) if state not in ("WaitForChange", "CheckStatus", "RouteByStatus")]
+    # AgentCore may have refused an agent of this busy stack at first.
+    states = [state for state in states if state not in ("CheckLine", "RouteByTurn", "RescheduleLine")]
+    expected = ["InvokeAgent", "BeginAttempt", "StopAgent", "CheckOutcome", "InvokeAgent", "StopAgent", "CheckOutcome"]
+    assert [state for state, _ in groupby(states)] == ["InitializeSession", *expected, "SessionCompleted"]
+    # The machine of each attempt was stopped, by its own id, and the second one was told its attempt.
+    assert succeeded(workflow, arn).count(STOP_AGENT) == 2
+    assert {step.attempt for step in workflow.journal.snapshot(session_id).steps} == {2}
+    until(lambda: not is_alive(lost))
+
+
+ATTEMPTS_USED: dict[str, dict[str, object]] = {
+    "all attempts": {"attempt": MAX_ATTEMPTS},
+    "no checkpoint": {"attempt": 2, "checkpoint": NO_CHECKPOINT},
+    "no other execution's": {"attempt": 2, "execution_arn": "another"},
+}
+
+
+def test_a_lost_session_fails_if_no_other_attempt_may_follow(middle: Middle, workflow: Workflow) -> None:
+    def begin(**more: Any) -> tuple[str, str]:
+        session_id = str(uuid.uuid4())
+        middle.record(session_id, Status.BUSY, **more)
+        attempt = more["attempt"]
+        return session_id, middle.start(session_id, "CheckStatus", attempt=attempt, invoked=attempt, lastHeartbeat=beat)
+
+    beat = {"value": "", "since": 0, "checkedAt": 1000 * time.time(), "unchangedMs": 0}
+    runs = {name: begin(**more) for name, more in ATTEMPTS_USED.items()}
+    may = begin(attempt=MAX_ATTEMPTS - 1)
+    session_id, arn = runs.pop("no other execution's")
+    before = record(workflow, session_id)
+    assert workflow.ended(arn)["error"] == "DuplicateSession"
+    assert record(workflow, session_id) == before
+    for session_id, arn in runs.values():
+        assert failed(workflow, arn, session_id) == Failure(
+            "AgentLost", "the agent sent no heartbeat after it was invoked"
+        )
+        assert not {"BeginAttempt", "InvokeAgent"} & set(workflow.states(arn))
+    session_id, arn = may
+    assert workflow.ended(arn)["status"] == "SUCCEEDED"
+    found = workflow.session(session_id)
+    assert found is not None
+    assert (found.attempt, found.attempts[0].code) == (MAX_ATTEMPTS, "AgentLost")
+
+
+def test_a_record_that_an_agent_has_damaged_ends_its_execution_at_once(middle: Middle, workflow: Workflow) -> None:
+    beat = {"value": "", "since": 0, "checkedAt": 1000 * time.time(), "unchangedMs": 0}
+    damages = [{"attempt": damage} for damage in ("x", None, 0, -1, Decimal("1." + "0" * 30 + "1"), LAST_ATTEMPT + 1)]
+    runs = {}
+    for more in [*damages, {"execution_arn": 7}]:
+        middle.record(session_id := str(uuid.uuid4()), Status.BUSY, **more)
+        runs[session_id] = middle.start(session_id, "CheckStatus", lastHeartbeat=beat)
+    *unknown, other = runs.items()
+    for session_id, arn in unknown:
+        assert failed(workflow, arn, session_id) == Failure(
+            "UnknownAttempt", "the session record has an attempt that Vigil does not know"
+        )
+    assert workflow.ended(other[1])["error"] == "DuplicateSession"
+    assert max(len(workflow.states(arn)) for arn in runs.values()) < 10
 
 
 # The sessions that took their time.

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from strands.hooks import AfterToolCallEvent, HookProvider, HookRegistry
+from strands import Agent
+from strands.hooks import AfterToolCallEvent, AgentInitializedEvent, HookProvider, HookRegistry
 
 from lambda_costs.llm.prose_check import check_names_and_numbers
 from lambda_costs.llm.tool_results import as_text, printable
 from vigil.sdk import EnvironmentProblem, InvalidInput, InvalidStatus, VigilError, one_line
 
+FAILURES = "tool_failures"  # key of the agent's state
 SHARED_CHARACTERS = 16  # characters in a row that two texts do not share by chance
 
 
@@ -21,11 +23,20 @@ class ToolErrors(HookProvider):
     """Records the tool errors that the model did not cause, and marks text that is not Vigil's own as data."""
 
     def __init__(self) -> None:
-        self._failures: list[str] = []
+        self._agent: Agent | None = None
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
         """Follow the tool calls of the agent that owns ``registry``."""
+        registry.add_callback(AgentInitializedEvent, self._begin)
         registry.add_callback(AfterToolCallEvent, self._after_call)
+
+    def _begin(self, event: AgentInitializedEvent) -> None:
+        self._agent = event.agent
+
+    @property
+    def _failures(self) -> list[str]:
+        """The errors so far. They are a part of the agent's state, which survives the end of its process."""
+        return self._agent.state.get(FAILURES) or [] if self._agent else []
 
     def _after_call(self, event: AfterToolCallEvent) -> None:
         error = event.exception
@@ -45,7 +56,7 @@ class ToolErrors(HookProvider):
             text = printable(text)
             event.result["content"] = [{"text": f"Error: {code} - {as_text(text)}"}]
         if not by_model:
-            self._failures.append(f"{code} - {text}")
+            event.agent.state.set(FAILURES, [*self._failures, f"{code} - {text}"])
 
     def check_text(self, text: str) -> str:
         """Return the whole tool error if ``text`` is a part of one, or ``text`` if it is plain words.

@@ -93,10 +93,9 @@ def price_of(model: Model) -> Price | None:
 class Budget:
     """Counts what a session's model calls cost, and raises BudgetExceeded before the next one when it is spent."""
 
-    def __init__(self, dollars: Decimal) -> None:
+    def __init__(self, dollars: Decimal, usage: Usage | None = None) -> None:
         self._budget = dollars
-        self._calls = 0
-        self.usage: Usage | None = None  # the sum of all calls; None before the first that used tokens
+        self.usage = usage  # the sum of all calls, also of earlier attempts; None before the first that used tokens
 
     def check(self) -> None:
         """Raise BudgetExceeded if no further model call may be made."""
@@ -108,7 +107,7 @@ class Budget:
             source = f"at the highest prices known, because that of {usage.model} is not"
         raise BudgetExceeded(
             f"the model calls have cost ${usage.dollars:,.2f} of a budget of ${self._budget:,.2f}:"
-            f" {self._calls} calls, {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {source}"
+            f" {usage.input_tokens:,} tokens in, {usage.output_tokens:,} out, {source}"
         )
 
     def charge(self, model: Model, message: Message | None) -> Usage | None:
@@ -126,6 +125,5 @@ class Budget:
             dollars=(price or HIGHEST_PRICE).of(tokens),
             price_assumed=price is None,
         )
-        self._calls += 1
         self.usage = used if self.usage is None else self.usage + used
         return used

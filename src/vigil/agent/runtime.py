@@ -15,9 +15,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import cache, partial
 from importlib import import_module
 from multiprocessing import connection
+from pathlib import Path
 from typing import Any
 
 from bedrock_agentcore import BedrockAgentCoreApp
@@ -28,10 +30,12 @@ from starlette.responses import JSONResponse
 from vigil.agent.session import aws_session
 from vigil.agent.worker import DONE, Pipe, reseed, work
 from vigil.agent_log import attribute
+from vigil.attempt import EndedAttempt
+from vigil.attributes import iso
 from vigil.errors import AgentCrashed, AgentLost, AgentStopped, InvalidInput, SessionEnded, VigilError
 from vigil.journal import Journal
 from vigil.names import Env
-from vigil.session import Failure, check_detail
+from vigil.session import NO_CHECKPOINT, Failure, check_detail
 from vigil.settings import RuntimeSettings, WorkerSettings
 from vigil.text import visible
 
@@ -44,6 +48,8 @@ LOG_FORMAT = "%(levelname)s %(name)s %(message)s"
 CHATTY = ("botocore", "httpx")  # libraries that log each of their calls, or where they found credentials
 HEARTBEAT_ATTEMPTS = 3  # few: the next heartbeat is near, and nothing watches the worker during the attempts
 END_ATTEMPTS = 12
+KILLED = "signal SIGKILL"
+OUT_OF_MEMORY = "signal SIGKILL, since the machine was out of memory,"
 GRACE_SECONDS = 10.0  # how long a worker may live on after its session has ended
 
 # The worker is forked from this process while it has one thread, with all imports: no session waits for an import.
@@ -67,6 +73,7 @@ class Worker:
         self.gone, self._gone = _processes.Pipe(duplex=False)
         self._waiter = threading.Thread(target=self._wait, daemon=True)
         self._stderr_tail: deque[str] = deque(maxlen=STDERR_LINES)
+        self._kills_before = _kills_for_memory()
 
     def run(self, environment: dict[str, str], detail: dict[str, Any]) -> None:
         """Let the worker run the session."""
@@ -98,8 +105,8 @@ class Worker:
             return self._orders.poll() and self._orders.recv_bytes(MAX_LINE) == DONE
         return False
 
-    def describe_end(self) -> str:
-        """Return the exit code or signal of the worker, and its last output."""
+    def describe_end(self) -> tuple[str, str]:
+        """Return the exit code or signal of the worker, and its last output, which begins with a colon."""
         self._waiter.join()
         self._reader.join(STDERR_SECONDS)
         code, tail = self.process.exitcode, " ".join(list(self._stderr_tail)).strip()[-600:]
@@ -107,7 +114,17 @@ class Worker:
         if code is not None and code < 0:
             # Real-time signals have no names.
             end = f"signal {next((known.name for known in signal.Signals if known == -code), -code)}"
-        return f"{end} and no result{f': {tail}' if tail else ''}"
+            if end == KILLED and _kills_for_memory() > self._kills_before:
+                end = OUT_OF_MEMORY
+        return end, f": {tail}" if tail else ""
+
+
+def _kills_for_memory() -> int:
+    """Return how many processes Linux has killed on this machine because the memory was full; 0 if it is not known."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/vmstat").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("oom_kill ")).split()[1])
+    return 0
 
 
 class Supervisor:
@@ -119,6 +136,7 @@ class Supervisor:
         self._lock = threading.Lock()
         self._session: WorkerSettings | None = None
         self._stopped = False
+        self._started_at = ""
         self.ended = threading.Event()  # set when the session has ended
 
     @property
@@ -144,6 +162,7 @@ class Supervisor:
                     raise InvalidInput(f"this runtime is that of session {self._session.session_id}")
                 return "already ended" if self.ended.is_set() else "already running"
             self._session = settings
+            self._started_at = iso(_now())
         reseed()
         environment[Env.WORKER] = settings.worker
         threading.Thread(target=self._run, args=(settings, environment, detail), daemon=True).start()
@@ -155,7 +174,7 @@ class Supervisor:
         self._stopped = True
         self.worker.kill()
         if self._session is not None and not self.ended.is_set():
-            _fail(self._session, AgentStopped("the agent's environment was shut down before the session ended"))
+            self._end(self._session, AgentStopped("the agent's environment was shut down before the session ended"))
             self.ended.set()
 
     def _run(self, session: WorkerSettings, environment: dict[str, str], detail: dict[str, Any]) -> None:
@@ -164,16 +183,35 @@ class Supervisor:
             reason = self._await_end(session)
             # Kill first: the worker must not write any more, and processes that it left hold the pipe open.
             self.worker.kill()
-            end = self.worker.describe_end()
+            how, output = self.worker.describe_end()
             if not self._stopped and not self.worker.done:
-                _fail(session, reason or AgentCrashed(f"the agent's process ended with {end}"))
+                crash = AgentCrashed(f"the agent's process ended with {how} and no result{output}")
+                own = "no progress" if reason else "" if how == KILLED else how
+                self._end(session, reason or crash, own)
         except Exception as error:
             logger.exception("session %s could not be supervised", session.session_id)
-            _fail(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
+            self._end(session, AgentCrashed(f"the agent's supervisor failed: {type(error).__name__}: {error}"))
         finally:
             self.worker.kill()
             if not self._stopped:
                 self.ended.set()
+
+    def _end(self, session: WorkerSettings, error: VigilError, how: str = "") -> None:
+        """Record the end of the session, or of its attempt if another one can continue it."""
+        journal = _journal(session, END_ATTEMPTS)
+        try:
+            found = journal.get(session.session_id)
+            message = " ".join(str(error).split())
+            ended = EndedAttempt(error.code, message, how, self._started_at, iso(_now()), found.steps_done or 0)
+            last = session.attempt >= self._settings.max_attempts or found.checkpoint == NO_CHECKPOINT
+            if last or ended.repeats(found.attempts):
+                journal.fail(session.session_id, Failure(error.code, message))
+            else:
+                journal.end_attempt(session.session_id, ended)
+        except SessionEnded:
+            logger.info("session %s had ended before this: %s", session.session_id, error)
+        except VigilError:
+            logger.exception("session %s: this could not be recorded: %s", session.session_id, error)
 
     def _await_end(self, session: WorkerSettings) -> VigilError | None:
         """Send heartbeats while the worker makes progress; return why it must end, or None when it has ended."""
@@ -218,13 +256,14 @@ def forward_output(output: Pipe, session_id: str, tail: deque[str]) -> None:
 
 @cache
 def _journal(settings: WorkerSettings, attempts: int) -> Journal:
-    return Journal.open(aws_session(settings.region), settings.table, attempts)
+    journal = Journal.open(aws_session(settings.region), settings.table, attempts)
+    return journal.acting_for(settings.worker, settings.attempt)
 
 
 def _heartbeat(settings: WorkerSettings) -> bool:
     """Record a heartbeat; return False if the session has ended or is another worker's."""
     try:
-        _journal(settings, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id, settings.worker)
+        _journal(settings, HEARTBEAT_ATTEMPTS).heartbeat(settings.session_id)
     except SessionEnded:
         return False
     except VigilError as error:
@@ -232,26 +271,20 @@ def _heartbeat(settings: WorkerSettings) -> bool:
     return True
 
 
-def _fail(settings: WorkerSettings, error: VigilError) -> None:
-    """Fail the session if it is this worker's and has not ended: the worker of another machine may run it."""
-    try:
-        failure = Failure(error.code, " ".join(str(error).split()))
-        _journal(settings, END_ATTEMPTS).fail(settings.session_id, failure, settings.worker)
-    except SessionEnded:
-        logger.info("session %s had ended before this: %s", settings.session_id, error)
-    except VigilError:
-        logger.exception("session %s: this could not be recorded: %s", settings.session_id, error)
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _parse(payload: object) -> tuple[dict[str, str], dict[str, Any]]:
     """Return (environment, detail) of an invocation's payload, or raise InvalidInput."""
     if not isinstance(payload, dict) or not isinstance(payload.get("environment"), dict):
         raise InvalidInput('the payload must be {"environment": {...}, "detail": {...}}')
-    allowed = {Env.SESSION_ID, Env.BUCKET, Env.TABLE}
+    required = {Env.SESSION_ID, Env.BUCKET, Env.TABLE}
     environment = payload["environment"]
-    if set(environment) != allowed or not all(isinstance(value, str) for value in environment.values()):
+    given = set(environment) - {Env.ATTEMPT}
+    if given != required or not all(isinstance(value, str) for value in environment.values()):
         # Other variables could hijack the worker: PYTHONPATH or AWS_ENDPOINT_URL.
-        raise InvalidInput(f"environment must hold exactly {', '.join(sorted(allowed))}, all strings")
+        raise InvalidInput(f"environment must hold exactly {', '.join(sorted(required))}, all strings")
     return environment, check_detail(payload.get("detail", {}))
 
 

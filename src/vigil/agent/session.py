@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -60,6 +61,7 @@ class AgentSession:
     model: str | None
     budget_dollars: Decimal  # the budget of the agent's model calls
     max_scan_dollars: Decimal  # the most that reading AWS data may cost, whatever the detail asks for
+    attempt: int  # from 1 on: after its agent was killed, another attempt continues the session
     worker: str
     journal: Journal
     artifacts: Artifacts
@@ -67,6 +69,7 @@ class AgentSession:
     keep_alive: Callable[[str], None] = lambda doing: None
     """Tells the supervisor that the work goes on. Model calls and tool calls do this automatically."""
     clock: Callable[[], float] = time.monotonic
+    started_at: datetime | None = None  # of the session, the same in each attempt; None before its worker has begun
     _progress: _Progress = field(default_factory=_Progress, init=False, repr=False)
 
     @classmethod
@@ -75,7 +78,7 @@ class AgentSession:
     ) -> "AgentSession":
         """Connect the session that ``settings`` name to the table and the bucket."""
         aws = aws_session(settings.region)
-        journal = Journal.open(aws, settings.table)
+        journal = Journal.open(aws, settings.table).acting_for(settings.worker, settings.attempt)
         # The names of table and bucket are not for the agent.
         fields = {name: value for name, value in vars(settings).items() if name not in ("table", "bucket")}
         return cls(
@@ -104,7 +107,7 @@ class AgentSession:
 
     def mark_busy(self) -> bool:
         """Set BUSY; False if it was set before. Raises SessionTaken if another worker runs the session."""
-        return self.journal.mark_busy(self.session_id, self.worker)
+        return self.journal.mark_busy(self.session_id)
 
     def complete(self) -> None:
         """Set COMPLETED; raises ReportMissing while no report is saved."""

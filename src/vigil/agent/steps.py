@@ -4,10 +4,11 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from strands import Agent
@@ -22,11 +23,14 @@ from strands.hooks import (
 )
 
 from vigil.agent.budget import Budget, model_id, provider_of
+from vigil.agent.checkpoint import Checkpoints
+from vigil.agent.once import runs_once
 from vigil.agent.session import AgentSession
 from vigil.attributes import iso
 from vigil.errors import AwsUnavailable, SessionEnded
-from vigil.journal import MAX_STEPS_AT_ONCE
+from vigil.journal import MAX_STEPS_AT_ONCE, StepsSoFar
 from vigil.redact import known_secrets, redact
+from vigil.session import Session
 from vigil.step import Excerpt, Operation, Step
 from vigil.table import storable
 
@@ -46,12 +50,16 @@ class StepRecorder(HookProvider):
     BudgetExceeded before a model call, and SessionEnded before any call if the session is not this worker's any more.
     """
 
-    def __init__(self, session: AgentSession, budget: Budget) -> None:
+    def __init__(self, session: AgentSession, begun: Session) -> None:
+        """Go on from what the record ``begun`` says of earlier attempts."""
         self._session = session
-        self._budget = budget
+        self._budget = Budget(session.budget_dollars, begun.usage)
+        self.checkpoints: Checkpoints | None = None  # of the session's agent, if it can be continued
         self._lock = threading.Lock()  # tools may run at the same time
-        self._count = 0
+        self._begun = begun.step_count or 0
+        self._done = begun.steps_done or 0
         self._running: dict[int, tuple[Hashable, Step]] = {}  # by number, each with the key of its call
+        self._checkpoint: str | None = None  # the newest; None leaves what the record says
         self._unwritten: dict[int, Step] = {}  # by number; the table could not be reached
 
     def register_hooks(self, registry: HookRegistry, **kwargs: Any) -> None:
@@ -85,7 +93,11 @@ class StepRecorder(HookProvider):
     def _before_tool(self, event: BeforeToolCallEvent) -> None:
         name = event.selected_tool.tool_name if event.selected_tool else UNKNOWN_TOOL
         use = event.tool_use
+        checkpoints = self._checkpoints_of(event)
+        if checkpoints and checkpoints.is_known(use["toolUseId"], event.selected_tool):
+            return
         arguments = use["input"] if event.selected_tool else {"name": use["name"], "input": use["input"]}
+        once = runs_once(event.selected_tool)
         step = self._begin(
             (id(event.agent), use["toolUseId"]),
             event.agent,
@@ -93,24 +105,49 @@ class StepRecorder(HookProvider):
             name,
             arguments,
             call_id=storable(use["toolUseId"]),
+            checkpoint=partial(checkpoints.begin, use["toolUseId"], once=once) if checkpoints else None,
+            needed=once,
         )
         _caller.set(step.number)
 
     def _after_tool(self, event: AfterToolCallEvent) -> None:
+        call, checkpoints = event.tool_use["toolUseId"], self._checkpoints_of(event)
+        if checkpoints and (saved := checkpoints.result_of(call)):
+            # Other hooks have changed it before it was saved. They must not change it again.
+            event.result = saved
+            return
         with self._lock:
             step = self._end(
-                (id(event.agent), event.tool_use["toolUseId"]),
+                (id(event.agent), call),
                 error=event.exception or ("tool_error" if event.result.get("status") == "error" else None),
                 output=event.result.get("content"),
+                # What is tried again has no result yet.
+                checkpoint=partial(checkpoints.end, call, event.result) if checkpoints and not event.retry else None,
             )
         if step:
             _caller.set(step.parent)
 
-    def _begin(self, key: Hashable, agent: Agent, operation: Operation, name: str, given: object, **more: Any) -> Step:
+    def _checkpoints_of(self, event: BeforeToolCallEvent | AfterToolCallEvent) -> Checkpoints | None:
+        """Return the checkpoints of the agent that calls the tool, unless it is called by another agent's tool."""
+        checkpoints = self.checkpoints
+        return checkpoints if checkpoints and checkpoints.agent is event.agent else None
+
+    def _begin(
+        self,
+        key: Hashable,
+        agent: Agent,
+        operation: Operation,
+        name: str,
+        given: object,
+        checkpoint: Callable[[], str | None] | None = None,
+        needed: bool = False,
+        **more: Any,
+    ) -> Step:
         with self._lock:
-            self._count += 1
+            self._begun += 1
             step = Step(
-                number=self._count,
+                number=self._begun,
+                attempt=self._session.attempt,
                 operation=operation,
                 name=storable(name),
                 agent=storable(agent.name),
@@ -120,10 +157,18 @@ class StepRecorder(HookProvider):
                 **more,
             )
             self._running[step.number] = key, step
-            self._write(step)
+            if not self._write(step, checkpoint() if checkpoint else None) and needed:
+                raise AwsUnavailable(f"the call of {name} could not be recorded, and it must not run twice")
             return step
 
-    def _end(self, key: Hashable, error: BaseException | str | None, output: object, **more: Any) -> Step | None:
+    def _end(
+        self,
+        key: Hashable,
+        error: BaseException | str | None,
+        output: object,
+        checkpoint: Callable[[], str | None] | None = None,
+        **more: Any,
+    ) -> Step | None:
         """Record the end of a step; None if it has not begun, since another hook refused it."""
         numbers = [number for number, (begun, _) in self._running.items() if begun == key]
         if not numbers:
@@ -138,25 +183,29 @@ class StepRecorder(HookProvider):
             output=_excerpt(str(error) if output is None and error else output),
             **more,
         )
+        self._done += 1
         try:
-            self._write(ended)
+            self._write(ended, checkpoint() if checkpoint else None)
         except SessionEnded as ending:
             # This very call may have ended it.
             logger.info("session %s: step %d: %s", self._session.session_id, step.number, ending)
         return ended
 
-    def _write(self, step: Step) -> None:
-        """Write ``step`` and those before it that could not be written."""
+    def _write(self, step: Step, checkpoint: str | None) -> bool:
+        """Write ``step`` and those before it that could not be written; return whether that succeeded."""
         self._unwritten[step.number] = step
+        self._checkpoint = checkpoint or self._checkpoint
         session = self._session
+        so_far = StepsSoFar(self._begun, self._done, self._budget.usage, self._checkpoint)
         try:
             while steps := list(self._unwritten.values())[:MAX_STEPS_AT_ONCE]:
-                session.journal.write_steps(session.session_id, session.worker, steps, self._count, self._budget.usage)
+                session.journal.write_steps(session.session_id, steps, so_far)
                 for written in steps:
                     del self._unwritten[written.number]
         except AwsUnavailable as error:
             # The agent may go on without. The next step is written with this one.
             logger.warning("session %s: step %d is not recorded yet: %s", session.session_id, step.number, error)
+        return not self._unwritten
 
 
 def _excerpt(content: object) -> Excerpt:

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import wraps
 from importlib import import_module
 from multiprocessing import connection, parent_process
@@ -33,20 +34,23 @@ from strands.multiagent.graph import Graph
 from strands.multiagent.swarm import Swarm
 from strands.types.events import TypedEvent
 
-from vigil.agent.budget import Budget
+from vigil.agent.checkpoint import Checkpoints
 from vigil.agent.models import remedy
 from vigil.agent.outcome import RAISED, check_finished, cut_off
 from vigil.agent.session import AgentSession
 from vigil.agent.steps import StepRecorder
+from vigil.attributes import moment
 from vigil.errors import (
     AgentIncomplete,
     AgentUnsupported,
+    AwsUnavailable,
     MissingSetting,
     ReportMissing,
     SessionEnded,
     VigilError,
 )
 from vigil.names import REPORT, Env
+from vigil.session import NO_CHECKPOINT
 from vigil.settings import WorkerSettings
 
 Pipe: TypeAlias = "connection.Connection[Any, Any]"
@@ -117,7 +121,19 @@ def _end_with_runtime() -> None:
 def run(session: AgentSession) -> None:
     """Run the session to its end. Raises SessionTaken or SessionEnded, and does nothing, if it is not this worker's."""
     session.mark_busy()
-    steps = StepRecorder(session, Budget(session.budget_dollars))
+    try:
+        record = session.journal.get(session.session_id)
+    except AwsUnavailable as error:
+        session.fail(*_failure(error))
+        return
+    if record.checkpoint == NO_CHECKPOINT and record.attempts:
+        # The attempt before wrote this while it was ended.
+        session.fail(record.attempts[-1].code, record.attempts[-1].message)
+        return
+    # Before anything is done: an attempt whose checkpoint cannot be read ends, and changes nothing.
+    checkpoint = session.artifacts.read_checkpoint(record.checkpoint) if record.checkpoint else None
+    session = replace(session, started_at=moment(record.start_time))
+    steps = StepRecorder(session, record)
     followed = WeakSet[Agent]()
 
     def follow(agent: Agent) -> None:
@@ -133,7 +149,18 @@ def run(session: AgentSession) -> None:
             for part in agents_of(agent):
                 # The agent may have been made when its module was imported, before this patch.
                 follow(part)
-            result: object = agent(f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}")
+            prompt: str | None = f"Run the session. Its input: {json.dumps(session.detail, sort_keys=True)}"
+            # Strands loses the state of background tasks.
+            if isinstance(agent, Agent) and not getattr(agent, "_background_tasks", None):
+                steps.checkpoints = Checkpoints(session, agent)
+                if checkpoint:
+                    steps.checkpoints.load(checkpoint)
+                    prompt = None
+            elif checkpoint:
+                raise AgentUnsupported(f"{type(agent).__name__} cannot continue what an Agent has begun")
+            else:
+                session.journal.forbid_attempts(session.session_id)
+            result: object = agent(prompt)
             if inspect.isawaitable(result):
                 # wait_for makes a coroutine of any awaitable.
                 result = asyncio.run(asyncio.wait_for(result, timeout=None))

@@ -97,7 +97,9 @@ def show(session_id: str, as_json: AsJson = False) -> None:
         beside = {"phases": [*map(asdict, tasks)], "last_steps": [*map(asdict, last_steps)]}
         console.write(to_json(asdict(session) | beside) + "\n")
         return
-    shown = asdict(session)
+    # The rest of what the next attempt needs is for programs.
+    shown = {**asdict(session), "attempts": None, "steps_done": None, "checkpoint": None}
+    shown["attempt"] = session.attempt if session.attempt > 1 else None
     if session.error:
         shown["error"] = f"{session.error.code}: {session.error.message}"
     if session.usage:
@@ -109,6 +111,8 @@ def show(session_id: str, as_json: AsJson = False) -> None:
     for name, value in shown.items():
         if value is not None:
             field(name, value)
+    for number, ended in enumerate(session.attempts, start=1):
+        field("ended", f"attempt {number} at {ended.ended_at}: {ended}")
     for task in tasks:
         field("phase", f"{task.number} {task.name} {task.outcome}")
     for step in last_steps:

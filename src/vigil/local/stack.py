@@ -30,7 +30,7 @@ from vigil.local.deploy import PROJECT, deploy, synthesize
 from vigil.names import Env, Output, Parameter
 
 STATE = Path(".vigil")
-_RUNTIME_PARAMETERS = ("BUDGET_DOLLARS", "MAX_SCAN_DOLLARS", "HEARTBEAT_SECONDS", "PROGRESS_SECONDS")
+_RUNTIME_PARAMETERS = ("BUDGET_DOLLARS", "MAX_SCAN_DOLLARS", "MAX_ATTEMPTS", "HEARTBEAT_SECONDS", "PROGRESS_SECONDS")
 """Names in Parameter and in Env of what the template would give to the runtime if it created the runtime."""
 
 

@@ -11,7 +11,7 @@ from infra.reconciler import BATCH, CONCURRENCY
 from infra.stack import LISTED
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.agent.session import PROGRESS_INTERVAL_SECONDS
-from vigil.journal import MOST_KEPT
+from vigil.journal_reader import MOST_KEPT
 from vigil.local.deploy import PROJECT
 from vigil.local.scripted_model import procedure
 from vigil.names import FINDINGS, PAGE, REPORT
@@ -76,6 +76,11 @@ def test_where_a_stage_saturates_follows_from_the_load(page: str) -> None:
     assert f"{5_000 // found['state transitions']} sessions/s begun and ended" in page
     assert f"{1_000 // found['units of the index by start']} new sessions/s" in page
     assert f"{5_000 // SECONDS} sessions/s for ever" in page
+    # A checkpoint when a tool begins, since each message asks for one tool, and one when it ends.
+    prompt = (PROJECT / "src" / "lambda_costs" / "prompt.md").read_text(encoding="utf-8")
+    checkpoints, files = 2 * len(procedure(prompt)), len(SAVED) + 1
+    assert f"{checkpoints + files}: {checkpoints} checkpoints and {files} files" in page
+    assert f"{3_500 // (checkpoints + files)} sessions/s |" in page
     most = found["write units in all, at most"]
     assert f"{most} in 15 minutes" in page
     assert round(4_000 * SECONDS / most, -2) == 3_700

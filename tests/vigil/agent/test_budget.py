@@ -83,7 +83,7 @@ def test_the_call_after_the_budget_is_spent_is_not_made() -> None:
     cause = raised.value.__cause__
     assert isinstance(cause, BudgetExceeded)
     assert str(cause) == (
-        "the model calls have cost $2.70 of a budget of $2.70: 3 calls, 600,000 tokens in, 60,000 out,"
+        "the model calls have cost $2.70 of a budget of $2.70: 600,000 tokens in, 60,000 out,"
         " at the prices of 2026-10-24 for global.anthropic.claude-sonnet-4-6"
     )
     assert model.calls == 3

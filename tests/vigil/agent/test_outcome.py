@@ -214,7 +214,8 @@ class TestModelCalls:
     def test_what_one_has_spent_no_other_may_spend(self, end_of: EndOf, script: list[Call], make: Shape) -> None:
         first, second = scripted(*script, outputTokens=100_000), scripted(outputTokens=100_000)
         error = said(end_of(reported(make(first, second)), budget_dollars=Decimal("1.5")))
-        assert error.startswith("BudgetExceeded: the model calls have cost $1.50 of a budget of $1.50: 1 calls")
+        spent = "the model calls have cost $1.50 of a budget of $1.50: 0 tokens in, 100,000 out"
+        assert error.startswith(f"BudgetExceeded: {spent}")
         assert (first.calls, second.calls) == (1, 0)
 
 

@@ -34,7 +34,12 @@ Start = Callable[..., ForkedRuntime]
 
 @pytest.fixture(scope="module")
 def environment(embedded: LocalStack) -> dict[str, str]:
-    chosen = {Env.MODEL: SCRIPTED_MODEL, Env.AGENT: "tests.agents:chosen", Env.HEARTBEAT_SECONDS: "1"}
+    chosen = {
+        Env.MODEL: SCRIPTED_MODEL,
+        Env.AGENT: "tests.agents:chosen",
+        Env.HEARTBEAT_SECONDS: "1",
+        Env.MAX_ATTEMPTS: "1",
+    }
     return {**embedded.environment(), "PATH": os.environ["PATH"], **chosen}
 
 
@@ -184,6 +189,30 @@ def test_misbehaving_agent_fails_its_session_with_the_cause(
     assert error.code == code
     assert message in error.message
     assert "\n" not in error.message
+
+
+OUT_OF_MEMORY = """
+from itertools import count
+from vigil.agent import runtime
+
+# As if Linux had killed a process for its memory before each look.
+runtime._kills_for_memory = count().__next__
+runtime.main()
+"""
+
+
+def test_a_worker_that_linux_kills_twice_for_its_memory_fails_the_session(
+    table: Any, s3: Any, environment: dict[str, str], journal: Journal, initiated: str
+) -> None:
+    for attempt in (1, 2):
+        given = {Env.SESSION_ID: initiated, Env.BUCKET: "artifacts", Env.TABLE: "sessions", Env.ATTEMPT: str(attempt)}
+        with runtime_process(environment | {Env.MAX_ATTEMPTS: "3"}, "-c", OUT_OF_MEMORY) as runtime:
+            runtime.invoke(initiated, "killed", environment=given)
+            until(lambda: (found := journal.get(initiated)).terminal or found.attempts)
+            until(lambda: runtime.status == "Healthy")
+    session = journal.get(initiated)
+    assert (session.attempt, [ended.code for ended in session.attempts]) == (2, ["AgentCrashed"])
+    assert "since the machine was out of memory, and no result" in failed(journal, initiated).message
 
 
 def test_agent_with_a_report_and_no_status_is_completed(runtime: Runtime, journal: Journal, initiated: str) -> None:

@@ -23,7 +23,7 @@ from tests.agents import SONNET, Scripted
 from vigil.agent.session import AgentSession
 from vigil.agent.steps import UNKNOWN_TOOL
 from vigil.errors import AwsUnavailable, SessionEnded
-from vigil.journal import Journal
+from vigil.journal import Journal, StepsSoFar
 from vigil.session import TTL_DAYS, Session, Status
 from vigil.step import MAX_STEP_TEXT, Step, Usage
 
@@ -196,7 +196,7 @@ def check(record: Session, items: list[dict[str, Any]]) -> None:
     """Check what is true of the steps of any session."""
     assert total(items) == record.usage
     assert [int(item["number"]) for item in items] == [*range(1, len(items) + 1)]
-    assert record.step_count == len(items)
+    assert (record.step_count, record.steps_done) == (len(items), len([item for item in items if "ended_at" in item]))
     assert [item["started_at"] for item in items] == sorted(item["started_at"] for item in items)
     assert all(item["started_at"] <= item.get("ended_at", "9") for item in items)
 
@@ -208,10 +208,10 @@ def test_each_call_is_a_step_that_is_written_when_it_begins_and_when_it_ends(
     written: dict[int, list[str]] = {}
     write = Journal.write_steps
 
-    def note(self: Journal, session_id: str, worker: str, steps: list[Step], *more: Any) -> None:
+    def note(self: Journal, session_id: str, steps: list[Step], so_far: StepsSoFar) -> None:
         for step in steps:
             written.setdefault(step.number, []).append(step.state)
-        write(self, session_id, worker, steps, *more)
+        write(self, session_id, steps, so_far)
 
     monkeypatch.setattr(Journal, "write_steps", note)
     record = end_of(lambda session: make())
@@ -267,11 +267,11 @@ def test_steps_that_could_not_be_written_come_with_the_next_one(
 ) -> None:
     write, sent = Journal.write_steps, list[int]()
 
-    def lose(self: Journal, session_id: str, worker: str, steps: list[Step], *more: Any) -> None:
+    def lose(self: Journal, session_id: str, steps: list[Step], so_far: StepsSoFar) -> None:
         sent.append(len(steps))
         if len(sent) - 1 in lost:
             raise AwsUnavailable("the table cannot be reached")
-        write(self, session_id, worker, steps, *more)
+        write(self, session_id, steps, so_far)
 
     monkeypatch.setattr(Journal, "write_steps", lose)
     record = end_of(lambda session: agent(Answers(*[call("echo", str(n)) for n in range(calls)])))
@@ -287,7 +287,7 @@ def test_steps_are_written_for_the_worker_of_a_busy_session_alone(
     session: AgentSession, table: Any, kept: Kept, change: dict[str, str]
 ) -> None:
     step = Step(1, "chat", "a.model", "agent", "2026-11-29T12:00:00.000Z")
-    session.journal.write_steps(session.session_id, session.worker, [step], 1, None)
+    session.journal.write_steps(session.session_id, [step], StepsSoFar(1, 0))
     name, value = next(iter(change.items()))
     names, values = {"#name": name}, {":value": value}
     key = {"PK": session.session_id, "SK": "SESSION"}
@@ -295,7 +295,7 @@ def test_steps_are_written_for_the_worker_of_a_busy_session_alone(
     table.update_item(Key=key, **update, ExpressionAttributeValues=values)
     before = kept(session.session_id), session.journal.get(session.session_id)
     with pytest.raises(SessionEnded):
-        session.journal.write_steps(session.session_id, session.worker, [step], 2, None)
+        session.journal.write_steps(session.session_id, [step], StepsSoFar(2, 1))
     assert (kept(session.session_id), session.journal.get(session.session_id)) == before
 
 
@@ -303,7 +303,7 @@ def test_first_and_last_steps_are_kept_and_a_late_end_replaces_no_newer_one(
     end_of: EndOf, kept: Kept, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vigil.step.MAX_STEPS", 6)
-    monkeypatch.setattr("vigil.journal.MAX_STEPS", 6)
+    monkeypatch.setattr("vigil.journal_reader.MAX_STEPS", 6)
 
     @tool
     def ask() -> str:

@@ -111,7 +111,7 @@ def test_a_note_is_a_sign_of_progress_too(session: AgentSession) -> None:
 def test_a_session_of_another_worker_is_not_begun(session: AgentSession) -> None:
     before = session.journal.get(session.session_id)
     with pytest.raises(SessionTaken, match="another worker runs it"):
-        run(replace(session, agent="tests.agents:says_failed", worker="another"))
+        run(replace(session, agent="tests.agents:says_failed", journal=session.journal.acting_for("another")))
     assert session.journal.get(session.session_id) == before
 
 

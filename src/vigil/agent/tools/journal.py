@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from vigil.agent.session import AgentSession
 from vigil.errors import InvalidStatus
-from vigil.session import AGENT_FAILED, Status, Task
+from vigil.session import AGENT_FAILED, Status
 
 
 def journal_tools(
@@ -44,7 +44,9 @@ def journal_tools(
 def _phase_tools(session: AgentSession, check_text: Callable[[str], str]) -> list[Any]:
     from strands import tool
 
-    running: dict[str, Task] = {}
+    # An earlier attempt may have been killed before it recorded that a call of these tools had succeeded.
+    before = {task.name: task for task in session.journal.tasks(session.session_id)} if session.attempt > 1 else {}
+    running = {name: task for name, task in before.items() if task.state == "RUNNING"}
 
     @tool
     def journal_start_phase(phase: str) -> str:
@@ -54,6 +56,8 @@ def _phase_tools(session: AgentSession, check_text: Callable[[str], str]) -> lis
             phase: A short name such as "inventory"; at most 60 characters, no '#'.
         """
         if phase in running:
+            if before.pop(phase, None):
+                return f"started {phase}"
             raise InvalidStatus(f"phase {phase!r} is running already")
         check_text(phase)
         running[phase] = session.journal.start_task(session.session_id, phase)
@@ -69,6 +73,8 @@ def _phase_tools(session: AgentSession, check_text: Callable[[str], str]) -> lis
             message: What came out, or why it failed, in one sentence.
         """
         if phase not in running:
+            if before.pop(phase, None):
+                return f"finished {phase}"
             raise InvalidStatus(f"phase {phase!r} is not running; running: {', '.join(running) or 'none'}")
         message = check_text(message)
         if outcome == "fail":

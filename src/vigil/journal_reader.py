@@ -1,0 +1,128 @@
+"""What the table says of sessions: their records, work phases, steps, artifacts and history."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from boto3.dynamodb.conditions import Key
+
+from vigil.errors import SessionNotFound
+from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
+from vigil.session import (
+    ALLOWED_FROM,
+    ARTIFACT_SK_PREFIX,
+    HISTORY_PK_PREFIX,
+    RECORD_SK,
+    STEP_SK_PREFIX,
+    TASK_SK_PREFIX,
+    Session,
+    Status,
+    Task,
+    check_session_id,
+)
+from vigil.step import MAX_STEPS, Step
+from vigil.table import item_key, query, step_key, translate_errors
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+PAGE = 10  # items of history that one request reads: most analyses compare with the first
+MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A session as a read of the table finds it. What ran when the session ended has ended with it."""
+
+    session: Session | None  # None if it has no record
+    tasks: list[Task]  # its work phases in the order they began
+    steps: list[Step]  # its model calls and tool calls in the order they began
+    task_token: object  # the task token, which changes whenever the workflow begins to wait again
+
+
+class JournalReader:
+    """Reads the items of all sessions in one table."""
+
+    def __init__(self, table: "Table") -> None:
+        self._table = table
+
+    def get(self, session_id: str) -> Session:
+        """Return the session as it is now (a consistent read), or raise SessionNotFound."""
+        check_session_id(session_id)
+        with translate_errors(session_id):
+            answer = self._table.get_item(Key=item_key(session_id), ConsistentRead=True)
+        if "Item" not in answer:
+            raise SessionNotFound(f"no session {session_id}")
+        return Session.from_item(answer["Item"])
+
+    def recent(self, limit: int = 20, status: Status | None = None) -> list[Session]:
+        """Return the newest sessions first, all or those in ``status``, by an index and not by a scan."""
+        index, key = INDEX_BY_START, Key("SK").eq(RECORD_SK)
+        if status is not None:
+            index, key = INDEX_BY_STATUS, Key("status").eq(status)
+        items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
+        return [Session.from_item(item) for item in islice(items, limit)]
+
+    def snapshot(self, session_id: str, first_step: int = 1) -> Snapshot:
+        """Return the session's record, its work phases and its steps from ``first_step`` on, by consistent reads."""
+        # The record first: if it says that the session has ended, the rest changes no more.
+        with translate_errors(session_id):
+            key = item_key(check_session_id(session_id))
+            record = self._table.get_item(Key=key, ConsistentRead=True).get("Item")
+        session = Session.from_item(record) if record is not None else None
+        if session is not None and (session.step_count or 0) > MAX_STEPS:
+            # The newest steps have replaced others, in any order of their keys.
+            first_step = min(first_step, MAX_STEPS // 2 + 1)
+        # The phases follow the steps.
+        first = step_key(session_id, first_step)["SK"]
+        condition = Key("PK").eq(session_id) & Key("SK").between(first, f"{TASK_SK_PREFIX}~")
+        items = list(query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True))
+        tasks = [Task.from_item(item) for item in items if item["SK"].startswith(TASK_SK_PREFIX)]
+        steps = [Step.from_item(item) for item in items if item["SK"].startswith(STEP_SK_PREFIX)]
+        if session is not None:
+            ends = [attempt.ended_at for attempt in session.attempts]
+            steps = [step.ended_with_attempt(ends) for step in steps]
+        if session is not None and session.terminal:
+            tasks = [task.ended_with(session) for task in tasks]
+            steps = [step.ended_with_session(session.ended_at, well=session.ended_by_agent) for step in steps]
+        tasks.sort(key=lambda task: task.number)
+        steps.sort(key=lambda step: step.number)
+        return Snapshot(session, tasks, steps, (record or {}).get("task_token"))
+
+    def tasks(self, session_id: str) -> list[Task]:
+        """Return the session's work phases, as snapshot does."""
+        return self.snapshot(session_id).tasks
+
+    def artifact(self, session_id: str, name: str) -> str | None:
+        """Return the key of the object that is the session's artifact ``name``, or None."""
+        with translate_errors(session_id):
+            key = item_key(check_session_id(session_id), ARTIFACT_SK_PREFIX + name)
+            found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}).get("key")
+        return found if isinstance(found, str) else None
+
+    def artifact_names(self, session_id: str) -> list[str]:
+        """Return the names of the session's artifacts, sorted."""
+        condition = Key("PK").eq(check_session_id(session_id)) & Key("SK").begins_with(ARTIFACT_SK_PREFIX)
+        items = query(self._table, session_id, KeyConditionExpression=condition, ConsistentRead=True)
+        return sorted(str(item["SK"]).removeprefix(ARTIFACT_SK_PREFIX) for item in items)
+
+    def kept_before(self, series: str, day: str) -> Iterator[str]:
+        """Yield the keys of what COMPLETED sessions kept for ``series`` before ``day``, the last day first.
+
+        It reads the last MOST_KEPT items, which sessions that failed may have written too.
+        """
+        condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
+        with translate_errors():
+            kept = query(self._table, KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
+            for item in islice(kept, MOST_KEPT):
+                session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
+                record = self._table.get_item(Key=item_key(session_id)).get("Item", {}) if session_id else {}
+                if record.get("status") == Status.COMPLETED and isinstance(key, str):
+                    yield key
+
+    def open_sessions(self) -> Iterator[Session]:
+        """Yield the sessions that have not ended, as an index knows them: perhaps a moment late."""
+        for status in ALLOWED_FROM[Status.FAILED]:
+            items = query(self._table, IndexName=INDEX_BY_STATUS, KeyConditionExpression=Key("status").eq(status))
+            yield from map(Session.from_item, items)
