@@ -5,6 +5,7 @@ import resource
 import signal
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,49 +14,78 @@ import botocore.auth
 from strands import Agent, tool
 
 from examples.hello_agent import PROMPT, hello_agent
-from vigil.sdk import AgentSession, journal_tools, make_model, storage_tools
+from tests.agents import spends
+from vigil.sdk import AgentSession, InvalidDetail, journal_tools, make_model, storage_tools
+
+__all__ = ["chosen", "spends"]
 
 WORKERS = "workers"
-"""The folder, beside the local stack's other files, where each worker leaves its process id."""
+"""The folder, beside the local stack's other files, where each attempt of a session leaves its worker's process id."""
 SKEW = timedelta(minutes=5)
 
 
-def chosen(session: AgentSession) -> Agent:
+def chosen(session: AgentSession) -> Any:
     """Return the agent that the detail names, after its process has written its id."""
-    folder = Path(os.environ["TMPDIR"]) / WORKERS
-    folder.mkdir(exist_ok=True)
-    (folder / session.session_id).write_text(str(os.getpid()))
-    agent: Agent = globals()[session.detail.get("agent", "hello_agent")](session)
-    return agent
+    folder = Path(os.environ["TMPDIR"]) / WORKERS / session.session_id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / str(session.attempt)).write_text(str(os.getpid()))
+    return globals()[session.detail.get("agent", "hello_agent")](session)
+
+
+def _first(act: Callable[[], None], session: AgentSession) -> Agent:
+    """Return an agent that calls ``act``, a tool, in its second step, and then greets."""
+    model = make_model(session.model, session.region)
+    tools = [tool(act), *journal_tools(session), *storage_tools(session)]
+    return Agent(model=model, system_prompt=f"0. `{act.__name__}()`\n{PROMPT}", tools=tools, callback_handler=None)
 
 
 def works(session: AgentSession) -> Agent:
-    """Works in its second step, a tool, until somebody saves the artifact "go", then greets."""
-
-    @tool
     def work() -> None:
-        """Work until the artifact is there."""
+        """Work until somebody saves the artifact "go"."""
         while not session.artifacts.exists("go"):
             session.keep_alive("working")
             time.sleep(0.2)
 
-    model = make_model(session.model, session.region)
-    tools = [work, *journal_tools(session), *storage_tools(session)]
-    return Agent(model=model, system_prompt=f"0. `work()`\n{PROMPT}", tools=tools, callback_handler=None)
+    return _first(work, session)
 
 
 def hangs(session: AgentSession) -> Agent:
-    @tool
     def look_away() -> None:
         """Never return."""
         threading.Event().wait()
 
-    model = make_model(session.model or "", session.region)
-    return Agent(model=model, system_prompt="1. `look_away()`", tools=[look_away], callback_handler=None)
+    return _first(look_away, session)
+
+
+def exits(session: AgentSession) -> Agent:
+    def exit_at_once() -> None:
+        """End the process, in each attempt."""
+        os._exit(3)
+
+    return _first(exit_at_once, session)
+
+
+def aborts(session: AgentSession) -> Agent:
+    def abort() -> None:
+        """Abort the process, in the first attempt only."""
+        if session.attempt == 1:
+            os.abort()
+
+    return _first(abort, session)
+
+
+def greets_as_a_function(session: AgentSession) -> Callable[[str], Any]:
+    return lambda prompt: hello_agent(session)(prompt)
+
+
+def refuses(session: AgentSession) -> Agent:
+    raise InvalidDetail("account must be 12 digits")
 
 
 def freezes(session: AgentSession) -> Agent:
-    os.kill(os.getpid(), signal.SIGSTOP)
+    """Stops its process in the first attempt, and greets in the next."""
+    if session.attempt == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
     return hello_agent(session)
 
 

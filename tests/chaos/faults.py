@@ -2,19 +2,31 @@
 
 import json
 import math
-import os
 import signal
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
 
-from tests.chaos.agents import SKEW
+from tests.chaos.acts import (
+    abort,
+    delete,
+    denied,
+    finish_during,
+    finish_when_it_waits,
+    finish_with_a_stale_token,
+    freeze_runtime,
+    kill_runtime,
+    kill_worker_and,
+    overwrite,
+    see_a_fast_clock,
+    start,
+    start_and_end,
+    stop,
+    stop_when_it_completes,
+    ten_at_once,
+    then,
+    throttled,
+)
 from tests.chaos.matrix import LAMBDA_TIMEOUT, OUTAGE, Bound, End, Fault, Item, Run
-from tests.support import is_alive, parent_of
-from vigil.errors import SessionEnded
-from vigil.names import Output
+from vigil.settings import MAX_ATTEMPTS
 
 HURRY = 10
 GIVEN = 30
@@ -62,10 +74,16 @@ WORK = "tool work"
 SET_STATUS = "tool journal_set_status"
 
 COMPLETED = End("COMPLETED", step=SET_STATUS)
+CONTINUED = replace(COMPLETED, attempts=2)
 
 
-def failed(code: str, says: str, step: str = "none") -> End:
-    return End("FAILED", code, says, step)
+def failed(code: str, says: str, step: str = "none", attempts: int = 1) -> End:
+    return End("FAILED", code, says, step, attempts)
+
+
+def each(attempts: int, bound: Bound) -> Bound:
+    """The bound of a fault that ends so many attempts."""
+    return replace(bound, strikes=attempts)
 
 
 # Errors as the workflow's tasks name them, and as AWS answers the agent and the Lambda function.
@@ -87,6 +105,7 @@ WAKE = "SendTaskSuccess$"
 INVOKE = "^POST /runtimes/.*/invocations$"
 CONVERSE = "^POST /model/.*/converse$"
 REPORT = r"^PUT .*/report\.md$"
+CHECKPOINT = "^PUT .*/checkpoints/"
 
 
 def writes(status: str) -> Item:
@@ -99,11 +118,13 @@ def hangs(call: str, **how: bool) -> Item:
     return {"call": call, "times": 1, "delay": 600, "error": "TooLate", "message": "nobody waits for this", **how}
 
 
+STOP_DENIED = {"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED}
+AT_THE_LIMIT = {"call": INVOKE, "times": 3, "status": 429, "error": "ThrottlingException", "message": "Rate exceeded"}
 WORKS = {"agent": "works"}
-KILLED = failed("AgentCrashed", "signal SIGKILL")
+KILLED = failed("AgentCrashed", "signal SIGKILL", SET_STATUS)
 LATE = failed("DeadlineExceeded", "did not end by its deadline", WORK)
 STOPPED = failed("StoppedByOperator", "it costs too much", WORK)
-SILENT = failed("AgentLost", "the agent sent no heartbeat after it was invoked")
+SILENT = failed("AgentLost", "the agent sent no heartbeat after it was invoked", attempts=MAX_ATTEMPTS)
 AGAIN = {"toolUse": {"toolUseId": "again", "name": "journal_set_status", "input": {"status": "BUSY"}}}
 STEP = {
     **{"output": {"message": {"role": "assistant", "content": [AGAIN]}}, "stopReason": "tool_use"},
@@ -111,157 +132,13 @@ STEP = {
 }
 
 
-# What the test itself does to a session.
-
-
-def then(act: Callable[[Run], Any]) -> Callable[[Run], None]:
-    """Let the agent work and the workflow wait; then act."""
-
-    def meet(run: Run) -> None:
-        run.wait()
-        run.met()
-        act(run)
-
-    return meet
-
-
-def delete(run: Run) -> None:
-    run.stage.workflow.table.delete_item(Key=run.stage.workflow.key(run.session_id))
-
-
-def overwrite(name: str, value: str) -> Callable[[Run], None]:
-    def write(run: Run) -> None:
-        run.stage.workflow.table.update_item(
-            Key=run.stage.workflow.key(run.session_id),
-            UpdateExpression="SET #name = :value",
-            ExpressionAttributeNames={"#name": name},
-            ExpressionAttributeValues={":value": value},
-        )
-
-    return write
-
-
-def finish_with_a_stale_token(run: Run) -> None:
-    overwrite("task_token", "a-token-of-long-ago")(run)
-    run.go()
-
-
-def finish_when_it_waits(run: Run) -> None:
-    run.wait()
-    run.go()
-
-
-def finish_during(rule: Item) -> Callable[[Run], None]:
-    def break_and_finish(run: Run) -> None:
-        # Just after a heartbeat: so the outage costs no more than two of the four that may be missing.
-        last = run.record["heartbeat_at"]
-        run.until(lambda: run.record["heartbeat_at"] != last)
-        run.arm(rule)
-        run.met()
-        run.go()
-
-    return break_and_finish
-
-
-def abort(run: Run) -> None:
-    run.stage.workflow.sfn.stop_execution(executionArn=run.executions[0])
-
-
-def stop(run: Run) -> None:
-    run.stage.deployment.stop(run.session_id, "it costs too much")
-
-
-def stop_when_it_completes(run: Run) -> None:
-    """Stop the session while the worker's write of COMPLETED is under way."""
-    (number,) = run.rules
-    run.go()
-    run.until(lambda: run.stage.chaos()[number])
-    try:
-        stop(run)
-    except SessionEnded:
-        assert run.fault.end == COMPLETED
-
-
-def ten_at_once(run: Run) -> None:
-    with ThreadPoolExecutor(10) as pool:
-        list(pool.map(lambda _: run.start(), range(10)))
-
-
-def kill_runtime(how: signal.Signals) -> Callable[[Run], None]:
-    def send(run: Run) -> None:
-        runtime = parent_of(run.worker)
-        os.kill(runtime, how)
-        run.until(lambda: not is_alive(runtime))
-
-    return then(send)
-
-
-def denied(run: Run) -> None:
-    """Start without the right to create sessions in the workflow's role, and give it back at the end."""
-    iam, machine = run.stage.stack.client("iam"), run.stage.workflow.outputs[Output.STATE_MACHINE]
-    role = run.stage.workflow.sfn.describe_state_machine(stateMachineArn=machine)["roleArn"].rpartition("/")[2]
-    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-
-    def allow(statements: list[Item]) -> None:
-        policy = json.dumps({**document, "Statement": statements})
-        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=policy)
-
-    allow([statement for statement in document["Statement"] if statement["Action"] != "dynamodb:PutItem"])
-    try:
-        start_and_end(run)
-    finally:
-        allow(document["Statement"])
-
-
-def throttled(run: Run) -> None:
-    """Start while the function may not run at all, until that has been noticed."""
-    awslambda, name = run.stage.stack.client("lambda"), run.stage.workflow.outputs[Output.INVOKER]
-    awslambda.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
-    try:
-        run.start()
-        (arn,) = run.executions
-
-        def task_failed() -> bool:
-            history = run.stage.workflow.sfn.get_execution_history(executionArn=arn)["events"]
-            return any(event["type"] == "TaskFailed" for event in history)
-
-        run.until(task_failed)
-    finally:
-        awslambda.delete_function_concurrency(FunctionName=name)
-
-
-def start_and_end(run: Run) -> None:
-    run.start()
-    run.until(lambda: run.ended)
-
-
-def see_a_fast_clock(run: Run) -> None:
-    """Start, and see that the record was ended by that clock, minutes after the workflow was."""
-    run.begin()
-    run.until(lambda: run.ended)
-    execution = run.stage.workflow.sfn.describe_execution(executionArn=run.executions[0])
-    ahead = datetime.fromisoformat(run.record["ended_at"]) - execution["stopDate"]
-    assert ahead > SKEW / 2, f"the worker's clock was {ahead} ahead"
-
-
-def start(run: Run) -> None:
-    """Start, and wait for nothing: no agent will."""
-    with run.stage.starting:
-        run.start()
-
-
 # The longest first, so that all end soon.
 FAULTS = [
     # On a stack of its own, one after another.
-    Fault("Runtime process killed", "SIGKILL while the agent works", failed("AgentLost", "no heartbeat", WORK), LOST,
-          detail=WORKS, meet=kill_runtime(signal.SIGKILL), apart=True),
-    Fault("Runtime shut down", "SIGTERM while the agent works", failed("AgentStopped", "was shut down", WORK), AT_ONCE,
-          detail=WORKS, meet=kill_runtime(signal.SIGTERM), apart=True),
-    Fault("Worker hangs in a tool", "from the first call",
-          failed("AgentLost", "last seen at: tool look_away", "tool look_away"), STUCK,
+    Fault("Worker hangs in a tool", "from the second step, in every attempt",
+          failed("AgentLost", "last seen at: tool look_away", "tool look_away", 2), each(2, STUCK),
           detail={"agent": "hangs"}, apart=True),
-    Fault("Worker frozen", "SIGSTOP before the agent's first step", failed("AgentLost", "made no progress"), STUCK,
+    Fault("Worker frozen", "SIGSTOP before the agent's first step", CONTINUED, STUCK,
           detail={"agent": "freezes"}, apart=True),
     Fault("Lambda function hangs", f"every invocation, until its timeout of {LAMBDA_TIMEOUT} s",
           failed("Sandbox.Timedout", "timed out after"),
@@ -274,7 +151,8 @@ FAULTS = [
     Fault("Lambda function raises", "before it invokes the agent",
           failed("RuntimeError", "the function is broken"), AT_ONCE,
           detail={"lambda": "raises"}, meet=start, apart=True),
-    Fault("Lambda function answers rubbish", "and has not invoked the agent", SILENT, FIRST_CHECK,
+    Fault("Lambda function answers rubbish", "and has not invoked the agent, every time", SILENT,
+          each(MAX_ATTEMPTS, FIRST_CHECK),
           detail={"lambda": "answers rubbish"}, meet=start, apart=True),
     Fault("Lambda throttles the function", "reserved concurrency 0 at first", COMPLETED, exactly("20 s", 20),
           meet=throttled, apart=True),
@@ -282,6 +160,19 @@ FAULTS = [
           failed("DynamoDB.AmazonDynamoDBException", "not authorized to perform: dynamodb:PutItem"), AT_ONCE,
           meet=denied, apart=True),
     # Together on one stack, each known by its session.
+    Fault("Runtime process killed, StopRuntimeSession hangs", "SIGKILL while the agent works, then StopAgent",
+          CONTINUED, Bound(f"{LOST} + 15 s", lambda s, h, p: LOST.of(s, h, p) + 15),
+          rules=(hangs(STOP),), detail=WORKS, meet=kill_runtime(signal.SIGKILL)),
+    Fault("Runtime process killed", "SIGKILL while the agent works", CONTINUED, LOST,
+          detail=WORKS, meet=kill_runtime(signal.SIGKILL)),
+    Fault("Runtime frozen, then thawed", "SIGSTOP, until another attempt works; StopRuntimeSession denied", CONTINUED,
+          LOST, rules=(STOP_DENIED,), detail=WORKS, meet=then(freeze_runtime)),
+    Fault("Runtime process killed, no checkpoint", "SIGKILL while the agent works; S3 denies its checkpoints",
+          failed("AgentLost", "no heartbeat", WORK), LOST,
+          rules=({"call": CHECKPOINT, "status": 403, "error": "AccessDenied", "message": "Access Denied"},),
+          detail=WORKS, meet=kill_runtime(signal.SIGKILL)),
+    Fault("Runtime shut down", "SIGTERM while the agent works", CONTINUED, AT_ONCE,
+          detail=WORKS, meet=kill_runtime(signal.SIGTERM)),
     Fault("Record deleted", "while the agent works", failed("RecordMissing", "the session record was deleted", WORK),
           GONE, detail=WORKS, meet=then(delete)),
     Fault("GetItem throttled for 30 s", "CheckStatus", COMPLETED, outage(30),
@@ -296,9 +187,9 @@ FAULTS = [
           detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, "reset": True}))),
     Fault("DynamoDB throttles for 20 s", "every call of the agent, when its work ends", COMPLETED, outage(OUTAGE),
           detail=WORKS, meet=then(finish_during({"call": JOURNAL, "seconds": OUTAGE, **THROTTLED}))),
-    Fault("DynamoDB throttles for ever", "every call of the agent", SILENT, FIRST_CHECK,
+    Fault("DynamoDB throttles for ever", "every call of the agent", SILENT, each(MAX_ATTEMPTS, FIRST_CHECK),
           rules=({"call": JOURNAL, **THROTTLED},), meet=start),
-    Fault("DynamoDB denies", "every call of the agent", SILENT, FIRST_CHECK,
+    Fault("DynamoDB denies", "every call of the agent", SILENT, each(MAX_ATTEMPTS, FIRST_CHECK),
           rules=({"call": JOURNAL, **REFUSED},), meet=start),
     Fault("PutItem throttled for ever", "InitializeSession",
           failed("DynamoDB.ProvisionedThroughputExceededException", BUSY_TABLE), RETRIED_WRITE,
@@ -307,7 +198,9 @@ FAULTS = [
           failed("AgentUnavailable", "InternalServerException"), RETRIED_INVOCATION,
           rules=({"call": INVOKE, "status": 500, "error": "InternalServerException",
                   "message": "An internal error occurred", "hurry": HURRY},), meet=start),
-    Fault("Accepted, but no agent is started", "InvokeAgentRuntime", SILENT, FIRST_CHECK,
+    Fault("Accepted, but no agent is started", "every InvokeAgentRuntime", SILENT, each(MAX_ATTEMPTS, FIRST_CHECK),
+          rules=({"call": INVOKE, "answer": '{"status": "accepted"}'},), meet=start),
+    Fault("Accepted once, but no agent is started", "the first InvokeAgentRuntime", CONTINUED, FIRST_CHECK,
           rules=({"call": INVOKE, "times": 1, "answer": '{"status": "accepted"}'},), meet=start),
     Fault("Status unknown", "written by hand while the agent works",
           failed("UnknownStatus", "a status that Vigil does not know", WORK), NEXT_LOOK,
@@ -317,7 +210,7 @@ FAULTS = [
           AT_DEADLINE, detail={"deadline_seconds": GIVEN},
           rules=({"call": CONVERSE, "answer": json.dumps(STEP), "delay": 0.5},)),
     Fault("StopRuntimeSession denied", "at the deadline; the worker goes by its next heartbeat", LATE, AT_DEADLINE,
-          rules=({"call": STOP, "error": "BedrockAgentCore.AccessDeniedException", "message": DENIED},),
+          rules=(STOP_DENIED,),
           detail={**WORKS, "deadline_seconds": GIVEN}),
     Fault("StopRuntimeSession hangs", "after COMPLETED", COMPLETED, exactly("15 s", 15), rules=(hangs(STOP),)),
     Fault("Wake-up denied", "SendTaskSuccess, after the write of COMPLETED", COMPLETED, NEXT_LOOK,
@@ -329,15 +222,25 @@ FAULTS = [
           detail=WORKS, meet=then(Run.go)),
     Fault("Task token cannot be stored", "WaitForChange, every time", COMPLETED, WITHOUT_TOKEN,
           rules=({"call": WAIT, "error": "DynamoDb.DynamoDbException", "message": DENIED},)),
-    Fault("Worker killed before BUSY", "SIGKILL as it sets BUSY", KILLED, AT_ONCE,
+    Fault("Worker killed before BUSY", "SIGKILL as it sets BUSY", CONTINUED, AT_ONCE,
           rules=({**writes("BUSY"), "times": 1, "kill": True},)),
-    Fault("Worker killed after BUSY", "SIGKILL", KILLED, AT_ONCE,
+    Fault("Worker killed after BUSY", "SIGKILL", CONTINUED, AT_ONCE,
           rules=({**writes("BUSY"), "times": 1, "applied": True, "kill": True},)),
-    Fault("Worker killed after the report", "SIGKILL when the report is saved",
-          replace(KILLED, step="tool storage_write"), AT_ONCE,
+    Fault("Worker killed after the report", "SIGKILL when the report is saved", CONTINUED, AT_ONCE,
           rules=({"call": REPORT, "times": 1, "applied": True, "kill": True},)),
-    Fault("Worker killed before COMPLETED", "SIGKILL as it sets COMPLETED", replace(KILLED, step=SET_STATUS), AT_ONCE,
+    Fault("Worker killed before COMPLETED", "SIGKILL as it sets COMPLETED", CONTINUED, AT_ONCE,
           rules=({**writes("COMPLETED"), "times": 1, "kill": True},)),
+    Fault("Worker killed twice", "SIGKILL as it sets COMPLETED", replace(COMPLETED, attempts=3), AT_ONCE,
+          rules=({**writes("COMPLETED"), "times": 2, "kill": True},)),
+    Fault("Worker killed, AgentCore answers 429 three times", "SIGKILL while the agent works, then InvokeAgentRuntime",
+          CONTINUED, retried(3), detail=WORKS, meet=kill_worker_and(AT_THE_LIMIT)),
+    Fault("Worker killed every time", "SIGKILL as it sets COMPLETED", replace(KILLED, attempts=MAX_ATTEMPTS), AT_ONCE,
+          rules=({**writes("COMPLETED"), "kill": True},)),
+    Fault("Worker of a function killed", "SIGKILL as it sets COMPLETED", KILLED, AT_ONCE,
+          rules=({**writes("COMPLETED"), "times": 1, "kill": True},), detail={"agent": "greets_as_a_function"}),
+    Fault("Worker crashes once", "SIGABRT in a tool", CONTINUED, AT_ONCE, detail={"agent": "aborts"}),
+    Fault("Worker crashes every time", "exit code 3 in the same tool",
+          failed("AgentCrashed", "exit code 3", "tool exit_at_once", 2), AT_ONCE, detail={"agent": "exits"}),
     Fault("Worker out of memory", "RLIMIT_AS", failed("MemoryError", "the agent ran out of memory"), AT_ONCE,
           detail={"agent": "hoards"}),
     Fault("Worker's clock 5 min fast", "from BUSY on", COMPLETED, AT_ONCE,
@@ -350,6 +253,10 @@ FAULTS = [
     Fault("Model answers malformed JSON", "every Converse",
           failed("KeyError", "'output' is missing (bedrock.py", NO_ANSWER), AT_ONCE,
           rules=({"call": CONVERSE, "answer": '{"output": {"message": '},)),
+    Fault("Invalid input", "the agent refuses the event's detail", failed("InvalidDetail", "account must be"), AT_ONCE,
+          detail={"agent": "refuses"}),
+    Fault("Budget used up", "after some calls of a model that costs dollars",
+          failed("BudgetExceeded", "the model calls have cost"), AT_ONCE, detail={"agent": "spends"}),
     Fault("Operator stops", "while the agent works", STOPPED, AT_ONCE, detail=WORKS, meet=then(stop)),
     Fault("Operator stops before COMPLETED", "while the agent's write is under way",
           replace(STOPPED, step=SET_STATUS), AT_ONCE,
@@ -371,8 +278,7 @@ FAULTS = [
           failed("AgentNotAccepted", "the agent answered no JSON"), AT_ONCE,
           rules=({"call": INVOKE, "answer": "<html>"},), meet=start),
     Fault("AgentCore answers 429 three times", "InvokeAgentRuntime", COMPLETED, retried(3),
-          rules=({"call": INVOKE, "status": 429, "error": "ThrottlingException", "message": "Rate exceeded",
-                  "times": 3},)),
+          rules=(AT_THE_LIMIT,)),
     Fault("AgentCore answers late", "10 s after it has started the agent", COMPLETED, exactly("10 s", 10),
           rules=({"call": INVOKE, "applied": True, "delay": 10, "times": 1},)),
     Fault("Connection to AgentCore reset once", "after it has started the agent", COMPLETED, retried(1),

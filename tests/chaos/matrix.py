@@ -16,10 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.chaos import agents, server
-from tests.support import Workflow, ask, is_alive, let_go, until
+from tests.support import Workflow, ask, is_alive, let_go, runtimes, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT, synthesize
-from vigil.local.processes import children
 from vigil.local.stack import STATE, LocalStack
 from vigil.names import Env, Output, Parameter
 from vigil.session import RECORD_SK, TERMINAL, Status
@@ -53,6 +52,7 @@ class End:
     """The error's message; of a promise, a part of it."""
     step: str = "none"
     """The step that ran when the session ended, as its trace tells; of a promise, or one of several such steps."""
+    attempts: int = 1
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.status, self.code)))
@@ -64,11 +64,17 @@ class Bound:
 
     formula: str
     of: Callable[[int, int, int], float]
+    """Of one attempt."""
+    strikes: int = 1
+    """How many attempts the fault ends."""
 
     @property
     def seconds(self) -> float:
         """The bound here."""
-        return self.of(SAFETY, HEARTBEAT, PROGRESS)
+        return self.strikes * self.of(SAFETY, HEARTBEAT, PROGRESS)
+
+    def __str__(self) -> str:
+        return self.formula if self.strikes == 1 else f"{self.strikes} × ({self.formula})"
 
 
 @dataclass(frozen=True)
@@ -133,11 +139,6 @@ class Stage:
         with urllib.request.urlopen(self.stack.endpoint + server.PATH, data=body, timeout=30) as answer:
             return json.load(answer)
 
-    def runtimes(self) -> list[int]:
-        """Return the processes of the sessions' runtimes: what the fork server started, which the keeper did."""
-        keepers = [pid for pid in _children(self.stack.process.pid) if "vigil.local.processes" in _command(pid)]
-        return [pid for keeper in keepers for server in _children(keeper) for pid in _children(server)]
-
     def leftovers(self) -> list[str]:
         """Return what is still there that no session needs any more."""
         until(lambda: time.monotonic() > self._looked + LOOK_SECONDS)
@@ -146,8 +147,8 @@ class Stage:
         left += [f"session {strange} was never started" for strange in records.keys() - self.sessions]
         # A runtime answers for a moment after its session.
         with suppress(AssertionError):
-            until(lambda: not self.runtimes(), MARGIN)
-        return left + [f"runtime {pid}" for pid in self.runtimes()]
+            until(lambda: not runtimes(self.stack), MARGIN)
+        return left + [f"runtime {pid}" for pid in runtimes(self.stack)]
 
 
 class Run:
@@ -208,10 +209,14 @@ class Run:
 
     @property
     def worker(self) -> int:
-        """The process of the session's worker, which writes its id some time after the session's record is BUSY."""
-        written = self.stage.stack.folder / agents.WORKERS / self.session_id
+        """The process of the first attempt, which writes its id some time after the session's record is BUSY."""
+        written = self._workers / "1"
         self.until(lambda: written.exists() and written.read_text())
         return int(written.read_text())
+
+    @property
+    def _workers(self) -> Path:
+        return self.stage.stack.folder / agents.WORKERS / self.session_id
 
     @property
     def ended(self) -> bool:
@@ -242,7 +247,8 @@ class Run:
         record = self.record
         error = record.get("error", {})
         step = running_step(Trace.read(self.stage.deployment, self.session_id)) if record else "no record"
-        end = End(record.get("status", "no record"), error.get("code", ""), error.get("message", ""), step)
+        attempts = int(record.get("attempt", 1))
+        end = End(record.get("status", "no record"), error.get("code", ""), error.get("message", ""), step, attempts)
         self.problems += self._broken_promises(end, seconds)
         return FaultOutcome(self.fault, end, seconds, self.problems)
 
@@ -257,6 +263,9 @@ class Run:
             yield f"it ended {end}: {end.says!r}"
         if end.step not in promised.step.split(" or "):
             yield f"its trace says that it ended in step: {end.step}"
+        ended = [attempt["code"] for attempt in self.record.get("attempts", [])]
+        if end.attempts != promised.attempts or len(ended) != end.attempts - 1:
+            yield f"it had {end.attempts} attempts, of which the first ended {ended}"
         if seconds > self.fault.within.seconds + MARGIN:
             yield f"it ended after {seconds:.0f} s"
         for arn in self.executions:
@@ -274,13 +283,10 @@ class Run:
         for number, rule in self.rules.items():
             if not met[number] or met[number] != rule.get("times", met[number]):
                 yield f"{rule} was met {met[number]} times"
-        file = self.stage.stack.folder / agents.WORKERS / self.session_id
-        if file.exists():
-            pid = int(file.read_text())
-            try:
-                until(lambda: not is_alive(pid), HEARTBEAT + MARGIN)
-            except AssertionError:
-                yield f"its worker {pid} lives on"
+        workers = [int(file.read_text()) for file in self._workers.glob("*")]
+        with suppress(AssertionError):
+            until(lambda: not any(map(is_alive, workers)), HEARTBEAT + MARGIN)
+        yield from (f"its worker {pid} lives on" for pid in filter(is_alive, workers))
 
 
 def running_step(trace: Trace) -> str:
@@ -349,10 +355,6 @@ def _break_invoker(stack: LocalStack) -> None:
         archive.write(Path(__file__).with_name("invoker.py"), "broken.py")
     awslambda.update_function_code(FunctionName=name, ZipFile=package.getvalue())
     awslambda.update_function_configuration(FunctionName=name, Handler="broken.handler", Timeout=LAMBDA_TIMEOUT)
-
-
-def _children(pid: int) -> list[int]:
-    return list(filter(is_alive, children(pid)))
 
 
 def _command(pid: int) -> str:

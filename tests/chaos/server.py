@@ -90,7 +90,7 @@ def wrap(app: Any) -> Any:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         if scope["path"] == PATH:
-            await _answer(send, 200, {}, json.dumps(_control(scope["method"], body)).encode())
+            await answer(send, 200, {}, json.dumps(_control(scope["method"], body)).encode())
             return
         given = iter([{"type": "http.request", "body": body, "more_body": False}])
 
@@ -115,14 +115,14 @@ def wrap(app: Any) -> Any:
             await app(scope, again, hold)
         await asyncio.sleep(rule.delay)
         if rule.kill:
-            os.kill(_process_at(scope["client"][1], scope["server"][1]), signal.SIGKILL)
+            os.kill(process_at(scope["client"][1], scope["server"][1]), signal.SIGKILL)
         if rule.kill or rule.reset:
             send.__self__.transport.abort()
             await receive()
         elif rule.answer:
-            await _answer(send, 200, {"content-type": "application/json"}, rule.answer.encode())
+            await answer(send, 200, {"content-type": "application/json"}, rule.answer.encode())
         elif rule.error:
-            await _answer(send, rule.status, *_error(rule, xml=call.startswith("PUT ")))
+            await answer(send, rule.status, *_error(rule, xml=call.startswith("PUT ")))
         elif rule.applied:
             for message in held:
                 await send(message)
@@ -156,14 +156,15 @@ def _error(rule: Rule, *, xml: bool) -> tuple[dict[str, str], bytes]:
     return {"content-type": "application/json", "x-amzn-errortype": rule.error}, document.encode()
 
 
-async def _answer(send: Callable[[Any], Awaitable[None]], status: int, headers: dict[str, str], body: bytes) -> None:
+async def answer(send: Callable[[Any], Awaitable[None]], status: int, headers: dict[str, str], body: bytes) -> None:
+    """Send an answer with ``body``."""
     told = {**headers, "content-length": str(len(body))}
     pairs = [(name.encode(), value.encode()) for name, value in told.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
 
 
-def _process_at(port: int, server_port: int) -> int:
+def process_at(port: int, server_port: int) -> int:
     """Return the process whose end of its connection to ``server_port`` is ``port``."""
     sockets = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     # Both ends: a port may be that of several connections, to different servers.

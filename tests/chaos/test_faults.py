@@ -3,6 +3,7 @@
 import pytest
 
 from tests.chaos.document import DOCUMENT, promised, render
+from tests.chaos.endings import ENDINGS, Ending
 from tests.chaos.faults import FAULTS
 from tests.chaos.matrix import run
 
@@ -15,6 +16,11 @@ def test_every_session_that_meets_a_fault_ends_as_promised(subtests: pytest.Subt
         with subtests.test(outcome.fault.name):
             assert outcome.problems == []
     assert left == []
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.how)
+def test_faults_show_whether_an_ending_is_retried(ending: Ending) -> None:
+    assert ending.is_shown({fault.name: fault.end for fault in FAULTS})
 
 
 def test_the_document_promises_what_is_tested() -> None:
