@@ -123,6 +123,10 @@ requirements: install ## Write into docs/requirements.md which tests prove which
 faults: install ## Inject every fault and write into docs/faults.md how it ended
 	$(BIN)/python -m tests.chaos
 
+.PHONY: kills
+kills: install ## Kill and freeze agents at each of their changes, and at random times (ARGS="--sample 50 --at-random 20 --seed 1": only some)
+	$(BIN)/python -m tests.kills $(ARGS)
+
 .PHONY: bench-waiting
 bench-waiting: install ## Measure how fast and how cheaply the end of a session is seen (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.waiting $(ARGS)
@@ -130,6 +134,10 @@ bench-waiting: install ## Measure how fast and how cheaply the end of a session 
 .PHONY: bench-steps
 bench-steps: install ## Compute what the steps of a session cost on DynamoDB (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.steps $(ARGS)
+
+.PHONY: bench-attempts
+bench-attempts: install ## Measure what it costs that a session can be continued (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.attempts $(ARGS)
 
 .PHONY: bench-soak
 bench-soak: install ## Run 200 sessions at once and 1,000 in a row (ARGS=--write: into docs/benchmarks.md)
