@@ -15,6 +15,7 @@ from benchmarks import narrow
 from benchmarks.crowd import Crowd, Quotas
 from benchmarks.report import Report, machine
 from benchmarks.soak import Bench
+from benchmarks.waiting import DEFAULTS
 from infra.workflow import definition
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
@@ -61,7 +62,7 @@ def displaced(arrived: list[float], begun: list[float]) -> float:
 def simulated(burst: Burst) -> tuple[object, ...]:
     """Walk the burst in virtual time; return its row, and last how many sessions were lost."""
     starts = str(DEFAULT.starts)
-    timing: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts=starts)
+    timing: Any = SimpleNamespace(**{**vars(DEFAULTS), "starts": starts})
     machine = definition("sessions", "invoker", "runtime", timing)
     sessions = Crowd(machine, burst.quotas, burst.seconds, float(starts), SEED).run(burst.events)
     return (

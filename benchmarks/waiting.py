@@ -21,7 +21,8 @@ from vigil.local.stack import LocalStack
 from vigil.names import Env, Output, Parameter
 from vigil.session import RECORD_SK, Session, Status
 
-DEFAULTS: Any = SimpleNamespace(safety="300", heartbeat="30", progress="900", session="27000", starts="25")
+SECONDS = {"safety": "300", "heartbeat": "30", "progress": "900", "session": "27000"}
+DEFAULTS: Any = SimpleNamespace(**SECONDS, starts="25", attempts="3")
 # Above the largest deadline, 28,500 s, so that sessions of 8 h can be compared.
 UNBOUNDED: Any = SimpleNamespace(**{**vars(DEFAULTS), "session": "28800"})
 SCALED: Any = SimpleNamespace(**{**vars(DEFAULTS), "safety": "3", "heartbeat": "1", "session": "300"})
