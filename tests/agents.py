@@ -72,6 +72,7 @@ def results(agent: Agent) -> list[str]:
         for block in message["content"]
         if "toolResult" in block
         for part in block["toolResult"]["content"]
+        if "text" in part
     ]
 
 
