@@ -19,8 +19,8 @@ The variables; moments are milliseconds since 1970:
 - ``session_id``, ``detail``: from the input; ``valid``: whether the id is valid in an input that cannot be read
 - ``deadline``: when the session must have ended
 - ``status``, ``report_uri``: from the record; ``status`` is '' without a record, 'none' for a record without one
-- ``attempt``: the session's attempt by the record, from 1 on, or 0 for a value that is none; ``invoked``: the one that
-  AgentCore was told last
+- ``attempt``: the session's attempt by the record, from 1 on; 0 if the record has no valid one
+- ``invoked``: the attempt that AgentCore was asked to begin last
 - ``taken``: whether a worker has begun the attempt; ``mayContinue``: whether another attempt may follow it
 - ``lastHeartbeat``: its ``value``; by the workflow's clock, ``since`` when the value has been the same, when it was
   ``checkedAt``, and for how long it was unchanged then (``unchangedMs``)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.server import answer, process_at
+from tests.chaos.server import answer, call_of, process_at, read_body
 from vigil.local import server
 
 PATH = "/_kills"
@@ -99,24 +99,15 @@ def wrap(app: Any) -> Any:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        body, more = b"", True
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
+        body, again = await read_body(receive)
         if scope["path"] in (PATH, THAW):
             session_id = scope["query_string"].decode()
             told = json.dumps(asdict(_sessions[session_id]) if session_id else _control(scope["path"], body)).encode()
             await answer(send, 200, {}, told)
             return
-        given = iter([{"type": "http.request", "body": body, "more_body": False}])
-
-        async def again() -> Any:
-            return next(given, None) or await receive()
-
-        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        call, _, by_root = call_of(scope)
         text = body.decode(errors="replace")
-        what = kind_of(headers.get("x-amz-target") or f"{scope['method']} {scope['path']}", text)
-        by_root = f"Credential={os.environ['AWS_ACCESS_KEY_ID']}/" in headers.get("authorization", "")
+        what = kind_of(call, text)
         pid = None if what is None or by_root else _worker_at(scope, text)
         if what is None or pid is None:
             await app(scope, again, send)
