@@ -151,24 +151,18 @@ class Journal(JournalReader):
             " REMOVE worker, heartbeat_at"
         )
         values = {":next": self._attempt + 1, ":none": [], ":ended": [entry], ":now": iso(self._now())}
-        try:
-            item: Item = self._update(
-                session_id,
-                update,
-                values,
-                _OPEN & self._mine,
-                NOT_MINE,
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )["Attributes"]
-        except SessionEnded as error:
-            # botocore repeats a call whose answer was lost: then the record already holds what we wrote.
-            item = dict(error.item)
+
+        def written(item: Item) -> bool:
             ends = item.get("attempts")
-            if item.get("attempt") != self._attempt + 1 or not isinstance(ends, list) or ends[-1:] != [entry]:
-                raise
+            return item.get("attempt") == self._attempt + 1 and isinstance(ends, list) and ends[-1:] == [entry]
+
+        item = self._update_once(session_id, update, values, _OPEN & self._mine, NOT_MINE, written)
         if token := item.get("task_token"):
             self._wake(token)
+
+    def forbid_attempts(self, session_id: str) -> None:
+        """Record that no other attempt can continue the session; raises SessionEnded unless it is BUSY."""
+        self._update(session_id, "SET checkpoint = :none", {":none": NO_CHECKPOINT}, self._busy)
 
     def fail_orphaned(self, session_id: str, execution_arn: str, failure: Failure) -> bool:
         """Set FAILED for a workflow that ended, even if it left no record. Returns False if nothing had to be done.
@@ -301,9 +295,22 @@ class Journal(JournalReader):
                 **more,
             )
 
-    def forbid_attempts(self, session_id: str) -> None:
-        """Record that no other attempt can continue the session; raises SessionEnded unless it is BUSY."""
-        self._update(session_id, "SET checkpoint = :none", {":none": NO_CHECKPOINT}, self._busy)
+    def _update_once(
+        self, session_id: str, update: str, values: Item, only: ConditionBase, why: str, written: Callable[[Item], bool]
+    ) -> Item:
+        """Update a session's record as _update does, and return it, also if the answer to an earlier try was lost.
+
+        ``written`` tells whether a record holds what this update writes.
+        """
+        returned = {"ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        try:
+            item: Item = self._update(session_id, update, values, only, why, **returned)["Attributes"]
+        except SessionEnded as error:
+            # botocore repeats a call whose answer was lost: then the record already holds what we wrote.
+            item = dict(error.item)
+            if not written(item):
+                raise
+        return item
 
     def _transition(self, session_id: str, status: Status, fields: Item) -> None:
         now = iso(self._now())
@@ -318,21 +325,14 @@ class Journal(JournalReader):
         update = f"SET {', '.join(f'#{name} = :{name}' for name in fields)}"
         update = update.replace("= :busy_at", "= if_not_exists(#busy_at, :busy_at)")
         update += " REMOVE progress" if status is Status.COMPLETED else ""
-        try:
-            item: Item = self._update(
-                session_id,
-                update,
-                {f":{name}": value for name, value in fields.items()},
-                condition & self._mine,
-                f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
-                ReturnValues="ALL_NEW",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )["Attributes"]
-        except SessionEnded as error:
-            # botocore repeats a call whose answer was lost: then the record already holds what we wrote.
-            if not error.item or any(error.item.get(name) != value for name, value in fields.items()):
-                raise
-            item = dict(error.item)
+        item = self._update_once(
+            session_id,
+            update,
+            {f":{name}": value for name, value in fields.items()},
+            condition & self._mine,
+            f"cannot become {status}: it is not {' or '.join(ALLOWED_FROM[status])}",
+            written=lambda item: all(item.get(name) == value for name, value in fields.items()),
+        )
         # The same write returns the token: the workflow stores no token once the session has ended.
         if status in TERMINAL and "task_token" in item:
             self._wake(item["task_token"])
