@@ -140,7 +140,9 @@ def test_the_lambda_functions_run_with_nothing_but_their_package(
     done = subprocess.run(words, env={**stack.environment(), **variables}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     version, closed, answer, modules = json.loads(done.stdout)
-    assert (version, closed, answer) == (pinned("dev.txt")["botocore"], [session_id], "accepted")
+    assert (version, answer) == (pinned("dev.txt")["botocore"], "accepted")
+    # A sweep also closes what other tests of this stack have left open.
+    assert session_id in closed
     assert "when calling the StopRuntimeSession operation: no such runtime session" in done.stderr
     assert set(modules) <= {*SDK, "vigil", "__main__", "__mp_main__"}
     session = deployment.journal.get(session_id)

@@ -181,6 +181,8 @@ def reconciling(stack: LocalStack) -> Iterator[None]:
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
         reconciler._reconciler.cache_clear()
+        # Some events make it look at all sessions; other tests of this stack may have left one open.
+        reconciler.handler({}, None)
         yield
         reconciler._reconciler.cache_clear()
 
