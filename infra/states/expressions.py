@@ -126,7 +126,7 @@ MUST_RESCHEDULE = (
 """Whether the session was refused twice at its turn, or has just taken the first ticket of an empty line."""
 REFUSED = (
     "{'ticket': $line.ticket, 'refusals': $line.refusals + 1, 'refused': true, 'at': 0,"
-    f" 'turn': $millis() + 1000 + $floor(1000 * $random() * $min([{LONGEST_PAUSE // 1000},"
+    f" 'turn': $millis() + 1000 + $ceil(1000 * $random() * $min([{LONGEST_PAUSE // 1000},"
     f" $power(2, $line.refusals)])), 'code': $states.errorOutput.Error, 'message': {ERROR_MESSAGE}}}"
 )
 """``$line`` after a refusal. Its turn is drawn at random, and holds if the line cannot be read."""

@@ -79,6 +79,13 @@ class Waiting:
         return evaluated(node, given, {"line": getattr(self, "line", {})}, self._clock)
 
 
+class Broken:
+    """A table, and a client, whose every call fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -245,11 +252,16 @@ def test_no_two_sessions_have_the_same_ticket_and_none_waits_for_ever(
     table.delete_item(Key={"PK": LINE, "SK": LINE})
 
 
-def test_a_line_that_cannot_be_read_delays_no_session(table: Any, clock: Clock) -> None:
-    class Broken:
-        def __getattr__(self, name: str) -> Any:
-            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, name)
+@pytest.mark.parametrize("drawn", [0.0004, 0.5, 0.9996])
+def test_a_refused_session_waits_for_longer_than_the_invoker_would(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, drawn: float
+) -> None:
+    monkeypatch.setattr("random.random", lambda: drawn)
+    one = Waiting(Broken(), "table", clock).refused()
+    assert 1000 < one.turn - clock.now <= 2000
 
+
+def test_a_line_that_cannot_be_read_delays_no_session(table: Any, clock: Clock) -> None:
     await_turn(Line(Broken(), Decimal(5)), Place(3, 0, clock.now), "session")  # type: ignore[arg-type]
     one = Waiting(Broken(), "table", clock)
     for _ in range(3):
