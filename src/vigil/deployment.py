@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,6 +107,8 @@ class Deployment:
                     f"AWS has no region {region!r}: set AWS_REGION, or --aws-region, to one such as us-east-1"
                 ) from error
         self._stack = stack or os.environ.get(Env.STACK) or STACK
+        self._clients: dict[str, Any] = {}
+        self._lock = Lock()
 
     @cached_property
     def description(self) -> Mapping[str, Any]:
@@ -128,14 +131,23 @@ class Deployment:
         """The stack's outputs."""
         return {output["OutputKey"]: output["OutputValue"] for output in self.description.get("Outputs", [])}
 
+    @cached_property
+    def parameters(self) -> Mapping[str, str]:
+        """The values of the stack's parameters."""
+        return {given["ParameterKey"]: given["ParameterValue"] for given in self.description.get("Parameters", [])}
+
     @property
     def region(self) -> str | None:
         """The region that the environment leads to."""
         return self._session.region_name
 
     def client(self, service: str) -> Any:
-        """Return a client of ``service`` where the stack is."""
-        return self._session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+        """Return a client of ``service`` where the stack is; for any thread."""
+        # A session of boto3 makes one client at a time. A client is for all threads.
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+            return self._clients[service]
 
     def output(self, name: Output) -> str:
         """Return one of the stack's outputs."""

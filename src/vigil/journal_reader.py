@@ -1,11 +1,11 @@
 """What the table says of sessions: their records, work phases, steps, artifacts and history."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.conditions import Key
+from boto3.dynamodb.conditions import ConditionBase, Key
 
 from vigil.errors import SessionNotFound
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 PAGE = 10  # items of history that one request reads: most analyses compare with the first
+MOST_AT_ONCE = 100  # records that BatchGetItem takes
 MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Some of the sessions, the newest first."""
+
+    sessions: list[Session]
+    cursor: str | None  # where the next ones begin; None if there are none
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,46 @@ class JournalReader:
 
     def recent(self, limit: int = 20, status: Status | None = None) -> list[Session]:
         """Return the newest sessions first, all or those in ``status``, by an index and not by a scan."""
-        index, key = INDEX_BY_START, Key("SK").eq(RECORD_SK)
+        return self.listing(limit, status).sessions
+
+    def listing(
+        self, limit: int, status: Status | None = None, day: str | None = None, cursor: str | None = None
+    ) -> Listing:
+        """Return at most ``limit`` sessions, all or those in ``status``, of all days or of ``day`` (ISO 8601, UTC).
+
+        With the ``cursor`` of a listing, those that follow it. A listing has what the index holds of each session.
+        """
+        key: ConditionBase = Key("SK").eq(RECORD_SK)
+        index = INDEX_BY_START
         if status is not None:
             index, key = INDEX_BY_STATUS, Key("status").eq(status)
-        items = query(self._table, IndexName=index, KeyConditionExpression=key, ScanIndexForward=False, Limit=limit)
-        return [Session.from_item(item) for item in islice(items, limit)]
+        if day is not None:
+            key &= Key("start_time").begins_with(day)
+        start: dict[str, Any] = {}
+        if cursor is not None:
+            start_time, _, session_id = cursor.rpartition("~")
+            last = {**item_key(session_id), "start_time": start_time} | ({"status": status} if status else {})
+            start = {"ExclusiveStartKey": last}
+        # One more, to know whether any follow.
+        start |= {"IndexName": index, "KeyConditionExpression": key, "ScanIndexForward": False, "Limit": limit + 1}
+        items = list(islice(query(self._table, **start), limit + 1))
+        sessions = [Session.from_item(item) for item in items[:limit]]
+        more = f"{sessions[-1].start_time}~{sessions[-1].session_id}" if len(items) > limit else None
+        return Listing(sessions, more)
+
+    def records(self, session_ids: Iterable[str]) -> dict[str, Session]:
+        """Return the whole records of sessions by their ids, without those that have none."""
+        found: dict[str, Session] = {}
+        keys = [item_key(session_id) for session_id in dict.fromkeys(session_ids)]
+        with translate_errors():
+            while keys:
+                now, keys = keys[:MOST_AT_ONCE], keys[MOST_AT_ONCE:]
+                request: Any = {self._table.name: {"Keys": now}}
+                answer = self._table.meta.client.batch_get_item(RequestItems=request)
+                found |= {str(item["PK"]): Session.from_item(item) for item in answer["Responses"][self._table.name]}
+                left: Any = answer["UnprocessedKeys"].get(self._table.name, {"Keys": []})
+                keys += left["Keys"]
+        return found
 
     def snapshot(self, session_id: str, first_step: int = 1) -> Snapshot:
         """Return the session's record, its work phases and its steps from ``first_step`` on, by consistent reads."""

@@ -42,7 +42,7 @@ svg { max-width: 100%; height: auto }
 """
 
 # The policy is in the page, because a page that is opened from a file has no server to send it.
-_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + " ".join(
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + " ".join(
     f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in (STYLE, CHART_STYLE)
 )
 
@@ -92,7 +92,7 @@ def render_page(markdown: str, svgs: Mapping[str, str]) -> str:
     body = body.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="referrer" content="no-referrer">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html(heading or 'Report')}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"

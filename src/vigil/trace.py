@@ -14,6 +14,9 @@ from vigil.session import Session, Task, executions_of
 from vigil.step import Step, duration
 from vigil.watch import ENDS
 
+WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
+"""States that a workflow passes again and again while its session runs."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -72,7 +75,7 @@ class Trace:
         found = deployment.journal.snapshot(session_id)
         if found.session is None:
             raise SessionNotFound(f"no session {session_id}")
-        return cls(found.session, [*_states(deployment, found.session)], found.tasks, found.steps)
+        return cls(found.session, [*read_states(deployment, found.session)], found.tasks, found.steps)
 
     @property
     def root(self) -> Span:
@@ -153,29 +156,46 @@ def _runs(phase: Span, at: str) -> bool:
     return phase.began_at <= at and (phase.ended_at is None or at < phase.ended_at)
 
 
-def _states(deployment: Deployment, session: Session) -> Iterator[State]:
-    """Yield the states of the session's execution, oldest first."""
+def read_states(deployment: Deployment, session: Session) -> Iterator[State]:
+    """Yield the states of the session's execution, oldest first; none if the execution is gone."""
+    entered: tuple[str, str] | None = None
+    for event in _events(deployment, session):
+        at = iso(event["timestamp"])
+        if entered and _leaves(event):
+            yield State(*entered, exited_at=at)
+            entered = None
+        if "stateEnteredEventDetails" in event:
+            entered = event["stateEnteredEventDetails"]["name"], at
+    if entered:
+        yield State(*entered)
+
+
+def read_texts(deployment: Deployment, session: Session, state: State) -> tuple[str, str]:
+    """Return the input and the output of ``state`` as JSON; "" for what is not known."""
+    given = ""
+    for event in _events(deployment, session):
+        entered, exited = event.get("stateEnteredEventDetails", {}), event.get("stateExitedEventDetails", {})
+        if (entered.get("name"), iso(event["timestamp"])) == (state.name, state.entered_at):
+            given = entered.get("input", "")
+        elif (exited.get("name"), iso(event["timestamp"])) == (state.name, state.exited_at):
+            return given, exited.get("output", "")
+    return given, ""
+
+
+def _events(deployment: Deployment, session: Session) -> Iterator[Any]:
+    """Yield the events of the session's execution, oldest first."""
     arn = session.execution_arn or ""
     if not arn.startswith(executions_of(deployment.output(Output.STATE_MACHINE))):
         return
     sfn = deployment.stepfunctions
-    entered: tuple[str, str] | None = None
     with aws_errors():
         pages = sfn.get_paginator("get_execution_history").paginate(
             executionArn=arn, PaginationConfig={"PageSize": 1000}
         )
         try:
-            for event in (event for page in pages for event in page["events"]):
-                at = iso(event["timestamp"])
-                if entered and _leaves(event):
-                    yield State(*entered, exited_at=at)
-                    entered = None
-                if "stateEnteredEventDetails" in event:
-                    entered = event["stateEnteredEventDetails"]["name"], at
+            yield from (event for page in pages for event in page["events"])
         except sfn.exceptions.ExecutionDoesNotExist:
             return
-    if entered:
-        yield State(*entered)
 
 
 def _leaves(event: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from vigil.cli import console as console_command
 from vigil.cli import local, records, run, trace
 from vigil.cli.common import console, errors, not_empty
 from vigil.deployment import connection_advice, is_local
@@ -57,6 +58,7 @@ def where(
 
 commands: list[Callable[..., None]] = [run.run, run.trigger, run.retry, run.watch, run.stop]
 commands += [records.sessions, records.lost, records.show, trace.trace, records.logs, records.report, records.doctor]
+commands += [console_command.console]
 for command in commands:
     app.command()(command)
 local_app = typer.Typer(no_args_is_help=True, help="Run the whole of Vigil on this machine.")

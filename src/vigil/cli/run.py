@@ -1,6 +1,5 @@
 """Commands that start, watch and stop sessions."""
 
-import json
 import re
 from datetime import datetime
 from pathlib import Path
@@ -9,40 +8,27 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from vigil.agent.package import offered
+from vigil.agent.package import agent_input, offered
 from vigil.cli.common import Agent, AgentEnv, AsJson, Days, Detail, Functions, Model, Out, Regions, console, errors
 from vigil.cli.local import agent_environment, started
 from vigil.deployment import NO_REASON, Deployment
 from vigil.download import safe_files
-from vigil.errors import AwsUnavailable, EnvironmentProblem, InvalidDetail, InvalidInput, LocalStackError
+from vigil.errors import AwsUnavailable, EnvironmentProblem, InvalidInput, LocalStackError
 from vigil.folder import Save, claimed, not_saved_by_vigil
 from vigil.local import AGENT_LOG
 from vigil.names import FINDINGS, PAGE, REPORT, Env
 from vigil.settings import DEFAULT_AGENT, MAX_SCAN_DOLLARS, MAX_SESSION_SECONDS
 from vigil.text import one_line, to_json, visible
+from vigil.trace import WAITING
 from vigil.watch import SessionOutcome, await_end
 from vigil.watch import watch as watch_session
 
-WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
-"""States that a workflow passes again and again while its session runs."""
 COLOURS = {"workflow": "blue", "session": "bold magenta", "phase": "green"}
 COLOURS |= {"model": "cyan", "tool": "yellow", "step": "yellow"}
 
 
 def _detail(detail: str | None, regions: list[str] | None, days: int | None, functions: str | None) -> Any:
-    options = {"regions": regions, "days": days, "functions": functions}
-    options = {name: value for name, value in options.items() if value is not None and value != []}
-    if detail is None:
-        if options:
-            # These options are for the agent that ships. Only a custom agent itself knows what its input must be.
-            offered("check_detail")(options, MAX_SCAN_DOLLARS)
-        return options
-    if options:
-        raise InvalidDetail(f"--detail is the whole input: leave out {', '.join(options)}")
-    try:
-        return json.loads(detail)
-    except (ValueError, RecursionError) as error:
-        raise InvalidDetail(f"--detail is not JSON: {error}") from error
+    return agent_input(detail, {"regions": regions, "days": days, "functions": functions}, "--detail")
 
 
 def run(

@@ -1,0 +1,212 @@
+"""The pages of the console by their addresses."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from vigil.agent.package import agent_input
+from vigil.console.feed import Feed, Feeds, Reading
+from vigil.console.pages import FOLDER, Pages
+from vigil.console.views import TABS, Filters, ListReader, SessionReader, SessionView
+from vigil.deployment import Deployment
+from vigil.download import safe_files
+from vigil.errors import InvalidDetail, InvalidInput, SessionEnded, SessionNotFound, VigilError
+from vigil.names import PAGE, REPORT, Parameter
+from vigil.page import POLICY
+from vigil.session import check_session_id
+from vigil.text import to_json
+from vigil.watch import APPEAR_SECONDS
+
+logger = logging.getLogger("vigil.console")
+
+LIST_SECONDS, SEARCH_SECONDS, SESSION_SECONDS, LOST_SECONDS = 0.7, 5.0, 0.75, 10.0
+MAX_STREAMS = 32
+MAX_STARTED = 1000  # forms of which it is known that they have been sent
+STATUSES = {InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
+
+
+class Console:
+    """The pages of one deployment, which ``where`` names for a person; every form sends ``form_token`` along."""
+
+    def __init__(self, deployment: Deployment, where: str, form_token: str, *, allow_actions: bool) -> None:
+        self._deployment = deployment
+        budget = deployment.parameters.get(Parameter.BUDGET_DOLLARS, "")
+        self._pages = Pages(where=where, form_token=form_token, allow_actions=allow_actions, budget=budget)
+        self._feeds = Feeds()
+        self._lists = ListReader(deployment)
+        self._lost = Feed(deployment.count_dead_letters, LOST_SECONDS)
+        self._streams = 0
+        self._starting = asyncio.Lock()
+        self._started: dict[str, str] = {}  # session by the number of the form that started it
+
+    def app(self) -> Starlette:
+        """Return the ASGI application; only the guard may stand before it."""
+        session = "/sessions/{session_id}"
+        routes = [
+            Route("/", lambda request: RedirectResponse("/sessions", 303)),
+            Route("/sessions", self.list),
+            Route("/sessions", self.start, methods=["POST"]),
+            Route("/sessions/new", self.new),
+            Route("/lost", self.lost),
+            Route(session, self.session),
+            Route(f"{session}/stop", self.stop, methods=["POST"]),
+            Route(f"{session}/files/{{name}}", self.file),
+            Route(f"{session}/{{tab}}", self.session),
+            Mount("/static", StaticFiles(directory=FOLDER / "static")),
+        ]
+        return Starlette(
+            routes=routes,
+            exception_handlers=dict.fromkeys((VigilError, HTTPException), self._failed) | {Exception: self._broken},
+        )
+
+    async def list(self, request: Request) -> Response:
+        """Show the newest sessions, or those that a filter lets pass."""
+        filters = Filters.parse(request.query_params)
+        with suppress(InvalidInput):
+            return RedirectResponse(f"/sessions/{check_session_id(filters.text)}", 303)
+        seconds = SEARCH_SECONDS if filters.text else LIST_SECONDS
+        feed = self._feeds.of(filters, lambda: Feed(partial(self._lists.read, filters), seconds))
+        return await self._live(request, feed, "sessions.html", lambda found: {"found": found, "filters": filters})
+
+    async def session(self, request: Request) -> Response:
+        """Show one session: its timeline, its record, its agent's log or its report."""
+        session_id = check_session_id(request.path_params["session_id"])
+        if (tab := request.path_params.get("tab", TABS[0])) not in TABS:
+            raise HTTPException(404, f"a session has no {tab}; it has {', '.join(TABS)}")
+        patience = APPEAR_SECONDS if session_id in self._started.values() else 0.0
+        reader = SessionReader(self._deployment, session_id, patience)
+        feed = self._feeds.of(session_id, lambda: Feed(reader.read, SESSION_SECONDS))
+
+        def shown(view: SessionView) -> Mapping[str, Any]:
+            beside = view.beside(self._deployment, tab, request.query_params)
+            return {"session_id": session_id, "view": view, "tab": tab, **beside}
+
+        return await self._live(request, feed, "session.html", shown)
+
+    async def file(self, request: Request) -> Response:
+        """Serve the page of a session's report for a frame, or another file of it as a download."""
+        session_id, name = check_session_id(request.path_params["session_id"]), request.path_params["name"]
+
+        def read() -> Mapping[str, str]:
+            artifacts = self._deployment.artifacts(session_id)
+            return safe_files(artifacts, artifacts.read(REPORT))[0]
+
+        text = (await run_in_threadpool(read)).get(name)
+        if text is None:
+            raise HTTPException(404, f"session {session_id} has no file {name} that is safe to open")
+        headers = {"content-security-policy": f"sandbox; frame-ancestors 'self'; {POLICY}"}
+        if name == PAGE and "download" not in request.query_params:
+            return HTMLResponse(text, headers=headers)
+        headers["content-disposition"] = f'attachment; filename="{session_id[:8]}-{name}"'
+        return Response(text, headers=headers, media_type="application/octet-stream")
+
+    async def lost(self, request: Request) -> Response:
+        """Show the events that never became a session."""
+        letters = await run_in_threadpool(self._deployment.dead_letters)
+        return await self._page(request, "lost.html", {"letters": letters})
+
+    async def new(self, request: Request) -> Response:
+        """Show the form that starts a session, with the input of another one for a retry."""
+        given: dict[str, str] = {}
+        if retried := request.query_params.get("from"):
+            session = await run_in_threadpool(self._deployment.journal.get, retried)
+            given = {"detail": to_json(session.input(), indent=2)}
+        return await self._page(request, "new.html", {"given": given, "error": "", "number": uuid4().hex})
+
+    async def start(self, request: Request) -> Response:
+        """Start a session. The same form starts only one, however often it is sent."""
+        form: dict[str, str] = request.state.form
+        number = form.get("number") or uuid4().hex
+        try:
+            async with self._starting:
+                if number not in self._started:
+                    self._started[number] = await run_in_threadpool(self._deployment.trigger, _detail(form))
+        except InvalidInput as error:
+            context = {"given": form, "error": str(error), "number": number}
+            return await self._page(request, "new.html", context, status=400)
+        for oldest in [*self._started][:-MAX_STARTED]:
+            del self._started[oldest]
+        return RedirectResponse(f"/sessions/{self._started[number]}", 303)
+
+    async def stop(self, request: Request) -> Response:
+        """Stop a session, for the reason that the form gives."""
+        session_id = check_session_id(request.path_params["session_id"])
+        reason = request.state.form.get("reason", "")
+        await run_in_threadpool(self._deployment.stop, session_id, reason)
+        logger.info("session %s was stopped", session_id)
+        return RedirectResponse(f"/sessions/{session_id}", 303)
+
+    async def _live(
+        self, request: Request, feed: Feed, template: str, context: Callable[[Any], Mapping[str, Any]]
+    ) -> Response:
+        """Show what ``feed`` has, as a page or as a stream of pages: one for each change."""
+
+        async def page(reading: Reading) -> tuple[Response, bool]:
+            data, problem = reading
+            if data is None:
+                raise HTTPException(503, problem)
+            final = getattr(data, "final", False)
+            shown = {**await run_in_threadpool(context, data), "live": not final, "problem": problem}
+            return await self._page(request, template, shown, 404 if getattr(data, "why", "") else 200), final
+
+        async def events() -> AsyncIterator[ServerSentEvent]:
+            self._streams += 1
+            try:
+                async for reading in feed.changes():
+                    answer, final = await page(reading)
+                    yield ServerSentEvent(bytes(answer.body).decode(), event="page")
+                    if final:
+                        yield ServerSentEvent("", event="end")
+                        return
+            finally:
+                self._streams -= 1
+
+        if request.headers.get("accept") != "text/event-stream":
+            return (await page(await feed.now()))[0]
+        if self._streams >= MAX_STREAMS:
+            raise HTTPException(503, f"{MAX_STREAMS} pages are live already: reload to see what is new")
+        return EventSourceResponse(events(), send_timeout=10)
+
+    async def _page(self, request: Request, name: str, context: Mapping[str, Any], status: int = 200) -> Response:
+        lost, _ = await self._lost.now()
+        page = await run_in_threadpool(self._pages.render, name, {"path": request.url.path, "lost": lost, **context})
+        return HTMLResponse(page, status)
+
+    async def _failed(self, request: Request, error: Exception) -> Response:
+        """Say in one line what went wrong."""
+        if isinstance(error, HTTPException):
+            status, reason = error.status_code, error.detail
+        else:
+            status, reason = next(code for kind, code in STATUSES.items() if isinstance(error, kind)), str(error)
+        return HTMLResponse(self._pages.render("error.html", {"reason": reason}), status)
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        number = uuid4().hex[:8]
+        logger.error("error %s at %s", number, request.url.path, exc_info=error)
+        return await self._failed(request, HTTPException(500, f"the console failed; its log has error {number}"))
+
+
+def _detail(form: Mapping[str, str]) -> Any:
+    """Return the event's detail as the form gives it; raises InvalidDetail."""
+    days = form.get("days", "").strip()
+    if days and not (days.isdecimal() and len(days) < 10):
+        raise InvalidDetail(f"days must be a whole number, not {days!r}")
+    options = {
+        "regions": form.get("regions", "").replace(",", " ").split(),
+        "days": int(days) if days else None,
+        "functions": form.get("functions", "").strip(),
+    }
+    return agent_input(form.get("detail", "").strip() or None, options, "JSON")

@@ -1,0 +1,71 @@
+"""The pages' templates, and how they show values. All text is data: it is made visible, and escaped."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vigil.attributes import moment
+from vigil.session import Session
+from vigil.step import Usage, duration
+from vigil.text import to_json, visible
+
+FOLDER = Path(__file__).parent
+GLYPHS = {"INITIATED": "○", "BUSY": "▶", "COMPLETED": "✓", "FAILED": "✕"}
+
+
+class Pages:
+    """The templates, which all know ``about``: where the console looks, and what it may do."""
+
+    def __init__(self, **about: Any) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(FOLDER / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            finalize=_shown,
+        )
+        self._environment.filters |= {"at": at, "dollars": dollars, "took": duration, "json": _json}
+        self._environment.globals |= {"glyphs": GLYPHS, "clock": clock, **about}
+
+    def render(self, template: str, context: Mapping[str, Any]) -> str:
+        """Return the page."""
+        base = {"now": datetime.now(UTC), "path": "", "lost": None, "live": False, "problem": ""}
+        return self._environment.get_template(template).render({**base, **context})
+
+
+def _shown(value: object) -> object:
+    """Return ``value`` with a code for each invisible character."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value)
+    return "" if value is None else value
+
+
+def _json(session: Session) -> str:
+    return to_json({name: value for name, value in asdict(session).items() if value}, indent=2)
+
+
+def at(timestamp: str | None) -> Markup:
+    """Return a timestamp of the table as an element; as text if it is none."""
+    when = moment(timestamp)
+    if not when.timestamp():
+        return Markup("{}").format(visible(timestamp or ""))
+    return Markup('<time datetime="{}">{}</time>').format(f"{when:%Y-%m-%dT%H:%M:%S.%fZ}", f"{when:%Y-%m-%d %H:%M:%S}")
+
+
+def clock(since: str | None, until: str | None, now: datetime, *, down: bool = False) -> Markup:
+    """Return a time that passes as an element; the page's script lets it go on while ``until`` is None."""
+    begun, sign = moment(since, now), -1 if down else 1
+    text = timedelta(seconds=max(0, int(sign * (moment(until, now) - begun).total_seconds())))
+    if until:
+        return Markup("<span>{}</span>").format(text)
+    return Markup('<span data-clock="{}" data-from="{}">{}</span>').format(sign, int(begun.timestamp() * 1000), text)
+
+
+def dollars(usage: Usage | None) -> str:
+    """Return what the model calls have cost; – if no model has answered, ≈ if a price was assumed."""
+    return "–" if usage is None else f"{'≈' if usage.price_assumed else ''}${usage.dollars:,.2f}"
