@@ -24,12 +24,20 @@ $(BIN)/.installed: requirements/dev.txt requirements/uv.txt pyproject.toml
 .PHONY: install
 install: $(BIN)/.installed ## Install everything into .venv
 
-# The CDK CLI, the validator of the state machine, and the JSONata that AWS names.
+# The CDK CLI, the validator of the state machine, the JSONata that AWS names, and the tests' browser with its fonts.
 NPM := $(VENV)/npm
 $(NPM)/.installed: requirements/package.json requirements/package-lock.json $(BIN)/.installed
 	@mkdir -p $(NPM)
 	@cp requirements/package.json requirements/package-lock.json $(NPM)
 	@$(BIN)/npm ci --prefix $(NPM) --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# The package unpacks into the folder for temporary files, by default one that all users share.
+CHROMIUM := $(VENV)/chromium
+$(CHROMIUM)/.installed: $(NPM)/.installed
+	@rm -rf $(CHROMIUM) && mkdir $(CHROMIUM)
+	@cd $(NPM)/node_modules/@sparticuz/chromium/bin && TMPDIR="$(CURDIR)/$(CHROMIUM)" node --eval \
+	  'import("@sparticuz/chromium").then(({ inflate }) => Promise.all(["chromium.br", "al2023.tar.br"].map(inflate)))'
 	@touch $@
 
 .PHONY: lock
@@ -103,7 +111,7 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 	$(BIN)/python requirements/audit.py requirements/dev.txt requirements/agent.txt
 
 .PHONY: test
-test: install $(NPM)/.installed ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
+test: install $(CHROMIUM)/.installed ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
 	@# Four on two cores: many tests wait for time to pass.
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 

@@ -23,10 +23,15 @@ from vigil.names import Env, Parameter
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
 
-pytest_plugins = ["tests.fixtures.session", "tests.fixtures.synthesis", "tests.fixtures.table"]
+pytest_plugins = [
+    "tests.fixtures.browser",
+    "tests.fixtures.session",
+    "tests.fixtures.synthesis",
+    "tests.fixtures.table",
+]
 
-LONG_FIXTURES = {"embedded", "stack", "aws", "moto", "bundled"}
-"""Fixtures that start a server or build a package. Tests that need one are slow."""
+LONG_FIXTURES = {"embedded", "stack", "aws", "moto", "bundled", "browser"}
+"""Fixtures that start a server or a browser, or build a package. Tests that need one are slow."""
 MAX_SESSION_SECONDS = 4500
 # A workflow checks a session after 6 s if the agent has sent no heartbeat, else every 5 s; after 12 s it is lost.
 TIMING = {
