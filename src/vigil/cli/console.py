@@ -2,6 +2,7 @@
 
 import os
 import webbrowser
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -34,4 +35,5 @@ def console(
     terminal.say(f"console at {server.link}")
     if show_it and not webbrowser.open(server.link):
         terminal.say("could not open a browser: open the link yourself")
-    server.serve()
+    with suppress(KeyboardInterrupt):
+        server.serve()

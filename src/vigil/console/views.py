@@ -19,7 +19,7 @@ from vigil.trace import State, Trace, read_states, read_texts
 PAGE = 50  # sessions of a list
 SEARCHED = 1000  # sessions among which a text is looked for
 MOST_KEPT = 5000  # records of ended sessions
-MOST_LINES = 300  # of a log
+MOST_LINES, MOST_TEXT = 300, 500  # of a log, and characters of each
 SNAPSHOT_SECONDS, HISTORY_SECONDS = 5.0, 15.0  # between two reads of what the session's record need not announce
 TABS = ("timeline", "record", "log", "report")
 
@@ -101,7 +101,8 @@ class SessionView:
             return {}
         session = self.trace.session
         if tab == "log":
-            return {"lines": [*deployment.agent_log(session.session_id)][-MOST_LINES:]}
+            lines = [f"{line.at[11:23]} {line.text[:MOST_TEXT]}" for line in deployment.agent_log(session.session_id)]
+            return {"lines": lines[-MOST_LINES:]}
         first = given.get("first", "")
         timeline = Timeline(self.trace, datetime.now(UTC), int(first) if re.fullmatch(r"[0-9]{1,6}", first) else None)
         opened, texts = next((row for row in timeline.rows if row.key == given.get("open")), None), None

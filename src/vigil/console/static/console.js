@@ -70,8 +70,9 @@ document.addEventListener("click", async (event) => {
     for (const row of document.querySelectorAll("#rows tr")) row.hidden = false;
     button.hidden = true;
     scrollTo(0, 0);
-  } else if (button?.dataset.copy) {
-    put("says", await navigator.clipboard.writeText(button.dataset.copy).then(() => "Copied", () => "The browser forbids copying"));
+  } else if (button?.classList.contains("copy")) {
+    const text = button.dataset.copy || button.parentElement.nextElementSibling.textContent;
+    put("says", await navigator.clipboard.writeText(text).then(() => "Copied", () => "The browser forbids copying"));
   } else if (link?.pathname === location.pathname && link.search && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
     history.pushState(null, "", link.href);
