@@ -35,6 +35,8 @@ def up(
 ) -> None:
     """Start the embedded AWS with Vigil in it; stays in the foreground until Ctrl-C."""
     require_extras("cli", "console")
+    from vigil.console.server import ConsoleServer
+
     environment = agent_environment(agent, model, agent_env)
     options = {"port": port, "parameters": _parameters(parameters), "sample_account": sample_account}
     with lockfile.claim() as announce, started(agent_environment=environment, **options) as stack:
@@ -45,7 +47,7 @@ def up(
                 field(f"  {name:<22}", value)
             field(f"  {'the agent logs to':<22}", stack.agent_log)
             console.print("in another terminal: eval $(vigil local env) && vigil run")
-            with _console_of(stack) as link:
+            with ConsoleServer(Deployment(stack.session())).serving() as link:
                 console.say(f"in a browser: {link}")
                 stack.process.wait()
         except KeyboardInterrupt:
@@ -100,17 +102,6 @@ def _parameters(options: list[str] | None) -> dict[str, str]:
     if len(parameters) != len(pairs) or not set(parameters) <= set(Parameter):
         raise LocalStackError(f"--parameter takes NAME=VALUE, each NAME once, of: {', '.join(Parameter)}")
     return parameters
-
-
-@contextmanager
-def _console_of(stack: "LocalStack") -> Iterator[str]:
-    """Serve the console of ``stack``, and provide its link."""
-    from vigil.console.server import ConsoleServer
-
-    where = f"local {stack.endpoint.partition('//')[2]}"
-    server = ConsoleServer(Deployment(stack.session()), 0, where, allow_actions=True)
-    with server.beside():
-        yield server.link
 
 
 @contextmanager

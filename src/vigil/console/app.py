@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -18,34 +18,36 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from vigil.agent.package import agent_input
-from vigil.console.feed import Feed, Feeds, Reading
+from vigil.console.feed import Feed, Reading
+from vigil.console.guard import Guard
 from vigil.console.pages import FOLDER, Pages
-from vigil.console.views import TABS, Filters, ListReader, SessionReader, SessionView
+from vigil.console.views import TABS, Filters, ListReader, beside
 from vigil.deployment import Deployment
 from vigil.download import safe_files
 from vigil.errors import InvalidDetail, InvalidInput, SessionEnded, SessionNotFound, VigilError
 from vigil.names import PAGE, REPORT, Parameter
 from vigil.page import POLICY
 from vigil.session import check_session_id
+from vigil.session_reader import SessionReader, SessionView
 from vigil.text import to_json
 from vigil.watch import APPEAR_SECONDS
 
 logger = logging.getLogger("vigil.console")
 
 LIST_SECONDS, SEARCH_SECONDS, SESSION_SECONDS, LOST_SECONDS = 0.7, 5.0, 0.75, 10.0
-MAX_STREAMS = 32
+MAX_STREAMS, MAX_FEEDS = 32, 64
 MAX_STARTED = 1000  # forms of which it is known that they have been sent
 STATUSES = {InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
 
 
 class Console:
-    """The pages of one deployment, which ``where`` names for a person; every form sends ``form_token`` along."""
+    """The pages of one deployment, which ``where`` names for a person, behind ``guard``."""
 
-    def __init__(self, deployment: Deployment, where: str, form_token: str, *, allow_actions: bool) -> None:
+    def __init__(self, deployment: Deployment, where: str, guard: Guard) -> None:
         self._deployment = deployment
         budget = deployment.parameters.get(Parameter.BUDGET_DOLLARS, "")
-        self._pages = Pages(where=where, form_token=form_token, allow_actions=allow_actions, budget=budget)
-        self._feeds = Feeds()
+        self._pages = Pages(guard.form_token, where=where, allow_actions=guard.allow_actions, budget=budget)
+        self._feeds: dict[Hashable, Feed] = {}
         self._lists = ListReader(deployment)
         self._lost = Feed(deployment.count_dead_letters, LOST_SECONDS)
         self._streams = 0
@@ -78,7 +80,7 @@ class Console:
         with suppress(InvalidInput):
             return RedirectResponse(f"/sessions/{check_session_id(filters.text)}", 303)
         seconds = SEARCH_SECONDS if filters.text else LIST_SECONDS
-        feed = self._feeds.of(filters, lambda: Feed(partial(self._lists.read, filters), seconds))
+        feed = self._feed(filters, lambda: Feed(partial(self._lists.read, filters), seconds))
         return await self._live(request, feed, "sessions.html", lambda found: {"found": found, "filters": filters})
 
     async def session(self, request: Request) -> Response:
@@ -88,11 +90,11 @@ class Console:
             raise HTTPException(404, f"a session has no {tab}; it has {', '.join(TABS)}")
         patience = APPEAR_SECONDS if session_id in self._started.values() else 0.0
         reader = SessionReader(self._deployment, session_id, patience)
-        feed = self._feeds.of(session_id, lambda: Feed(reader.read, SESSION_SECONDS))
+        feed = self._feed(session_id, lambda: Feed(reader.read, SESSION_SECONDS))
 
         def shown(view: SessionView) -> Mapping[str, Any]:
-            beside = view.beside(self._deployment, tab, request.query_params)
-            return {"session_id": session_id, "view": view, "tab": tab, **beside}
+            more = beside(self._deployment, view, tab, request.query_params)
+            return {"session_id": session_id, "view": view, "tab": tab, **more}
 
         return await self._live(request, feed, "session.html", shown)
 
@@ -148,6 +150,12 @@ class Console:
         await run_in_threadpool(self._deployment.stop, session_id, reason)
         logger.info("session %s was stopped", session_id)
         return RedirectResponse(f"/sessions/{session_id}", 303)
+
+    def _feed(self, key: Hashable, make: Callable[[], Feed]) -> Feed:
+        feed = self._feeds[key] = self._feeds.pop(key) if key in self._feeds else make()
+        for oldest in [*self._feeds][:-MAX_FEEDS]:
+            del self._feeds[oldest]
+        return feed
 
     async def _live(
         self, request: Request, feed: Feed, template: str, context: Callable[[Any], Mapping[str, Any]]

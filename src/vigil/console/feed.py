@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -10,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 from vigil.errors import VigilError
 
 LONGEST_PAUSE = 30.0  # seconds between two reads while AWS cannot be reached
-MOST = 64  # feeds that are kept
 
 Reading = tuple[Any, str]
 """What was read last, and why it could not be read since; "" if it could."""
@@ -44,14 +43,3 @@ class Feed:
             if (reading := await self.now()) != last:
                 yield (last := reading)
             await asyncio.sleep(max(0.0, self._due - time.monotonic()))
-
-
-class Feeds(dict[Hashable, Feed]):
-    """The feeds that were used last."""
-
-    def of(self, key: Hashable, make: Callable[[], Feed]) -> Feed:
-        """Return the feed of ``key``; ``make`` makes it."""
-        self[key] = feed = self.pop(key) if key in self else make()
-        for oldest in [*self][:-MOST]:
-            del self[oldest]
-        return feed

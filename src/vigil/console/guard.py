@@ -41,7 +41,7 @@ class Guard:
         # A browser leaves out port 80, the default of HTTP.
         self._hosts = [name if port == 80 else f"{name}:{port}" for name in (HOST, "localhost")]
         self._cookie = f"vigil-{port}"  # cookies do not tell ports apart
-        self._allow_actions = allow_actions
+        self.allow_actions = allow_actions
         self._secret, self.form_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
         self.link = f"http://{HOST}:{port}/?token={self._secret}"
         self._limited = RequestBodyLimitMiddleware(self._pass, MAX_BODY)
@@ -97,7 +97,7 @@ class Guard:
             return _refused(403, "a form must come from a page of the console")
         if not _same(request.state.form.get("token", ""), self.form_token):
             return _refused(403, "the form's token is not this console's: reload the page")
-        if not self._allow_actions:
+        if not self.allow_actions:
             return _refused(403, "this console only shows: start it with --allow-actions to start and stop sessions")
         return None
 

@@ -21,7 +21,7 @@ GLYPHS = {"INITIATED": "○", "BUSY": "▶", "COMPLETED": "✓", "FAILED": "✕"
 class Pages:
     """The templates, which all know ``about``: where the console looks, and what it may do."""
 
-    def __init__(self, **about: Any) -> None:
+    def __init__(self, form_token: str, **about: Any) -> None:
         self._environment = Environment(
             loader=FileSystemLoader(FOLDER / "templates"),
             autoescape=True,
@@ -30,7 +30,7 @@ class Pages:
             finalize=_shown,
         )
         self._environment.filters |= {"at": at, "dollars": dollars, "took": duration, "json": _json}
-        self._environment.globals |= {"glyphs": GLYPHS, "clock": clock, **about}
+        self._environment.globals |= {"glyphs": GLYPHS, "clock": clock, "form_token": form_token, **about}
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Return the page."""

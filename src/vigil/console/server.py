@@ -1,51 +1,57 @@
-"""Serves the console on the loopback address, in the thread of its caller or in one of its own."""
+"""Serves the console on the loopback address."""
 
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
 from vigil.console.app import Console
 from vigil.console.guard import Guard
-from vigil.deployment import Deployment
+from vigil.deployment import Deployment, is_local
 from vigil.errors import InvalidInput
 from vigil.local import HOST
+from vigil.names import Output
 
 
-class ConsoleServer:
+class ConsoleServer(uvicorn.Server):
     """The console of ``deployment`` on ``port``; 0 takes a free one. ``link`` opens it. Raises InvalidInput."""
 
-    def __init__(self, deployment: Deployment, port: int, where: str, *, allow_actions: bool) -> None:
+    def __init__(self, deployment: Deployment, port: int = 0, *, allow_actions: bool = False) -> None:
+        endpoint = deployment.stepfunctions.meta.endpoint_url
+        account = deployment.output(Output.STATE_MACHINE).split(":")[4]
+        where = f"local {endpoint[7:]}" if is_local(endpoint) else f"AWS {account} {deployment.region}"
         # With the protocol: without it, asyncio keeps Nagle's algorithm, which delays each answer by 40 ms.
         self._listener = socket.socket(proto=socket.IPPROTO_TCP)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._listener.bind((HOST, port))
         except OSError as error:
-            self._listener.close()
             raise InvalidInput(f"--port: port {port} of {HOST} cannot be used: {error.strerror}") from error
-        guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions)
-        guard.app = Console(deployment, where, guard.form_token, allow_actions=allow_actions).app()
+        guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions or is_local(endpoint))
+        guard.app = Console(deployment, where, guard).app()
         self.link = guard.link
-        config = uvicorn.Config(
-            guard, log_level="warning", access_log=False, server_header=False, proxy_headers=False, lifespan="off",
-            timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        self._server = uvicorn.Server(config)
+        quiet: dict[str, Any] = {
+            "log_level": "warning",
+            "access_log": False,
+            "server_header": False,
+            "proxy_headers": False,
+        }
+        super().__init__(uvicorn.Config(guard, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet))
 
-    def serve(self) -> None:
+    def serve_here(self) -> None:
         """Serve until a signal comes."""
-        self._server.run(sockets=[self._listener])
+        self.run(sockets=[self._listener])
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
-        """Serve in another thread as long as the context lasts."""
-        thread = threading.Thread(target=self.serve, daemon=True)
+    def serving(self) -> Iterator[str]:
+        """Serve in another thread, and provide the link."""
+        thread = threading.Thread(target=self.serve_here, daemon=True)
         thread.start()
         try:
-            yield
+            yield self.link
         finally:
-            self._server.should_exit = True
+            self.should_exit = True
             thread.join(5)

@@ -1,6 +1,5 @@
 // The pages work without this script. With it, they show what changes, and keep their place when a row is opened.
 "use strict";
-
 const policy = globalThis.trustedTypes?.createPolicy("vigil", { createHTML: (html) => html });
 const parsed = (html) => new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, "text/html");
 const put = (id, text) => { document.getElementById(id).textContent = text; };
@@ -11,7 +10,6 @@ const callbacks = {
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
   beforeNodeMorphed: (node) => !(node.tagName === "TR" && !getSelection().isCollapsed && getSelection().containsNode(node, true)),
 };
-
 function show(page) {
   document.title = page.title;
   for (const part of ["header nav", "main"]) {

@@ -1,0 +1,80 @@
+"""One session with all that is on record of it, read again and again by a client that shows it live."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vigil.deployment import Deployment, aws_errors
+from vigil.errors import SessionNotFound
+from vigil.journal_reader import Snapshot
+from vigil.session import Session
+from vigil.trace import State, Trace, read_states
+
+SNAPSHOT_SECONDS, HISTORY_SECONDS = 5.0, 15.0  # between two reads of what the session's record need not announce
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session; without a ``trace``, ``why`` it has no record."""
+
+    trace: Trace | None
+    why: str = ""  # empty while its workflow may still begin
+    definition: Mapping[str, Any] | None = None  # of its state machine; None if that is gone
+    artifacts: Sequence[str] = ()
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing of it changes any more."""
+        if self.trace is None:
+            return bool(self.why)
+        return self.trace.session.terminal and all(state.exited_at for state in self.trace.states)
+
+
+class SessionReader:
+    """Reads one session, again only what may have changed. It waits ``patience`` seconds for the record to appear."""
+
+    def __init__(self, deployment: Deployment, session_id: str, patience: float) -> None:
+        self._deployment, self._session_id = deployment, session_id
+        self._patience = time.monotonic() + patience
+        self._found: Snapshot | None = None
+        self._states: list[State] = []
+        self._moved: object = None  # what shows that the workflow has moved
+        self._definition: Mapping[str, Any] | None = None
+        self._artifacts: list[str] = []
+        self._snapshot_due = self._history_due = 0.0
+
+    def read(self) -> SessionView:
+        """Return the session as it is."""
+        now = time.monotonic()
+        try:
+            session = self._deployment.journal.get(self._session_id)
+        except SessionNotFound:
+            return SessionView(None, "" if now < self._patience else self._why_missing())
+        found = self._found
+        if found is None or session != found.session or (now >= self._snapshot_due and not session.terminal):
+            found = self._found = self._deployment.journal.snapshot(self._session_id)
+            self._artifacts = self._deployment.artifacts(self._session_id).names() if session.busy_at else []
+            self._snapshot_due = now + SNAPSHOT_SECONDS
+        # Step Functions answers few requests: it is asked when the record shows a move, and now and then.
+        moved = (session.status, found.task_token)
+        trace = Trace(found.session or session, self._states, found.tasks, found.steps)
+        view = SessionView(trace, "", self._definition, self._artifacts)
+        if moved != self._moved or (now >= self._history_due and not (view.final and self._states)):
+            self._moved, self._history_due = moved, now + (1.0 if session.terminal else HISTORY_SECONDS)
+            self._read_states(session)
+        return replace(view, trace=replace(trace, states=self._states), definition=self._definition)
+
+    def _read_states(self, session: Session) -> None:
+        self._states = [*read_states(self._deployment, session)]
+        if self._definition is None and self._states:
+            arn = session.execution_arn or ""
+            with aws_errors():
+                found = self._deployment.stepfunctions.describe_state_machine_for_execution(executionArn=arn)
+            self._definition = json.loads(found["definition"])
+
+    def _why_missing(self) -> str:
+        letters = (letter for letter in self._deployment.dead_letters() if letter.event_id == self._session_id)
+        lost = next((letter.reason for letter in letters), None)
+        return f"its event could not start a workflow: {lost}" if lost else "records are kept for 90 days"
