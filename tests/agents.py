@@ -107,6 +107,13 @@ def killed_in_a_step(session: AgentSession) -> Agent:
     return repeats(Killed(SONNET, AGAIN), lambda: where == "tool" and os.kill(os.getpid(), signal.SIGKILL))
 
 
+def killed_once(session: AgentSession) -> Agent:
+    """Is killed in the first attempt, and greets in the next."""
+    if session.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return hello_agent(session)
+
+
 def exits(session: AgentSession) -> Agent:
     os._exit(7)
 

@@ -138,7 +138,7 @@ class Console:
                     self._started[number] = await run_in_threadpool(self._deployment.trigger, _detail(form))
         except InvalidInput as error:
             context = {"given": form, "error": str(error), "number": number}
-            return await self._page(request, "new.html", context, status=400)
+            return await self._page(request, "new.html", context)
         for oldest in [*self._started][:-MAX_STARTED]:
             del self._started[oldest]
         return RedirectResponse(f"/sessions/{self._started[number]}", 303)
@@ -148,7 +148,7 @@ class Console:
         session_id = check_session_id(request.path_params["session_id"])
         reason = request.state.form.get("reason", "")
         await run_in_threadpool(self._deployment.stop, session_id, reason)
-        logger.info("session %s was stopped", session_id)
+        self._feeds.pop(session_id, None)  # the answer shows the end
         return RedirectResponse(f"/sessions/{session_id}", 303)
 
     def _feed(self, key: Hashable, make: Callable[[], Feed]) -> Feed:

@@ -24,7 +24,7 @@ HEADERS = {
     "require-trusted-types-for 'script'; trusted-types vigil",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with no-referrer, forms would be sent without their origin
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
