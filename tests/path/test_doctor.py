@@ -11,6 +11,7 @@ import pytest
 
 from tests.hostile import CONTROL
 from tests.support import Silent, Workflow, command, let_go, served, until
+from vigil.console.views import Filters, ListReader, beside
 from vigil.deployment import Deployment
 from vigil.doctor import account, examine, permissions
 from vigil.doctor.permissions import COMMANDS
@@ -20,6 +21,7 @@ from vigil.local.operations import RENAMED
 from vigil.local.stack import LocalSession, LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, REPORT, Output
 from vigil.session import Status
+from vigil.session_reader import SessionReader
 from vigil.watch import await_end, watch
 
 pytestmark = pytest.mark.takes(15)
@@ -219,9 +221,9 @@ def test_a_permission_that_a_command_lacks_is_named(guest: Guest) -> None:
     results = examined(guest(("iam:SimulatePrincipalPolicy", "*"), *((action, "*") for action in grants)))
     assert problems(results) == [
         f"permissions of `vigil {name}`: denied events:PutEvents on the default event bus"
-        for name in ("trigger", "retry")
+        for name in ("trigger", "retry", "console --allow-actions")
     ]
-    for name in COMMANDS.keys() - {"trigger", "retry"}:
+    for name in COMMANDS.keys() - {"trigger", "retry", "console --allow-actions"}:
         assert about(results, f"permissions of `vigil {name}`").what.endswith(": allowed")
 
 
@@ -257,6 +259,14 @@ def test_documented_permissions_suffice_for_every_command(
         aws.stop(waiting, "enough")
         await_end(aws, waiting)
 
+    def look(aws: Deployment) -> None:
+        for status in (None, Status.FAILED):
+            ListReader(aws).read(Filters(status))
+        view = SessionReader(aws, started[0], 0).read()
+        assert {"timeline", "lines"} <= set(beside(aws, view, "timeline", {}) | beside(aws, view, "log", {}))
+        assert aws.artifacts(started[0]).read(REPORT)
+        assert aws.count_dead_letters() == len(aws.dead_letters())
+
     started: list[str] = []
     waiting = deployment.trigger({"agent": "waits"})
     lost = {"id": str(uuid.uuid4()), "source": EVENT_SOURCE, "detail-type": EVENT_DETAIL_TYPE}
@@ -276,7 +286,9 @@ def test_documented_permissions_suffice_for_every_command(
             "lost --resend": calls(lambda aws: list(aws.resend_dead_letters())),
             "report": calls(lambda aws: (aws.journal.get(started[0]), aws.artifacts(started[0]).read(REPORT))),
             "stop": calls(stop),
+            "console": calls(look),
         }
+        made["console --allow-actions"] = made["console"] | made["trigger"] | made["stop"] - made["watch"]
         stack.client("sqs").purge_queue(QueueUrl=stack.outputs[Output.DEAD_LETTERS])
         session.called.clear()
         results = list(examine(lambda: Deployment(session)))

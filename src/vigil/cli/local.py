@@ -46,9 +46,9 @@ def up(
             for name, value in stack.outputs.items():
                 field(f"  {name:<22}", value)
             field(f"  {'the agent logs to':<22}", stack.agent_log)
-            console.print("in another terminal: eval $(vigil local env) && vigil run")
             with ConsoleServer(Deployment(stack.session())).serving() as link:
                 console.say(f"in a browser: {link}")
+                console.print("in another terminal: eval $(vigil local env) && vigil run")
                 stack.process.wait()
         except KeyboardInterrupt:
             console.print("stopping")

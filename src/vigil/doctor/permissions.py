@@ -34,6 +34,14 @@ _STOP = (
     ("bedrock-agentcore:StopRuntimeSession", RUNTIME),
 )
 _SESSIONS = (("dynamodb:Query", BY_START), ("dynamodb:Query", BY_STATUS), ("sqs:GetQueueAttributes", QUEUE))
+_CONSOLE = (
+    *_READ,
+    *(("dynamodb:BatchGetItem", TABLE), ("dynamodb:Query", TABLE), *_SESSIONS, *_LIST_LOST),
+    ("states:GetExecutionHistory", EXECUTIONS),
+    ("states:DescribeStateMachineForExecution", EXECUTIONS),
+    ("logs:FilterLogEvents", AGENT_LOGS),
+    ("s3:GetObject", ARTIFACTS),
+)
 COMMANDS = {
     "trigger": (*_FIND, ("events:PutEvents", BUS)),
     "retry": (*_READ, ("events:PutEvents", BUS)),
@@ -45,6 +53,8 @@ COMMANDS = {
     "stop": (*_AWAIT, *_STOP),
     "lost": (*_FIND, *_LIST_LOST),
     "lost --resend": (*_READ, *_LIST_LOST, ("states:StartExecution", WORKFLOW), ("sqs:DeleteMessage", QUEUE)),
+    "console": _CONSOLE,
+    "console --allow-actions": (*_CONSOLE, ("events:PutEvents", BUS), *_STOP),
 }
 """The permissions that each command needs, as (action, resource); ``run`` needs those of trigger, watch and report."""
 GRANT = "Have the policy changed by docs/permissions.md, which lists what each command needs"
