@@ -115,8 +115,8 @@ def _sources() -> list[Path]:
     client_side = {
         SOURCES / "vigil" / name
         for name in (
-            *("local", "__main__.py", "extras.py", "cli", "watch.py", "deployment.py", "doctor"),
-            *("download.py", "folder.py", "invoker.py", "reconciler.py"),
+            *("local", "__main__.py", "extras.py", "cli", "console", "watch.py", "deployment.py"),
+            *("doctor", "session_reader.py", "download.py", "folder.py", "invoker.py", "reconciler.py"),
         )
     } | set(SOURCES.glob("*/sample_account"))
     paths = (path for path in SOURCES.rglob("*") if path.suffix in {".py", ".md", ".json"})

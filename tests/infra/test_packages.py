@@ -53,7 +53,17 @@ def test_the_agents_package_fits(package: Path) -> None:
 
 def test_the_agents_package_holds_the_agent_and_no_client(package: Path) -> None:
     held = {path.name for path in (package / "vigil").iterdir()}
-    assert not held & {"local", "cli", "download.py", "watch.py", "deployment.py", "invoker.py", "reconciler.py"}
+    assert not held & {
+        "local",
+        "cli",
+        "console",
+        "session_reader.py",
+        "download.py",
+        "watch.py",
+        "deployment.py",
+        "invoker.py",
+        "reconciler.py",
+    }
     assert not list(package.rglob("ministack"))
 
 
