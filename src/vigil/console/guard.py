@@ -74,7 +74,8 @@ class Guard:
             return _refused(403, f"Host must be one of {', '.join(self._hosts)}")
         own, site = f"http://{headers['host']}", headers.get("sec-fetch-site", "none")
         # The link may stand in a terminal that is a web page. The entry changes nothing.
-        allowed = ("none", "same-origin", "cross-site")[: 3 if request.url.path == "/" else 2]
+        entry = request.method == "GET" and request.url.path == "/"
+        allowed = ("none", "same-origin", "cross-site")[: 3 if entry else 2]
         if site not in allowed or headers.get("origin", own) != own:
             return _refused(403, "no other page may use the console")
         return None if request.method in (*READS, "POST") else _refused(405, "the method must be GET, HEAD or POST")
