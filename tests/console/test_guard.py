@@ -1,0 +1,357 @@
+"""Which requests reach the console's pages: only those of its own pages, in the browser that opened its link."""
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from tests.console.raw import METHODS, Answer, Headers, ask, guarded, own, port_of, secret_of
+from vigil.console.app import Console
+from vigil.console.guard import FORM, HEADERS, MAX_BODY, Guard
+from vigil.errors import AwsUnavailable, SessionNotFound
+from vigil.journal_reader import Listing
+
+SESSION = "c2ab273b-e698-448e-9e95-57dc6962ec9b"
+PATHS = ("/", "/sessions", "/static/console.js", f"/sessions/{SESSION}/stop", "/none")
+REACHED: list[tuple[str, str]] = []
+
+
+async def recorder(scope: Any, receive: Any, send: Any) -> None:
+    """An application that only says that it was reached."""
+    REACHED.append((scope["method"], scope["path"]))
+    await PlainTextResponse("reached")(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def guard() -> Iterator[Guard]:
+    with guarded(lambda _: recorder) as guard:
+        yield guard
+
+
+@pytest.fixture(scope="module")
+def watching() -> Iterator[Guard]:
+    """A guard that allows no actions."""
+    with guarded(lambda _: recorder, allow_actions=False) as guard:
+        yield guard
+
+
+def send(guard: Guard, method: str, target: str, headers: Headers, body: bytes = b"", **more: Any) -> Answer:
+    """Return the answer of a guard, with ``reached`` or not; each of its answers has the headers of security."""
+    REACHED.clear()
+    answer = ask(guard, method, target, headers, body, **more)
+    assert bool(REACHED) == (answer.status == 200 and b"http-equiv" not in answer.body), (method, target, headers)
+    assert_secure(answer)
+    return answer
+
+
+def assert_secure(answer: Answer) -> None:
+    for name, value in HEADERS.items():
+        assert answer.header(name) == value, (answer, name)
+    assert not [name for name, _ in answer.headers if name.startswith("access-control-")]
+
+
+def assert_forbidden(guard: Guard, headers: Headers, methods: Iterable[str]) -> None:
+    """Assert that no path can be reached, nor the link opened."""
+    for method in methods:
+        for path in (*PATHS, f"/?token={secret_of(guard)}"):
+            answer = send(guard, method, path, headers, form_of(guard) if method == "POST" else b"")
+            assert (answer.status, answer.header("set-cookie")) == (403, ""), (method, path)
+
+
+def form_of(guard: Guard, **fields: str) -> bytes:
+    return urlencode({"token": guard.form_token, **fields}).encode()
+
+
+def test_a_page_of_the_console_reaches_it(guard: Guard) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        host = f"{name}:{port_of(guard)}"
+        for method in ("GET", "HEAD"):
+            assert send(guard, method, "/sessions", own(guard, host=host, origin=None)).status == 200
+        headers = own(guard, host=host, origin=f"http://{host}")
+        assert send(guard, "POST", "/sessions", headers, form_of(guard)).status == 200
+
+
+HOSTS = [
+    *("evil.example:PORT", "evil.example", "127.0.0.1", "localhost", "127.0.0.1:1", "localhost:80", "127.0.0.2:PORT"),
+    *("localhost.:PORT", "127.0.0.1.:PORT", "LOCALHOST:PORT", "Localhost:PORT", "[::1]:PORT", "0.0.0.0:PORT", "0:PORT"),
+    *(
+        "127.1:PORT",
+        "2130706433:PORT",
+        "a.localhost:PORT",
+        "127.0.0.1:0PORT",
+        "127.0.0.1:PORT:PORT",
+        "u@127.0.0.1:PORT",
+    ),
+    *("127.0.0.1:PORT, evil.example", "127.0.0.1:PORT/", "http://127.0.0.1:PORT", "", ":PORT", "PORT"),
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_host_is_one_of_the_two_names_with_the_port(guard: Guard, host: str) -> None:
+    headers = own(guard, host=host.replace("PORT", str(port_of(guard))))
+    assert_forbidden(guard, headers, [("GET", "POST"), METHODS][host == HOSTS[0]])
+
+
+@pytest.mark.parametrize("hosts", [[], ["127.0.0.1:PORT"] * 2, ["127.0.0.1:PORT", "evil.example:PORT"]])
+def test_a_request_has_one_host(guard: Guard, hosts: list[str]) -> None:
+    headers = [("Host", host.replace("PORT", str(port_of(guard)))) for host in hosts]
+    REACHED.clear()
+    # It is no HTTP: the server refuses it before the guard.
+    assert ask(guard, "GET", "/sessions", [*headers, *own(guard, host=None)]).status == 400
+    assert not REACHED
+
+
+def test_a_request_of_http_1_0_without_a_host_is_refused(guard: Guard) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/sessions", "query_string": b"", "headers": []}
+    sent: list[Any] = []
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(guard({**scope, "scheme": "http", "server": ("127.0.0.1", port_of(guard))}, None, keep))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 403
+
+
+ORIGINS = [
+    *("http://evil.example", "null", "", "https://127.0.0.1:PORT", "http://127.0.0.1", "http://127.0.0.1:1"),
+    *("http://localhost:PORT", "http://127.0.0.2:PORT", "http://127.0.0.1:PORT.evil.example", "file://"),
+    *("http://127.0.0.1:PORT/", "HTTP://127.0.0.1:PORT", "http://127.0.0.1:PORT http://evil.example", "127.0.0.1:PORT"),
+]
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_a_foreign_origin_is_refused(guard: Guard, origin: str) -> None:
+    headers = own(guard, origin=origin.replace("PORT", str(port_of(guard))))
+    assert_forbidden(guard, headers, [("GET", "POST"), METHODS][origin == ORIGINS[0]])
+
+
+@pytest.mark.parametrize("site", ["same-site", "cross-site", "", "nonsense", "SAME-ORIGIN", "none, same-origin"])
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_entry_may_come_from_another_page(guard: Guard, method: str, site: str) -> None:
+    for path in (*PATHS, "/?", "//", "/%3F", "/%23", "/.", "/%2e", "/%2F"):
+        answer = send(guard, method, path, own(guard, sec_fetch_site=site), form_of(guard) if method == "POST" else b"")
+        entry = (method, site) == ("GET", "cross-site") and path in ("/", "/?")
+        assert answer.status == (200 if entry else 403), path
+
+
+@pytest.mark.parametrize(
+    "cookie", [None, "", "vigil-PORT=", "vigil-PORT=wrong", "vigil-PORT", "vigil=SECRET", "vigil-1=SECRET", "SECRET"]
+)
+def test_without_the_cookie_nothing_is_shown(guard: Guard, cookie: str | None) -> None:
+    given = cookie and cookie.replace("PORT", str(port_of(guard))).replace("SECRET", secret_of(guard))
+    for path in (*PATHS, "/sessions?token=" + secret_of(guard)):
+        for method in ("GET", "HEAD", "POST"):
+            answer = send(guard, method, path, own(guard, cookie=given), form_of(guard) if method == "POST" else b"")
+            assert (answer.status, answer.header("set-cookie")) == (401, "")
+
+
+def test_the_link_gives_the_cookie_and_leaves_the_address(guard: Guard) -> None:
+    host = [("Host", f"127.0.0.1:{port_of(guard)}")]
+    answer = send(guard, "GET", f"/?token={secret_of(guard)}", host)
+    cookie = answer.header("set-cookie")
+    name, *attributes = cookie.split("; ")
+    assert name == f"vigil-{port_of(guard)}={secret_of(guard)}"
+    assert {attribute.lower() for attribute in attributes} == {"httponly", "samesite=strict", "path=/"}
+    assert answer.status == 200
+    assert b"url=/sessions" in answer.body
+    assert secret_of(guard).encode() not in answer.body
+    assert send(guard, "GET", "/sessions", [*host, ("Cookie", name)]).status == 200
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "SECRETx", "é", "%ff", "FORM"])
+def test_a_wrong_token_gives_no_cookie(guard: Guard, token: str) -> None:
+    token = token.replace("SECRET", secret_of(guard)).replace("FORM", guard.form_token)
+    query = token if token == "%ff" else urlencode({"token": token})[6:]
+    answer = send(guard, "GET", f"/?token={query}", [("Host", f"127.0.0.1:{port_of(guard)}")])
+    assert (answer.status, answer.header("set-cookie")) == (401, "")
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in ("GET", "HEAD", "POST")])
+def test_no_other_method_is_allowed(guard: Guard, method: str) -> None:
+    assert {send(guard, method, path, own(guard)).status for path in PATHS} == {405}
+
+
+@pytest.mark.parametrize(
+    ("status", "changed", "body"),
+    [
+        (401, {"cookie": None}, "token=FORM"),
+        (403, {"origin": None, "sec_fetch_site": None}, "token=FORM"),
+        (403, {"origin": None, "sec_fetch_site": "none"}, "token=FORM"),
+        (415, {"content_type": None}, "token=FORM"),
+        (415, {"content_type": "text/plain"}, "token=FORM"),
+        (415, {"content_type": "multipart/form-data; boundary=x"}, "token=FORM"),
+        (415, {"content_type": "application/json"}, '{"token": "FORM"}'),
+        (415, {"content_type": "text/plain; application/x-www-form-urlencoded"}, "token=FORM"),
+        (403, {}, ""),
+        (403, {}, "token="),
+        (403, {}, "token=wrong"),
+        (403, {}, "TOKEN=FORM"),
+        (403, {}, "token=SECRET"),
+        (403, {}, "token=FORM&token=wrong"),
+        (403, {}, "token=FORM%00"),
+        (200, {}, "token=FORM"),
+        (200, {"origin": None}, "token=FORM"),
+        (200, {"sec_fetch_site": None}, "token=FORM"),
+        (200, {"content_type": f"{FORM}; charset=utf-8"}, "token=FORM"),
+    ],
+)
+def test_a_write_needs_all_that_a_form_of_the_console_has(
+    guard: Guard, watching: Guard, status: int, changed: dict[str, str | None], body: str
+) -> None:
+    for one in (guard, watching):
+        sent = body.replace("FORM", one.form_token).replace("SECRET", secret_of(one)).encode()
+        answer = send(one, "POST", "/sessions", own(one, **changed), sent)
+        assert answer.status == (403 if one is watching and status == 200 else status)
+    # The form's token stands in the body, and nowhere else.
+    assert send(guard, "POST", f"/sessions?token={guard.form_token}", own(guard), b"x=1").status == 403
+
+
+def test_large_bodies_are_refused(guard: Guard) -> None:
+    head = form_of(guard) + b"&detail="
+    for size, status in ((MAX_BODY, 200), (MAX_BODY + 1, 413)):
+        body = head.ljust(size, b"x")
+        assert send(guard, "POST", "/sessions", own(guard), body).status == status
+        pieces = [body[at : at + 60_000] for at in range(0, size, 60_000)]
+        assert send(guard, "POST", "/sessions", own(guard), chunks=pieces).status == status
+    # It need not arrive to be refused.
+    assert send(guard, "POST", "/sessions", own(guard, content_length=str(10**12))).status == 413
+    assert send(guard, "GET", "/sessions", own(guard, content_length=str(10**12), host="evil.example")).status in (
+        403,
+        413,
+    )
+
+
+PICK = st.sampled_from
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_only_a_request_that_meets_every_condition_reaches_the_pages(
+    guard: Guard, watching: Guard, data: st.DataObject
+) -> None:
+    one = data.draw(PICK([guard, guard, watching]))
+    port, secret = port_of(one), secret_of(one)
+    ours, other = f"127.0.0.1:{port}", f"localhost:{port}"
+
+    def draw(good: list[Any], bad: list[Any]) -> Any:
+        # Mostly good values: of a dozen conditions, rarely more than two fail.
+        return data.draw(PICK(good if data.draw(st.integers(0, 7)) else bad))
+
+    method = draw(["GET", "POST"], [*METHODS])
+    path = draw(["/sessions", "/"], [*PATHS, "/%3f", "//"])
+    host = draw([ours, other], ["evil.example", f"evil.example:{port}", "127.0.0.1"])
+    origin = draw([None, f"http://{host}"], [f"http://{ours}", f"http://{other}", "null", "https://evil.example"])
+    site = draw([None, "same-origin"], ["none", "same-site", "cross-site"])
+    cookie = draw([secret], [None, "wrong"])
+    kind = draw([FORM, f"{FORM};charset=utf-8"], [None, "text/plain"])
+    token = draw([one.form_token], [None, "", secret])
+    length = draw([0], [MAX_BODY])
+
+    changed = {"host": host, "origin": origin, "sec_fetch_site": site, "content_type": kind}
+    body = urlencode({"more": "x" * length, **({} if token is None else {"token": token})}).encode()
+    cookies = cookie and f"first=1; vigil-{port}={cookie}"
+    answer = send(one, method, path, own(one, **changed, cookie=cookies), body if method == "POST" else b"")
+
+    same_page = origin in (None, f"http://{host}") and site in (None, "none", "same-origin")
+    entered = method == "GET" and path == "/" and site == "cross-site" and origin in (None, f"http://{host}")
+    form = kind is not None and kind.startswith(FORM) and token == one.form_token and length == 0
+    told = origin is not None or site == "same-origin"
+    passes = host in (ours, other) and (same_page or entered) and cookie == secret
+    passes = passes and (method in ("GET", "HEAD") or (method == "POST" and form and told and one is guard))
+    assert (answer.status == 200) == passes == bool(REACHED)
+
+
+class Broken:
+    """A deployment without sessions, which fails with ``error`` if there is one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        def answer(value: Any) -> Any:
+            if error:
+                raise error
+            return value
+
+        def no_session(session_id: str) -> Any:
+            raise error or SessionNotFound(f"no session {session_id}")
+
+        self.journal = SimpleNamespace(
+            listing=lambda *_: answer(Listing([], None)), records=lambda _: {}, get=no_session
+        )
+        self.parameters: dict[str, str] = {}
+        self.count_dead_letters, self.dead_letters = lambda: 0, lambda: answer([])
+        self.artifacts = self.agent_log = self.trigger = self.stop = no_session
+
+
+def console(guard: Guard, error: Exception | None = None) -> Any:
+    deployment: Any = Broken(error)
+    return Console(deployment, "here", guard).app()
+
+
+def test_the_console_has_these_routes_and_no_others() -> None:
+    """Each is asked with each method, by a form that may do everything."""
+    with guarded(console) as guard:
+        routes = guard.app.routes  # type: ignore[attr-defined]
+        allowed: dict[str, set[str]] = {}
+        for route in routes:
+            assert isinstance(route, Route | Mount)
+            allowed.setdefault(route.path, set()).update((route.methods or ()) if isinstance(route, Route) else ())
+        reads = {"GET", "HEAD"}
+        session = "/sessions/{session_id}"
+        assert allowed == {
+            **dict.fromkeys(("/", "/sessions/new", "/lost", session, f"{session}/{{tab}}"), reads),
+            **{"/sessions": {*reads, "POST"}, f"{session}/stop": {"POST"}, f"{session}/files/{{name}}": reads},
+            "/static": set(),
+        }
+        for path, methods in allowed.items():
+            target = re.sub("{session_id}", SESSION, path).replace("{name}", "x").replace("{tab}", "log")
+            for method in METHODS:
+                target = "/static/console.css" if path == "/static" else target
+                answer = ask(guard, method, target, own(guard), form_of(guard) if method == "POST" else b"")
+                assert_secure(answer)
+                # A GET of ".../stop" asks for a part of the session that it has not.
+                missing = 404 if path.endswith("/stop") and method in reads else 405
+                served = method in (methods or reads)
+                assert (answer.status != missing) == served, (method, target, answer)
+
+
+ANSWERS = {
+    **{"/sessions": 200, "/sessions/new": 200, "/lost": 200, "/": 303, "/none": 404, "//evil.example/": 404},
+    **{"/static/console.js": 200, "/static/none.js": 404, "/static/../app.py": 404, "/static/..%2fapp.py": 404},
+    **{"/static/%00": 404, "/static/" + "x" * 5000: 404, "/static": 307, "/sessions/": 307, "/sessions?none=1": 400},
+    **{f"/sessions/{SESSION}": 404, f"/sessions/{SESSION}/none": 404, f"/sessions/{SESSION}/..%2f..": 404},
+    **{"/sessions/" + "x" * 101: 400, "/sessions/%0d%0aset-cookie:%20x=1": 400, f"/sessions?q={SESSION}": 303},
+}
+
+
+@pytest.mark.parametrize(
+    ("error", "answers"),
+    [
+        (None, ANSWERS),
+        (AwsUnavailable("no answer"), {"/sessions": 503, f"/sessions/{SESSION}": 503, "/lost": 503}),
+        (RuntimeError("secret"), {"/sessions": 500, f"/sessions/{SESSION}": 500, "/lost": 500}),
+    ],
+)
+def test_every_answer_of_the_console_is_secured(error: Exception | None, answers: dict[str, int]) -> None:
+    with guarded(lambda guard: console(guard, error)) as guard:
+        for target, status in answers.items():
+            answer = ask(guard, "GET", target, own(guard))
+            assert answer.status == status, target
+            assert_secure(answer)
+            assert b"secret" not in answer.body
+            # No redirect leaves the console.
+            location = answer.header("location").removeprefix(f"http://127.0.0.1:{port_of(guard)}")
+            assert location in ("", "/sessions", "/static/", f"/sessions/{SESSION}"), target
+
+
+def test_a_stream_is_secured() -> None:
+    with guarded(console) as guard:
+        answer = ask(guard, "GET", "/sessions", [*own(guard), ("Accept", "text/event-stream")])
+    assert (answer.status, answer.header("content-type")) == (200, "text/event-stream; charset=utf-8")
+    assert_secure(answer)
