@@ -53,8 +53,10 @@ def _rows(trace: Trace) -> Iterator[Row]:
     root.within = [*states, *(span for span in root.within if span.kind != "state")]
     root.within.sort(key=lambda span: moment(span.began_at))
     for start, depth, span in root.lines(trace.session.start_time):
-        number = counts[span.kind] = counts.get(span.kind, 0) + 1
-        key = f"step-{span.step.number}" if span.step else f"{span.kind}-{number}"
+        # A state may become a loop. Several malformed steps may have the same number.
+        name = f"step-{span.step.number}" if span.step else span.kind.replace("loop", "state")
+        number = counts[name] = counts.get(name, 0) + 1
+        key = name if span.step and number == 1 else f"{name}-{number}"
         yield Row(key, depth, span, start, passes.get(id(span), 0))
 
 
