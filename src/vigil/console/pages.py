@@ -39,10 +39,10 @@ class Pages:
 
 
 def _shown(value: object) -> object:
-    """Return ``value`` with a code for each invisible character."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value)
-    return "" if value is None else value
+    """Return ``value`` as text with a code for each invisible character; markup stays."""
+    if value is None or isinstance(value, Markup):
+        return value or ""
+    return visible(str(value))
 
 
 def _json(session: Session) -> str:
