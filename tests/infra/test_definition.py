@@ -15,6 +15,7 @@ import pytest
 from jsonata import jsonata
 
 from benchmarks.virtual_time import START, evaluated
+from tests.console.test_graph import check, passed_by
 from tests.infra.template import Template
 from tests.support import command
 from vigil.local.deploy import PROJECT
@@ -254,3 +255,10 @@ def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(definition: De
     linted = command(None, "cfn-lint", "--format", "json", "--", *(str(tmp_path / name) for name in breakers))
     found = {(Path(item["Filename"]).name, item["Rule"]["Id"]) for item in json.loads(linted.stdout)}
     assert found == {(name, "E3601") for name in breakers if name != "whole"}
+
+
+def test_console_draws_it_in_a_narrow_column(definition: Definition) -> None:
+    names = [*definition["States"]]
+    graph = check(definition, passed_by(*names[:3], *names[:3], ended=False))
+    assert graph.width < 760
+    assert graph.height < 1000
