@@ -54,16 +54,16 @@ class SessionReader:
             return SessionView(None, "" if now < self._patience else self._why_missing())
         found = self._found
         if found is None or session != found.session or (now >= self._snapshot_due and not session.terminal):
-            found = self._found = self._deployment.journal.snapshot(self._session_id)
+            found = self._deployment.journal.snapshot(self._session_id)
             self._artifacts = self._deployment.artifacts(self._session_id).names() if session.busy_at else []
-            self._snapshot_due = now + SNAPSHOT_SECONDS
+            self._found, self._snapshot_due = found, now + SNAPSHOT_SECONDS
         # Step Functions answers few requests: it is asked when the record shows a move, and now and then.
         moved = (session.status, found.task_token)
         trace = Trace(found.session or session, self._states, found.tasks, found.steps)
         view = SessionView(trace, "", self._definition, self._artifacts)
         if moved != self._moved or (now >= self._history_due and not (view.final and self._states)):
-            self._moved, self._history_due = moved, now + (1.0 if session.terminal else HISTORY_SECONDS)
             self._read_states(session)
+            self._moved, self._history_due = moved, now + (1.0 if session.terminal else HISTORY_SECONDS)
         return replace(view, trace=replace(trace, states=self._states), definition=self._definition)
 
     def _read_states(self, session: Session) -> None:
