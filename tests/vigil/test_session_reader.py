@@ -1,0 +1,212 @@
+"""A session that is shown live costs few requests, and one without a record says why."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from vigil import session_reader
+from vigil.deployment import DeadLetter
+from vigil.errors import AwsUnavailable, SessionNotFound
+from vigil.journal_reader import Snapshot
+from vigil.session import Session, Status
+from vigil.session_reader import HISTORY_SECONDS, SNAPSHOT_SECONDS, SessionReader
+from vigil.trace import State
+
+AT = "2026-11-29T12:00:00.000Z"
+ID = "c2ab273b-e698-448e-9e95-57dc6962ec9b"
+BUSY = Session(ID, Status.BUSY, AT, AT, busy_at=AT, execution_arn="arn")
+ENDED = replace(BUSY, status=Status.COMPLETED, ended_at=AT)
+DEFINITION = {"StartAt": "A", "States": {"A": {}}}
+
+
+class Counting:
+    """A deployment of one session, which counts what is asked of it."""
+
+    def __init__(self, session: Session | None) -> None:
+        self.session, self.token, self.letters = session, "token", list[DeadLetter]()
+        self.states = [State("A", AT, AT if session and session.terminal else None)]
+        self.asked: Counter[str] = Counter()
+        self.now = 1000.0
+        self.journal = SimpleNamespace(get=self._get, snapshot=self._snapshot)
+        self.stepfunctions = SimpleNamespace(describe_state_machine_for_execution=self._definition)
+
+    def _get(self, session_id: str) -> Session:
+        self.asked["record"] += 1
+        if self.session is None:
+            raise SessionNotFound("none")
+        return self.session
+
+    def _snapshot(self, session_id: str) -> Snapshot:
+        self.asked["snapshot"] += 1
+        return Snapshot(self.session, [], [], self.token)
+
+    def _definition(self, *, executionArn: str) -> Any:
+        self.asked["definition"] += 1
+        return {"definition": json.dumps(DEFINITION)}
+
+    def artifacts(self, session_id: str) -> Any:
+        self.asked["artifacts"] += 1
+        return SimpleNamespace(names=lambda: ["report.md"])
+
+    def dead_letters(self) -> list[DeadLetter]:
+        self.asked["letters"] += 1
+        return self.letters
+
+    def read_states(self, _: Any, session: Session) -> Iterator[State]:
+        self.asked["states"] += 1
+        yield from self.states
+
+    def reader(self, patience: float = 0) -> SessionReader:
+        deployment: Any = self
+        return SessionReader(deployment, ID, patience)
+
+    def taken(self) -> dict[str, int]:
+        """Return what was asked since the last time."""
+        asked, self.asked = dict(self.asked), Counter()
+        return asked
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Session | None], Counting]:
+    """Make a deployment whose clock the test moves."""
+
+    def made(session: Session | None) -> Counting:
+        deployment = Counting(session)
+        monkeypatch.setattr(session_reader, "time", SimpleNamespace(monotonic=lambda: deployment.now))
+        monkeypatch.setattr(session_reader, "read_states", deployment.read_states)
+        return deployment
+
+    return made
+
+
+Make = Callable[[Session | None], Counting]
+ALL = {"record": 1, "snapshot": 1, "artifacts": 1, "states": 1}
+
+
+def test_the_first_look_shows_all(make: Make) -> None:
+    deployment = make(BUSY)
+    view = deployment.reader().read()
+    assert view.trace
+    assert (view.trace.session, view.trace.states) == (BUSY, deployment.states)
+    assert (view.definition, view.artifacts, view.why, view.final) == (DEFINITION, ["report.md"], "", False)
+    assert deployment.taken() == {**ALL, "definition": 1}
+
+
+def test_an_unchanged_session_costs_one_read(make: Make) -> None:
+    deployment = make(BUSY)
+    reader = deployment.reader()
+    first = reader.read()
+    deployment.taken()
+    for _ in range(6):
+        deployment.now += 0.75
+        assert reader.read() == first
+    assert deployment.taken() == {"record": 6}
+
+
+def test_steps_are_read_again_now_and_then_and_the_history_less_often(make: Make) -> None:
+    deployment = make(BUSY)
+    reader = deployment.reader()
+    for _ in range(61):
+        reader.read()
+        deployment.now += 1
+    asked = deployment.taken()
+    assert asked["snapshot"] == 61 // SNAPSHOT_SECONDS + 1
+    assert asked["states"] == 60 // HISTORY_SECONDS + 1
+    assert asked["definition"] == 1
+
+
+def test_a_change_of_the_record_is_read_at_once(make: Make) -> None:
+    deployment = make(BUSY)
+    reader = deployment.reader()
+    reader.read()
+    deployment.taken()
+    deployment.session = replace(BUSY, progress="half")
+    view = reader.read()
+    assert view.trace
+    assert view.trace.session.progress == "half"
+    assert deployment.taken() == {"record": 1, "snapshot": 1, "artifacts": 1}
+    # The workflow waits again: it has moved.
+    deployment.session, deployment.token = replace(BUSY, progress="done"), "next"
+    deployment.states = [State("A", AT, AT), State("B", AT)]
+    view = reader.read()
+    assert view.trace
+    assert view.trace.states == deployment.states
+    assert deployment.taken() == ALL
+
+
+def test_a_session_that_has_ended_asks_step_functions_no_more(make: Make) -> None:
+    deployment = make(ENDED)
+    reader = deployment.reader()
+    assert reader.read().final
+    deployment.taken()
+    for _ in range(100):
+        deployment.now += 60
+        assert reader.read().final
+    assert deployment.taken() == {"record": 100}
+
+
+def test_a_session_is_final_only_when_its_workflow_has_ended_too(make: Make) -> None:
+    deployment = make(ENDED)
+    deployment.states = [State("A", AT)]
+    reader = deployment.reader()
+    assert not reader.read().final
+    deployment.states = [State("A", AT, AT)]
+    deployment.now += 1
+    assert reader.read().final
+
+
+def test_artifacts_are_not_asked_for_before_the_agent_runs(make: Make) -> None:
+    deployment = make(replace(BUSY, status=Status.INITIATED, busy_at=None))
+    assert deployment.reader().read().artifacts == []
+    assert "artifacts" not in deployment.taken()
+
+
+def test_a_record_that_is_missing_is_waited_for_and_then_explained(make: Make) -> None:
+    deployment = make(None)
+    reader = deployment.reader(patience=30)
+    view = reader.read()
+    assert (view.trace, view.why, view.final) == (None, "", False)
+    assert deployment.taken() == {"record": 1}
+    deployment.now += 31
+    view = reader.read()
+    assert (view.why, view.final) == ("records are kept for 90 days", True)
+    deployment.letters = [DeadLetter("another", AT, "x"), DeadLetter(ID, AT, "AccessDenied: no role")]
+    assert reader.read().why == "its event could not start a workflow: AccessDenied: no role"
+
+
+def test_a_record_that_appears_in_time_is_shown(make: Make) -> None:
+    deployment = make(None)
+    reader = deployment.reader(patience=30)
+    assert reader.read().trace is None
+    deployment.session = BUSY
+    assert reader.read().trace
+
+
+@pytest.mark.parametrize("session", [BUSY, ENDED])
+@pytest.mark.parametrize("part", ["states", "artifacts", "definition"])
+def test_what_could_not_be_read_is_read_by_the_next_look(
+    make: Make, monkeypatch: pytest.MonkeyPatch, session: Session, part: str
+) -> None:
+    deployment = make(session)
+    reader = deployment.reader()
+    place, name = {
+        "states": (session_reader, "read_states"),
+        "artifacts": (deployment, "artifacts"),
+        "definition": (deployment.stepfunctions, "describe_state_machine_for_execution"),
+    }[part]
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise AwsUnavailable("no answer")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(place, name, fails)
+        with pytest.raises(AwsUnavailable):
+            reader.read()
+    view = reader.read()
+    assert view.trace
+    assert (view.trace.states, view.artifacts, view.definition) == (deployment.states, ["report.md"], DEFINITION)
