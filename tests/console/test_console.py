@@ -92,6 +92,9 @@ def test_a_session_is_started_and_watched_until_its_report_is_read(open_page: Op
     with page.expect_download() as download:
         page.get_by_role("link", name="findings.json").click()
     assert json.loads(download.value.path().read_text())
+    page.get_by_role("link", name="Log").click()
+    until(lambda: page.reload() and page.get_by_text("had ended already").count(), 20)
+    assert "Traceback" not in page.locator("main").inner_text()
     page.get_by_role("link", name="Report", exact=True).click()
     page.frame_locator("iframe").get_by_role("heading", name="Summary").wait_for()
     assert page.frames[1].evaluate("document.scripts.length") == 0

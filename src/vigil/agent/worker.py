@@ -165,10 +165,12 @@ def run(session: AgentSession) -> None:
                 # wait_for makes a coroutine of any awaitable.
                 result = asyncio.run(asyncio.wait_for(result, timeout=None))
         _conclude(session, result)
-    except SessionEnded:
-        logger.info("session %s had ended already", session.session_id)
     # Any error ends the session, also a cancellation or an exit.
     except BaseException as error:
+        # Strands wraps the refusal of a call that follows the end.
+        if isinstance(error, SessionEnded) or isinstance(error.__cause__, SessionEnded):
+            logger.info("session %s had ended already", session.session_id)
+            return
         # A log handler or filter of the agent may raise; record the agent's error, not that one.
         with suppress(Exception):
             logger.exception("session %s failed", session.session_id)
