@@ -75,8 +75,7 @@ class Guard:
         own, site = f"http://{headers['host']}", headers.get("sec-fetch-site", "none")
         # The link may stand in a terminal that is a web page. The entry changes nothing.
         entry = request.method == "GET" and request.url.path == "/"
-        allowed = ("none", "same-origin", "cross-site")[: 3 if entry else 2]
-        if site not in allowed or headers.get("origin", own) != own:
+        if not (entry or site in ("none", "same-origin")) or headers.get("origin", own) != own:
             return _refused(403, "no other page may use the console")
         return None if request.method in (*READS, "POST") else _refused(405, "the method must be GET, HEAD or POST")
 
