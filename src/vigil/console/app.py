@@ -171,10 +171,15 @@ class Console:
             return await self._page(request, template, shown, 404 if getattr(data, "why", "") else 200), final
 
         async def events() -> AsyncIterator[ServerSentEvent]:
+            if self._streams >= MAX_STREAMS:
+                return  # others have begun meanwhile
             self._streams += 1
             try:
                 async for reading in feed.changes():
-                    answer, final = await page(reading)
+                    try:
+                        answer, final = await page(reading)
+                    except (VigilError, HTTPException):
+                        continue  # what the page has shown stays
                     yield ServerSentEvent(bytes(answer.body).decode(), event="page")
                     if final:
                         yield ServerSentEvent("", event="end")
