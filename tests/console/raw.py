@@ -60,7 +60,13 @@ def own(guard: Guard, **changed: str | None) -> Headers:
 
 
 def ask(
-    guard: Guard, method: str, target: str, headers: Headers, body: bytes = b"", chunks: Iterable[bytes] | None = None
+    guard: Guard,
+    method: str,
+    target: str,
+    headers: Headers,
+    body: bytes = b"",
+    chunks: Iterable[bytes] | None = None,
+    timeout: float = 10,
 ) -> Answer:
     """Send a request as it is given, with a Content-Length unless it has one or comes in ``chunks``."""
     names = {name.lower() for name, _ in headers}
@@ -69,7 +75,7 @@ def ask(
     elif (body or method == "POST") and "content-length" not in names:
         headers = [*headers, ("Content-Length", str(len(body)))]
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
-    with socket.create_connection(("127.0.0.1", port_of(guard)), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port_of(guard)), timeout) as connection:
         connection.sendall("\r\n".join(lines).encode("latin-1") + body)
         try:
             for chunk in (*chunks, b"") if chunks is not None else ():

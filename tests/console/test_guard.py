@@ -2,7 +2,10 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPResponse
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from tests.console.raw import METHODS, Answer, Headers, ask, guarded, own, port_of, secret_of
+from vigil.console import app as pages_module
 from vigil.console.app import Console
 from vigil.console.guard import FORM, HEADERS, MAX_BODY, Guard
 from vigil.errors import AwsUnavailable, SessionNotFound
@@ -138,7 +142,7 @@ def test_a_foreign_origin_is_refused(guard: Guard, origin: str) -> None:
 def test_only_the_entry_may_come_from_another_page(guard: Guard, method: str, site: str) -> None:
     for path in (*PATHS, "/?", "//", "/%3F", "/%23", "/.", "/%2e", "/%2F"):
         answer = send(guard, method, path, own(guard, sec_fetch_site=site), form_of(guard) if method == "POST" else b"")
-        entry = (method, site) == ("GET", "cross-site") and path in ("/", "/?")
+        entry = method == "GET" and path in ("/", "/?")
         assert answer.status == (200 if entry else 403), path
 
 
@@ -261,7 +265,7 @@ def test_only_a_request_that_meets_every_condition_reaches_the_pages(
     answer = send(one, method, path, own(one, **changed, cookie=cookies), body if method == "POST" else b"")
 
     same_page = origin in (None, f"http://{host}") and site in (None, "none", "same-origin")
-    entered = method == "GET" and path == "/" and site == "cross-site" and origin in (None, f"http://{host}")
+    entered = method == "GET" and path == "/" and origin in (None, f"http://{host}")
     form = kind is not None and kind.startswith(FORM) and token == one.form_token and length == 0
     told = origin is not None or site == "same-origin"
     passes = host in (ours, other) and (same_page or entered) and cookie == secret
@@ -355,3 +359,42 @@ def test_a_stream_is_secured() -> None:
         answer = ask(guard, "GET", "/sessions", [*own(guard), ("Accept", "text/event-stream")])
     assert (answer.status, answer.header("content-type")) == (200, "text/event-stream; charset=utf-8")
     assert_secure(answer)
+
+
+def test_a_stream_without_data_waits_for_them_and_raises_nothing() -> None:
+    faults: list[Exception] = []
+
+    def watched(guard: Guard) -> Any:
+        pages = console(guard, AwsUnavailable("no answer"))
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await pages(scope, receive, send)
+            except Exception as error:
+                faults.append(error)
+                raise
+
+        return app
+
+    with guarded(watched) as guard:
+        for page in ("/sessions", f"/sessions/{SESSION}"):
+            with pytest.raises(TimeoutError):
+                ask(guard, "GET", page, [*own(guard), ("Accept", "text/event-stream")], timeout=0.3)
+    assert not faults
+
+
+def test_no_more_streams_than_allowed_even_if_they_begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages_module, "MAX_STREAMS", 3)
+    with guarded(console) as guard, ExitStack() as sockets:
+        opened = [sockets.enter_context(socket.create_connection(("127.0.0.1", port_of(guard)), 10)) for _ in range(8)]
+        lines = [f"{name}: {value}" for name, value in [*own(guard), ("Accept", "text/event-stream")]]
+        for one in opened:
+            one.sendall("\r\n".join(["GET /sessions HTTP/1.1", *lines, "", ""]).encode())
+        answers = [sockets.enter_context(HTTPResponse(one)) for one in opened]
+        for answer in answers:
+            answer.begin()
+        streams = [answer for answer in answers if answer.status == 200 and answer.readline()]
+        assert len(streams) == 3
+        # The page itself is served.
+        assert ask(guard, "GET", "/sessions", own(guard)).status == 200
+        assert ask(guard, "GET", "/sessions", [*own(guard), ("Accept", "text/event-stream")]).status == 503
