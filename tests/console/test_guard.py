@@ -113,14 +113,18 @@ def test_a_request_has_one_host(guard: Guard, hosts: list[str]) -> None:
     assert not REACHED
 
 
-def test_a_request_of_http_1_0_without_a_host_is_refused(guard: Guard) -> None:
-    scope = {"type": "http", "method": "GET", "path": "/sessions", "query_string": b"", "headers": []}
+@pytest.mark.parametrize("count", [0, 2])
+def test_the_guard_itself_takes_one_host(guard: Guard, count: int) -> None:
+    """HTTP/1.0 needs none, and another server may take two."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in own(guard)]
+    scope: Any = {"type": "http", "method": "GET", "path": "/sessions", "query_string": b"", "scheme": "http"}
+    scope["headers"] = [*headers[:1] * count, *headers[1:]]
     sent: list[Any] = []
 
     async def keep(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(guard({**scope, "scheme": "http", "server": ("127.0.0.1", port_of(guard))}, None, keep))  # type: ignore[arg-type]
+    asyncio.run(guard(scope, None, keep))  # type: ignore[arg-type]
     assert sent[0]["status"] == 403
 
 
@@ -219,6 +223,7 @@ def test_a_write_needs_all_that_a_form_of_the_console_has(
 
 
 def test_large_bodies_are_refused(guard: Guard) -> None:
+    assert MAX_BODY == 256 * 1024
     head = form_of(guard) + b"&detail="
     for size, status in ((MAX_BODY, 200), (MAX_BODY + 1, 413)):
         body = head.ljust(size, b"x")

@@ -38,6 +38,10 @@ def test_vigil_without_extras_names_the_extras_it_needs(tmp_path: Path, monkeypa
     with zipfile.ZipFile(tmp_path / build.build_wheel(str(tmp_path))) as archive:
         archive.extractall(tmp_path / "installed")
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+        console = {path.relative_to(PROJECT / "src") for path in (PROJECT / "src/vigil/console").rglob("*.*")}
+        served = {str(path) for path in console if path.suffix not in (".py", ".pyc")}
+        assert served < set(archive.namelist())
+        assert len(served) > 10
         (entry,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         assert "vigil = vigil.__main__:main" in archive.read(entry).decode()
     environment = {"PYTHONPATH": str(tmp_path / "installed"), "PATH": os.environ["PATH"]}
