@@ -95,17 +95,14 @@ class JournalReader:
         return Listing(sessions, more)
 
     def records(self, session_ids: Iterable[str]) -> dict[str, Session]:
-        """Return the whole records of sessions by their ids, without those that have none."""
+        """Return the whole records of sessions by their ids, without those that DynamoDB has not or cannot read now."""
         found: dict[str, Session] = {}
         keys = [item_key(session_id) for session_id in dict.fromkeys(session_ids)]
         with translate_errors():
-            while keys:
-                now, keys = keys[:MOST_AT_ONCE], keys[MOST_AT_ONCE:]
-                request: Any = {self._table.name: {"Keys": now}}
-                answer = self._table.meta.client.batch_get_item(RequestItems=request)
-                found |= {str(item["PK"]): Session.from_item(item) for item in answer["Responses"][self._table.name]}
-                left: Any = answer["UnprocessedKeys"].get(self._table.name, {"Keys": []})
-                keys += left["Keys"]
+            for first in range(0, len(keys), MOST_AT_ONCE):
+                request: Any = {self._table.name: {"Keys": keys[first : first + MOST_AT_ONCE]}}
+                answer = self._table.meta.client.batch_get_item(RequestItems=request)["Responses"]
+                found |= {str(item["PK"]): Session.from_item(item) for item in answer[self._table.name]}
         return found
 
     def snapshot(self, session_id: str, first_step: int = 1) -> Snapshot:

@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vigil.deployment import Deployment, aws_errors
-from vigil.errors import SessionNotFound
+from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.journal_reader import Snapshot
 from vigil.session import Session
 from vigil.trace import State, Trace, read_states
@@ -70,9 +71,10 @@ class SessionReader:
         self._states = [*read_states(self._deployment, session)]
         if self._definition is None and self._states:
             arn = session.execution_arn or ""
-            with aws_errors():
+            # Without the permission for it, only the graph is missing.
+            with suppress(AwsUnavailable), aws_errors():
                 found = self._deployment.stepfunctions.describe_state_machine_for_execution(executionArn=arn)
-            self._definition = json.loads(found["definition"])
+                self._definition = json.loads(found["definition"])
 
     def _why_missing(self) -> str:
         letters = (letter for letter in self._deployment.dead_letters() if letter.event_id == self._session_id)

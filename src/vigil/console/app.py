@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import SendTimeoutError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from vigil.agent.package import agent_input
 from vigil.console.feed import Feed, Reading
@@ -24,7 +26,7 @@ from vigil.console.pages import FOLDER, Pages
 from vigil.console.views import TABS, Filters, ListReader, beside
 from vigil.deployment import Deployment
 from vigil.download import safe_files
-from vigil.errors import InvalidDetail, InvalidInput, SessionEnded, SessionNotFound, VigilError
+from vigil.errors import InvalidArtifact, InvalidDetail, InvalidInput, SessionEnded, SessionNotFound, VigilError
 from vigil.names import PAGE, REPORT, Parameter
 from vigil.page import POLICY
 from vigil.session import check_session_id
@@ -37,7 +39,7 @@ logger = logging.getLogger("vigil.console")
 LIST_SECONDS, SEARCH_SECONDS, SESSION_SECONDS, LOST_SECONDS = 0.7, 5.0, 0.75, 10.0
 MAX_STREAMS, MAX_FEEDS = 32, 64
 MAX_STARTED = 1000  # forms of which it is known that they have been sent
-STATUSES = {InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
+STATUSES = {InvalidArtifact: 404, InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
 
 
 class Console:
@@ -180,6 +182,9 @@ class Console:
                         answer, final = await page(reading)
                     except (VigilError, HTTPException):
                         continue  # what the page has shown stays
+                    except Exception as error:
+                        await self._broken(request, error)
+                        return
                     yield ServerSentEvent(bytes(answer.body).decode(), event="page")
                     if final:
                         yield ServerSentEvent("", event="end")
@@ -191,7 +196,7 @@ class Console:
             return (await page(await feed.now()))[0]
         if self._streams >= MAX_STREAMS:
             raise HTTPException(503, f"{MAX_STREAMS} pages are live already: reload to see what is new")
-        return EventSourceResponse(events(), send_timeout=10)
+        return _Events(events(), send_timeout=10)
 
     async def _page(self, request: Request, name: str, context: Mapping[str, Any], status: int = 200) -> Response:
         lost, _ = await self._lost.now()
@@ -210,6 +215,13 @@ class Console:
         number = uuid4().hex[:8]
         logger.error("error %s at %s", number, request.url.path, exc_info=error)
         return await self._failed(request, HTTPException(500, f"the console failed; its log has error {number}"))
+
+
+class _Events(EventSourceResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events, for as long as the browser reads them."""
+        with suppress(SendTimeoutError):
+            await super().__call__(scope, receive, send)
 
 
 def _detail(form: Mapping[str, str]) -> Any:

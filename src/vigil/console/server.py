@@ -4,7 +4,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
 
@@ -33,13 +32,10 @@ class ConsoleServer(uvicorn.Server):
         guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions or is_local(endpoint))
         guard.app = Console(deployment, where, guard).app()
         self.link = guard.link
-        quiet: dict[str, Any] = {
-            "log_level": "warning",
-            "access_log": False,
-            "server_header": False,
-            "proxy_headers": False,
-        }
-        super().__init__(uvicorn.Config(guard, lifespan="off", ws="none", timeout_graceful_shutdown=1, **quiet))
+        # The application logs its own faults, and a stream that ends with the console is none.
+        config = uvicorn.Config(guard, lifespan="off", ws="none", log_level="critical", timeout_graceful_shutdown=1)
+        config.server_header = config.proxy_headers = False
+        super().__init__(config)
 
     def serve_here(self) -> None:
         """Serve until a signal comes."""

@@ -10,6 +10,7 @@ from vigil.console.graph import Graph
 from vigil.console.timeline import Timeline
 from vigil.deployment import Deployment
 from vigil.errors import InvalidInput
+from vigil.journal_reader import Listing
 from vigil.session import Session, Status, parse_status
 from vigil.session_reader import SessionView
 from vigil.trace import State, read_texts
@@ -45,12 +46,10 @@ class Filters:
 
 
 @dataclass(frozen=True)
-class SessionList:
-    """The sessions that a list shows, newest first, and where older ones begin."""
+class SessionList(Listing):
+    """What a list shows, and among how many of the newest sessions a text was looked for."""
 
-    sessions: list[Session]
-    cursor: str | None
-    searched: int | None  # among how many of the newest sessions the text was looked for
+    searched: int | None
 
 
 class ListReader:

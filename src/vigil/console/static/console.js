@@ -37,7 +37,10 @@ function follow() {
   stream = new EventSource(location.href);
   stream.onopen = () => put("link", "live");
   stream.onerror = () => put("link", stream.readyState === EventSource.CLOSED ? "not live: reload" : "reconnecting");
-  stream.addEventListener("page", (event) => update(parsed(event.data)));
+  stream.addEventListener("page", (event) => {
+    update(parsed(event.data));
+    put("link", document.querySelector("main > [role=alert]") ? "not up to date" : "live");
+  });
   stream.addEventListener("end", () => { stream.close(); put("link", "ended"); put("says", "The session has ended"); });
 }
 
