@@ -62,7 +62,7 @@ class SessionReader:
         moved = (session.status, found.task_token)
         trace = Trace(found.session or session, self._states, found.tasks, found.steps)
         view = SessionView(trace, "", self._definition, self._artifacts)
-        if moved != self._moved or (now >= self._history_due and not (view.final and self._states)):
+        if moved != self._moved or (now >= self._history_due and not (view.final and self._definition)):
             self._read_states(session)
             self._moved, self._history_due = moved, now + (1.0 if session.terminal else HISTORY_SECONDS)
         return replace(view, trace=replace(trace, states=self._states), definition=self._definition)

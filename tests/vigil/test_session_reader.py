@@ -71,6 +71,10 @@ class Counting:
         return asked
 
 
+def fails(*_: Any, **__: Any) -> Any:
+    raise AwsUnavailable("no answer")
+
+
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Session | None], Counting]:
     """Make a deployment whose clock the test moves."""
@@ -188,21 +192,13 @@ def test_a_record_that_appears_in_time_is_shown(make: Make) -> None:
 
 
 @pytest.mark.parametrize("session", [BUSY, ENDED])
-@pytest.mark.parametrize("part", ["states", "artifacts", "definition"])
+@pytest.mark.parametrize("part", ["states", "artifacts"])
 def test_what_could_not_be_read_is_read_by_the_next_look(
     make: Make, monkeypatch: pytest.MonkeyPatch, session: Session, part: str
 ) -> None:
     deployment = make(session)
     reader = deployment.reader()
-    place, name = {
-        "states": (session_reader, "read_states"),
-        "artifacts": (deployment, "artifacts"),
-        "definition": (deployment.stepfunctions, "describe_state_machine_for_execution"),
-    }[part]
-
-    def fails(*_: Any, **__: Any) -> Any:
-        raise AwsUnavailable("no answer")
-
+    place, name = {"states": (session_reader, "read_states"), "artifacts": (deployment, "artifacts")}[part]
     with monkeypatch.context() as broken:
         broken.setattr(place, name, fails)
         with pytest.raises(AwsUnavailable):
@@ -210,3 +206,18 @@ def test_what_could_not_be_read_is_read_by_the_next_look(
     view = reader.read()
     assert view.trace
     assert (view.trace.states, view.artifacts, view.definition) == (deployment.states, ["report.md"], DEFINITION)
+
+
+@pytest.mark.parametrize("session", [BUSY, ENDED])
+def test_a_definition_that_cannot_be_read_is_asked_for_again_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch, session: Session
+) -> None:
+    deployment = make(session)
+    reader = deployment.reader()
+    with monkeypatch.context() as broken:
+        broken.setattr(deployment.stepfunctions, "describe_state_machine_for_execution", fails)
+        view = reader.read()
+        assert view.trace
+        assert (view.trace.states, view.definition) == (deployment.states, None)
+    deployment.now += HISTORY_SECONDS
+    assert reader.read().definition == DEFINITION

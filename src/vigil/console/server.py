@@ -27,6 +27,7 @@ class ConsoleServer(uvicorn.Server):
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._listener.bind((HOST, port))
+            self._listener.listen()  # who opens the link at once waits, instead of being refused
         except OSError as error:
             raise InvalidInput(f"--port: port {port} of {HOST} cannot be used: {error.strerror}") from error
         guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions or is_local(endpoint))
