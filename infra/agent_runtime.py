@@ -115,8 +115,9 @@ def _sources() -> list[Path]:
     client_side = {
         SOURCES / "vigil" / name
         for name in (
-            *("local", "__main__.py", "extras.py", "cli", "console", "watch.py", "deployment.py"),
-            *("doctor", "session_reader.py", "download.py", "folder.py", "invoker.py", "reconciler.py"),
+            *("__main__.py", "cli", "console", "dead_letter.py", "deployment.py", "doctor", "download.py"),
+            *("extras.py", "folder.py", "invoker.py", "local", "reconciler.py", "schedule.py", "session_reader.py"),
+            *("watch.py"),
         )
     } | set(SOURCES.glob("*/sample_account"))
     paths = (path for path in SOURCES.rglob("*") if path.suffix in {".py", ".md", ".json"})

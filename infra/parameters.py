@@ -57,3 +57,40 @@ def agent_parameters(scope: Construct) -> dict[str, str]:
             description="Factory of the agent, package.module:factory",
         ).value_as_string,
     }
+
+
+class ScheduleParameters:
+    """The schedule of the stack, if it has one; every field is a reference to a parameter."""
+
+    def __init__(self, scope: Construct) -> None:
+        def text(name: Parameter, default: str, pattern: str, must_be: str, what: str) -> str:
+            return cdk.CfnParameter(
+                scope,
+                name,
+                default=default,
+                allowed_pattern=pattern,
+                constraint_description=f"must be {must_be}",
+                description=what,
+            ).value_as_string
+
+        self.expression = text(
+            Parameter.SCHEDULE,
+            "",
+            r"(rate\([1-9][0-9]* (minute|hour|day)s?\)|cron\([^ ]+ [^ ]+ (\? [^ ]+ [^ ?]+|[^ ?]+ [^ ]+ \?) [^ ]+\))?",
+            "rate(number unit), or cron(minutes hours day-of-month month day-of-week year) with ? for one of both days",
+            "When sessions start by themselves, as EventBridge Scheduler writes it; empty: never",
+        )
+        self.timezone = text(
+            Parameter.SCHEDULE_TIMEZONE,
+            "UTC",
+            r"[A-Za-z0-9_+/-]{1,50}",
+            "a name of the IANA time zone database, such as Europe/Berlin",
+            "Time zone of the schedule",
+        )
+        self.detail = text(
+            Parameter.SCHEDULE_DETAIL,
+            "{}",
+            r"\{\}|\{ *\".*\}",
+            "a JSON object in one line",
+            "Detail of the schedule's events, the agent's input",
+        )

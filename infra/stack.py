@@ -10,6 +10,7 @@ from infra.invoker import agent_invoker
 from infra.nag import suppress
 from infra.parameters import Timing
 from infra.reconciler import reconciler
+from infra.schedule import schedule
 from infra.trigger import Trigger
 from infra.workflow import agent_workflow
 from vigil.artifacts import CHECKPOINT_PREFIX
@@ -38,6 +39,7 @@ class VigilStack(cdk.Stack):
         agent.grant_wake(workflow)
         closer = reconciler(self, table=table, workflow=workflow, agent_runtime_arn=agent.arn).function_name
         trigger = Trigger(self, "Trigger", workflow=workflow)
+        schedule(self, trigger)
         for output, value, description in (
             (Output.TABLE, table.table_name, "Session records and work phases"),
             (Output.BUCKET, bucket.bucket_name, "Reports and other artifacts"),

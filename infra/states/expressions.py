@@ -5,8 +5,17 @@ replaces names such as ``${safety}``.
 """
 
 from vigil.line import AHEAD, LATEST, LOAD, LONGEST_LINE, LONGEST_PAUSE, LONGEST_STEP, SELDOM, SLOWER
-from vigil.names import DEADLINE_KEY
-from vigil.session import ALLOWED_FROM, MAX_DETAIL_BYTES, NO_CHECKPOINT, SESSION_ID_PATTERN, TTL_DAYS, Status
+from vigil.names import DEADLINE_KEY, TICK_KEY
+from vigil.session import (
+    ALLOWED_FROM,
+    MAX_DETAIL_BYTES,
+    NO_CHECKPOINT,
+    SCHEDULED_ID_PREFIX,
+    SESSION_ID_PATTERN,
+    TICK_PATTERN,
+    TTL_DAYS,
+    Status,
+)
 from vigil.settings import LAST_ATTEMPT
 
 MAX_CHECKS = 1500  # so many checks write 20,000 events. AWS ends an execution at its 25,000th
@@ -73,19 +82,19 @@ FAIL_CAUSE = (
 
 # The session.
 
-# The whole string must be the match: /$/ would let a line break pass at the end.
-SESSION_ID = (
-    "$type($states.input.session_id) = 'string'"
-    f" ? $states.input.session_id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $]"
+# In both, the whole string must be the match: /$/ would let a line break pass at the end.
+_GIVEN_ID = (
+    f"$tick := $type($states.input.detail) = 'object' ? $states.input.detail.{TICK_KEY};"
+    f" $id := $type($tick) = 'string' and $match($tick, /{TICK_PATTERN}/)[0].match = $tick"
+    f" ? '{SCHEDULED_ID_PREFIX}' & $replace($tick, ':', '-') : $states.input.session_id"
 )
-"""The input's session id, or undefined if it is not valid."""
+"""``$id`` is the id of the session that the input asks for, as ``session_id_of`` says."""
+SESSION_ID = f"({_GIVEN_ID}; $type($id) = 'string' ? $id[$match($, /{SESSION_ID_PATTERN}/)[0].match = $])"
+"""The session's id, or undefined if it is not valid."""
 # A Fail state's Cause takes 32,768 characters and no half of a surrogate pair. Engines differ in how many characters a
 # pair is, so one "?" stands for a whole run of other characters.
-PRINTABLE_SESSION_ID = (
-    "$type($states.input.session_id) = 'string'"
-    " ? $replace($substring($states.input.session_id, 0, 100), /[^!-~]+/, '?') : ''"
-)
-"""What the input gives as a session id, for the cause of the failure."""
+PRINTABLE_SESSION_ID = f"({_GIVEN_ID}; $type($id) = 'string' ? $replace($substring($id, 0, 100), /[^!-~]+/, '?') : '')"
+"""The session's id, also if it is not valid, for the cause of the failure."""
 DETAIL = "$exists($states.input.detail) ? $states.input.detail : {}"
 # The invoker refuses a longer detail anyway; with it, the call could be larger than a state may make.
 STORED_DETAIL = (

@@ -14,7 +14,7 @@ UNREADABLE_DETAIL = {
 }
 
 _INITIAL = {
-    "session_id": "{% $states.input.session_id %}",
+    "session_id": jsonata(expressions.SESSION_ID),
     "deadline": jsonata(expressions.DEADLINE),
     "status": Status.INITIATED,
     "lastHeartbeat": jsonata(expressions.NO_HEARTBEAT),

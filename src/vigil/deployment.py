@@ -20,6 +20,7 @@ from botocore.parsers import ResponseParserError
 
 from vigil.agent_log import LATE_SECONDS, AgentLog, LogLine
 from vigil.artifacts import Artifacts
+from vigil.dead_letter import DeadLetter, event_of, rule_input
 from vigil.errors import (
     AwsUnavailable,
     InvalidDetail,
@@ -30,8 +31,9 @@ from vigil.errors import (
     StoppedByOperator,
 )
 from vigil.journal import Journal
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, Env, Output
-from vigil.session import Failure, check_detail, check_session_id, parsed, runtime_session_id
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, TICK_KEY, Env, OptionalOutput, Output
+from vigil.schedule import Schedule
+from vigil.session import Failure, check_detail, runtime_session_id
 
 logger = logging.getLogger("vigil.deployment")
 
@@ -44,52 +46,12 @@ _WRONG_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAcc
 
 
 @dataclass(frozen=True)
-class DeadLetter:
-    """An event that never became a session."""
-
-    event_id: str
-    time: str
-    reason: str
-    message_id: str = ""
-
-    @classmethod
-    def from_message(cls, message: Mapping[str, Any]) -> "DeadLetter":
-        """Build it from a message of the rule's dead-letter queue: the event, and the reason as attributes."""
-        # Any user with the permission may send other messages to the queue.
-        event = parsed(message.get("Body"))
-        error = [text_of(message, "MessageAttributes", f"ERROR_{part}", "StringValue") for part in ("CODE", "MESSAGE")]
-        reason = ": ".join(filter(None, error)) or "unknown"
-        return cls(text_of(event, "id") or "?", text_of(event, "time") or "?", reason, text_of(message, "MessageId"))
-
-
-@dataclass(frozen=True)
 class Resent:
     """The result of sending an event again."""
 
     letter: DeadLetter
     started: bool  # if False and not refused, the event was a session already
     refused: str | None = None  # why it was not sent. Its message stays in the queue
-
-
-def rule_input(body: object) -> tuple[str, str]:
-    """Return (session id, execution's input) as the rule makes them of an event; raises InvalidInput if it is none."""
-    try:
-        event: Any = json.loads(body) if isinstance(body, str) else None
-        kind = text_of(event, "source"), text_of(event, "detail-type")
-        if kind != (EVENT_SOURCE, EVENT_DETAIL_TYPE):
-            raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
-        session_id = check_session_id(event.get("id"))
-        execution_input = {"session_id": session_id, "detail": event.get("detail"), "event_time": event.get("time")}
-        return session_id, json.dumps(execution_input, allow_nan=False, ensure_ascii=False)
-    except (ValueError, RecursionError) as error:
-        raise InvalidDetail(f"no event in JSON: {error}") from error
-
-
-def text_of(data: object, *path: str) -> str:
-    """Return the text at ``path`` in ``data``; "" if there is none."""
-    for name in path:
-        data = data.get(name) if isinstance(data, Mapping) else None
-    return data if isinstance(data, str) else ""
 
 
 class Deployment:
@@ -197,7 +159,7 @@ class Deployment:
             for message in messages:
                 letter = DeadLetter.from_message(message)
                 try:
-                    session_id, execution_input = rule_input(message.get("Body"))
+                    session_id, execution_input = rule_input(event_of(message))
                     started = self._start(session_id, execution_input)
                 except (InvalidInput, AwsUnavailable) as error:
                     yield Resent(letter, False, str(error))
@@ -256,6 +218,13 @@ class Deployment:
                 with aws_errors():
                     sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
+    def schedule(self) -> Schedule | None:
+        """Return the schedule that starts sessions; None if there is none."""
+        if (name := self.outputs.get(OptionalOutput.SCHEDULE)) is None:
+            return None
+        with aws_errors():
+            return Schedule.from_response(self.client("scheduler").get_schedule(Name=name))
+
     def agent_log(self, session_id: str, *, follow: bool = False) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""
         session = self.journal.get(session_id)
@@ -291,7 +260,9 @@ class Deployment:
 
     def trigger(self, detail: object) -> str:
         """Publish the event that starts a session and return the session's id, which is the event's."""
-        body = json.dumps(check_detail(detail), ensure_ascii=False)
+        if TICK_KEY in check_detail(detail):
+            raise InvalidDetail(f"detail: {TICK_KEY} is the schedule's own: leave it out")
+        body = json.dumps(detail, ensure_ascii=False)
         # Without a stack and its rule, EventBridge would drop the event silently.
         self.output(Output.RULE)
         event = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}

@@ -26,7 +26,7 @@ from vigil.errors import (
     VigilError,
 )
 from vigil.line import Line, Place
-from vigil.names import DEADLINE_KEY, Env
+from vigil.names import DEADLINE_KEY, TICK_KEY, Env
 from vigil.session import check_detail, check_session_id, runtime_session_id
 from vigil.settings import LAST_ATTEMPT, InvokerSettings
 
@@ -113,7 +113,7 @@ def parse(event: object, max_session_seconds: int) -> tuple[str, dict[str, Any]]
     if not whole or not 1 <= deadline <= max_session_seconds:
         shown = repr(deadline)[:80]
         raise InvalidDetail(f"{DEADLINE_KEY} must be a whole number from 1 to {max_session_seconds}, not {shown}")
-    return session_id, {name: value for name, value in detail.items() if name != DEADLINE_KEY}
+    return session_id, {name: value for name, value in detail.items() if name not in (DEADLINE_KEY, TICK_KEY)}
 
 
 def attempt_of(event: Any) -> int:

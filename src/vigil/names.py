@@ -8,6 +8,9 @@ EVENT_SOURCE = "vigil"
 EVENT_DETAIL_TYPE = "Run Agent"
 
 DEADLINE_KEY = "deadline_seconds"  # key of a detail by which an event asks for a deadline; the agent does not see it
+TICK_KEY = (
+    "vigil_scheduled_time"  # key of a detail by which the stack's schedule says which of its times it is; as above
+)
 
 INDEX_BY_START = "sessions-by-start"  # index of session records, newest last: partition ``SK``, sort ``start_time``
 INDEX_BY_STATUS = "sessions-by-status"  # index of session records by status: partition ``status``, sort ``start_time``
@@ -31,6 +34,9 @@ class Parameter(StrEnum):
     MAX_SESSION_SECONDS = "MaxSessionSeconds"
     STARTS_PER_SECOND = "StartsPerSecond"
     MAX_ATTEMPTS = "MaxAttempts"
+    SCHEDULE = "Schedule"
+    SCHEDULE_TIMEZONE = "ScheduleTimezone"
+    SCHEDULE_DETAIL = "ScheduleDetail"
 
 
 class Output(StrEnum):
@@ -45,6 +51,12 @@ class Output(StrEnum):
     DEAD_LETTERS = "DeadLetterQueueUrl"
     AGENT_ROLE = "AgentRoleArn"
     AGENT_RUNTIME = "AgentRuntime"
+
+
+class OptionalOutput(StrEnum):
+    """Outputs that the stack has only with the parameter that they belong to."""
+
+    SCHEDULE = "ScheduleName"
 
 
 class Env(StrEnum):

@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from vigil.attributes import iso
 from vigil.errors import InvalidSessionId, SessionNotFound, VigilError, WorkflowEnded
 from vigil.journal import Journal
-from vigil.session import Failure, check_session_id, executions_of, parsed, runtime_session_id
+from vigil.session import Failure, check_session_id, executions_of, parsed, runtime_session_id, session_id_of
 from vigil.settings import ReconcilerSettings
 
 if TYPE_CHECKING:
@@ -175,11 +175,12 @@ def _executions_in(message: object) -> list[tuple[str, str]] | None:
         # From the schedule, or the execution's input was too large for the event.
         return None
     try:
-        return [(check_session_id(json.loads(text)["session_id"]), arn)]
+        given = json.loads(text)
+        return [(check_session_id(session_id_of(given.get("session_id"), given.get("detail"))), arn)]
     except RecursionError:
         # The input is nested too deeply; it may hold a session id.
         return None
-    except (ValueError, TypeError, KeyError, InvalidSessionId):
+    except (ValueError, AttributeError, InvalidSessionId):
         return []
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from vigil.attempt import EndedAttempt
 from vigil.attributes import as_text, texts_of, whole
 from vigil.errors import InvalidDetail, InvalidSessionId, InvalidStatus
+from vigil.names import TICK_KEY
 from vigil.step import Usage
 
 RECORD_SK = "SESSION"
@@ -24,6 +25,8 @@ TTL_DAYS = 90
 
 # AgentCore requires 33 characters in a runtimeSessionId; '/' and '#' would break the session's keys.
 SESSION_ID_PATTERN = "[A-Za-z0-9-]{33,100}"
+SCHEDULED_ID_PREFIX = "vigil-schedule-"  # of the id of a session that the stack's schedule starts
+TICK_PATTERN = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z"
 
 MAX_DETAIL_BYTES = 64 * 1024
 """Largest event detail that a session takes, in UTF-8: far above any sensible input, far below every limit on the way
@@ -55,6 +58,18 @@ def check_session_id(value: object) -> str:
         return value
     shown = repr(value) if len(repr(value)) <= 120 else repr(value)[:117] + "..."
     raise InvalidSessionId(f"session_id must be 33 to 100 letters, digits or '-', not {shown}")
+
+
+def session_id_of(event_id: object, detail: object) -> object:
+    """Return the id of the session that an event starts, which may be invalid: the event's, or that of its tick.
+
+    The schedule may put its event twice, with two ids. Both name the same tick, so the second one finds the session.
+    The workflow computes it in the same way.
+    """
+    tick = detail.get(TICK_KEY) if isinstance(detail, dict) else None
+    if isinstance(tick, str) and re.fullmatch(TICK_PATTERN, tick):
+        return SCHEDULED_ID_PREFIX + tick.replace(":", "-")
+    return event_id
 
 
 def runtime_session_id(session_id: str, attempt: int) -> str:
@@ -203,7 +218,9 @@ class Session:
     def input(self) -> dict[str, Any]:
         """Return the event's detail, to start another session with; raises InvalidDetail if the record holds none."""
         try:
-            return check_detail(json.loads(self.detail or ""))
+            detail = check_detail(json.loads(self.detail or ""))
+            # With its tick, it would start no other session.
+            return {name: value for name, value in detail.items() if name != TICK_KEY}
         except (ValueError, RecursionError, InvalidDetail) as error:
             raise InvalidDetail(f"the record of session {self.session_id} holds no input to repeat") from error
 

@@ -9,10 +9,10 @@ from itertools import takewhile
 from typing import Any
 
 from vigil.attributes import moment
-from vigil.deployment import Deployment, aws_errors, text_of
+from vigil.deployment import Deployment, aws_errors
 from vigil.errors import AwsUnavailable, SessionNotFound, WorkflowEnded
 from vigil.names import Output
-from vigil.session import Session, Status, check_session_id, executions_of, parsed
+from vigil.session import Session, Status, check_session_id, executions_of, parsed, session_id_of
 from vigil.step import Step, Usage
 
 APPEAR_SECONDS = 30.0  # how long an event may take to become a session before we look for what went wrong
@@ -148,7 +148,8 @@ def _find_execution(deployment: Deployment, session_id: str, others: set[str]) -
             if arn in others:
                 continue
             # The input need not come from the rule.
-            if text_of(parsed(sfn.describe_execution(executionArn=arn).get("input")), "session_id") == session_id:
+            given = parsed(sfn.describe_execution(executionArn=arn).get("input"))
+            if isinstance(given, dict) and session_id_of(given.get("session_id"), given.get("detail")) == session_id:
                 return str(arn)
             others.add(arn)
     return None

@@ -45,6 +45,36 @@ class Template:
                 return f"<{self.text(argument[1])} or {self.text(argument[2])}>"
         raise AssertionError(f"a test does not know how to read {function}")
 
+    def with_defaults(self) -> dict[str, Any]:
+        """Return the resources that exist with every parameter at its default, with each ``Fn::If`` decided."""
+        defaults = {name: parameter.get("Default") for name, parameter in self.body["Parameters"].items()}
+
+        def holds(condition: Any) -> bool:
+            ((function, argument),) = condition.items()
+            match function:
+                case "Fn::Equals":
+                    one, other = (defaults[item["Ref"]] if isinstance(item, dict) else item for item in argument)
+                    return bool(one == other)
+                case "Fn::Not":
+                    return not holds(argument[0])
+                case "Condition":
+                    return met[argument]
+            raise AssertionError(f"a test does not know how to decide {function}")
+
+        def decided(value: Any) -> Any:
+            if isinstance(value, dict):
+                if (choice := value.get("Fn::If")) is not None:
+                    return decided(choice[1] if met[choice[0]] else choice[2])
+                inner = {name: decided(item) for name, item in value.items()}
+                return {name: item for name, item in inner.items() if item != {"Ref": "AWS::NoValue"}}
+            return [decided(item) for item in value] if isinstance(value, list) else value
+
+        met: dict[str, bool] = {}
+        for name, condition in self.body["Conditions"].items():
+            met[name] = holds(condition)
+        there = {name: item for name, item in self.resources.items() if met.get(item.get("Condition"), True)}
+        return {name: decided(item) for name, item in there.items()}
+
     def texts(self, value: Any) -> Any:
         """Return a condition of a policy with every string in it as ``text`` writes it."""
         if isinstance(value, dict) and not any(name == "Ref" or name.startswith("Fn::") for name in value):

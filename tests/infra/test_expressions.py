@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.definition import resolved
-from infra.states.expressions import RUNTIME_SESSION_ID
+from infra.states.expressions import RUNTIME_SESSION_ID, SESSION_ID
 from tests.infra.test_definition import expressions
 from tests.support import BIN
+from vigil.errors import InvalidSessionId
 from vigil.local.deploy import PROJECT
-from vigil.names import DEADLINE_KEY, STACK
-from vigil.session import MAX_DETAIL_DEPTH, Status, runtime_session_id
+from vigil.names import DEADLINE_KEY, STACK, TICK_KEY
+from vigil.session import MAX_DETAIL_DEPTH, TICK_PATTERN, Status, check_session_id, runtime_session_id, session_id_of
 from vigil.settings import LAST_ATTEMPT
 
 Outcomes = dict[str, list[Any]]
@@ -143,7 +144,9 @@ anything = st.recursive(
 time = st.floats(0, 4e12) | st.integers(0, 4 * 10**12)
 ids = st.from_regex("[A-Za-z0-9-]{30,40}\n?", fullmatch=True) | st.sampled_from(["0" * 100, "0" * 101, "😀" * 120])
 number = st.floats(-2, 30_000) | st.integers(-2, 30_000) | st.integers() | finite
-details = anything | st.fixed_dictionaries({DEADLINE_KEY: anything | number})
+tick = st.from_regex(f"x?{TICK_PATTERN}\n?", fullmatch=True)
+asked = {DEADLINE_KEY: anything | number, TICK_KEY: tick | anything}
+details = anything | st.fixed_dictionaries({}, optional=asked)
 inputs = anything | st.fixed_dictionaries({}, optional={"session_id": ids | anything, "detail": details})
 attribute = st.fixed_dictionaries({}, optional={"S": text, "N": text})
 failure = st.fixed_dictionaries({"M": st.fixed_dictionaries({}, optional={"code": attribute, "message": attribute})})
@@ -207,6 +210,11 @@ IDS = (
 CASES = {
     "deadline": [variables({"session_id": VALID, "detail": {DEADLINE_KEY: value}}) for value in DEADLINES],
     "session id": [variables({"session_id": value, "detail": {}}) for value in IDS],
+    "tick": [
+        variables({"session_id": VALID, "detail": value})
+        for tick in ("2026-11-30T08:00:00Z", "2026-11-30T08:00:00Z\n", "", 5, None, ["2026-11-30T08:00:00Z"], "\ud800")
+        for value in ({TICK_KEY: tick}, [{TICK_KEY: tick}], {"a": {TICK_KEY: tick}})
+    ],
     "detail": [
         variables({"session_id": VALID, "detail": value})
         for value in (None, "x", 5, [], [1], [[]], "\ud800", {"deep": nested(MAX_DETAIL_DEPTH)})
@@ -250,3 +258,20 @@ def test_number_beyond_a_float_is_refused_by_one_engine_only(named: Engine, embe
     text = variables({"session_id": VALID, "detail": {DEADLINE_KEY: "@"}}).replace('"@"', "1e400")
     (at,) = (said for expression, said in differing(named, embedded, text).items() if "$fromMillis" in expression)
     assert at == ([], ["2026-01-01T07:30:00.000Z"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    given=st.fixed_dictionaries(
+        {}, optional={"session_id": ids | anything, "detail": details | st.fixed_dictionaries({TICK_KEY: tick})}
+    )
+)
+def test_workflow_knows_a_session_by_the_same_id_as_the_package(
+    named: Engine, embedded: Engine, given: dict[str, Any]
+) -> None:
+    try:
+        expected = [check_session_id(session_id_of(given.get("session_id"), given.get("detail")))]
+    except InvalidSessionId:
+        expected = []
+    for engine in (named, embedded):
+        assert engine(variables(given))[f" {SESSION_ID} "] == expected

@@ -86,6 +86,14 @@ GRANTS = {
         "ReconcilerLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<ReconcilerReconcilerLogs.Arn>"]),
     },
     "TriggerRole": {"TriggerWorkflowStart": Grant(["states:StartExecution"], ["<AgentWorkflow>"])},
+    "ScheduledRole": {
+        "ScheduleEventPut": Grant(
+            ["events:PutEvents"],
+            [f"arn:<AWS::Partition>:events:{HERE}:event-bus/default"],
+            {"StringEquals": {"events:source": "vigil", "events:detail-type": "Run Agent"}},
+        ),
+        "ScheduleDeadLetter": Grant(["sqs:SendMessage"], ["<TriggerDeadLetters.Arn>"]),
+    },
 }
 
 TRUST = {
@@ -95,6 +103,7 @@ TRUST = {
     "AgentWorkflowRole": ("states.amazonaws.com", f"arn:<AWS::Partition>:states:{HERE}:stateMachine:*"),
     "ReconcilerReconcilerRole": ("lambda.amazonaws.com", None),
     "TriggerRole": ("events.amazonaws.com", f"arn:<AWS::Partition>:events:{HERE}:rule/Vigil-*"),
+    "ScheduledRole": ("scheduler.amazonaws.com", f"arn:<AWS::Partition>:scheduler:{HERE}:schedule-group/default"),
 }
 
 
@@ -195,7 +204,9 @@ def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Tem
         for role, grants in granted(template).items()
     }
     by_cdk = {*GRANTS["AgentWorkflowRole"]["logs"].actions, *GRANTS["AgentWorkflowRole"]["xray"].actions}
-    none = {role: set[str]() for role in ("AgentInvokerRole", "ReconcilerReconcilerRole", "TriggerRole")}
+    none = {
+        role: set[str]() for role in ("AgentInvokerRole", "ReconcilerReconcilerRole", "TriggerRole", "ScheduledRole")
+    }
     assert unlimited == {"AgentRole": set(declared_actions()), "AgentWorkflowRole": by_cdk, **none}
 
 

@@ -7,7 +7,17 @@ import pytest
 
 from tests.infra.template import Template, references
 from vigil.doctor.account import BOOTSTRAP_PARAMETER, BOOTSTRAP_VERSION
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, INDEX_BY_START, INDEX_BY_STATUS, Env, Output, Parameter
+from vigil.names import (
+    EVENT_DETAIL_TYPE,
+    EVENT_SOURCE,
+    INDEX_BY_START,
+    INDEX_BY_STATUS,
+    TICK_KEY,
+    Env,
+    OptionalOutput,
+    Output,
+    Parameter,
+)
 from vigil.reconciler import CLOSING_SECONDS, STOPPING_SECONDS
 
 
@@ -140,6 +150,16 @@ OWN_MODEL = f"{BEDROCK}:123456789012"
         (Parameter.MODEL_ID, f"{OWN_MODEL}:application-inference-profile/abc", f"{OWN_MODEL}:inference-profile/*"),
         (Parameter.AGENT_FACTORY, "mine.agents:my_agent", "mine.agents"),
         (Parameter.AGENT_FACTORY, "mine:_agent2", "mine:agent()"),
+        (Parameter.SCHEDULE, "rate(7 days)", "rate(0 days)"),
+        (Parameter.SCHEDULE, "rate(1 hour)", "at(2026-11-30T08:00:00)"),
+        (Parameter.SCHEDULE, "cron(0 8 ? * MON *)", "cron(0 8 * * MON *)"),
+        (Parameter.SCHEDULE, "cron(0 8 L * ? 2027)", "cron(0 8 ? * ? *)"),
+        (Parameter.SCHEDULE, "cron(0/15 8-17 ? JAN,JUL 2#1 *)", "cron(0 8 ? * MON)"),
+        (Parameter.SCHEDULE_TIMEZONE, "America/Argentina/Buenos_Aires", ""),
+        (Parameter.SCHEDULE_TIMEZONE, "Etc/GMT+5", "Europe/Berlin;"),
+        (Parameter.SCHEDULE_DETAIL, '{"days": 30}', '{"days": 30}\n'),
+        (Parameter.SCHEDULE_DETAIL, '{ "regions": ["us-east-1"] }', '["us-east-1"]'),
+        (Parameter.SCHEDULE_DETAIL, "{}", "{ }"),
         (Parameter.AGENT_RUNTIME_ARN, "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/a_b-c", "runtime/a"),
     ],
 )
@@ -242,6 +262,8 @@ def test_lambda_may_read_the_queue_before_it_is_asked_to(template: Template) -> 
 @pytest.mark.criterion("6.4")
 def test_every_output_is_there_and_refers_to_its_resource(template: Template) -> None:
     outputs = {name: template.text(output["Value"]) for name, output in template.body["Outputs"].items()}
+    assert {name for name, output in template.body["Outputs"].items() if "Condition" in output} == set(OptionalOutput)
+    assert {outputs.pop(name) for name in OptionalOutput} == {"<ScheduledSchedule>"}
     assert outputs == {
         Output.TABLE: "<Sessions>",
         Output.BUCKET: "<Artifacts>",
@@ -259,10 +281,9 @@ def test_every_output_is_there_and_refers_to_its_resource(template: Template) ->
 def test_the_runtime_is_created_unless_one_is_given(template: Template) -> None:
     parameter = template.body["Parameters"][Parameter.AGENT_RUNTIME_ARN]
     assert parameter["Default"] == ""
-    ((name, condition),) = template.body["Conditions"].items()
-    assert condition == {"Fn::Equals": [{"Ref": Parameter.AGENT_RUNTIME_ARN}, parameter["Default"]]}
-    conditional = {name: resource for name, resource in template.resources.items() if "Condition" in resource}
-    assert {resource["Condition"] for resource in conditional.values()} == {name}
+    given = {"Fn::Equals": [{"Ref": Parameter.AGENT_RUNTIME_ARN}, parameter["Default"]]}
+    (name,) = (name for name, condition in template.body["Conditions"].items() if condition == given)
+    conditional = {name_: item for name_, item in template.resources.items() if item.get("Condition") == name}
     types = {resource["Type"]: name for name, resource in conditional.items()}
     assert set(types) == {"AWS::BedrockAgentCore::Runtime", "AWS::Logs::LogGroup"}
     # And nothing of AgentCore is left out, nor needed, when one is given.
@@ -270,7 +291,7 @@ def test_the_runtime_is_created_unless_one_is_given(template: Template) -> None:
     assert agentcore == [types["AWS::BedrockAgentCore::Runtime"]]
     (runtime,) = (i for i, r in template.body["Resources"].items() if "BedrockAgentCore" in r["Type"])
     # What exists under the same condition may refer to it.
-    others = {name: r for name, r in template.body["Resources"].items() if "Condition" not in r}
+    others = {name_: r for name_, r in template.body["Resources"].items() if r.get("Condition") != name}
     found = list(references({**template.body, "Resources": others}, runtime))
     assert found
     assert all(found)
@@ -289,7 +310,7 @@ def test_the_runtime_does_not_change_with_agentcores_defaults(template: Template
 
 
 def test_the_runtimes_logs_expire_and_go_with_the_stack(template: Template) -> None:
-    (group,) = (r for r in template.resources.values() if r["Type"] == "AWS::Logs::LogGroup" and "Condition" in r)
+    group = template.resources["AgentLogs"]
     name = template.text(group["Properties"]["LogGroupName"])
     assert re.fullmatch("/aws/bedrock-agentcore/runtimes/<AgentRuntime[A-F0-9]*.AgentRuntimeId>-DEFAULT", name)
     assert group["Properties"]["RetentionInDays"] == 14
@@ -310,6 +331,55 @@ def test_runtime_knows_its_agent_its_model_and_the_intervals(template: Template)
         "AWS_DEFAULT_REGION": "<AWS::Region>",
     }
     assert runtime["LifecycleConfiguration"] == {"IdleRuntimeSessionTimeout": 15 * 60, "MaxLifetime": 8 * 3600}
+
+
+ALWAYS = {
+    **dict.fromkeys(("AgentRole", "AgentInvokerRole", "AgentWorkflowRole", "TriggerRole"), "AWS::IAM::Role"),
+    **dict.fromkeys(("ReconcilerReconcilerRole",), "AWS::IAM::Role"),
+    **dict.fromkeys(("AgentRoleDefaultPolicy", "AgentWake", "AgentInvokerRoleDefaultPolicy"), "AWS::IAM::Policy"),
+    **dict.fromkeys(("AgentWorkflowRoleDefaultPolicy", "TriggerRoleDefaultPolicy"), "AWS::IAM::Policy"),
+    "ReconcilerReconcilerRoleDefaultPolicy": "AWS::IAM::Policy",
+    **dict.fromkeys(("AgentInvokerLogs", "AgentWorkflowLogs", "ReconcilerReconcilerLogs"), "AWS::Logs::LogGroup"),
+    **dict.fromkeys(("AgentInvoker", "Reconciler"), "AWS::Lambda::Function"),
+    **dict.fromkeys(("TriggerRule", "ReconcilerEnded", "ReconcilerSchedule"), "AWS::Events::Rule"),
+    **dict.fromkeys(("TriggerDeadLetters", "ReconcilerQueue"), "AWS::SQS::Queue"),
+    **dict.fromkeys(("TriggerDeadLettersPolicy", "ReconcilerQueuePolicy"), "AWS::SQS::QueuePolicy"),
+    "Sessions": "AWS::DynamoDB::GlobalTable",
+    "Artifacts": "AWS::S3::Bucket",
+    "ArtifactsPolicy": "AWS::S3::BucketPolicy",
+    "AgentWorkflow": "AWS::StepFunctions::StateMachine",
+    "ReconcilerQueueToFunction": "AWS::Lambda::EventSourceMapping",
+    "TriggerDeadLettersAlarm": "AWS::CloudWatch::Alarm",
+    # The stack makes its runtime unless it is given one.
+    "AgentRuntime": "AWS::BedrockAgentCore::Runtime",
+    "AgentLogs": "AWS::Logs::LogGroup",
+}
+
+
+def test_with_every_option_off_only_this_exists(template: Template) -> None:
+    assert {name: resource["Type"] for name, resource in template.with_defaults().items()} == ALWAYS
+
+
+def test_the_schedule_puts_the_event_of_a_user_with_its_tick(template: Template) -> None:
+    schedule = template.only("AWS::Scheduler::Schedule")
+    assert template.text(schedule["ScheduleExpression"]) == "<Schedule>"
+    assert template.text(schedule["ScheduleExpressionTimezone"]) == "<ScheduleTimezone>"
+    assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+    target = schedule["Target"]
+    assert target["EventBridgeParameters"] == {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE}
+    assert template.text(target["Arn"]).endswith(":event-bus/default")
+    assert template.text(target["RoleArn"]) == "<ScheduledRole.Arn>"
+    assert template.text(target["DeadLetterConfig"]["Arn"]) == "<TriggerDeadLetters.Arn>"
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
+    before_brace = "<part 0 of <ScheduleDetail>\n at }\n>"
+    assert template.text(target["Input"]) == f'{before_brace}< or ,>"{TICK_KEY}":"<aws.scheduler.scheduled-time>"}}'
+
+
+def test_the_schedule_comes_after_the_rule_that_receives_its_events(template: Template) -> None:
+    """A rate runs as soon as it is created."""
+    needed = template.resources["ScheduledSchedule"]["DependsOn"]
+    assert any(name.startswith("TriggerRule") for name in needed)
+    assert any(name.startswith("ScheduledRoleDefaultPolicy") for name in needed)
 
 
 @pytest.mark.criterion("6.3")

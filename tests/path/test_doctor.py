@@ -282,6 +282,8 @@ def test_documented_permissions_suffice_for_every_command(
             ),
             "logs": calls(lambda aws: list(aws.agent_log(started[0]))),
             "retry": calls(lambda aws: started.append(aws.trigger(aws.journal.get(started[0]).input()))),
+            # This stack has no schedule.
+            "schedule": calls(lambda aws: aws.schedule()) | {"scheduler:GetSchedule"},
             "lost": calls(lambda aws: aws.dead_letters()),
             "lost --resend": calls(lambda aws: list(aws.resend_dead_letters())),
             "report": calls(lambda aws: (aws.journal.get(started[0]), aws.artifacts(started[0]).read(REPORT))),

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from tests.hostile import TEXT
 from tests.support import new_state_machine
-from vigil.deployment import DeadLetter, Deployment, rule_input
+from vigil.dead_letter import DeadLetter, event_of, rule_input
+from vigil.deployment import Deployment
 from vigil.errors import InvalidDetail, InvalidInput
 from vigil.local.stack import LocalStack
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, TICK_KEY, Output
 from vigil.session import Status
 
 JSON = st.recursive(
@@ -40,7 +41,7 @@ def test_any_message_is_an_event_of_plain_text(message: dict[str, Any]) -> None:
 def test_a_body_that_is_no_event_has_no_id(body: str) -> None:
     assert DeadLetter.from_message({"Body": body}) == DeadLetter("?", "?", "unknown")
     with pytest.raises(InvalidDetail):
-        rule_input(body)
+        rule_input(event_of({"Body": body}))
 
 
 def test_dead_letter_has_the_events_id_time_and_reason() -> None:
@@ -57,7 +58,7 @@ def event(session_id: str, **changes: object) -> dict[str, object]:
 
 def test_resend_sends_the_same_input_as_the_rule() -> None:
     session_id = str(uuid.uuid4())
-    found, given = rule_input(json.dumps(event(session_id, detail={"text": "ä\n"})))
+    found, given = rule_input(event(session_id, detail={"text": "ä\n"}))
     assert found == session_id
     sent = {"session_id": session_id, "detail": {"text": "ä\n"}, "event_time": "2026-01-01T00:00:00Z"}
     assert json.loads(given) == sent
@@ -70,7 +71,7 @@ def test_resend_sends_the_same_input_as_the_rule() -> None:
 )
 def test_what_the_rule_did_not_send_is_not_sent_again(changes: dict[str, object]) -> None:
     with pytest.raises(InvalidInput):
-        rule_input(json.dumps(event(str(uuid.uuid4()), **changes)))
+        rule_input(event(str(uuid.uuid4()), **changes))
 
 
 class Queue:
@@ -147,3 +148,45 @@ def test_resend_interrupted_before_the_deletion_starts_no_session_twice(queue: Q
     assert (again.started, again.refused) == (False, None)
     assert queue.executions() == [session_id]
     assert queue.deployment.count_dead_letters() == 0
+
+
+TICK = "2026-11-30T08:00:00Z"
+ID_OF_TICK = "vigil-schedule-2026-11-30T08-00-00Z"
+
+
+def scheduled(body: object) -> dict[str, Any]:
+    """A message that EventBridge Scheduler leaves in the queue."""
+    attributes = {"SCHEDULED_TIME": TICK, "ERROR_CODE": "NO", "ERROR_MESSAGE": "denied"}
+    return {
+        "Body": body if isinstance(body, str) else json.dumps(body),
+        "MessageAttributes": {name: {"StringValue": value} for name, value in attributes.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"days": 7, TICK_KEY: TICK},
+        {"days": 7, TICK_KEY: "<aws.scheduler.scheduled-time>"},
+        {"Entries": [{"Source": "vigil", "Detail": json.dumps({"days": 7, TICK_KEY: TICK})}]},
+    ],
+    ids=["detail", "keyword", "request"],
+)
+def test_a_dead_letter_of_the_schedule_is_the_session_of_its_tick(body: object) -> None:
+    message = scheduled(body)
+    assert DeadLetter.from_message(message) == DeadLetter(ID_OF_TICK, TICK, "NO: denied")
+    session_id, given = rule_input(event_of(message))
+    assert session_id == ID_OF_TICK
+    assert json.loads(given) == {
+        "session_id": ID_OF_TICK,
+        "detail": {"days": 7, TICK_KEY: TICK},
+        "event_time": TICK,
+    }
+
+
+@pytest.mark.parametrize("body", ["cut", "[1]", {"Entries": [{"Detail": "cut"}]}, {"Entries": [5]}])
+def test_a_dead_letter_of_the_schedule_without_its_detail_is_listed_and_refused(body: object) -> None:
+    message = scheduled(body)
+    assert DeadLetter.from_message(message).reason == "NO: denied"
+    with pytest.raises(InvalidDetail):
+        rule_input(event_of(message))

@@ -57,7 +57,8 @@ def where(
 
 
 commands: list[Callable[..., None]] = [run.run, run.trigger, run.retry, run.watch, run.stop]
-commands += [records.sessions, records.lost, records.show, trace.trace, records.logs, records.report, records.doctor]
+commands += [records.sessions, records.lost, records.schedule, records.show, trace.trace]
+commands += [records.logs, records.report, records.doctor]
 commands += [console_command.console]
 for command in commands:
     app.command()(command)

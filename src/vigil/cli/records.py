@@ -17,13 +17,18 @@ from vigil.attributes import iso
 from vigil.cli.common import AsJson, Out, console, errors, field
 from vigil.deployment import Deployment
 from vigil.download import safe_files, safe_text
-from vigil.errors import AwsUnavailable, InvalidArtifact
+from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidInput
 from vigil.folder import prepare, write
 from vigil.names import FINDINGS, PAGE, REPORT
 from vigil.session import Status, parse_status
 from vigil.text import one_line, to_json, visible
 
 LAST_STEPS = 5  # of a failed session, that `vigil show` prints
+NEXT_RUNS = 3  # that `vigil schedule` prints
+NO_SCHEDULE = (
+    "no schedule: set one with `make deploy ARGS=\"--parameters Schedule='cron(0 8 ? * MON *)'\"`,"
+    " or locally with `vigil local up --parameter Schedule='cron(0 8 ? * MON *)'`"
+)
 MAX_CAUSE = 200  # characters of a cause in a list; `vigil show` prints all of it
 
 
@@ -86,6 +91,30 @@ def lost(
         console.write(to_json([asdict(result) for result in results]) + "\n")
     if any(result.refused for result in results):
         raise typer.Exit(1)
+
+
+def schedule(as_json: AsJson = False) -> None:
+    """Show when sessions start by themselves: the stack's schedule and its next runs."""
+    found = Deployment().schedule()
+    if found is None:
+        if as_json:
+            console.write("null\n")
+        else:
+            console.print(NO_SCHEDULE, markup=False)
+        return
+    try:
+        runs = found.next(NEXT_RUNS, datetime.now(UTC))
+    except InvalidInput as error:
+        errors.say(f"its next runs: {error}")
+        runs = []
+    if as_json:
+        times = {"created_at": iso(found.created_at), "next_runs": [iso(run) for run in runs]}
+        console.write(to_json(asdict(found) | times) + "\n")
+        return
+    for name in ("expression", "timezone", "detail", "state"):
+        field(name, getattr(found, name))
+    for run in runs:
+        field("next run", f"{run.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {run:%Y-%m-%d %H:%M:%S} {found.timezone}")
 
 
 def show(session_id: str, as_json: AsJson = False) -> None:

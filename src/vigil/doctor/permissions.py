@@ -9,13 +9,13 @@ from vigil.artifacts import PREFIX
 from vigil.deployment import Deployment, aws_errors, error_code
 from vigil.doctor.result import CheckResult, CheckResults, Verdict, judge, reason
 from vigil.errors import AwsUnavailable, SessionNotFound
-from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
+from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, OptionalOutput, Output
 from vigil.session import executions_of
 
 BUS, STACK, TABLE = "the default event bus", "the stack", "the table"
 BY_START, BY_STATUS = "the index by start", "the index by status"
 ARTIFACTS, QUEUE, RUNTIME = f"`{PREFIX}*` in the bucket", "the dead-letter queue", "the agent's runtime"
-AGENT_LOGS = "the agent's log group"
+AGENT_LOGS, SCHEDULE = "the agent's log group", "the schedule"
 WORKFLOW, EXECUTIONS = "the workflow", "the workflow's executions"
 
 _FIND = (("cloudformation:DescribeStacks", STACK),)
@@ -51,6 +51,7 @@ COMMANDS = {
     "logs": (*_READ, ("logs:FilterLogEvents", AGENT_LOGS)),
     "report": (*_READ, ("s3:GetObject", ARTIFACTS)),
     "stop": (*_AWAIT, *_STOP),
+    "schedule": (*_FIND, ("scheduler:GetSchedule", SCHEDULE)),
     "lost": (*_FIND, *_LIST_LOST),
     "lost --resend": (*_READ, *_LIST_LOST, ("states:StartExecution", WORKFLOW), ("sqs:DeleteMessage", QUEUE)),
     "console": _CONSOLE,
@@ -103,6 +104,7 @@ def arns(deployment: Deployment, partition: str, account: str) -> dict[str, str]
     workflow, runtime = deployment.output(Output.STATE_MACHINE), deployment.output(Output.AGENT_RUNTIME)
     return {
         STACK: str(deployment.description["StackId"]),
+        SCHEDULE: here("scheduler", f"schedule/default/{deployment.outputs.get(OptionalOutput.SCHEDULE, 'none')}"),
         BUS: here("events", "event-bus/default"),
         TABLE: table,
         BY_START: f"{table}/index/{INDEX_BY_START}",

@@ -12,6 +12,8 @@ from vigil.names import Env, Parameter
 
 # An agent without heartbeat is lost after 6 s, and a workflow that nothing wakes looks again after 5 s.
 TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5", Parameter.MAX_SESSION_SECONDS: "4500"}
+# Every option is on, so that every role exists. The schedule never runs here.
+OPTIONS = {Parameter.SCHEDULE: "cron(0 0 1 1 ? 2199)"}
 
 
 class RecordingStack(LocalStack):
@@ -24,7 +26,9 @@ class RecordingStack(LocalStack):
 def stack() -> Iterator[LocalStack]:
     """A local stack whose account holds a few functions with secrets; an event's detail may choose its agent."""
     environment = {Env.AGENT: "tests.agents:chosen", "SOME_API_KEY": API_KEY}
-    with RecordingStack.start(agent_environment=environment, parameters=TIMING, sample_account=False) as started:
+    with RecordingStack.start(
+        agent_environment=environment, parameters=TIMING | OPTIONS, sample_account=False
+    ) as started:
         plant(started)
         yield started
 

@@ -1,8 +1,8 @@
 """Which role may make which call: every action that a role holds, the same on other resources, and harmful actions."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, partial
 from operator import attrgetter
 from typing import Any
@@ -18,11 +18,13 @@ from vigil.line import LINE
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
-RULE, WORKFLOW, INVOKER, RECONCILER, AGENT = ROLES = ("Rule", "Workflow", "Invoker", "Reconciler", "Agent")
+RULE, WORKFLOW, INVOKER, RECONCILER, AGENT, SCHEDULE = ROLES = (
+    *("Rule", "Workflow", "Invoker", "Reconciler", "Agent", "Schedule"),
+)
 DENIED = {"AccessDenied", "AccessDeniedException"}
 _LOGICAL_IDS = {
     **{RULE: "TriggerRole", WORKFLOW: "AgentWorkflowRole", INVOKER: "AgentInvokerRole"},
-    **{RECONCILER: "ReconcilerReconcilerRole", AGENT: "AgentRole"},
+    **{RECONCILER: "ReconcilerReconcilerRole", AGENT: "AgentRole", SCHEDULE: "ScheduledRole"},
 }
 _LOG_GROUPS = {INVOKER: "AgentInvokerLogs", RECONCILER: "ReconcilerReconcilerLogs"}
 
@@ -83,8 +85,8 @@ class Row:
     call: Callable[[World], Call] | None = None
     simulated_on: Callable[[World], str] = lambda world: "*"
     """The resource that IAM's simulator is asked about, if there is no call."""
-    profile: str = ""
-    """The inference profile of Bedrock through which the resource is reached."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the request's context, by which a policy allows it."""
 
 
 def _row(action: str, on: str, allowed: tuple[str, ...], **arguments: Any) -> Row:
@@ -114,8 +116,18 @@ MODELS = f"arn:aws:bedrock:{REGION}::foundation-model"
 PROFILES = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile"
 
 
+def through(profile: str) -> dict[str, str]:
+    """Return the key of a request that reaches a model through the inference profile ``profile``."""
+    return {"bedrock:inferenceprofilearn": profile}
+
+
 def reaches(iam: Any, role: str, model: str, profile: str) -> bool:
-    """Whether ``role`` may invoke ``model`` through the inference profile ``profile``.
+    """Whether ``role`` may invoke ``model`` through the inference profile ``profile``."""
+    return evaluates(iam, role, "bedrock:InvokeModel", model, through(profile))
+
+
+def evaluates(iam: Any, role: str, action: str, resource: str, keys: Mapping[str, str]) -> bool:
+    """Whether ``role`` may do ``action`` on ``resource`` in a request with ``keys`` in its context.
 
     By the evaluator of the embedded AWS, whose simulator takes no keys of a request's context.
     """
@@ -125,8 +137,8 @@ def reaches(iam: Any, role: str, model: str, profile: str) -> bool:
     ]
     arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/test"
     who = {"principal_arn": arn, "principal_type": "AssumedRole", "principal_account": ACCOUNT, "region": REGION}
-    asked = {"action": "bedrock:InvokeModel", "resource_arn": model}
-    context = iam_evaluator.EvalContext(**who, **asked, service_context={"bedrock:inferenceprofilearn": profile})
+    asked = {"action": action, "resource_arn": resource}
+    context = iam_evaluator.EvalContext(**who, **asked, service_context=dict(keys))
     policies = [iam_evaluator.parse_policy_document(document) for document in documents]
     return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 
@@ -159,7 +171,20 @@ ORDERS = {"FunctionName": "orders-api"}
 ORDERS_LOGS = {"logGroupName": "/aws/lambda/orders-api"}
 SESSION = {"runtimeSessionId": SESSION_ID}
 
+
+def _event(source: str, detail_type: str) -> dict[str, str]:
+    return {"events:source": source, "events:detail-type": detail_type}
+
+
+BUS = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus"
+
 GRANTED = [
+    # The embedded AWS gives IAM no keys of an event.
+    Row("events:PutEvents", "the default bus", (SCHEDULE,),
+        simulated_on=lambda world: f"{BUS}/default", keys=_event("vigil", "Run Agent")),
+    # A message would be another test's dead letter.
+    Row("sqs:SendMessage", "the dead-letter queue", (SCHEDULE,),
+        simulated_on=lambda world: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{world.dead_letters.rpartition('/')[2]}"),
     _row("states:StartExecution", "the workflow", (RULE,), stateMachineArn=_machine, input="{}"),
     _row("states:DescribeExecution", "the workflow's executions", (RECONCILER,), executionArn=_execution),
     _row("states:ListExecutions", "the workflow", (RECONCILER,), stateMachineArn=_machine, maxResults=1),
@@ -195,7 +220,7 @@ GRANTED = [
     Row("bedrock:InvokeModel", "the stack's model as an inference profile", (AGENT,),
         simulated_on=lambda world: f"{PROFILES}/{SCRIPTED_MODEL}"),
     Row("bedrock:InvokeModel", "a model behind that profile", (AGENT,),
-        simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/{SCRIPTED_MODEL}"),
+        simulated_on=lambda world: f"{MODELS}/anthropic.any", keys=through(f"{PROFILES}/{SCRIPTED_MODEL}")),
     _row("lambda:ListFunctions", "all", (AGENT,)),
     _row("lambda:ListProvisionedConcurrencyConfigs", "all", (AGENT,), **ORDERS),
     _row("lambda:GetFunctionRecursionConfig", "all", (AGENT,), **ORDERS),
@@ -233,6 +258,14 @@ GRANTED = [
 """What the roles hold."""
 
 BEYOND = [
+    *(
+        Row("events:PutEvents", on, (), simulated_on=lambda world, bus=bus: f"{BUS}/{bus}", keys=_event(*kind))
+        for on, bus, kind in (
+            ("another bus", "other", ("vigil", "Run Agent")),
+            ("the default bus, from another source", "default", ("other", "Run Agent")),
+            ("the default bus, of another kind", "default", ("vigil", "other")),
+        )
+    ),
     _row("dynamodb:GetItem", "another table", (), **OTHER_TABLE, Key=KEY),
     _row("dynamodb:PutItem", "another table", (), **OTHER_TABLE, Item=KEY),
     _row("dynamodb:UpdateItem", "another table", (), **OTHER_TABLE, Key=KEY),
@@ -248,7 +281,7 @@ BEYOND = [
     Row("bedrock:InvokeModel", "another inference profile", (),
         simulated_on=lambda world: f"{PROFILES}/global.anthropic.any"),
     Row("bedrock:InvokeModel", "a model behind another profile", (),
-        simulated_on=lambda world: f"{MODELS}/anthropic.any", profile=f"{PROFILES}/global.anthropic.any"),
+        simulated_on=lambda world: f"{MODELS}/anthropic.any", keys=through(f"{PROFILES}/global.anthropic.any")),
     Row("bedrock:InvokeModel", "a provisioned model", (),
         simulated_on=lambda world: f"arn:aws:bedrock:{REGION}:{ACCOUNT}:provisioned-model/abcdefghijkl"),
     _row("lambda:InvokeFunction", "another function", (), **ORDERS),
@@ -272,6 +305,12 @@ BEYOND = [
     *_logging("another log group", (), lambda world: f"{LOG_GROUP}:/aws/lambda/orders-api"),
 ]  # fmt: skip
 """The same actions on resources that no role is granted."""
+
+
+def _url(queue: str) -> str:
+    """Return the address of a queue by its ARN."""
+    return f"http://127.0.0.1/{ACCOUNT}/{queue.rpartition(':')[2]}"
+
 
 _harm = partial(_row, on="", allowed=())
 HARM = [
@@ -307,7 +346,7 @@ HARM = [
     _harm("events:PutRule", Name="x", ScheduleExpression="rate(1 day)"),
     _harm("events:PutTargets", Rule=_rule, Targets=[{"Id": "x", "Arn": OTHER_MACHINE}]),
     _harm("events:DisableRule", Name=_rule),
-    _harm("sqs:SendMessage", QueueUrl=_dead_letters, MessageBody="x"),
+    _harm("sqs:SendMessage", QueueUrl=lambda world: _url(world.reconciler_queue), MessageBody="x"),
     _harm("sqs:PurgeQueue", QueueUrl=_dead_letters),
     *(
         Row(f"bedrock-agentcore:{name}", "", (), simulated_on=_runtime)
@@ -351,9 +390,9 @@ class Caller:
 
     def may(self, row: Row) -> bool:
         """Whether the call of ``row`` is permitted; it may fail for another reason."""
-        if row.profile:
+        if row.keys:
             iam, role = self._world.client("iam"), self._world.roles[self._role]
-            return reaches(iam, role, row.simulated_on(self._world), row.profile)
+            return evaluates(iam, role, row.action, row.simulated_on(self._world), row.keys)
         if row.call is None:
             asked = {"ActionNames": [row.action], "ResourceArns": [row.simulated_on(self._world)]}
             role = self._world.arns[self._role]

@@ -56,6 +56,9 @@ class Simulated:
 SCALING = "AgentReadsApplicationAutoscaling"
 GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     ("TriggerWorkflowStart", "states:StartExecution"): None,
+    # tests/unattended takes away what belongs to an option.
+    ("ScheduleEventPut", "events:PutEvents"): None,
+    ("ScheduleDeadLetter", "sqs:SendMessage"): None,
     ("WorkflowSessionCreate", "dynamodb:PutItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
     ("WorkflowSessionRead", "dynamodb:GetItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
     ("WorkflowSessionUpdate", "dynamodb:UpdateItem"): None,

@@ -8,11 +8,12 @@ from ministack.services import stepfunctions
 from vigil.local.ministack_patches.patching import at_install, replaces
 
 
-def is_allowed(role: str, action: str, resource: str) -> bool:
-    """Whether the policies of ``role``, an ARN, allow ``action`` on ``resource``."""
+def is_allowed(role: str, action: str, resource: str, **keys: str) -> bool:
+    """Whether the policies of ``role``, an ARN, allow ``action`` on ``resource``, with these condition keys."""
     account = role.split(":")[4]
     region = stepfunctions.get_region()
-    context = iam_evaluator.EvalContext(role, "AssumedRole", account, action, resource, region)
+    who = (role, "AssumedRole", account)
+    context = iam_evaluator.EvalContext(*who, action, resource, region, service_context=keys)
     policies = iam_evaluator._gather_role_policies(role.rsplit("/", 1)[-1], account)
     return bool(iam_evaluator.evaluate(context, policies).decision == "Allow")
 

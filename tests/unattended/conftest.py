@@ -1,0 +1,54 @@
+"""A local stack that starts sessions by itself and tells how they end."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from vigil.local.stack import LocalStack
+from vigil.names import Env, Parameter
+
+PARAMETERS = {
+    Parameter.HEARTBEAT_SECONDS: "3",
+    Parameter.SAFETY_SECONDS: "5",
+    # It runs when it is created, and not again while a test runs.
+    Parameter.SCHEDULE: "rate(1000 days)",
+    Parameter.SCHEDULE_TIMEZONE: "Europe/Berlin",
+    Parameter.SCHEDULE_DETAIL: '{"agent": "hello_agent"}',
+}
+Without = Callable[[str], AbstractContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    agent = {Env.AGENT: "tests.agents:chosen"}
+    with LocalStack.start(agent_environment=agent, parameters=PARAMETERS, sample_account=False) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def without(stack: LocalStack) -> Without:
+    """Take the statement with a Sid out of its role's policy, and give it back."""
+    iam = stack.client("iam")
+
+    @contextmanager
+    def take(sid: str) -> Iterator[None]:
+        for role in (found["RoleName"] for found in iam.list_roles()["Roles"]):
+            for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+                policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+                rest = [statement for statement in policy["Statement"] if statement.get("Sid") != sid]
+                if len(rest) < len(policy["Statement"]):
+                    names = {"RoleName": role, "PolicyName": name}
+                    # A policy needs a statement: everybody may do this one anyway.
+                    harmless = {"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}
+                    changed = {**policy, "Statement": rest or [harmless]}
+                    iam.put_role_policy(**names, PolicyDocument=json.dumps(changed))
+                    try:
+                        yield
+                    finally:
+                        iam.put_role_policy(**names, PolicyDocument=json.dumps(policy))
+                    return
+        raise AssertionError(f"no role has a statement {sid}")
+
+    return take

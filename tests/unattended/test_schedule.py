@@ -1,0 +1,201 @@
+"""The schedule starts sessions: exactly one for each of its times, however often the event comes."""
+
+import json
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support import Workflow, command, ended, refused, until
+from tests.unattended.conftest import PARAMETERS, Without
+from vigil.deployment import Deployment
+from vigil.local.stack import LocalStack
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, TICK_KEY, OptionalOutput, Output, Parameter
+from vigil.session import SCHEDULED_ID_PREFIX, Status, session_id_of
+
+HELLO = {"agent": "hello_agent"}
+
+
+def new_tick() -> str:
+    """Return a time of which no other test has an event."""
+    return f"{datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=random.randrange(10**8)):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def at(tick: str, **detail: object) -> dict[str, object]:
+    return {**(detail or HELLO), TICK_KEY: tick}
+
+
+def session_of(tick: str) -> str:
+    return str(session_id_of("", {TICK_KEY: tick}))
+
+
+def put(stack: LocalStack, detail: object, number: int = 1) -> list[str]:
+    """Put events of one detail, as Scheduler may put them twice; returns their ids."""
+    entry = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": json.dumps(detail)}
+    answer = stack.client("events").put_events(Entries=[entry] * number)
+    return [entry["EventId"] for entry in answer["Entries"]]
+
+
+def executions(workflow: Workflow, tick: str) -> list[Any]:
+    """Return the executions of a tick, once all have ended."""
+    pages = workflow.sfn.get_paginator("list_executions").paginate(
+        stateMachineArn=workflow.outputs[Output.STATE_MACHINE]
+    )
+    arns = [execution["executionArn"] for page in pages for execution in page["executions"]]
+    of_tick = [arn for arn in arns if tick in workflow.sfn.describe_execution(executionArn=arn)["input"]]
+    return [workflow.ended(arn) for arn in of_tick]
+
+
+def test_the_schedule_starts_a_session(stack: LocalStack, workflow: Workflow) -> None:
+    schedule = stack.client("scheduler").get_schedule(Name=stack.outputs[OptionalOutput.SCHEDULE])
+    tick = f"{schedule['CreationDate'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert ended(workflow, session_of(tick)).status == Status.COMPLETED
+    assert [execution["status"] for execution in executions(workflow, tick)] == ["SUCCEEDED"]
+    assert schedule["ScheduleExpressionTimezone"] == PARAMETERS[Parameter.SCHEDULE_TIMEZONE]
+
+
+def test_an_event_that_is_put_twice_gives_one_session(stack: LocalStack, workflow: Workflow) -> None:
+    tick = new_tick()
+    put(stack, at(tick), number=2)
+    assert ended(workflow, session_of(tick)).status == Status.COMPLETED
+    found = until(lambda: len(both := executions(workflow, tick)) == 2 and both)
+    assert sorted(item.get("error", item["status"]) for item in found) == ["DuplicateSession", "SUCCEEDED"]
+
+
+def test_any_number_of_puts_and_deliveries_gives_one_session_a_tick(stack: LocalStack, workflow: Workflow) -> None:
+    ticks = {new_tick() for _ in range(4)}
+    calls = [tick for tick in ticks for _ in range(random.randint(2, 4))]
+    random.shuffle(calls)
+
+    def deliver(tick: str) -> None:
+        if random.random() < 0.5:
+            put(stack, at(tick))
+            return
+        # EventBridge delivers an event twice: with one id.
+        given = json.dumps({"session_id": f"{tick:0<36}".replace(":", "-"), "detail": at(tick)})
+        for _ in range(2):
+            workflow.begin(given)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(deliver, calls))
+    for tick in ticks:
+        assert ended(workflow, session_of(tick)).status == Status.COMPLETED
+        found = executions(workflow, tick)
+        outcomes = [item.get("error", item["status"]) for item in found]
+        assert sorted(set(outcomes)) == ["DuplicateSession", "SUCCEEDED"]
+        assert outcomes.count("SUCCEEDED") == 1
+        inputs = [json.loads(item["input"])["session_id"] for item in found]
+        assert not any(workflow.session(event_id) for event_id in inputs)
+
+
+def test_a_scheduled_session_whose_workflow_is_stopped_is_closed_by_its_own_id(
+    workflow: Workflow, stack: LocalStack
+) -> None:
+    tick = new_tick()
+    put(stack, at(tick, agent="waits"))
+    session = until(lambda: (found := workflow.session(session_of(tick))) and found.status == "BUSY" and found)
+    workflow.sfn.stop_execution(executionArn=session.execution_arn)
+    closed = ended(workflow, session.session_id)
+    assert closed.error is not None
+    assert closed.error.code == "WorkflowEnded"
+
+
+def test_a_scheduled_session_is_repeated_under_another_id(stack: LocalStack, workflow: Workflow) -> None:
+    tick = new_tick()
+    put(stack, at(tick))
+    ended(workflow, session_of(tick))
+    again = command(stack, "vigil", "retry", session_of(tick)).stdout.strip()
+    assert not again.startswith(SCHEDULED_ID_PREFIX)
+    assert ended(workflow, again).status == Status.COMPLETED
+
+
+def test_the_agent_does_not_see_the_tick(stack: LocalStack, workflow: Workflow) -> None:
+    from vigil.invoker import parse
+
+    session_id = session_of(new_tick())
+    assert parse({"session_id": session_id, "detail": at("2026-01-01T00:00:00Z")}, 60) == (session_id, HELLO)
+
+
+def test_only_the_schedule_names_a_tick(stack: LocalStack) -> None:
+    line = refused(stack, "vigil", "trigger", "--detail", json.dumps(at(new_tick())))
+    assert line == f"vigil: detail: {TICK_KEY} is the schedule's own: leave it out"
+
+
+def test_an_event_with_a_malformed_tick_is_an_event_of_its_own(stack: LocalStack, workflow: Workflow) -> None:
+    (event_id,) = put(stack, at("8 o'clock"))
+    assert ended(workflow, event_id).status == Status.COMPLETED
+
+
+@contextmanager
+def another_schedule(stack: LocalStack) -> Iterator[str]:
+    """Create a second schedule of the stack's target, which runs at once; yields its tick."""
+    scheduler = stack.client("scheduler")
+    given = scheduler.get_schedule(Name=stack.outputs[OptionalOutput.SCHEDULE])
+    wanted = {"ScheduleExpression": "rate(1000 days)", "FlexibleTimeWindow": {"Mode": "OFF"}}
+    scheduler.create_schedule(Name="another", Target=given["Target"], **wanted)
+    try:
+        yield f"{scheduler.get_schedule(Name='another')['CreationDate'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    finally:
+        scheduler.delete_schedule(Name="another")
+
+
+def test_an_event_that_cannot_be_put_is_shown_and_sent_again(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment, without: Without
+) -> None:
+    with without("ScheduleEventPut"), another_schedule(stack) as tick:
+        (lost,) = until(deployment.dead_letters)
+        assert (lost.event_id, lost.time) == (session_of(tick), tick)
+        assert lost.reason.startswith("AccessDeniedException: ")
+        assert workflow.session(lost.event_id) is None
+        shown = command(stack, "vigil", "lost").stdout
+        assert shown == f"event {lost.event_id} of {tick}: {lost.reason}\n"
+        assert command(stack, "vigil", "lost", "--resend").stdout == f"started {lost.event_id}\n"
+        assert ended(workflow, lost.event_id).status == Status.COMPLETED
+        # Scheduler may put it after all.
+        put(stack, at(tick))
+        found = until(lambda: len(both := executions(workflow, tick)) == 2 and both)
+        assert sorted(item.get("error", item["status"]) for item in found) == ["DuplicateSession", "SUCCEEDED"]
+    assert deployment.dead_letters() == []
+
+
+def test_without_the_grant_an_event_that_cannot_be_put_is_not_kept(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment, without: Without
+) -> None:
+    with without("ScheduleEventPut"), without("ScheduleDeadLetter"), another_schedule(stack) as tick:
+        with pytest.raises(AssertionError):
+            until(deployment.dead_letters, seconds=5)
+        assert workflow.session(session_of(tick)) is None
+
+
+def test_scheduled_events_that_start_no_workflow_are_one_session_when_sent_again(
+    stack: LocalStack, workflow: Workflow, deployment: Deployment, without: Without
+) -> None:
+    tick = new_tick()
+    with without("TriggerWorkflowStart"):
+        put(stack, at(tick), number=2)
+        lost = until(lambda: len(found := deployment.dead_letters()) == 2 and found)
+    assert {letter.event_id for letter in lost} == {session_of(tick)}
+    results = sorted(result.started for result in deployment.resend_dead_letters())
+    assert results == [False, True]
+    assert ended(workflow, session_of(tick)).status == Status.COMPLETED
+    assert deployment.dead_letters() == []
+
+
+def test_schedule_shows_what_is_set_and_the_next_runs(stack: LocalStack) -> None:
+    lines = command(stack, "vigil", "schedule").stdout.splitlines()
+    assert lines[:4] == [
+        "expression     rate(1000 days)",
+        "timezone       Europe/Berlin",
+        'detail         {"agent": "hello_agent"}',
+        "state          ENABLED",
+    ]
+    found = json.loads(command(stack, "vigil", "schedule", "--json").stdout)
+    created = datetime.fromisoformat(found["created_at"])
+    expected = [created + timedelta(days=1000 * number) for number in (1, 2, 3)]
+    assert [datetime.fromisoformat(run) for run in found["next_runs"]] == expected
+    assert [line.split()[2] for line in lines[4:]] == [f"{run:%Y-%m-%d}" for run in expected]
+    assert all(line.startswith("next run") and line.endswith("Europe/Berlin") for line in lines[4:])

@@ -1,0 +1,97 @@
+"""When a schedule runs next, beside what AWS documents of its expressions."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vigil.errors import InvalidInput
+from vigil.names import TICK_KEY
+from vigil.schedule import Schedule, next_runs
+from vigil.session import check_session_id, session_id_of
+
+FRIDAY = datetime(2026, 3, 27, 12, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def runs(expression: str, number: int = 3, after: datetime = FRIDAY, created: datetime = FRIDAY) -> list[str]:
+    return [f"{run:%Y-%m-%d %H:%M}" for run in islice(next_runs(expression, BERLIN, created, after), number)]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        # The clocks go forward on 29 March: 8 o'clock is 7 in UTC before, and 6 after.
+        ("cron(0 8 ? * FRI *)", ["2026-04-03 06:00", "2026-04-10 06:00", "2026-04-17 06:00"]),
+        ("cron(0 8 * * ? *)", ["2026-03-28 07:00", "2026-03-29 06:00", "2026-03-30 06:00"]),
+        # AWS counts the days of the week from Sunday, 1.
+        ("cron(0 8 ? * 2 *)", ["2026-03-30 06:00", "2026-04-06 06:00", "2026-04-13 06:00"]),
+        ("cron(0 8 ? * 2-6/4 *)", ["2026-03-30 06:00", "2026-04-03 06:00", "2026-04-06 06:00"]),
+        ("cron(0 8 ? * 6L *)", ["2026-04-24 06:00", "2026-05-29 06:00", "2026-06-26 06:00"]),
+        ("cron(0 8 ? * 3#1 *)", ["2026-04-07 06:00", "2026-05-05 06:00", "2026-06-02 06:00"]),
+        ("cron(0 8 L * ? *)", ["2026-03-31 06:00", "2026-04-30 06:00", "2026-05-31 06:00"]),
+        ("cron(0/20 * * * ? *)", ["2026-03-27 12:20", "2026-03-27 12:40", "2026-03-27 13:00"]),
+        ("cron(0 8 1 JAN ? 2028,2030/2)", ["2028-01-01 07:00", "2030-01-01 07:00", "2032-01-01 07:00"]),
+        ("cron(0 8 1 1 ? 2026)", []),
+        # 2:30 does not exist on 29 March: Scheduler leaves it out.
+        ("cron(30 2 * * ? *)", ["2026-03-28 01:30", "2026-03-30 00:30", "2026-03-31 00:30"]),
+        ("rate(1 hour)", ["2026-03-27 13:00", "2026-03-27 14:00", "2026-03-27 15:00"]),
+        ("rate(7 days)", ["2026-04-03 12:00", "2026-04-10 12:00", "2026-04-17 12:00"]),
+    ],
+)
+def test_next_runs_are_those_that_aws_documents(expression: str, expected: list[str]) -> None:
+    assert runs(expression) == expected
+
+
+def test_a_time_that_the_clocks_show_twice_comes_once() -> None:
+    autumn = datetime(2026, 10, 24, 12, tzinfo=UTC)
+    assert runs("cron(30 2 * * ? *)", 2, autumn) == ["2026-10-25 00:30", "2026-10-26 01:30"]
+
+
+def test_a_rate_runs_first_when_it_is_created() -> None:
+    before = FRIDAY - timedelta(seconds=1)
+    assert runs("rate(15 minutes)", 2, before) == ["2026-03-27 12:00", "2026-03-27 12:15"]
+
+
+@pytest.mark.parametrize(
+    "expression", ["cron(0 8 15W * ? *)", "cron(0 8)", "rate(x days)", "rate(1 moon)", "at(x)", ""]
+)
+def test_an_expression_that_is_not_understood_is_refused(expression: str) -> None:
+    with pytest.raises(InvalidInput, match="not understood"):
+        runs(expression)
+
+
+def schedule(**changes: object) -> Schedule:
+    found = {"ScheduleExpression": "rate(1 day)", "State": "ENABLED", "CreationDate": FRIDAY, "Target": {}}
+    return Schedule.from_response({**found, **changes})
+
+
+def test_the_detail_is_shown_without_its_tick() -> None:
+    text = f'{{"days": 30, "{TICK_KEY}":"<aws.scheduler.scheduled-time>"}}'
+    assert schedule(Target={"Input": text}).detail == '{"days": 30}'
+    assert schedule(Target={"Input": "no JSON"}).detail == "no JSON"
+
+
+def test_a_disabled_schedule_has_no_next_run() -> None:
+    assert len(schedule().next(3, FRIDAY)) == 3
+    assert schedule(State="DISABLED").next(3, FRIDAY) == []
+    with pytest.raises(InvalidInput, match="time zone"):
+        schedule(ScheduleExpressionTimezone="Moon/Crater").next(3, FRIDAY)
+
+
+moments = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)).map(lambda at: at.replace(microsecond=0))  # noqa: DTZ001
+
+
+@given(moments, moments)
+def test_every_tick_has_an_id_of_its_own(one: datetime, other: datetime) -> None:
+    ids = [session_id_of("event", {TICK_KEY: f"{at.isoformat()}Z"}) for at in (one, other)]
+    assert all(check_session_id(found) for found in ids)
+    assert (ids[0] == ids[1]) == (one == other)
+
+
+@given(st.text() | st.integers() | st.lists(st.text()) | st.none())
+def test_a_value_that_is_no_tick_leaves_the_events_id(value: object) -> None:
+    assert session_id_of("event", {TICK_KEY: value}) == "event"
