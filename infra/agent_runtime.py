@@ -26,6 +26,12 @@ LOCK = PROJECT / "requirements" / "agent.txt"
 ENTRY_POINT = "main.py"
 ENTRY = 'if __name__ == "__main__":\n    from vigil.agent.runtime import main\n\n    main()\n'
 """Guarded: the process of every session imports it again."""
+CLIENT_SIDE = (
+    *("__main__.py", "cli", "console", "dead_letter.py", "deployment.py", "doctor", "download.py", "extras.py"),
+    *("folder.py", "invoker.py", "local", "notifier.py", "reconciler.py", "schedule.py", "session_reader.py"),
+    "watch.py",
+)
+"""What of vigil runs elsewhere than beside the agent."""
 PLATFORM = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.13")
 PIP_PLATFORM = (
     *(f"--platform={tag}_aarch64" for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")),
@@ -112,14 +118,7 @@ def _runtime(scope: Construct, role: iam.Role, environment: dict[str, str]) -> a
 
 def _sources() -> list[Path]:
     """Every package under src, also a custom agent, but neither the command line nor the local stack."""
-    client_side = {
-        SOURCES / "vigil" / name
-        for name in (
-            *("__main__.py", "cli", "console", "dead_letter.py", "deployment.py", "doctor", "download.py"),
-            *("extras.py", "folder.py", "invoker.py", "local", "reconciler.py", "schedule.py", "session_reader.py"),
-            *("watch.py"),
-        )
-    } | set(SOURCES.glob("*/sample_account"))
+    client_side = {SOURCES / "vigil" / name for name in CLIENT_SIDE} | set(SOURCES.glob("*/sample_account"))
     paths = (path for path in SOURCES.rglob("*") if path.suffix in {".py", ".md", ".json"})
     return sorted(path for path in paths if client_side.isdisjoint([path, *path.parents]))
 

@@ -9,12 +9,12 @@ from pathlib import Path, PurePath
 
 SOURCES = Path(__file__).resolve().parents[1] / "src"
 MODULES = [
-    *("__init__", "attempt", "attributes", "errors", "invoker", "journal", "journal_reader", "line", "names"),
-    *("reconciler", "session", "settings", "step", "table"),
+    *("__init__", "attempt", "attributes", "dead_letter", "errors", "invoker", "journal", "journal_reader", "line"),
+    *("names", "notifier", "reconciler", "redact", "session", "settings", "step", "table", "text"),
 ]
 SDK = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six", "urllib3")
 """boto3 and all that it requires, each of them pure Python."""
-SERVICES = ("bedrock-agentcore", "dynamodb", "stepfunctions")
+SERVICES = ("bedrock-agentcore", "dynamodb", "sns", "sqs", "stepfunctions")
 """Those that the functions call. The SDK's data of all the others would be 30 MB."""
 
 

@@ -59,6 +59,18 @@ def agent_parameters(scope: Construct) -> dict[str, str]:
     }
 
 
+def notify_email(scope: Construct) -> str:
+    """Return the address to which the stack tells how sessions end; empty if it tells nobody."""
+    return cdk.CfnParameter(
+        scope,
+        Parameter.NOTIFY_EMAIL,
+        default="",
+        allowed_pattern=r"([^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63})?",
+        constraint_description="must be a mail address",
+        description="Mail address that learns how each session ends; empty: none",
+    ).value_as_string
+
+
 class ScheduleParameters:
     """The schedule of the stack, if it has one; every field is a reference to a parameter."""
 

@@ -8,6 +8,7 @@ from constructs import Construct
 from infra.agent_runtime import AgentRuntime
 from infra.invoker import agent_invoker
 from infra.nag import suppress
+from infra.notifier import notifier
 from infra.parameters import Timing
 from infra.reconciler import reconciler
 from infra.schedule import schedule
@@ -37,15 +38,20 @@ class VigilStack(cdk.Stack):
         invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn, timing=timing)
         workflow = agent_workflow(self, table=table, invoker=invoker, agent_runtime_arn=agent.arn, timing=timing)
         agent.grant_wake(workflow)
-        closer = reconciler(self, table=table, workflow=workflow, agent_runtime_arn=agent.arn).function_name
+        closer = reconciler(self, table=table, workflow=workflow, agent_runtime_arn=agent.arn)
         trigger = Trigger(self, "Trigger", workflow=workflow)
         schedule(self, trigger)
+        notifier(self, table=table, trigger=trigger, workflow=workflow, reconciler=closer)
         for output, value, description in (
             (Output.TABLE, table.table_name, "Session records and work phases"),
             (Output.BUCKET, bucket.bucket_name, "Reports and other artifacts"),
             (Output.STATE_MACHINE, workflow.state_machine_arn, "The workflow; start it with {session_id, detail}"),
             (Output.INVOKER, invoker.function_name, "Lambda function that hands a session to the agent"),
-            (Output.RECONCILER, closer, "Lambda function that closes sessions whose workflow ended without them"),
+            (
+                Output.RECONCILER,
+                closer.function_name,
+                "Lambda function that closes sessions whose workflow ended without them",
+            ),
             (Output.RULE, trigger.rule.rule_name, "EventBridge rule that starts the workflow"),
             (Output.DEAD_LETTERS, trigger.dead_letters.queue_url, "Events that could not start a workflow"),
             (Output.AGENT_ROLE, agent.role.role_arn, "Role of the agent"),

@@ -27,18 +27,11 @@ class Trigger(Construct):
             retention_period=Duration.days(14),
         )
         suppress(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
-        cloudwatch.Alarm(
-            self,
-            "DeadLettersAlarm",
-            alarm_description="An event could not start a Vigil session; `vigil lost` shows it",
-            metric=self.dead_letters.metric_approximate_number_of_messages_visible(
-                period=Duration.minutes(1), statistic="Maximum"
-            ),
-            threshold=1,
-            evaluation_periods=1,
-            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        visible = self.dead_letters.metric_approximate_number_of_messages_visible(
+            period=Duration.minutes(1), statistic="Maximum"
         )
+        means = "An event could not start a Vigil session; `vigil lost` shows it"
+        self.alarm = alarm_on(self, "DeadLettersAlarm", visible, means)
         stack = Stack.of(self)
         # The rule refers to the role; so the role names the rule by what CloudFormation begins its name with.
         rules = stack.format_arn(service="events", resource="rule", resource_name=f"{stack.stack_name}-*")
@@ -63,3 +56,17 @@ class Trigger(Construct):
             event_pattern=events.EventPattern(source=[EVENT_SOURCE], detail_type=[EVENT_DETAIL_TYPE]),
             targets=[target],
         )
+
+
+def alarm_on(scope: Construct, name: str, metric: cloudwatch.IMetric, means: str) -> cloudwatch.Alarm:
+    """Build an alarm that fires as soon as ``metric`` is not 0."""
+    return cloudwatch.Alarm(
+        scope,
+        name,
+        alarm_description=means,
+        metric=metric,
+        threshold=1,
+        evaluation_periods=1,
+        comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+    )

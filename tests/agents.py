@@ -178,6 +178,14 @@ def waits(session: AgentSession) -> Agent:
     return hello_agent(session)
 
 
+def tells_headline(session: AgentSession) -> Agent:
+    """Saves a report with the headline that the detail gives, then greets with a report of its own."""
+    session.artifacts.write("report.md", "# Done", headline=session.detail["headline"])
+    session.mark_busy()
+    session.complete()
+    return hello_agent(session)
+
+
 def completes_and_raises(session: AgentSession) -> Agent:
     session.artifacts.write("report.md", "# Done")
     session.complete()

@@ -7,9 +7,9 @@ from strands import tool
 
 from lambda_costs.analysis import CostAnalysis
 from lambda_costs.llm import tool_results as results
-from lambda_costs.report.artifacts import history_key, render_artifacts
+from lambda_costs.report.artifacts import headline, history_key, render_artifacts
 from lambda_costs.request import parse_request
-from vigil.sdk import FINDINGS, AgentSession
+from vigil.sdk import FINDINGS, REPORT, AgentSession
 
 PROGRESS_SECONDS = 1.0  # between two reports of progress
 
@@ -93,7 +93,10 @@ def _save_report_tool(session: AgentSession, cost_analysis: CostAnalysis, writte
         )
         session.report_progress("saving the report")
         session.artifacts.keep(series, analysis.end, texts[FINDINGS])
+        report = texts.pop(REPORT)
+        for name, text in texts.items():
+            session.artifacts.write(name, text)
         # The report comes last: where it exists, everything else does.
-        return [session.artifacts.write(name, text) for name, text in texts.items()][-1]
+        return session.artifacts.write(REPORT, report, headline=headline(texts[FINDINGS]))
 
     return save_report

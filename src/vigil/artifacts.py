@@ -5,6 +5,7 @@ hash of its content, and it becomes an artifact only while the session is BUSY. 
 ended never change.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from datetime import date
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from vigil.errors import InvalidArtifact
 from vigil.journal import Journal
+from vigil.redact import known_secrets, redact
 from vigil.session import check_session_id
 from vigil.table import translate_errors
+from vigil.text import one_line
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 PREFIX = "sessions/"
 CHECKPOINT_PREFIX = "checkpoints/"  # of objects that only the session's own agent reads
 MAX_ARTIFACT_BYTES = 5 * 1024 * 1024
+MAX_HEADLINE = 200  # characters
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _CONTENT_TYPES = {
     "md": "text/markdown; charset=utf-8",
@@ -42,17 +46,23 @@ class Artifacts:
 
     def uri(self, name: str) -> str:
         """Return the s3:// address of the artifact ``name``; raises InvalidArtifact if there is none."""
-        if (key := self._journal.artifact(self._session_id, check_name(name))) is None:
-            raise InvalidArtifact(f"no artifact {name} in this session")
-        return f"s3://{self._bucket}/{key}"
+        return self.uri_and_headline(name)[0]
 
-    def write(self, name: str, text: str) -> str:
+    def uri_and_headline(self, name: str) -> tuple[str, str | None]:
+        """Return the address of the artifact ``name`` and its headline; raises InvalidArtifact if there is none."""
+        if (found := self._journal.artifact(self._session_id, check_name(name))) is None:
+            raise InvalidArtifact(f"no artifact {name} in this session")
+        return f"s3://{self._bucket}/{found.key}", found.headline
+
+    def write(self, name: str, text: str, *, headline: str = "") -> str:
         """Save ``text`` as ``name`` and return its address.
 
-        Raises InvalidArtifact before anything is written, and SessionEnded unless the session is BUSY.
+        The ``headline`` of a report says the essential in a few words, for lists and notifications. Raises
+        InvalidArtifact before anything is written, and SessionEnded unless the session is BUSY.
         """
         key = self._put(check_name(name), text)
-        self._journal.save_artifact(self._session_id, name, key)
+        headline = redact(one_line(headline), known_secrets(os.environ))[:MAX_HEADLINE]
+        self._journal.save_artifact(self._session_id, name, key, headline)
         return f"s3://{self._bucket}/{key}"
 
     def read(self, name: str) -> str:

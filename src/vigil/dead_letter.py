@@ -1,13 +1,17 @@
 """The dead-letter queue: events that started no workflow, as the rule and the schedule leave them there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vigil.errors import InvalidDetail
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, TICK_KEY
 from vigil.session import check_session_id, parsed, session_id_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ def event_of(message: Mapping[str, Any]) -> object:
 
 def rule_input(event: object) -> tuple[str, str]:
     """Return (session id, execution's input) as the rule makes them of an event; raises InvalidInput if it is none."""
+    if event is None:
+        raise InvalidDetail("no event in JSON")
     kind = text_of(event, "source"), text_of(event, "detail-type")
     if not isinstance(event, dict) or kind != (EVENT_SOURCE, EVENT_DETAIL_TYPE):
         raise InvalidDetail(f"no event of source {EVENT_SOURCE!r} and detail type {EVENT_DETAIL_TYPE!r}")
@@ -59,6 +65,44 @@ def rule_input(event: object) -> tuple[str, str]:
         return session_id, json.dumps(execution_input, allow_nan=False, ensure_ascii=False)
     except (ValueError, RecursionError) as error:
         raise InvalidDetail(f"no event in JSON: {error}") from error
+
+
+@contextmanager
+def all_messages(
+    sqs: "SQSClient", queue: str, hidden_seconds: int
+) -> Iterator[tuple[Iterator[Any], Callable[[Any], None]]]:
+    """Provide all messages of the queue, and a function that deletes one; others stay. Raises botocore's errors.
+
+    They are hidden from others while they are read, for ``hidden_seconds`` at most.
+    """
+    kept: dict[str, str] = {}  # receipt handles by the id of the message
+
+    def receive() -> Iterator[Any]:
+        while True:
+            # A short poll may find no message although there are some.
+            answer = sqs.receive_message(
+                QueueUrl=queue,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=1,
+                VisibilityTimeout=hidden_seconds,
+                MessageAttributeNames=["All"],
+            )
+            messages = [message for message in answer.get("Messages", []) if message["MessageId"] not in kept]
+            if not messages:
+                return
+            kept.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
+            yield from messages
+
+    def delete(message: Any) -> None:
+        sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        del kept[message["MessageId"]]
+
+    try:
+        yield receive(), delete
+    finally:
+        entries: Any = [{"Id": key, "ReceiptHandle": value, "VisibilityTimeout": 0} for key, value in kept.items()]
+        for first in range(0, len(entries), 10):
+            sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
 
 def text_of(data: object, *path: str) -> str:

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -20,7 +20,7 @@ from botocore.parsers import ResponseParserError
 
 from vigil.agent_log import LATE_SECONDS, AgentLog, LogLine
 from vigil.artifacts import Artifacts
-from vigil.dead_letter import DeadLetter, event_of, rule_input
+from vigil.dead_letter import DeadLetter, all_messages, event_of, rule_input
 from vigil.errors import (
     AwsUnavailable,
     InvalidDetail,
@@ -145,7 +145,7 @@ class Deployment:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return all events that could not start a workflow; they stay in the queue."""
-        with self._dead_messages() as (messages, _):
+        with aws_errors(), self._dead_messages() as (messages, _):
             return [DeadLetter.from_message(message) for message in messages]
 
     def resend_dead_letters(self) -> Iterator[Resent]:
@@ -155,7 +155,7 @@ class Deployment:
         the two calls or by another user, runs once: Step Functions refuses the name, or InitializeSession the session.
         A message is deleted when its session exists or has been started.
         """
-        with self._dead_messages() as (messages, delete):
+        with aws_errors(), self._dead_messages() as (messages, delete):
             for message in messages:
                 letter = DeadLetter.from_message(message)
                 try:
@@ -166,6 +166,9 @@ class Deployment:
                     continue
                 delete(message)
                 yield Resent(letter, started)
+
+    def _dead_messages(self) -> AbstractContextManager[tuple[Iterator[Any], Callable[[Any], None]]]:
+        return all_messages(self.client("sqs"), self.output(Output.DEAD_LETTERS), _LISTING_SECONDS)
 
     def _start(self, session_id: str, execution_input: str) -> bool:
         """Start the workflow of a session; return False if it has been started before."""
@@ -181,42 +184,6 @@ class Deployment:
                 return False
             raise
         return True
-
-    @contextmanager
-    def _dead_messages(self) -> Iterator[tuple[Iterator[Any], Callable[[Any], None]]]:
-        """Provide all messages of the dead-letter queue, and a function that deletes one; others stay."""
-        queue, sqs = self.output(Output.DEAD_LETTERS), self.client("sqs")
-        kept: dict[str, str] = {}  # receipt handles by the id of the message
-
-        def receive() -> Iterator[Any]:
-            while True:
-                with aws_errors():
-                    # A short poll may find no message although there are some.
-                    answer = sqs.receive_message(
-                        QueueUrl=queue,
-                        MaxNumberOfMessages=10,
-                        WaitTimeSeconds=1,
-                        VisibilityTimeout=_LISTING_SECONDS,
-                        MessageAttributeNames=["All"],
-                    )
-                messages = [message for message in answer.get("Messages", []) if message["MessageId"] not in kept]
-                if not messages:
-                    return
-                kept.update((message["MessageId"], message["ReceiptHandle"]) for message in messages)
-                yield from messages
-
-        def delete(message: Any) -> None:
-            with aws_errors():
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            del kept[message["MessageId"]]
-
-        try:
-            yield receive(), delete
-        finally:
-            entries: Any = [{"Id": key, "ReceiptHandle": value, "VisibilityTimeout": 0} for key, value in kept.items()]
-            for first in range(0, len(entries), 10):
-                with aws_errors():
-                    sqs.change_message_visibility_batch(QueueUrl=queue, Entries=entries[first : first + 10])
 
     def schedule(self) -> Schedule | None:
         """Return the schedule that starts sessions; None if there is none."""

@@ -24,6 +24,7 @@ from vigil.session import (
     ARTIFACT_SK_PREFIX,
     HISTORY_PK_PREFIX,
     NO_CHECKPOINT,
+    NOTIFIED_SK,
     TERMINAL,
     TTL_DAYS,
     Failure,
@@ -110,9 +111,10 @@ class Journal(JournalReader):
         """Return the journal of ``worker``, which makes that attempt of its session."""
         return Journal(self._table, self._wake, self._now, worker, attempt)
 
-    def save_artifact(self, session_id: str, name: str, key: str) -> None:
+    def save_artifact(self, session_id: str, name: str, key: str, headline: str = "") -> None:
         """Make the object ``key`` the session's artifact ``name``; raises SessionEnded unless the session is BUSY."""
-        self._while_busy(session_id, put={**item_key(session_id, ARTIFACT_SK_PREFIX + name), "key": key})
+        more = {"headline": storable(headline)} if headline else {}
+        self._while_busy(session_id, put={**item_key(session_id, ARTIFACT_SK_PREFIX + name), "key": key, **more})
 
     def keep(self, session_id: str, series: str, day: str, key: str) -> None:
         """Record the object ``key`` as what this session kept for ``series`` on ``day``; raises as save_artifact."""
@@ -134,9 +136,10 @@ class Journal(JournalReader):
             return False
         return True
 
-    def complete(self, session_id: str, report_uri: str) -> None:
+    def complete(self, session_id: str, report_uri: str, headline: str | None = None) -> None:
         """Set COMPLETED. Raises SessionEnded unless the session is BUSY."""
-        self._transition(session_id, Status.COMPLETED, {"report_uri": report_uri})
+        more = {"headline": storable(headline)} if headline else {}
+        self._transition(session_id, Status.COMPLETED, {"report_uri": report_uri, **more})
 
     def fail(self, session_id: str, failure: Failure) -> None:
         """Set FAILED with its cause. Raises SessionEnded if the session has ended, or is another worker's."""
@@ -180,6 +183,12 @@ class Journal(JournalReader):
         except SessionEnded:
             return False
         return True
+
+    def mark_notified(self, about: str, expires_at: int | None) -> None:
+        """Record that a message about this, a session's id or another key, was published."""
+        with translate_errors(about=about):
+            expiry = _expiry(self._now()) if expires_at is None else expires_at
+            self._table.put_item(Item={**item_key(about, NOTIFIED_SK), "expires_at": expiry})
 
     def heartbeat(self, session_id: str) -> None:
         """Record that the worker is alive; raises SessionEnded if the session has ended or has another worker."""

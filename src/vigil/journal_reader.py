@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import ConditionBase, Key
 
+from vigil.attributes import as_text
 from vigil.errors import SessionNotFound
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
 from vigil.session import (
     ALLOWED_FROM,
     ARTIFACT_SK_PREFIX,
     HISTORY_PK_PREFIX,
+    NOTIFIED_SK,
     RECORD_SK,
     STEP_SK_PREFIX,
     TASK_SK_PREFIX,
@@ -48,6 +50,14 @@ class Snapshot:
     tasks: list[Task]  # its work phases in the order they began
     steps: list[Step]  # its model calls and tool calls in the order they began
     task_token: object  # the task token, which changes whenever the workflow begins to wait again
+
+
+@dataclass(frozen=True)
+class SavedArtifact:
+    """An artifact as the table names it."""
+
+    key: str  # of its object
+    headline: str | None = None  # of a report
 
 
 class JournalReader:
@@ -135,12 +145,18 @@ class JournalReader:
         """Return the session's work phases, as snapshot does."""
         return self.snapshot(session_id).tasks
 
-    def artifact(self, session_id: str, name: str) -> str | None:
-        """Return the key of the object that is the session's artifact ``name``, or None."""
+    def artifact(self, session_id: str, name: str) -> SavedArtifact | None:
+        """Return the session's artifact ``name``, or None."""
         with translate_errors(session_id):
             key = item_key(check_session_id(session_id), ARTIFACT_SK_PREFIX + name)
-            found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {}).get("key")
-        return found if isinstance(found, str) else None
+            found = self._table.get_item(Key=key, ConsistentRead=True).get("Item", {})
+        key_of_object, headline = found.get("key"), as_text(found.get("headline"))
+        return SavedArtifact(key_of_object, headline or None) if isinstance(key_of_object, str) else None
+
+    def is_notified(self, about: str) -> bool:
+        """Whether a message about this, a session's id or another key, is marked as published."""
+        with translate_errors(about=about):
+            return "Item" in self._table.get_item(Key=item_key(about, NOTIFIED_SK), ConsistentRead=True)
 
     def artifact_names(self, session_id: str) -> list[str]:
         """Return the names of the session's artifacts, sorted."""

@@ -37,6 +37,7 @@ class Parameter(StrEnum):
     SCHEDULE = "Schedule"
     SCHEDULE_TIMEZONE = "ScheduleTimezone"
     SCHEDULE_DETAIL = "ScheduleDetail"
+    NOTIFY_EMAIL = "NotifyEmail"
 
 
 class Output(StrEnum):
@@ -72,6 +73,8 @@ class Env(StrEnum):
     BUDGET_DOLLARS = "VIGIL_BUDGET_DOLLARS"
     MAX_SCAN_DOLLARS = "VIGIL_MAX_SCAN_DOLLARS"
     STACK = "VIGIL_STACK"
+    TOPIC_ARN = "TOPIC_ARN"
+    DEAD_LETTERS = "DEAD_LETTER_QUEUE_URL"
     WORKER = "VIGIL_WORKER"
     ATTEMPT = "VIGIL_ATTEMPT"
     MAX_ATTEMPTS = "VIGIL_MAX_ATTEMPTS"

@@ -19,6 +19,7 @@ RECORD_SK = "SESSION"
 STEP_SK_PREFIX = "STEP#"
 TASK_SK_PREFIX = "TASK#"
 ARTIFACT_SK_PREFIX = "ARTIFACT#"
+NOTIFIED_SK = "NOTIFIED"
 HISTORY_PK_PREFIX = "HISTORY#"
 """Items beside a session's record, under its key, and what sessions keep for those after them, under a series."""
 TTL_DAYS = 90
@@ -187,6 +188,7 @@ class Session:
     heartbeat_at: str | None = None  # the agent's last heartbeat, by the agent's clock
     execution_arn: str | None = None
     report_uri: str | None = None
+    headline: str | None = None  # of its report, by the agent; None if the agent wrote none
     waiting_for: str | None = None  # why it waits in line for its agent; None if it does not
     progress: str | None = None  # how far the running work phase is, for a person
     expires_at: int | None = None

@@ -100,6 +100,28 @@ class RuntimeSettings:
 
 
 @dataclass(frozen=True)
+class NotifierSettings:
+    """What the Lambda function that publishes the ends of sessions needs."""
+
+    table: str
+    topic_arn: str
+    dead_letters: str  # address of the queue
+    stack: str
+    region: str
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "NotifierSettings":
+        """Read the settings, or raise MissingSetting."""
+        names = (Env.TABLE, Env.TOPIC_ARN, Env.DEAD_LETTERS, Env.STACK, "AWS_REGION")
+        return cls(*(require(environ, name) for name in names))
+
+    @property
+    def command(self) -> str:
+        """The command line by which a person reaches this stack."""
+        return f"VIGIL_STACK={self.stack} vigil --aws-region {self.region}"
+
+
+@dataclass(frozen=True)
 class WorkerSettings:
     """What one session's worker process needs."""
 

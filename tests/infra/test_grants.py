@@ -42,6 +42,7 @@ LOG_DELIVERY = (
     *("PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
 )
 TRACING = ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
+READ_STREAM = ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
 READ_QUEUE = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
 
 GRANTS = {
@@ -86,6 +87,16 @@ GRANTS = {
         "ReconcilerLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<ReconcilerReconcilerLogs.Arn>"]),
     },
     "TriggerRole": {"TriggerWorkflowStart": Grant(["states:StartExecution"], ["<AgentWorkflow>"])},
+    "NotificationsNotifierRole": {
+        "NotifierMarkRead": Grant(["dynamodb:GetItem"], TABLE),
+        "NotifierMark": Grant(["dynamodb:PutItem"], TABLE),
+        "NotifierPublish": Grant(["sns:Publish"], ["<NotificationsTopic>"]),
+        "NotifierDeadLetters": Grant(
+            ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"], ["<TriggerDeadLetters.Arn>"]
+        ),
+        "NotifierStreamRead": Grant([f"dynamodb:{name}" for name in READ_STREAM], ["<Sessions.StreamArn>"]),
+        "NotifierLogsWrite": Grant(["logs:CreateLogStream", "logs:PutLogEvents"], ["<NotificationsNotifierLogs.Arn>"]),
+    },
     "ScheduledRole": {
         "ScheduleEventPut": Grant(
             ["events:PutEvents"],
@@ -103,6 +114,7 @@ TRUST = {
     "AgentWorkflowRole": ("states.amazonaws.com", f"arn:<AWS::Partition>:states:{HERE}:stateMachine:*"),
     "ReconcilerReconcilerRole": ("lambda.amazonaws.com", None),
     "TriggerRole": ("events.amazonaws.com", f"arn:<AWS::Partition>:events:{HERE}:rule/Vigil-*"),
+    "NotificationsNotifierRole": ("lambda.amazonaws.com", None),
     "ScheduledRole": ("scheduler.amazonaws.com", f"arn:<AWS::Partition>:scheduler:{HERE}:schedule-group/default"),
 }
 
@@ -136,7 +148,8 @@ def test_the_roles_may_do_exactly_this(template: Template) -> None:
 def test_grants_stand_nowhere_else(template: Template) -> None:
     kinds = {resource["Type"] for resource in template.resources.values()}
     granting = {kind for kind in kinds if "Polic" in kind or "Permission" in kind}
-    assert granting == {"AWS::IAM::Policy", "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy"}
+    of_resources = {"AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"}
+    assert granting == {"AWS::IAM::Policy", "AWS::Lambda::Permission", *of_resources}
     roles = {name: set(role["Properties"]) for name, role in template.of_type("AWS::IAM::Role").items()}
     assert roles == {name: {"AssumeRolePolicyDocument"} for name in GRANTS}
 
@@ -204,10 +217,28 @@ def test_only_reads_and_calls_without_resources_are_granted_on_all(template: Tem
         for role, grants in granted(template).items()
     }
     by_cdk = {*GRANTS["AgentWorkflowRole"]["logs"].actions, *GRANTS["AgentWorkflowRole"]["xray"].actions}
-    none = {
-        role: set[str]() for role in ("AgentInvokerRole", "ReconcilerReconcilerRole", "TriggerRole", "ScheduledRole")
-    }
+    none = {role: set[str]() for role in GRANTS.keys() - {"AgentRole", "AgentWorkflowRole"}}
     assert unlimited == {"AgentRole": set(declared_actions()), "AgentWorkflowRole": by_cdk, **none}
+
+
+def test_only_alarms_of_this_account_publish_to_the_topic_by_its_policy(template: Template) -> None:
+    deny, alarms = template.statements(template.only("AWS::SNS::TopicPolicy")["PolicyDocument"])
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert (deny["Effect"], deny["Principal"], deny["Resource"]) == ("Deny", "*", ["<NotificationsTopic>"])
+    assert (alarms["Effect"], alarms["Principal"]) == ("Allow", {"Service": "cloudwatch.amazonaws.com"})
+    assert (alarms["Action"], alarms["Resource"]) == (["sns:Publish"], ["<NotificationsTopic>"])
+    assert template.texts(alarms["Condition"]) == {
+        "StringEquals": {"aws:SourceAccount": "<AWS::AccountId>"},
+        "ArnLike": {"aws:SourceArn": f"arn:<AWS::Partition>:cloudwatch:{HERE}:alarm:*"},
+    }
+
+
+def test_only_its_rule_calls_the_notifier_from_outside(template: Template) -> None:
+    permission = template.only("AWS::Lambda::Permission")
+    assert permission["Action"] == "lambda:InvokeFunction"
+    assert permission["Principal"] == "events.amazonaws.com"
+    assert template.text(permission["FunctionName"]) == "<NotificationsNotifier.Arn>"
+    assert template.text(permission["SourceArn"]) == "<NotificationsLook.Arn>"
 
 
 def test_bucket_and_queues_are_reached_by_tls_only(template: Template) -> None:

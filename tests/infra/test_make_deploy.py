@@ -46,8 +46,18 @@ def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -
         agentRuntimeArtifact={"containerConfiguration": container},
         networkConfiguration={"networkMode": "PUBLIC"},
     )["agentRuntimeArn"]
-    make("deploy", f"ARGS=--parameters {Parameter.AGENT_RUNTIME_ARN}={runtime}")
+    options = {
+        Parameter.AGENT_RUNTIME_ARN: runtime,
+        # With characters that mean something to make, to the shell and to the CLI.
+        Parameter.SCHEDULE: "cron(0 8 ? * MON *)",
+        Parameter.SCHEDULE_DETAIL: '{"days": 7, "note": "a = b, c"}',
+        Parameter.NOTIFY_EMAIL: "operator@example.org",
+    }
+    make("deploy", "ARGS=" + " ".join(f"--parameters {name}='{value}'" for name, value in options.items()))
     assert command(account, "vigil", "sessions").stdout.strip() == "no sessions"
+    shown = command(account, "vigil", "schedule").stdout.splitlines()
+    assert shown[0].split(maxsplit=1) == ["expression", "cron(0 8 ? * MON *)"]
+    assert shown[2].split(maxsplit=1) == ["detail", '{"days": 7, "note": "a = b, c"}']
     make("destroy")
     with pytest.raises(ClientError, match="does not exist"):
         account.client("cloudformation").describe_stacks(StackName=STACK)

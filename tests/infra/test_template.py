@@ -1,5 +1,6 @@
 """What CloudFormation is asked to build: the embedded AWS ignores much of it in silence, so the template must tell."""
 
+import json
 import re
 
 import boto3
@@ -71,6 +72,10 @@ BOTH = {Env.TABLE: "<Sessions>", Env.AGENT_RUNTIME_ARN: RUNTIME}
 LIMITS = {Env.STARTS_PER_SECOND: "<StartsPerSecond>", Env.MAX_SESSION_SECONDS: "<MaxSessionSeconds>"}
 OF_INVOKER = {**BOTH, Env.BUCKET: "<Artifacts>", **LIMITS}
 OF_RECONCILER = {**BOTH, Env.STATE_MACHINE_ARN: "<AgentWorkflow>"}
+OF_NOTIFIER = {
+    **{Env.TABLE: "<Sessions>", Env.TOPIC_ARN: "<NotificationsTopic>", Env.DEAD_LETTERS: "<TriggerDeadLetters>"},
+    Env.STACK: "Vigil",
+}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,7 @@ OF_RECONCILER = {**BOTH, Env.STATE_MACHINE_ARN: "<AgentWorkflow>"}
     [
         ("AgentInvoker", "<AgentInvokerLogs>", "vigil.invoker.handler", OF_INVOKER),
         ("Reconciler", "<ReconcilerReconcilerLogs>", "vigil.reconciler.handler", OF_RECONCILER),
+        ("NotificationsNotifier", "<NotificationsNotifierLogs>", "vigil.notifier.handler", OF_NOTIFIER),
     ],
 )
 def test_a_lambda_function_knows_what_it_works_with(
@@ -91,11 +97,10 @@ def test_a_lambda_function_knows_what_it_works_with(
     assert template.text(function["LoggingConfig"]["LogGroup"]) == log_group
 
 
-def test_there_are_two_lambda_functions_of_one_package(template: Template) -> None:
+def test_there_are_three_lambda_functions_of_one_package(template: Template) -> None:
     functions = template.of_type("AWS::Lambda::Function")
-    assert set(functions) == {"AgentInvoker", "Reconciler"}
-    first, second = (function["Properties"]["Code"]["S3Key"] for function in functions.values())
-    assert first == second
+    assert set(functions) == {"AgentInvoker", "Reconciler", "NotificationsNotifier"}
+    assert len({function["Properties"]["Code"]["S3Key"] for function in functions.values()}) == 1
 
 
 def test_lambda_function_outlives_its_call_to_the_agent(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +155,8 @@ OWN_MODEL = f"{BEDROCK}:123456789012"
         (Parameter.MODEL_ID, f"{OWN_MODEL}:application-inference-profile/abc", f"{OWN_MODEL}:inference-profile/*"),
         (Parameter.AGENT_FACTORY, "mine.agents:my_agent", "mine.agents"),
         (Parameter.AGENT_FACTORY, "mine:_agent2", "mine:agent()"),
+        (Parameter.NOTIFY_EMAIL, "me@example.org", "me"),
+        (Parameter.NOTIFY_EMAIL, "first.last+vigil@mail.example.co.uk", "a@b.c, d@e.f"),
         (Parameter.SCHEDULE, "rate(7 days)", "rate(0 days)"),
         (Parameter.SCHEDULE, "rate(1 hour)", "at(2026-11-30T08:00:00)"),
         (Parameter.SCHEDULE, "cron(0 8 ? * MON *)", "cron(0 8 * * MON *)"),
@@ -215,7 +222,7 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Te
 
 
 def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:
-    alarm = template.only("AWS::CloudWatch::Alarm")
+    alarm = template.named("TriggerDeadLettersAlarm")
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
     (dimension,) = alarm["Dimensions"]
     assert template.text(dimension["Value"]) == "<TriggerDeadLetters.QueueName>"
@@ -226,7 +233,8 @@ def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) 
 
 
 def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(template: Template) -> None:
-    assert set(template.of_type("AWS::Events::Rule")) == {"TriggerRule", "ReconcilerEnded", "ReconcilerSchedule"}
+    rules = {"TriggerRule", "ReconcilerEnded", "ReconcilerSchedule", "NotificationsLook"}
+    assert set(template.of_type("AWS::Events::Rule")) == rules
     ended, schedule = template.named("ReconcilerEnded"), template.named("ReconcilerSchedule")
     pattern = ended["EventPattern"]
     assert (pattern["source"], pattern["detail-type"]) == (["aws.states"], ["Step Functions Execution Status Change"])
@@ -240,7 +248,7 @@ def test_unsuccessful_workflows_and_a_schedule_call_the_reconciler(template: Tem
 
 
 def test_reconciler_runs_in_two_instances_at_most(template: Template) -> None:
-    mapping = template.only("AWS::Lambda::EventSourceMapping")
+    mapping = template.named("ReconcilerQueueToFunction")
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 2}
     # AWS takes more than 10 messages only of those that wait for each other.
     assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (100, 1)
@@ -255,8 +263,13 @@ def test_reconciler_runs_in_two_instances_at_most(template: Template) -> None:
 
 
 def test_lambda_may_read_the_queue_before_it_is_asked_to(template: Template) -> None:
-    (mapping,) = template.of_type("AWS::Lambda::EventSourceMapping").values()
-    assert any("ReconcilerRoleDefaultPolicy" in needed for needed in mapping["DependsOn"])
+    mappings = template.of_type("AWS::Lambda::EventSourceMapping")
+    for name, role in (
+        ("ReconcilerQueueToFunction", "ReconcilerRole"),
+        ("NotificationsStreamToFunction", "NotifierRole"),
+    ):
+        assert any(f"{role}DefaultPolicy" in needed for needed in mappings.pop(name)["DependsOn"])
+    assert not mappings
 
 
 @pytest.mark.criterion("6.4")
@@ -360,6 +373,65 @@ def test_with_every_option_off_only_this_exists(template: Template) -> None:
     assert {name: resource["Type"] for name, resource in template.with_defaults().items()} == ALWAYS
 
 
+def test_with_every_option_off_the_table_has_no_stream_and_the_alarm_no_action(template: Template) -> None:
+    there = template.with_defaults()
+    assert "StreamSpecification" not in there["Sessions"]["Properties"]
+    assert "AlarmActions" not in there["TriggerDeadLettersAlarm"]["Properties"]
+
+
+def test_each_resource_of_an_option_exists_with_its_parameter_only(template: Template) -> None:
+    conditions = {"Scheduled": Parameter.SCHEDULE, "Notifications": Parameter.NOTIFY_EMAIL}
+    for name, resource in template.resources.items():
+        for prefix, parameter in conditions.items():
+            if name.startswith(prefix):
+                condition = template.body["Conditions"][resource["Condition"]]
+                assert condition == {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+
+
+def test_the_stream_calls_the_notifier_for_the_ends_of_sessions_alone(template: Template) -> None:
+    stream = template.named("Sessions")["StreamSpecification"]["Fn::If"]
+    assert stream[1:] == [{"StreamViewType": "NEW_IMAGE"}, {"Ref": "AWS::NoValue"}]
+    mapping = template.named("NotificationsStreamToFunction")
+    assert template.text(mapping["EventSourceArn"]) == "<Sessions.StreamArn>"
+    assert template.text(mapping["FunctionName"]) == "<NotificationsNotifier>"
+    (pattern,) = (json.loads(item["Pattern"])["dynamodb"] for item in mapping["FilterCriteria"]["Filters"])
+    assert pattern == {"Keys": {"SK": {"S": ["SESSION"]}}, "NewImage": {"status": {"S": ["COMPLETED", "FAILED"]}}}
+    # From the first end on, for as long as the stream keeps it.
+    assert (mapping["StartingPosition"], mapping["MaximumRecordAgeInSeconds"]) == ("TRIM_HORIZON", 86_400)
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert template.text(mapping["DestinationConfig"]["OnFailure"]["Destination"]) == "<NotificationsTopic>"
+
+
+def test_the_topic_has_the_address_and_every_alarm(template: Template) -> None:
+    mail = template.only("AWS::SNS::Subscription")
+    assert (mail["Protocol"], template.text(mail["Endpoint"])) == ("email", "<NotifyEmail>")
+    assert template.text(mail["TopicArn"]) == "<NotificationsTopic>"
+    alarms = {}
+    for name, alarm in (
+        (name, item["Properties"]) for name, item in template.of_type("AWS::CloudWatch::Alarm").items()
+    ):
+        actions = alarm["AlarmActions"]
+        actions = actions["Fn::If"][1] if isinstance(actions, dict) else actions
+        assert [template.text(action) for action in actions] == ["<NotificationsTopic>"]
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
+        alarms[name] = (alarm["Namespace"], alarm["MetricName"], template.text(alarm["Dimensions"][0]["Value"]))
+    assert alarms == {
+        "TriggerDeadLettersAlarm": (
+            *("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<TriggerDeadLetters.QueueName>"),
+        ),
+        "NotificationsFailedAlarm": ("AWS/States", "ExecutionsFailed", "<AgentWorkflow>"),
+        "NotificationsReconcilerAlarm": ("AWS/Lambda", "Errors", "<Reconciler>"),
+        "NotificationsNotifierAlarm": ("AWS/Lambda", "Errors", "<NotificationsNotifier>"),
+    }
+
+
+def test_a_schedule_lets_the_notifier_look_for_dead_letters(template: Template) -> None:
+    rule = template.named("NotificationsLook")
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")
+    (target,) = rule["Targets"]
+    assert template.text(target["Arn"]) == "<NotificationsNotifier.Arn>"
+
+
 def test_the_schedule_puts_the_event_of_a_user_with_its_tick(template: Template) -> None:
     schedule = template.only("AWS::Scheduler::Schedule")
     assert template.text(schedule["ScheduleExpression"]) == "<Schedule>"
@@ -388,8 +460,8 @@ def test_nothing_has_a_name_of_its_own_but_the_runtime(template: Template) -> No
     named = {
         (name, key)
         for name, resource in template.resources.items()
-        # A mapping names the function that it is for.
-        if resource["Type"] != "AWS::Lambda::EventSourceMapping"
+        # A mapping and a permission name the function that they are for.
+        if resource["Type"] not in ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::Permission")
         for key in resource.get("Properties", {})
         if key in {"TableName", "BucketName", "FunctionName", "StateMachineName", "RoleName", "QueueName", "Name"}
         or key.endswith("RuntimeName")

@@ -10,7 +10,7 @@ import pytest
 
 from lambda_costs.analysis import Analysis, CostAnalysis
 from lambda_costs.collect.usage import Window
-from lambda_costs.report.artifacts import findings_json, history_key
+from lambda_costs.report.artifacts import findings_json, headline, history_key
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.request import CostRequest
 from lambda_costs.tools import lambda_cost_tools
@@ -109,3 +109,11 @@ def test_damaged_history_breaks_no_session(
         session.complete()
         save(next_day(found), last)
         assert "**Since 2026-07-01:** 0 new" in last.artifacts.read(REPORT)
+
+
+def test_the_session_completes_with_the_headline_of_its_report(
+    save: Callable[..., str], session: AgentSession, found: Analysis
+) -> None:
+    save(found)
+    session.complete()
+    assert session.journal.get(session.session_id).headline == headline(session.artifacts.read(FINDINGS))

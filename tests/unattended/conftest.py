@@ -16,6 +16,7 @@ PARAMETERS = {
     Parameter.SCHEDULE: "rate(1000 days)",
     Parameter.SCHEDULE_TIMEZONE: "Europe/Berlin",
     Parameter.SCHEDULE_DETAIL: '{"agent": "hello_agent"}',
+    Parameter.NOTIFY_EMAIL: "operator@example.org",
 }
 Without = Callable[[str], AbstractContextManager[None]]
 
@@ -24,6 +25,10 @@ Without = Callable[[str], AbstractContextManager[None]]
 def stack() -> Iterator[LocalStack]:
     agent = {Env.AGENT: "tests.agents:chosen"}
     with LocalStack.start(agent_environment=agent, parameters=PARAMETERS, sample_account=False) as started:
+        # The tests look into the dead-letter queue themselves.
+        events = started.client("events")
+        (look,) = (rule["Name"] for rule in events.list_rules()["Rules"] if "-NotificationsLook" in rule["Name"])
+        events.disable_rule(Name=look)
         yield started
 
 

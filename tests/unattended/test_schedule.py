@@ -199,3 +199,14 @@ def test_schedule_shows_what_is_set_and_the_next_runs(stack: LocalStack) -> None
     assert [datetime.fromisoformat(run) for run in found["next_runs"]] == expected
     assert [line.split()[2] for line in lines[4:]] == [f"{run:%Y-%m-%d}" for run in expected]
     assert all(line.startswith("next run") and line.endswith("Europe/Berlin") for line in lines[4:])
+
+
+def test_an_expression_that_is_none_is_refused_in_one_line() -> None:
+    up = ("vigil", "local", "up", "--port", "0", "--no-sample-account", "--parameter", "Schedule=hourly")
+    done = command(None, *up)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        "Parameter 'Schedule' must be rate(number unit), or cron(minutes hours day-of-month month day-of-week year)"
+        " with ? for one of both days"
+    )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from boto3.dynamodb.conditions import Key
 
-from vigil.artifacts import MAX_ARTIFACT_BYTES, Artifacts
+from vigil.artifacts import MAX_ARTIFACT_BYTES, MAX_HEADLINE, Artifacts
 from vigil.errors import InvalidArtifact, SessionEnded
 from vigil.journal import Journal
 from vigil.journal_reader import PAGE
@@ -193,3 +193,19 @@ def test_history_reads_a_bounded_number_of_items(
     assert list(artifacts.kept_before(series, AUGUST)) == ["June"]
     kept(JULY, "of a session that failed", ends=Status.FAILED)
     assert list(artifacts.kept_before(series, AUGUST)) == []
+
+
+def test_a_report_without_a_headline_replaces_one_with_it(artifacts: Artifacts) -> None:
+    address = artifacts.write("report.md", "one", headline="  $5\n\u202e")
+    assert artifacts.uri_and_headline("report.md") == (address, "$5 <U+202E>")
+    address = artifacts.write("report.md", "two")
+    assert artifacts.uri_and_headline("report.md") == (address, None)
+
+
+def test_a_headline_is_bounded_and_holds_no_secret(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "open sesame")
+    artifacts.write("report.md", "one", headline="open sesame " + "x" * 500)
+    _, headline = artifacts.uri_and_headline("report.md")
+    assert headline is not None
+    assert headline.startswith("[secret removed] xxx")
+    assert len(headline) == MAX_HEADLINE

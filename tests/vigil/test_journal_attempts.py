@@ -35,7 +35,7 @@ WRITES: dict[str, Callable[[Journal, str], object]] = {
     "end_attempt": lambda journal, session_id: journal.end_attempt(session_id, replace(DIED, message="late")),
 }
 """Every write of a worker."""
-NO_WORKERS = {"acting_for", "open", "fail_orphaned"}
+NO_WORKERS = {"acting_for", "open", "fail_orphaned", "mark_notified"}
 """Methods that write nothing, or write for no worker."""
 
 

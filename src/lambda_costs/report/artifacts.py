@@ -10,7 +10,7 @@ from lambda_costs.analysis import Analysis
 from lambda_costs.collect.inventory import Function
 from lambda_costs.formatting import first_that_fit
 from lambda_costs.model.compute import Compute
-from lambda_costs.model.finding import Finding
+from lambda_costs.model.finding import Finding, money
 from lambda_costs.model.totals import group_by_claim
 from lambda_costs.report import charts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
@@ -91,6 +91,19 @@ def findings_json(analysis: Analysis, comparison: Comparison | str | None = None
     }
     # ASCII: control characters, and characters that no encoding carries, are escapes.
     return json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def headline(findings: str) -> str:
+    """Return the essential of an analysis, whose JSON is ``findings``, in a few words."""
+    document = json.loads(findings)
+    dollars = document["total"]["measured"]["gross"]["expected"]
+    comparison = document["comparison"]
+    saved = f"{money(dollars) if dollars < 10 else f'${dollars:,.0f}'} a month can be saved"
+    if dollars <= 0:
+        saved = "no measured savings"
+    if comparison is None:
+        return f"{saved}, first analysis"
+    return saved if "counts" not in comparison else f"{saved}, {comparison['counts']['new'] or 'nothing'} new"
 
 
 def _function(function: Function, analysis: Analysis) -> dict[str, Any]:

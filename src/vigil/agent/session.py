@@ -112,10 +112,10 @@ class AgentSession:
     def complete(self) -> None:
         """Set COMPLETED; raises ReportMissing while no report is saved."""
         try:
-            report = self.artifacts.uri(REPORT)
+            report, headline = self.artifacts.uri_and_headline(REPORT)
         except InvalidArtifact as error:
             raise ReportMissing(f"session {self.session_id}: save {REPORT} before COMPLETED") from error
-        self.journal.complete(self.session_id, report)
+        self.journal.complete(self.session_id, report, headline)
 
     def fail(self, code: str, message: str) -> None:
         """Set FAILED with its cause."""

@@ -7,8 +7,8 @@ import pytest
 
 from lambda_costs.analysis import Analysis
 from lambda_costs.collect.gaps import Gap
-from lambda_costs.model.finding import Basis, Measurement
-from lambda_costs.report.artifacts import findings_json, history_key, render_artifacts
+from lambda_costs.model.finding import Basis, Measurement, SavingsRange
+from lambda_costs.report.artifacts import findings_json, headline, history_key, render_artifacts
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from lambda_costs.report.comparison import compare
 from lambda_costs.report.history import OLD_FORMAT
@@ -133,3 +133,17 @@ def test_same_requests_have_the_same_history_key() -> None:
     keys = [key("us-east-1"), key("eu-west-1"), key("us-east-1", days=7)]
     keys += [key("us-east-1", functions=pattern) for pattern in ("orders-*", "*")]
     assert len(set(keys)) == 5
+
+
+def test_the_headline_has_the_measured_savings_and_what_is_new() -> None:
+    first = saved()[FINDINGS]
+    assert headline(first) == "$2.00 a month can be saved, first analysis"
+    later = replace(ANALYSIS, totals=replace(ANALYSIS.totals, gross=SavingsRange(100.0, 1340.4, 2000.0)))
+    assert headline(findings_json(later, OLD_FORMAT)) == "$1,340 a month can be saved"
+    assert headline(saved(ANALYSIS, first)[FINDINGS]) == "$2.00 a month can be saved, nothing new"
+    before = saved(analysis([MEMORY]))[FINDINGS]
+    assert headline(saved(ANALYSIS, before)[FINDINGS]) == "$2.00 a month can be saved, 2 new"
+
+
+def test_the_headline_says_that_nothing_can_be_saved() -> None:
+    assert headline(saved(analysis([observation()]))[FINDINGS]) == "no measured savings, first analysis"

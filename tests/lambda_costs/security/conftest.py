@@ -13,7 +13,7 @@ from vigil.names import Env, Parameter
 # An agent without heartbeat is lost after 6 s, and a workflow that nothing wakes looks again after 5 s.
 TIMING = {Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5", Parameter.MAX_SESSION_SECONDS: "4500"}
 # Every option is on, so that every role exists. The schedule never runs here.
-OPTIONS = {Parameter.SCHEDULE: "cron(0 0 1 1 ? 2199)"}
+OPTIONS = {Parameter.SCHEDULE: "cron(0 0 1 1 ? 2199)", Parameter.NOTIFY_EMAIL: "operator@example.org"}
 
 
 class RecordingStack(LocalStack):

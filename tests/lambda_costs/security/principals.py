@@ -18,15 +18,18 @@ from vigil.line import LINE
 from vigil.local.stack import REGION, LocalStack
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS, Output
 
-RULE, WORKFLOW, INVOKER, RECONCILER, AGENT, SCHEDULE = ROLES = (
-    *("Rule", "Workflow", "Invoker", "Reconciler", "Agent", "Schedule"),
+RULE, WORKFLOW, INVOKER, RECONCILER, AGENT, SCHEDULE, NOTIFIER = ROLES = (
+    *("Rule", "Workflow", "Invoker", "Reconciler", "Agent", "Schedule", "Notifier"),
 )
-DENIED = {"AccessDenied", "AccessDeniedException"}
+DENIED = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 _LOGICAL_IDS = {
     **{RULE: "TriggerRole", WORKFLOW: "AgentWorkflowRole", INVOKER: "AgentInvokerRole"},
     **{RECONCILER: "ReconcilerReconcilerRole", AGENT: "AgentRole", SCHEDULE: "ScheduledRole"},
+    NOTIFIER: "NotificationsNotifierRole",
 }
-_LOG_GROUPS = {INVOKER: "AgentInvokerLogs", RECONCILER: "ReconcilerReconcilerLogs"}
+_LOG_GROUPS = {
+    **{INVOKER: "AgentInvokerLogs", RECONCILER: "ReconcilerReconcilerLogs", NOTIFIER: "NotificationsNotifierLogs"},
+}
 
 
 class World:
@@ -40,11 +43,11 @@ class World:
         roles = {role["RoleName"]: role["Arn"] for role in self.client("iam").list_roles()["Roles"]}
         self.roles = {role: name for role, found in _LOGICAL_IDS.items() for name in roles if f"-{found}" in name}
         self.arns = {role: roles[name] for role, name in self.roles.items()}
-        (self.reconciler_queue,) = (
-            mapping["EventSourceArn"]
-            for mapping in self.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-            if "-ReconcilerQueue" in mapping["EventSourceArn"]
-        )
+        mappings = self.client("lambda").list_event_source_mappings()["EventSourceMappings"]
+        read = [mapping["EventSourceArn"] for mapping in mappings]
+        (self.reconciler_queue,) = (arn for arn in read if "-ReconcilerQueue" in arn)
+        (self.stream,) = (arn for arn in read if "/stream/" in arn)
+        (self.topic,) = (topic["TopicArn"] for topic in self.client("sns").list_topics()["Topics"])
         groups = self.client("logs").describe_log_groups(logGroupNamePrefix="/aws/cloudformation/")["logGroups"]
         self.log_groups = {
             role: group["arn"].removesuffix(":*")
@@ -163,6 +166,10 @@ def _execution(world: World) -> str:
     return f"{world.state_machine.replace(':stateMachine:', ':execution:')}:none"
 
 
+def _dead_letters_arn(world: World) -> str:
+    return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{world.dead_letters.rpartition('/')[2]}"
+
+
 def _agent_role(world: World) -> str:
     return world.roles[AGENT]
 
@@ -184,16 +191,16 @@ GRANTED = [
         simulated_on=lambda world: f"{BUS}/default", keys=_event("vigil", "Run Agent")),
     # A message would be another test's dead letter.
     Row("sqs:SendMessage", "the dead-letter queue", (SCHEDULE,),
-        simulated_on=lambda world: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{world.dead_letters.rpartition('/')[2]}"),
+        simulated_on=_dead_letters_arn),
     _row("states:StartExecution", "the workflow", (RULE,), stateMachineArn=_machine, input="{}"),
     _row("states:DescribeExecution", "the workflow's executions", (RECONCILER,), executionArn=_execution),
     _row("states:ListExecutions", "the workflow", (RECONCILER,), stateMachineArn=_machine, maxResults=1),
     _row("states:SendTaskSuccess", "the workflow's tasks", (AGENT,),
          taskToken=lambda world: world.task_token(), output="{}"),
-    _row("dynamodb:GetItem", "the table", (WORKFLOW, RECONCILER, AGENT), TableName=_table, Key=KEY),
-    _row("dynamodb:PutItem", "the table", (WORKFLOW, AGENT), TableName=_table, Item=KEY, **NOWHERE),
+    _row("dynamodb:GetItem", "the table", (WORKFLOW, RECONCILER, AGENT, NOTIFIER), TableName=_table, Key=KEY),
+    _row("dynamodb:PutItem", "the table", (WORKFLOW, AGENT, NOTIFIER), TableName=_table, Item=KEY, **NOWHERE),
     _row("dynamodb:UpdateItem", "the table", (WORKFLOW, RECONCILER, AGENT), TableName=_table, Key=KEY, **NOWHERE),
-    _row("dynamodb:GetItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT),
+    _row("dynamodb:GetItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT, NOTIFIER),
          TableName=_table, Key=LINE_KEY),
     _row("dynamodb:UpdateItem", "the item of the line", (WORKFLOW, INVOKER, RECONCILER, AGENT),
          TableName=_table, Key=LINE_KEY, **NOWHERE),
@@ -208,6 +215,15 @@ GRANTED = [
     *(
         Row(f"sqs:{name}", "the reconciler's queue", (RECONCILER,), simulated_on=attrgetter("reconciler_queue"))
         for name in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+    ),
+    *(
+        Row(f"sqs:{name}", "the dead-letter queue", (NOTIFIER,), simulated_on=_dead_letters_arn)
+        for name in ("ReceiveMessage", "ChangeMessageVisibility")
+    ),
+    _row("sns:Publish", "the topic", (NOTIFIER,), TopicArn=attrgetter("topic"), Message="x"),
+    *(
+        Row(f"dynamodb:{name}", "the table's stream", (NOTIFIER,), simulated_on=attrgetter("stream"))
+        for name in ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams")
     ),
     _row("lambda:InvokeFunction", "the invoker", (WORKFLOW,), FunctionName=_invoker, Payload=b"{}"),
     _row("bedrock-agentcore:InvokeAgentRuntime", "the agent's runtime", (INVOKER,),
@@ -245,6 +261,7 @@ GRANTED = [
     *_logging("its runtime's log streams", (AGENT,), lambda world: f"{LOG_GROUP}:{AGENT_LOGS}"),
     *_logging("the invoker's log group", (INVOKER,), lambda world: world.log_groups[INVOKER]),
     *_logging("the reconciler's log group", (RECONCILER,), lambda world: world.log_groups[RECONCILER]),
+    *_logging("the notifier's log group", (NOTIFIER,), lambda world: world.log_groups[NOTIFIER]),
     *(
         Row(f"logs:{name}", "all", (WORKFLOW,))
         for name in ("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery",
@@ -293,11 +310,12 @@ BEYOND = [
     _row("states:ListExecutions", "another state machine", (), stateMachineArn=OTHER_MACHINE),
     _row("states:DescribeExecution", "another state machine's executions", (),
          executionArn=f"{OTHER_MACHINE.replace(':stateMachine:', ':execution:')}:none"),
+    Row("sqs:DeleteMessage", "the dead-letter queue", (), simulated_on=_dead_letters_arn),
     *(
-        Row(f"sqs:{name}", "the dead-letter queue", (),
-            simulated_on=lambda world: f"arn:aws:sqs:{REGION}:{ACCOUNT}:{world.dead_letters.rpartition('/')[2]}")
-        for name in ("ReceiveMessage", "DeleteMessage")
+        Row(f"sqs:{name}", "another queue", (), simulated_on=lambda world: f"arn:aws:sqs:{REGION}:{ACCOUNT}:other")
+        for name in ("ReceiveMessage", "ChangeMessageVisibility", "SendMessage")
     ),
+    _row("sns:Publish", "another topic", (), TopicArn=f"arn:aws:sns:{REGION}:{ACCOUNT}:other", Message="x"),
     _row("states:SendTaskSuccess", "a task that does not exist", (), taskToken="none", output="{}"),
     _row("logs:CreateLogGroup", "another runtime's log groups", (), logGroupName=OTHER_AGENT_LOGS),
     _row("logs:DescribeLogStreams", "another runtime's log groups", (), logGroupName=OTHER_AGENT_LOGS),

@@ -59,6 +59,18 @@ GRANTS: dict[tuple[str, str], Failed | Gap | Unclosed | Simulated | None] = {
     # tests/unattended takes away what belongs to an option.
     ("ScheduleEventPut", "events:PutEvents"): None,
     ("ScheduleDeadLetter", "sqs:SendMessage"): None,
+    ("NotifierMarkRead", "dynamodb:GetItem"): None,
+    ("NotifierMark", "dynamodb:PutItem"): None,
+    ("NotifierPublish", "sns:Publish"): None,
+    ("NotifierDeadLetters", "sqs:ReceiveMessage"): None,
+    ("NotifierDeadLetters", "sqs:ChangeMessageVisibility"): None,
+    # Lambda reads the stream for the function, with its role.
+    ("NotifierStreamRead", "dynamodb:DescribeStream"): Simulated(),
+    ("NotifierStreamRead", "dynamodb:GetRecords"): Simulated(),
+    ("NotifierStreamRead", "dynamodb:GetShardIterator"): Simulated(),
+    ("NotifierStreamRead", "dynamodb:ListStreams"): Simulated(),
+    ("NotifierLogsWrite", "logs:CreateLogStream"): Simulated(),
+    ("NotifierLogsWrite", "logs:PutLogEvents"): Simulated(),
     ("WorkflowSessionCreate", "dynamodb:PutItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
     ("WorkflowSessionRead", "dynamodb:GetItem"): Failed("DynamoDB.AmazonDynamoDBException", HELLO),
     ("WorkflowSessionUpdate", "dynamodb:UpdateItem"): None,
