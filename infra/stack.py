@@ -6,6 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from infra.agent_runtime import AgentRuntime
+from infra.dashboard import dashboard
 from infra.invoker import agent_invoker
 from infra.nag import suppress
 from infra.notifier import notifier
@@ -42,6 +43,7 @@ class VigilStack(cdk.Stack):
         trigger = Trigger(self, "Trigger", workflow=workflow)
         schedule(self, trigger)
         notifier(self, table=table, trigger=trigger, workflow=workflow, reconciler=closer)
+        dashboard(self, workflow, trigger.dead_letters, {"invoker": invoker, "reconciler": closer})
         for output, value, description in (
             (Output.TABLE, table.table_name, "Session records and work phases"),
             (Output.BUCKET, bucket.bucket_name, "Reports and other artifacts"),

@@ -363,6 +363,7 @@ ALWAYS = {
     "AgentWorkflow": "AWS::StepFunctions::StateMachine",
     "ReconcilerQueueToFunction": "AWS::Lambda::EventSourceMapping",
     "TriggerDeadLettersAlarm": "AWS::CloudWatch::Alarm",
+    "Dashboard": "AWS::CloudWatch::Dashboard",
     # The stack makes its runtime unless it is given one.
     "AgentRuntime": "AWS::BedrockAgentCore::Runtime",
     "AgentLogs": "AWS::Logs::LogGroup",
@@ -430,6 +431,19 @@ def test_a_schedule_lets_the_notifier_look_for_dead_letters(template: Template) 
     assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")
     (target,) = rule["Targets"]
     assert template.text(target["Arn"]) == "<NotificationsNotifier.Arn>"
+
+
+def test_the_dashboard_shows_the_stacks_own_metrics(template: Template) -> None:
+    body = json.loads(template.text(template.only("AWS::CloudWatch::Dashboard")["DashboardBody"]))
+    shown = {tuple(metric[:4]) for widget in body["widgets"] for metric in widget["properties"]["metrics"]}
+    workflow = ("StateMachineArn", "<AgentWorkflow>")
+    functions = [("FunctionName", f"<{name}>") for name in ("AgentInvoker", "Reconciler")]
+    assert shown == {
+        *(("AWS/States", f"Executions{how}", *workflow) for how in ("Succeeded", "Failed", "Aborted", "TimedOut")),
+        ("AWS/States", "ExecutionTime", *workflow),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "<TriggerDeadLetters.QueueName>"),
+        *(("AWS/Lambda", name, *item) for name in ("Errors", "Throttles", "Duration") for item in functions),
+    }
 
 
 def test_the_schedule_puts_the_event_of_a_user_with_its_tick(template: Template) -> None:
