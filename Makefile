@@ -172,6 +172,10 @@ eval: install ## Evaluate a model as the cost agent on accounts of known truth (
 bench-scale: install ## Measure the analysis of 125 to 1,000 functions (ARGS=--write: into docs/benchmarks.md)
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
+.PHONY: bench-console
+bench-console: install $(CHROMIUM)/.installed ## Measure the console in a browser (ARGS=--write: into docs/benchmarks.md)
+	$(BIN)/python -m benchmarks.console $(ARGS)
+
 .PHONY: clean
 clean: ## Remove everything that was built, except the virtual environment
 	rm -rf build cdk.out out .vigil .mypy_cache .ruff_cache .pytest_cache
