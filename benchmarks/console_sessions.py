@@ -41,15 +41,15 @@ class Sessions:
             log.write(attribute(self.largest, lines))
         # The benchmark ends these.
         self.busy += self.put(Status.BUSY, CHANGED)
-        self.put(Status.FAILED, MANY // 10)
-        self.put(Status.COMPLETED, MANY - MANY // 10 - len(self.busy) - 3)
+        self.put(Status.FAILED, MANY // 10, 3600)
+        self.put(Status.COMPLETED, MANY - MANY // 10 - len(self.busy) - 3, 3600)
 
-    def put(self, status: Status, number: int) -> list[str]:
-        """Write the records of so many sessions, of which one began in each minute, and return their ids."""
+    def put(self, status: Status, number: int, newest: int = 0) -> list[str]:
+        """Write records of sessions, one that began in each second before ``newest`` seconds ago; return their ids."""
         ids = [str(uuid.uuid4()) for _ in range(number)]
         with self._table.batch_writer() as batch:
-            for minutes, session_id in enumerate(ids):
-                began = datetime.now(UTC) - timedelta(minutes=minutes)
+            for seconds, session_id in enumerate(ids, newest):
+                began = datetime.now(UTC) - timedelta(seconds=seconds)
                 usage = {"model": MODEL, "input_tokens": 180_000, "output_tokens": 9000, "dollars": Decimal("0.67")}
                 record = {"PK": session_id, "SK": RECORD_SK, "status": status, "usage": usage, "attempt": 1}
                 record |= dict.fromkeys(("start_time", "created_at", "busy_at", "heartbeat_at"), iso(began))
