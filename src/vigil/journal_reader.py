@@ -1,6 +1,6 @@
 """What the table says of sessions: their records, work phases, steps, artifacts and history."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from vigil.session import (
     check_session_id,
 )
 from vigil.step import MAX_STEPS, Step
-from vigil.table import item_key, query, step_key, translate_errors
+from vigil.table import item_key, query, step_key, task_key, translate_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -114,6 +114,19 @@ class JournalReader:
                 answer = self._table.meta.client.batch_get_item(RequestItems=request)["Responses"]
                 found |= {str(item["PK"]): Session.from_item(item) for item in answer[self._table.name]}
         return found
+
+    def look(self, session_id: str, phases: Sequence[Task]) -> tuple[Session, list[Task]]:
+        """Return a session's record and those ``phases`` as they are now, by one consistent read; raises as get."""
+        keys = [item_key(check_session_id(session_id))]
+        keys += [task_key(session_id, phase.number, phase.name) for phase in phases[: MOST_AT_ONCE - 1]]
+        request: Any = {self._table.name: {"Keys": keys, "ConsistentRead": True}}
+        with translate_errors(session_id):
+            items: Any = self._table.meta.client.batch_get_item(RequestItems=request)["Responses"][self._table.name]
+        record = next((item for item in items if item["SK"] == RECORD_SK), None)
+        if record is None:
+            raise SessionNotFound(f"no session {session_id}")
+        found = [Task.from_item(item) for item in items if item is not record]
+        return Session.from_item(record), sorted(found, key=lambda task: task.number)
 
     def snapshot(self, session_id: str, first_step: int = 1) -> Snapshot:
         """Return the session's record, its work phases and its steps from ``first_step`` on, by consistent reads."""

@@ -24,6 +24,7 @@ class SessionView:
     why: str = ""  # empty while its workflow may still begin
     definition: Mapping[str, Any] | None = None  # of its state machine; None if that is gone
     artifacts: Sequence[str] = ()
+    log: Sequence[str] = ()  # lines, if somebody looks at them
 
     @property
     def final(self) -> bool:
@@ -48,14 +49,16 @@ class SessionReader:
 
     def read(self) -> SessionView:
         """Return the session as it is."""
-        now = time.monotonic()
+        now, found = time.monotonic(), self._found
+        # The end of a phase does not change the record.
+        running = [phase for phase in found.tasks if phase.state == "RUNNING"] if found else []
         try:
-            session = self._deployment.journal.get(self._session_id)
+            session, phases = self._deployment.journal.look(self._session_id, running)
         except SessionNotFound:
             return SessionView(None, "" if now < self._patience else self._why_missing())
-        found = self._found
-        if found is None or session != found.session or (now >= self._snapshot_due and not session.terminal):
-            found = self._deployment.journal.snapshot(self._session_id)
+        known = found and (found.session, running)
+        if found is None or known != (session, phases) or (now >= self._snapshot_due and not session.terminal):
+            found = self._snapshot(found)
             self._artifacts = self._deployment.artifacts(self._session_id).names() if session.busy_at else []
             self._found, self._snapshot_due = found, now + SNAPSHOT_SECONDS
         # Step Functions answers few requests: it is asked when the record shows a move, and now and then.
@@ -66,6 +69,15 @@ class SessionReader:
             self._read_states(session)
             self._moved, self._history_due = moved, now + (1.0 if session.terminal else HISTORY_SECONDS)
         return replace(view, trace=replace(trace, states=self._states), definition=self._definition)
+
+    def _snapshot(self, before: Snapshot | None) -> Snapshot:
+        """Read the session, and of its steps those that have not ended before."""
+        steps = {step.number: step for step in before.steps} if before else {}
+        running = (number for number, step in steps.items() if step.state == "RUNNING")
+        found = self._deployment.journal.snapshot(self._session_id, min([max(steps, default=0) + 1, *running]))
+        steps |= {step.number: step for step in found.steps}
+        count = (found.session and found.session.step_count) or 0
+        return replace(found, steps=[step for _, step in sorted(steps.items()) if step.is_kept(count)])
 
     def _read_states(self, session: Session) -> None:
         self._states = [*read_states(self._deployment, session)]

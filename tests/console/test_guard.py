@@ -287,11 +287,11 @@ class Broken:
                 raise error
             return value
 
-        def no_session(session_id: str) -> Any:
+        def no_session(session_id: str, *_: object) -> Any:
             raise error or SessionNotFound(f"no session {session_id}")
 
         self.journal = SimpleNamespace(
-            listing=lambda *_: answer(Listing([], None)), records=lambda _: {}, get=no_session
+            listing=lambda *_: answer(Listing([], None)), records=lambda _: {}, get=no_session, look=no_session
         )
         self.parameters: dict[str, str] = {}
         self.count_dead_letters, self.dead_letters = lambda: 0, lambda: answer([])

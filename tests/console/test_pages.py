@@ -134,7 +134,7 @@ def render_all(text: str, *, allow_actions: bool = True) -> None:
         assert view.trace
         graph = Graph.of(view.definition or {}, view.trace.states)
         timeline = Timeline(view.trace, NOW, None)
-        more = {**session, "view": view, "lines": [text, text], "graph": graph, "timeline": timeline}
+        more = {**session, "view": replace(view, log=[text, text]), "graph": graph, "timeline": timeline}
         for tab in TABS:
             checked(pages, "session.html", **base, **more, tab=tab, opened=None)
         for row in timeline.rows if status == Status.BUSY else ():

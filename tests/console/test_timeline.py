@@ -153,7 +153,7 @@ def long() -> Trace:
 def test_a_page_shows_at_most_its_rows_and_those_around_them(long: Trace, first: int | None) -> None:
     timeline = Timeline(long, NOW, first)
     assert timeline.count == 5000
-    begins = 4900 if first is None else min(first, 4999)
+    begins = 5000 - SHOWN if first is None else min(first, 4999)
     assert timeline.first == begins
     above = len(timeline.rows) - min(SHOWN, 5000 - begins)
     assert above == timeline.rows[above].depth

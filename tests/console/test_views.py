@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.hostile import TEXT
 from vigil.console import views
-from vigil.console.views import Filters, ListReader, SessionList
+from vigil.console.views import MOST_BYTES, Filters, ListReader, SessionList, log_of
 from vigil.errors import InvalidInput
 from vigil.journal_reader import Listing
 from vigil.session import Failure, Session, Status
+from vigil.text import html
 
 AT = "2026-11-29T12:00:00.000Z"
 
@@ -127,3 +128,13 @@ def test_a_page_of_what_was_found_is_no_longer_than_another() -> None:
 @given(st.text(max_size=5))
 def test_any_search_is_allowed(text: str) -> None:
     assert Filters.parse({"q": text}).text == text.strip()
+
+
+def test_the_newest_lines_of_a_log_fit_on_a_page() -> None:
+    line = SimpleNamespace(at="2026-11-29T12:00:00.000Z", text='"' * 400)
+    lines = [*([line] * 500), SimpleNamespace(at=line.at, text="the last")]
+    deployment: Any = SimpleNamespace(agent_log=lambda session_id: iter(lines))
+    shown = log_of(deployment, "id")
+    assert shown[-1] == "12:00:00.000 the last"
+    assert 0 < len(shown) < 300
+    assert len(html("\n".join(shown))) <= MOST_BYTES

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.fixtures.table import create_table
-from vigil.errors import AwsUnavailable
+from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.journal_reader import MOST_AT_ONCE, JournalReader
 from vigil.local.stack import LocalStack
-from vigil.session import Session, Status
+from vigil.session import Session, Status, Task
+from vigil.table import task_key
 
 NewSession = Callable[..., str]
 DAYS = ("2025-12-31", "2026-01-01", "2026-01-02")
@@ -150,3 +151,21 @@ def test_a_list_of_a_table_that_is_gone_says_why(embedded: LocalStack) -> None:
     for ask in (lambda: reader.listing(5), lambda: reader.records([str(uuid.uuid4())])):
         with pytest.raises(AwsUnavailable, match="ResourceNotFoundException"):
             ask()
+
+
+def test_a_look_returns_the_record_and_the_phases_that_are_asked_for(reader: JournalReader, table: Any) -> None:
+    session_id = str(uuid.uuid4())
+    phases = [Task(number, f"phase {number}", "RUNNING", "2026-01-01T00:00:00.000Z") for number in (3, 1, 2)]
+    with pytest.raises(SessionNotFound):
+        reader.look(session_id, phases)
+    table.put_item(Item={"PK": session_id, "SK": "SESSION", "status": "BUSY"})
+    for phase in phases:
+        item = {"state": phase.state, "started_at": phase.started_at}
+        table.put_item(Item={**task_key(session_id, phase.number, phase.name), **item})
+    try:
+        gone = Task(4, "gone", "RUNNING", "2026-01-01T00:00:00.000Z")
+        session, found = reader.look(session_id, [*phases[:2], gone])
+        assert (session, found) == (reader.get(session_id), [phases[1], phases[0]])
+        assert reader.look(session_id, [])[1] == []
+    finally:
+        table.delete_item(Key={"PK": session_id, "SK": "SESSION"})

@@ -13,8 +13,9 @@ from vigil import session_reader
 from vigil.deployment import DeadLetter
 from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.journal_reader import Snapshot
-from vigil.session import Session, Status
+from vigil.session import Session, Status, Task
 from vigil.session_reader import HISTORY_SECONDS, SNAPSHOT_SECONDS, SessionReader
+from vigil.step import MAX_STEPS, Step
 from vigil.trace import State
 
 AT = "2026-11-29T12:00:00.000Z"
@@ -32,18 +33,22 @@ class Counting:
         self.states = [State("A", AT, AT if session and session.terminal else None)]
         self.asked: Counter[str] = Counter()
         self.now = 1000.0
-        self.journal = SimpleNamespace(get=self._get, snapshot=self._snapshot)
+        self.tasks, self.steps, self.first = list[Task](), list[Step](), 0
+        self.journal = SimpleNamespace(look=self._look, snapshot=self._snapshot)
         self.stepfunctions = SimpleNamespace(describe_state_machine_for_execution=self._definition)
 
-    def _get(self, session_id: str) -> Session:
+    def _look(self, session_id: str, phases: list[Task]) -> tuple[Session, list[Task]]:
         self.asked["record"] += 1
         if self.session is None:
             raise SessionNotFound("none")
-        return self.session
+        asked = {phase.number for phase in phases}
+        return self.session, [task for task in self.tasks if task.number in asked]
 
-    def _snapshot(self, session_id: str) -> Snapshot:
+    def _snapshot(self, session_id: str, first_step: int) -> Snapshot:
         self.asked["snapshot"] += 1
-        return Snapshot(self.session, [], [], self.token)
+        self.first = first_step
+        steps = [step for step in self.steps if step.number >= first_step]
+        return Snapshot(self.session, [*self.tasks], steps, self.token)
 
     def _definition(self, *, executionArn: str) -> Any:
         self.asked["definition"] += 1
@@ -189,6 +194,44 @@ def test_a_record_that_appears_in_time_is_shown(make: Make) -> None:
     assert reader.read().trace is None
     deployment.session = BUSY
     assert reader.read().trace
+
+
+def test_the_end_of_a_phase_is_seen_although_the_record_stays_the_same(make: Make) -> None:
+    deployment = make(BUSY)
+    deployment.tasks = [Task(1, "inventory", "RUNNING", AT)]
+    reader = deployment.reader()
+    reader.read()
+    deployment.tasks = [Task(1, "inventory", "COMPLETED", AT, AT)]
+    view = reader.read()
+    assert view.trace
+    assert view.trace.phases == deployment.tasks
+
+
+def test_steps_that_have_ended_are_read_once(make: Make) -> None:
+    def step(number: int, state: str) -> Step:
+        return Step(number, "chat", "model", "agent", AT, state)
+
+    def changed(*states: str) -> list[Step]:
+        deployment.steps = [step(number, state) for number, state in enumerate(states, 1)]
+        deployment.session = replace(BUSY, step_count=len(states), updated_at=f"{len(states)} {states}")
+        view = reader.read()
+        assert view.trace
+        return view.trace.steps
+
+    deployment = make(BUSY)
+    reader = deployment.reader()
+    for states, first in (
+        (("COMPLETED", "RUNNING"), 1),
+        (("COMPLETED", "COMPLETED", "RUNNING", "RUNNING"), 2),
+        (("COMPLETED", "COMPLETED", "RUNNING", "FAILED", "COMPLETED"), 3),
+        (("COMPLETED", "COMPLETED", "COMPLETED", "FAILED", "COMPLETED"), 3),
+        (("COMPLETED", "COMPLETED", "COMPLETED", "FAILED", "COMPLETED", "RUNNING"), 6),
+    ):
+        assert changed(*states) == deployment.steps
+        assert deployment.first == first
+    # A newer step has taken the place of an older one.
+    assert [step.number for step in changed(*["COMPLETED"] * (MAX_STEPS + 3))][-1] == MAX_STEPS + 3
+    assert MAX_STEPS // 2 + 3 not in {step.number for step in reader.read().trace.steps}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("session", [BUSY, ENDED])

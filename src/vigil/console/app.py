@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from vigil.agent.package import agent_input
 from vigil.console.feed import Feed, Reading
 from vigil.console.guard import Guard
 from vigil.console.pages import FOLDER, Pages
-from vigil.console.views import TABS, Filters, ListReader, beside
+from vigil.console.views import TABS, Filters, ListReader, beside, log_of
 from vigil.deployment import Deployment
 from vigil.download import safe_files
 from vigil.errors import InvalidArtifact, InvalidDetail, InvalidInput, SessionEnded, SessionNotFound, VigilError
@@ -36,7 +37,7 @@ from vigil.watch import APPEAR_SECONDS
 
 logger = logging.getLogger("vigil.console")
 
-LIST_SECONDS, SEARCH_SECONDS, SESSION_SECONDS, LOST_SECONDS = 0.7, 5.0, 0.75, 10.0
+LIST_SECONDS, SESSION_SECONDS, LOG_SECONDS, SEARCH_SECONDS, LOST_SECONDS = 0.7, 0.75, 3.0, 5.0, 10.0
 MAX_STREAMS, MAX_FEEDS = 32, 64
 MAX_STARTED = 1000  # forms of which it is known that they have been sent
 STATUSES = {InvalidArtifact: 404, InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
@@ -93,9 +94,16 @@ class Console:
         patience = APPEAR_SECONDS if session_id in self._started.values() else 0.0
         reader = SessionReader(self._deployment, session_id, patience)
         feed = self._feed(session_id, lambda: Feed(reader.read, SESSION_SECONDS))
+        if tab == "log":
+
+            def with_log() -> SessionView:
+                view = reader.read()
+                return replace(view, log=log_of(self._deployment, session_id)) if view.trace else view
+
+            feed = self._feed((session_id, tab), lambda: Feed(with_log, LOG_SECONDS))
 
         def shown(view: SessionView) -> Mapping[str, Any]:
-            more = beside(self._deployment, view, tab, request.query_params)
+            more = beside(self._deployment, view, request.query_params) if tab == TABS[0] else {}
             return {"session_id": session_id, "view": view, "tab": tab, **more}
 
         return await self._live(request, feed, "session.html", shown)

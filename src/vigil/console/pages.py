@@ -15,6 +15,7 @@ from vigil.step import Usage, duration
 from vigil.text import to_json, visible
 
 FOLDER = Path(__file__).parent
+MOST_TEXT = 4096  # characters of a detail
 GLYPHS = {"INITIATED": "○", "BUSY": "▶", "COMPLETED": "✓", "FAILED": "✕"}
 
 
@@ -46,7 +47,9 @@ def _shown(value: object) -> object:
 
 
 def _json(session: Session) -> str:
-    return to_json({name: value for name, value in asdict(session).items() if value}, indent=2)
+    fields = {name: value for name, value in asdict(session).items() if value}
+    # The timeline shows the detail.
+    return to_json(fields | {"detail": (session.detail or "")[:MOST_TEXT]}, indent=2)
 
 
 def at(timestamp: str | None) -> Markup:

@@ -8,7 +8,7 @@ from itertools import groupby
 from vigil.attributes import moment
 from vigil.trace import WAITING, Span, Trace
 
-SHOWN = 100  # rows of a page
+SHOWN = 80  # rows of a page
 ENDS_OF_AXIS = (15, 30, 60, 120, 300, 900, 1800, 3600, 7200, 14_400, 28_800)
 """Seconds at which an axis may end: the bars of a running session change only from one to the next."""
 
@@ -26,6 +26,8 @@ class Row:
 
 class Timeline:
     """The rows of a session from number ``first`` on, by default the last ones, below the rows that they are within."""
+
+    shown = SHOWN
 
     def __init__(self, trace: Trace, now: datetime, first: int | None) -> None:
         rows = [*_rows(trace)]

@@ -13,12 +13,13 @@ from vigil.errors import InvalidInput
 from vigil.journal_reader import Listing
 from vigil.session import Session, Status, parse_status
 from vigil.session_reader import SessionView
+from vigil.text import html
 from vigil.trace import State, read_texts
 
 PAGE = 50  # sessions of a list
 SEARCHED = 1000  # sessions among which a text is looked for
 MOST_KEPT = 5000  # records of ended sessions
-MOST_LINES, MOST_TEXT = 300, 500  # of a log, and characters of each
+MOST_LINES, MOST_TEXT, MOST_BYTES = 300, 500, 60_000  # of a log, characters of each, and of all as HTML
 TABS = ("timeline", "record", "log", "report")
 
 
@@ -76,15 +77,22 @@ def _searchable(session: Session) -> str:
     return f"{session.session_id} {session.status} {cause}".casefold()
 
 
-def beside(deployment: Deployment, view: SessionView, tab: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a tab shows beside the record; ``given`` says which row is open, and which rows are shown."""
-    if view.trace is None or tab not in ("timeline", "log"):
+def log_of(deployment: Deployment, session_id: str) -> list[str]:
+    """Return the last lines of the agent's log that fit on a page."""
+    lines, left = list[str](), MOST_BYTES
+    for line in reversed([*deployment.agent_log(session_id)][-MOST_LINES:]):
+        lines.insert(0, f"{line.at[11:23]} {line.text[:MOST_TEXT]}")
+        left -= len(html(lines[0]).encode())
+        if left < 0:
+            return lines[1:]
+    return lines
+
+
+def beside(deployment: Deployment, view: SessionView, given: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a timeline shows beside the record; ``given`` says which row is open, and which rows are shown."""
+    if view.trace is None:
         return {}
-    session = view.trace.session
-    if tab == "log":
-        lines = [f"{line.at[11:23]} {line.text[:MOST_TEXT]}" for line in deployment.agent_log(session.session_id)]
-        return {"lines": lines[-MOST_LINES:]}
-    first = given.get("first", "")
+    session, first = view.trace.session, given.get("first", "")
     timeline = Timeline(view.trace, datetime.now(UTC), int(first) if re.fullmatch(r"[0-9]{1,6}", first) else None)
     opened, texts = next((row for row in timeline.rows if row.key == given.get("open")), None), None
     if opened and opened.span.kind == "state":
