@@ -1,0 +1,120 @@
+"""Commands of ``vigil`` as processes of their own that start fast: they are forked from one that has imported the SDK.
+
+Python and the imports take longer than most commands. A forked process has the arguments, the environment, the folder
+and the output of its own command, and ends as ``bin/vigil`` does.
+"""
+
+import atexit
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryFile
+
+MODULES = (
+    "boto3.dynamodb.conditions",
+    "boto3.s3.inject",
+    "boto3.dynamodb.transform",
+    "boto3.dynamodb.table",
+    "boto3.resources.factory",
+    "botocore.handlers",
+    "http.client",
+    "rich.console",
+    "rich.markdown",
+    "rich.table",
+    "typer",
+    "typer._adapters",
+    "vigil.agent.models",
+    "vigil.deployment",
+    "vigil.doctor",
+    "vigil.invoker",
+    "vigil.local.lockfile",
+    "vigil.trace",
+    "vigil.watch",
+)
+"""What a command imports, without the command line itself: that looks at the environment when it is imported."""
+START = (sys.executable, "-P", "-m", __name__)
+
+
+@cache
+def _server() -> socket.socket:
+    """Start the process that forks; it ends when the socket is closed, and so with this process."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}
+    with its:
+        process = subprocess.Popen(START, stdin=its, env=environment)
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return ours
+
+
+def run(words: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run ``vigil`` with ``words``, the first of which is its path, in the current folder."""
+    given = json.dumps([words, dict(environment), os.getcwd()]).encode()
+    ours, its = socket.socketpair()
+    with ours, its, TemporaryFile("w+") as output, TemporaryFile("w+") as errors:
+        socket.send_fds(_server(), [given], [output.fileno(), errors.fileno(), its.fileno()])
+        its.close()
+        ours.settimeout(600)
+        status = int(ours.recv(16))
+        output.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(words, status, output.read(), errors.read())
+
+
+def main() -> None:
+    """Fork a process for each command that comes, until the process that sends them has ended."""
+    for module in MODULES:
+        import_module(module)
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    link = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    while True:
+        given, descriptors, _, _ = socket.recv_fds(link, 1 << 20, 3)
+        if not given:
+            return
+        if os.fork() == 0:
+            link.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _answer(given, *descriptors)
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _answer(given: bytes, output: int, errors: int, answer: int) -> None:
+    """Fork the command, and send its status. Only the process of the command returns."""
+    if command := os.fork():
+        _, status = os.waitpid(command, 0)
+        os.write(answer, str(os.waitstatus_to_exitcode(status)).encode())
+        os._exit(0)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    for descriptor in (output, errors, answer):
+        os.close(descriptor)
+    words, environment, folder = json.loads(given)
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.chdir(folder)
+    sys.argv[:] = words
+    runpy.run_path(words[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
