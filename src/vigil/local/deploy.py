@@ -1,5 +1,6 @@
 """Synthesise the stack and deploy it without the CDK CLI: read the assets, upload them, create the stack."""
 
+import compileall
 import fcntl
 import hashlib
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Any
 
 import boto3
@@ -98,12 +100,19 @@ def _upload_assets(assembly: Path, s3: Any, account: str, region: str) -> str:
         for destination in asset["destinations"].values():
             bucket = destination["bucketName"].replace("${AWS::AccountId}", account).replace("${AWS::Region}", region)
             s3.create_bucket(Bucket=bucket)
-            body = source.read_bytes() if is_template else _zipped(source)
+            body = source.read_bytes() if is_template else _package(source)
             s3.put_object(Bucket=bucket, Key=destination["objectKey"], Body=body)
             template = f"{bucket}/{destination['objectKey']}" if is_template else template
     return template
 
 
-def _zipped(folder: Path) -> bytes:
-    with tempfile.TemporaryDirectory() as temporary:
-        return Path(shutil.make_archive(f"{temporary}/asset", "zip", folder)).read_bytes()
+def _package(folder: Path) -> bytes:
+    """Return the package of a Lambda function, zipped, with its bytecode: each start would compile it for 0.3 s."""
+    archive = folder.with_name(f"{folder.name}.zip")
+    if not archive.exists():
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            code = shutil.copytree(folder, f"{temporary}/code")
+            # The embedded AWS unpacks it with other times of modification.
+            compileall.compile_dir(code, quiet=1, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
+            Path(shutil.make_archive(f"{temporary}/code", "zip", code)).rename(archive)
+    return archive.read_bytes()
