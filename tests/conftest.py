@@ -7,8 +7,10 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+import botocore.session
 import hypothesis
 import hypothesis.core
 import hypothesis.internal.conjecture.providers as drawing
@@ -22,6 +24,9 @@ from vigil.names import Env, Parameter
 # How long an example takes says nothing on a machine that has much else to do.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+# Otherwise each session of boto3 reads the services' models again, which takes longer than the rest of a client.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 pytest_plugins = [
     "tests.fixtures.browser",
@@ -113,10 +118,15 @@ def embedded() -> Iterator[LocalStack]:
     stack.stop()
 
 
+def start_stack() -> LocalStack:
+    """Start the local stack as ``make run`` does, with the sample account; an event's detail may choose its agent."""
+    return LocalStack.start(agent_environment={Env.AGENT: "tests.agents:chosen"}, parameters=TIMING)
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[LocalStack]:
-    """The local stack as ``make run`` starts it, with the sample account; an event's detail may choose its agent."""
-    with LocalStack.start(agent_environment={Env.AGENT: "tests.agents:chosen"}, parameters=TIMING) as started:
+    """The local stack of all folders that have none of their own."""
+    with start_stack() as started:
         yield started
 
 
