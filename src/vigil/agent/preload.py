@@ -12,6 +12,7 @@ import anyio._backends._asyncio  # noqa: F401
 import uvicorn
 
 import vigil.agent.runtime
+import vigil.sdk
 from vigil.agent.session import aws_session
 from vigil.names import Env
 from vigil.settings import DEFAULT_AGENT
