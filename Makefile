@@ -34,6 +34,8 @@ $(NPM)/.installed: requirements/package.json requirements/package-lock.json $(BI
 
 # The package unpacks into the folder for temporary files, by default one that all users share.
 CHROMIUM := $(VENV)/chromium
+.PHONY: browser
+browser: $(CHROMIUM)/.installed ## Install the browser in which pages are tested, as `make test` does
 $(CHROMIUM)/.installed: $(NPM)/.installed
 	@rm -rf $(CHROMIUM) && mkdir $(CHROMIUM)
 	@cd $(NPM)/node_modules/@sparticuz/chromium/bin && TMPDIR="$(CURDIR)/$(CHROMIUM)" node --eval \

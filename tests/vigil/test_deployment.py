@@ -130,19 +130,11 @@ def test_resend_interrupted_before_the_deletion_starts_no_session_twice(queue: Q
     def killed(**_: object) -> None:
         raise KeyboardInterrupt
 
-    sending = queue.deployment.resend_dead_letters()
-    with pytest.MonkeyPatch.context() as patch:
-        make = queue.deployment.client
-
-        def client(service: str) -> Any:
-            made = make(service)
-            if service == "sqs":
-                made.meta.events.register("before-call.sqs.DeleteMessage", killed)
-            return made
-
-        patch.setattr(queue.deployment, "client", client)
-        with pytest.raises(KeyboardInterrupt):
-            list(sending)
+    events = queue.deployment.client("sqs").meta.events
+    events.register("before-call.sqs.DeleteMessage", killed)
+    with pytest.raises(KeyboardInterrupt):
+        list(queue.deployment.resend_dead_letters())
+    events.unregister("before-call.sqs.DeleteMessage", killed)
     assert queue.executions() == [session_id]
     (again,) = queue.deployment.resend_dead_letters()
     assert (again.started, again.refused) == (False, None)

@@ -124,6 +124,7 @@ MASKS = [
     (r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?", "<date>"),
     (r"\b1\d{9}(\.\d+)?\b", "<epoch>"),
     (r"(127\.0\.0\.1|localhost):\d+", "<host>"),
+    (r"\?token=[\w-]{43}", "?token=<token>"),
     # What CloudFormation appends to names: the construct's hash and the resource's.
     (r"(Vigil-[A-Za-z]+?|vigil-[a-z]+?|Logs)[0-9A-Fa-f]{8}(-[0-9A-Za-z]{12,})?\b", r"\1<hash>"),
     (r"runtime/vigil-\w{10}", "runtime/vigil-<hash>"),
