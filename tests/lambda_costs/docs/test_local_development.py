@@ -1,4 +1,4 @@
-"""LOCAL_DEVELOPMENT.md is true: its blocks run, they print what it shows, and the tree that it draws is the project's."""
+"""LOCAL_DEVELOPMENT.md is true: its blocks run and print what it shows, and its tree is the project's."""
 
 import re
 import subprocess
