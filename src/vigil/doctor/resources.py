@@ -88,7 +88,7 @@ def _dead_letters(deployment: Deployment, url: str) -> CheckResults:
     name = "ApproximateNumberOfMessages"
     answer = deployment.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
     count = answer.get("Attributes", {}).get(name)
-    remedy = f"`vigil sessions` says why. When that is fixed: `aws sqs purge-queue --queue-url {quote(url)}`"
+    remedy = "`vigil lost` says why. When that is fixed: `vigil lost --resend` starts their sessions"
     yield judge(count == "0", f"dead-letter queue: {count} events that never became sessions", remedy)
 
 
