@@ -34,7 +34,8 @@ def guarded(make: Callable[[Guard], Any], *, allow_actions: bool = True) -> Iter
     with socket.create_server(("127.0.0.1", 0)) as listener:
         guard = Guard(listener.getsockname()[1], allow_actions=allow_actions)
         guard.app = make(guard)
-        server = uvicorn.Server(uvicorn.Config(guard, log_level="critical", lifespan="off", ws="none"))
+        options: Any = {"loop": "asyncio", "http": "h11", "lifespan": "off", "ws": "none"}
+        server = uvicorn.Server(uvicorn.Config(guard, log_level="critical", **options))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         yield guard

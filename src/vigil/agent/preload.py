@@ -27,7 +27,7 @@ for _service in ("bedrock-runtime", "s3", "stepfunctions"):
     _aws.client(_service)
 del _aws
 # uvicorn imports its protocols only when it loads its configuration.
-uvicorn.Config(vigil.agent.runtime.build).load()
+uvicorn.Config(vigil.agent.runtime.build, **vigil.agent.runtime.SERVER_OPTIONS).load()
 gc.collect()
 # A worker's garbage collector must not touch the memory that it shares with this process: that would copy it.
 gc.freeze()

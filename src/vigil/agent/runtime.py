@@ -49,6 +49,8 @@ CHATTY = ("botocore", "httpx")  # libraries that log each of their calls, or whe
 HEARTBEAT_ATTEMPTS = 3  # few: the next heartbeat is near, and nothing watches the worker during the attempts
 END_ATTEMPTS = 12
 KILLED = "signal SIGKILL"
+SERVER_OPTIONS: dict[str, Any] = {"loop": "asyncio", "http": "h11"}
+"""uvicorn would take uvloop and httptools where they are installed, as on a laptop, and these on AWS."""
 OUT_OF_MEMORY = "signal SIGKILL, since the machine was out of memory,"
 GRACE_SECONDS = 10.0  # how long a worker may live on after its session has ended
 
@@ -349,6 +351,6 @@ def main() -> None:
     import_module("vigil.agent.preload")
     supervisor = prepare()
     try:
-        build(supervisor).run(host=arguments.host, port=arguments.port)
+        build(supervisor).run(host=arguments.host, port=arguments.port, **SERVER_OPTIONS)
     finally:
         supervisor.worker.kill()

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
@@ -34,7 +35,9 @@ class ConsoleServer(uvicorn.Server):
         guard.app = Console(deployment, where, guard).app()
         self.link = guard.link
         # The application logs its own faults, and a stream that ends with the console is none.
-        config = uvicorn.Config(guard, lifespan="off", ws="none", log_level="critical", timeout_graceful_shutdown=1)
+        # Whatever is installed: the guard is tested behind these.
+        options: Any = {"loop": "asyncio", "http": "h11", "lifespan": "off", "ws": "none"}
+        config = uvicorn.Config(guard, **options, log_level="critical", timeout_graceful_shutdown=1)
         config.server_header = config.proxy_headers = False
         super().__init__(config)
 

@@ -230,7 +230,7 @@ def _fork(address: str, environment: dict[str, str], inherited: Collection[int])
 
 
 def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
-    from vigil.agent.runtime import build, prepare
+    from vigil.agent.runtime import SERVER_OPTIONS, build, prepare
 
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -247,7 +247,7 @@ def _run_runtime(listening: socket.socket, environment: dict[str, str]) -> None:
         os._exit(0)
 
     threading.Thread(target=end, daemon=True).start()
-    build(supervisor).run(fd=listening.fileno())
+    build(supervisor).run(fd=listening.fileno(), **SERVER_OPTIONS)
 
 
 def _exit_after(run: Callable[..., None], *arguments: Any) -> NoReturn:

@@ -6,7 +6,6 @@ processes that it started. It removes DIR, which holds its files, only if the pr
 """
 
 import argparse
-import asyncio
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import uvloop
 
 from vigil.errors import VigilError
 from vigil.local import AGENT_LOG, HOST, REGION, Secrets
@@ -73,7 +73,8 @@ def main(wrap: Callable[[Any], Any] = lambda app: app) -> None:
         ministack_patches.install(agents)
     except VigilError as error:
         sys.exit(str(error))
-    asyncio.run(_serve(listener, agents, arguments.folder, wrap))
+    # With httptools, it takes a third less CPU time for a request than asyncio with h11.
+    uvloop.run(_serve(listener, agents, arguments.folder, wrap))
 
 
 def _exit_before_serving(folder: Path) -> None:
@@ -105,9 +106,9 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
             await super().startup(sockets)
             print(json.dumps({"port": port}), flush=True)
 
-    timeouts: Any = {"timeout_keep_alive": 75, "timeout_graceful_shutdown": 2}
+    options: Any = {"http": "httptools", "timeout_keep_alive": 75, "timeout_graceful_shutdown": 2}
     # ministack sends a date of its own, and the JavaScript SDK cannot read two.
-    config = uvicorn.Config(wrap(gate), log_level="warning", date_header=False, proxy_headers=False, **timeouts)
+    config = uvicorn.Config(wrap(gate), log_level="warning", date_header=False, proxy_headers=False, **options)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again when it has shut down; the rest must still end after that.
         signal.signal(signal_number, lambda *_: None)
