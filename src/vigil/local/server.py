@@ -97,6 +97,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
     from ministack.app import app
 
     from vigil.local.gate import Gate
+    from vigil.local.http import Protocol
 
     port = listener.getsockname()[1]
     gate = Gate(app, os.environ["AWS_ACCESS_KEY_ID"], port, agents.credentials)
@@ -106,7 +107,7 @@ async def _serve(listener: socket.socket, agents: Any, folder: Path, wrap: Calla
             await super().startup(sockets)
             print(json.dumps({"port": port}), flush=True)
 
-    options: Any = {"http": "httptools", "timeout_keep_alive": 75, "timeout_graceful_shutdown": 2}
+    options: Any = {"http": Protocol, "timeout_keep_alive": 75, "timeout_graceful_shutdown": 2}
     # ministack sends a date of its own, and the JavaScript SDK cannot read two.
     config = uvicorn.Config(wrap(gate), log_level="warning", date_header=False, proxy_headers=False, **options)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
