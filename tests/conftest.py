@@ -3,6 +3,7 @@
 Each run draws the order of the tests, a time zone and what Hypothesis tries from one seed, and says which.
 """
 
+import gc
 import os
 import random
 import time
@@ -80,6 +81,19 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     seed = config.getoption("randomly_seed", default=0)
     terminalreporter.write_line(f"seed {seed}, time zone {draw_zone(seed)}: make test SEED={seed} runs the same again")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[None]:
+    # The garbage collector took a quarter of the tests' time: it looks at all modules and tests again and again.
+    gc.disable()
+    gc.set_threshold(10_000)
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def group(item: pytest.Item) -> str:
