@@ -116,8 +116,9 @@ def ends_of_sessions(records: Iterable[Mapping[str, Any]], settings: NotifierSet
 def session_message(session: Session, settings: NotifierSettings) -> Message:
     """Return the message about a session that has ended."""
     session_id, completed = session.session_id, session.status == Status.COMPLETED
+    headline = (session.headline or "").strip()
     cause = f"{session.error.code}: {session.error.message}" if session.error else "no cause was recorded"
-    subject = (session.headline or f"{session.status} {session_id}") if completed else f"{session.status} {cause}"
+    subject = (headline or f"{session.status} {session_id}") if completed else f"{session.status} {cause}"
     facts = {
         "session": session_id,
         "status": session.status,

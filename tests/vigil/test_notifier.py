@@ -36,7 +36,7 @@ def subject(**changes: Any) -> str:
 
 def test_the_subject_carries_the_essential() -> None:
     assert subject(headline="$340 a month can be saved, 2 new") == "Vigil: $340 a month can be saved, 2 new"
-    assert subject() == f"Vigil: COMPLETED {ID}"
+    assert subject() == subject(headline="\n") == f"Vigil: COMPLETED {ID}"
     failure = Failure("AgentLost", "no sign of life for 12 s")
     assert subject(status="FAILED", error=failure) == "Vigil: FAILED AgentLost: no sign of life for 12 s"
     assert subject(status="FAILED") == "Vigil: FAILED no cause was recorded"
