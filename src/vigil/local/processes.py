@@ -11,6 +11,7 @@ remains.
 """
 
 import ctypes
+import gc
 import os
 import queue
 import select
@@ -164,7 +165,9 @@ def _run_keeper(link: "connection.Connection[Any, Any]") -> None:
 def _run_fork_server(link: "connection.Connection[Any, Any]", keeper_ended: int) -> None:
     """Start and stop runtimes until the embedded AWS or the keeper has ended."""
     # Every session gets what is imported here.
+    gc.disable()  # nothing that it imports is garbage
     import_module("vigil.agent.preload")
+    gc.enable()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     child_ended, wakeup = os.pipe()
     os.set_blocking(wakeup, False)

@@ -6,6 +6,7 @@ processes that it started. It removes DIR, which holds its files, only if the pr
 """
 
 import argparse
+import gc
 import json
 import os
 import shutil
@@ -28,6 +29,8 @@ _orphaned = threading.Event()  # set when the process that started this one has 
 
 def main(wrap: Callable[[Any], Any] = lambda app: app) -> None:
     """Serve until a signal comes. ``wrap`` may put an ASGI application before the embedded AWS, as tests do."""
+    # What ministack holds lives until the end: by default, the garbage collector looks at all of it again and again.
+    gc.set_threshold(50_000)
     parser = argparse.ArgumentParser(prog="python -m vigil.local.server")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--folder", type=Path, required=True)
