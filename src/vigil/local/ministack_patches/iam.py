@@ -1,5 +1,6 @@
 """IAM: which action a request needs, and what a role may do."""
 
+from functools import lru_cache
 from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator
@@ -40,3 +41,14 @@ def rename_action(extract: Any, *request: Any) -> Any:
     if isinstance(action, str) and action.startswith("sqs:"):
         return action.removesuffix("Batch")
     return "lambda:InvokeFunction" if action == "lambda:Invoke" else action
+
+
+@replaces(iam_evaluator, "parse_policy_document")
+def parse_once(parse: Any, document: Any) -> Any:
+    """For each request, ministack parses all policies of its caller, and changes nothing in them."""
+    return _parse(parse, document) if isinstance(document, str) else parse(document)
+
+
+@lru_cache(1000)
+def _parse(parse: Any, document: str) -> Any:
+    return parse(document)
