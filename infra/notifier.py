@@ -73,7 +73,7 @@ def notifier(
 
 def _topic(scope: Construct, email: str) -> sns.Topic:
     stack = Stack.of(scope)
-    # Not encrypted at rest: an alarm cannot publish under AWS's key, and a key of one's own costs $1 a month.
+    # Not encrypted at rest: an alarm cannot publish under AWS's key, and a customer-managed key costs $1 a month.
     topic = sns.Topic(scope, "Topic", enforce_ssl=True)
     sns.CfnSubscription(scope, "Mail", topic_arn=topic.topic_arn, protocol="email", endpoint=email)
     alarms = stack.format_arn(

@@ -53,6 +53,7 @@ def next_runs(expression: str, zone: tzinfo, created: datetime, after: datetime)
     A rate counts from the creation of the schedule, its first run ("Schedule types", EventBridge Scheduler User Guide).
     """
     kind, _, text = expression.removesuffix(")").partition("(")
+    created = created.astimezone(UTC)  # in a zone, a sum would follow its clocks
     try:
         if kind == "rate":
             value, unit = text.split()

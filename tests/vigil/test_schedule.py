@@ -51,6 +51,12 @@ def test_a_time_that_the_clocks_show_twice_comes_once() -> None:
     assert runs("cron(30 2 * * ? *)", 2, autumn) == ["2026-10-25 00:30", "2026-10-26 01:30"]
 
 
+@pytest.mark.parametrize("zone", [BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Australia/Lord_Howe")])
+def test_the_runs_of_a_rate_are_equally_far_apart_whatever_clocks_its_creation_shows(zone: ZoneInfo) -> None:
+    found = islice(next_runs("rate(100 days)", BERLIN, FRIDAY.astimezone(zone), FRIDAY), 8)
+    assert [*found] == [FRIDAY + timedelta(days=100 * number) for number in range(1, 9)]
+
+
 def test_a_rate_runs_first_when_it_is_created() -> None:
     before = FRIDAY - timedelta(seconds=1)
     assert runs("rate(15 minutes)", 2, before) == ["2026-03-27 12:00", "2026-03-27 12:15"]

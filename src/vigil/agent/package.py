@@ -27,7 +27,7 @@ def agent_input(whole: str | None, options: Mapping[str, object], name: str) -> 
 
     Raises InvalidDetail, also for options that the default agent would refuse.
     """
-    given = {option: value for option, value in options.items() if value is not None and value not in ([], "")}
+    given = {option: value for option, value in options.items() if value is not None and value != []}
     if whole is None:
         if given:
             # These options are for the agent that ships. Only a custom agent itself knows what its input must be.

@@ -167,8 +167,7 @@ def run(session: AgentSession) -> None:
         _conclude(session, result)
     # Any error ends the session, also a cancellation or an exit.
     except BaseException as error:
-        # Strands wraps the refusal of a call that follows the end.
-        if isinstance(error, SessionEnded) or isinstance(error.__cause__, SessionEnded):
+        if SessionEnded in (type(error), type(error.__cause__)):  # Strands wraps what a hook raises
             logger.info("session %s had ended already", session.session_id)
             return
         # A log handler or filter of the agent may raise; record the agent's error, not that one.

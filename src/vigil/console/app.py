@@ -240,6 +240,6 @@ def _detail(form: Mapping[str, str]) -> Any:
     options = {
         "regions": form.get("regions", "").replace(",", " ").split(),
         "days": int(days) if days else None,
-        "functions": form.get("functions", "").strip(),
+        "functions": form.get("functions", "").strip() or None,
     }
     return agent_input(form.get("detail", "").strip() or None, options, "JSON")
