@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
+from importlib import import_module, reload
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -42,6 +42,24 @@ MODULES = (
     "vigil.watch",
 )
 """What a command imports, without the command line itself: that looks at the environment when it is imported."""
+AWS_MODULES = ("awscli.clidriver", "awscli.handlers")
+"""What the AWS CLI imports."""
+CLIENT = """\
+#!{python} -IS
+import json, os, socket, sys
+words = [{program!r}, *sys.argv[1:]]
+try:
+    if words[1:2] == ["local"] or "--local" in words:
+        raise OSError("this one may have to end with its parent")
+    ours, its = socket.socketpair()
+    given = json.dumps([words, dict(os.environ), os.getcwd()]).encode()
+    socket.send_fds(socket.socket(fileno={link}), [given], [1, 2, its.fileno()])
+except OSError:
+    os.execv(words[0], words)
+its.close()
+status = int(ours.recv(16))
+sys.exit(status if status >= 0 else 128 - status)
+"""
 START = (sys.executable, "-P", "-m", __name__)
 
 
@@ -75,6 +93,20 @@ def run(words: list[str], environment: Mapping[str, str]) -> "subprocess.Complet
         return subprocess.CompletedProcess(words, status, output.read(), errors.read())
 
 
+def install(folder: Path) -> int:
+    """Put ``vigil`` and ``aws`` into ``folder`` as programs that let this process's server run them.
+
+    Return the descriptor that they must inherit for it. Without it, they run as usual.
+    """
+    link = _server().fileno()
+    for name in ("vigil", "aws"):
+        program = Path(sys.prefix, "bin", name)
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_text(CLIENT.format(python=sys.executable, program=str(program), link=link))
+        (folder / name).chmod(0o755)
+    return link
+
+
 def main() -> None:
     """Fork a process for each command that comes, until the process that sends them has ended."""
     for module in MODULES:
@@ -88,6 +120,9 @@ def main() -> None:
         given, descriptors, _, _ = socket.recv_fds(link, 1 << 20, 3)
         if not given:
             return
+        if json.loads(given)[0][0].endswith("/aws"):
+            for module in AWS_MODULES:
+                import_module(module)
         if os.fork() == 0:
             link.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -113,6 +148,9 @@ def _answer(given: bytes, output: int, errors: int, answer: int) -> None:
     time.tzset()
     os.chdir(folder)
     sys.argv[:] = words
+    if words[0].endswith("/aws"):
+        # It says in the environment where its data is.
+        reload(sys.modules["awscli"])
     runpy.run_path(words[0], run_name="__main__")
 
 

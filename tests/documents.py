@@ -20,6 +20,7 @@ from typing import Any
 
 import typer.main
 
+from tests import commands
 from vigil.cli import app
 from vigil.local.deploy import PROJECT
 
@@ -98,7 +99,11 @@ def checkout(folder: Path) -> Path:
     for entry in PROJECT.iterdir():
         if entry.name not in ignored:
             (folder / entry.name).symlink_to(entry)
-    (folder / ".venv").symlink_to(sys.prefix)
+    programs = folder / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for entry in (*Path(sys.prefix).iterdir(), *Path(sys.prefix, "bin").iterdir()):
+        if entry.name != "bin":
+            (programs.parent / entry.relative_to(sys.prefix)).symlink_to(entry)
     return folder
 
 
@@ -112,7 +117,8 @@ def run(blocks: list[Block], folder: Path) -> tuple[dict[int, str], int]:
     source.write_text(script(blocks), encoding="utf-8")
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     words: Any = {"args": [*SHELL, str(source)], "cwd": folder, "env": environment, "text": True, **streams}
-    process = subprocess.Popen(**words, start_new_session=True)
+    link = commands.install(folder / ".venv" / "bin")
+    process = subprocess.Popen(**words, start_new_session=True, pass_fds=[link])
     try:
         output, _ = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
