@@ -30,7 +30,7 @@ TIMING = {Parameter.HEARTBEAT_SECONDS: str(HEARTBEAT), Parameter.SAFETY_SECONDS:
 LOOK_SECONDS = 0.5
 SECONDS = 300  # the longest that a session may take
 
-DETAIL = {"days": 14}
+DETAIL = {"days": 7, "functions": "orders-*"}
 """Half of the default, with the same findings: most of a session's time is reading the log lines of each day."""
 
 Item = dict[str, Any]
