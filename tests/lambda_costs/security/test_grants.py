@@ -22,7 +22,7 @@ from vigil.session import Failure, Session, Status
 HELLO: dict[str, object] = {"agent": "hello_agent"}
 READS: dict[str, object] = {"agent": "reads"}
 WAITS: dict[str, object] = {"agent": "waits"}
-COSTS: dict[str, object] = {"functions": "orders-*"}
+COSTS: dict[str, object] = {"functions": "orders-*", "days": 7}
 EVERYTHING: dict[str, object] = {"functions": "*"}
 """Vigil's own functions too, which nothing invoked before today."""
 
