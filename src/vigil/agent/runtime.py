@@ -108,7 +108,7 @@ class Worker:
         return False
 
     def describe_end(self) -> tuple[str, str]:
-        """Return the exit code or signal of the worker, and its last output, which begins with a colon."""
+        """Return the exit code or signal of the worker, and a clause with its last output."""
         self._waiter.join()
         self._reader.join(STDERR_SECONDS)
         code, tail = self.process.exitcode, " ".join(list(self._stderr_tail)).strip()[-600:]
@@ -118,7 +118,7 @@ class Worker:
             end = f"signal {next((known.name for known in signal.Signals if known == -code), -code)}"
             if end == KILLED and _kills_for_memory() > self._kills_before:
                 end = OUT_OF_MEMORY
-        return end, f": {tail}" if tail else ""
+        return end, f"; it printed last: {tail}" if tail else ""
 
 
 def _kills_for_memory() -> int:

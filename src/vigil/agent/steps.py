@@ -27,7 +27,7 @@ from vigil.agent.checkpoint import Checkpoints
 from vigil.agent.once import runs_once
 from vigil.agent.session import AgentSession
 from vigil.attributes import iso
-from vigil.errors import AwsUnavailable, SessionEnded
+from vigil.errors import AwsUnavailable, SessionEnded, VigilError
 from vigil.journal import MAX_STEPS_AT_ONCE, StepsSoFar
 from vigil.redact import known_secrets, redact
 from vigil.session import Session
@@ -84,6 +84,7 @@ class StepRecorder(HookProvider):
         with self._lock:
             self._end(
                 id(event.agent),
+                event.agent,
                 error=event.exception,
                 output=message["content"] if message else None,
                 stop_reason=storable(answer.stop_reason) if answer else None,
@@ -116,9 +117,13 @@ class StepRecorder(HookProvider):
             # Other hooks have changed it before it was saved. They must not change it again.
             event.result = saved
             return
+        if event.exception and not isinstance(event.exception, VigilError):
+            # Strands shows the model its message only.
+            logger.warning("a tool failed", exc_info=event.exception)
         with self._lock:
             step = self._end(
                 (id(event.agent), call),
+                event.agent,
                 error=event.exception or ("tool_error" if event.result.get("status") == "error" else None),
                 output=event.result.get("content"),
                 # What is tried again has no result yet.
@@ -164,6 +169,7 @@ class StepRecorder(HookProvider):
     def _end(
         self,
         key: Hashable,
+        agent: Agent,
         error: BaseException | str | None,
         output: object,
         checkpoint: Callable[[], str | None] | None = None,
@@ -186,9 +192,9 @@ class StepRecorder(HookProvider):
         self._done += 1
         try:
             self._write(ended, checkpoint() if checkpoint else None)
-        except SessionEnded as ending:
-            # This very call may have ended it.
-            logger.info("session %s: step %d: %s", self._session.session_id, step.number, ending)
+        except SessionEnded:
+            # This very call may have ended it: the model need not be asked again.
+            agent.cancel(after_current_tools=True)
         return ended
 
     def _write(self, step: Step, checkpoint: str | None) -> bool:

@@ -167,7 +167,7 @@ def test_runtime_serves_one_session(table: Any, runtime: Runtime, journal: Journ
 @pytest.mark.parametrize(
     ("agent", "code", "message"),
     [
-        ("killed", "AgentCrashed", "signal SIGKILL and no result: about to be killed"),
+        ("killed", "AgentCrashed", "signal SIGKILL and no result; it printed last: about to be killed"),
         ("killed_by_a_realtime_signal", "AgentCrashed", f"signal {signal.SIGRTMIN + 1} and no result"),
         ("exits", "AgentCrashed", "exit code 7"),
         ("exits_but_not_its_child", "AgentCrashed", "exit code 7"),

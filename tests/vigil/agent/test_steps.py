@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from strands.types.streaming import StreamEvent
 from tests.agents import SONNET, Scripted
 from vigil.agent.session import AgentSession
 from vigil.agent.steps import UNKNOWN_TOOL
+from vigil.agent.tools.journal import journal_tools
 from vigil.errors import AwsUnavailable, SessionEnded
 from vigil.journal import Journal, StepsSoFar
 from vigil.session import TTL_DAYS, Session, Status
@@ -221,6 +223,24 @@ def test_each_call_is_a_step_that_is_written_when_it_begins_and_when_it_ends(
     assert [written[int(item["number"])] for item in items] == [["RUNNING", item["state"]] for item in items]
     outputs = [item["output"]["text"] for item in items if item["name"] == "meet"]
     assert outputs == ["a", "b", "c"][: len(outputs)]
+
+
+def test_an_agent_that_ends_its_session_is_asked_no_more_and_logs_no_error(
+    end_of: EndOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Answers(call("journal_set_status", status="FAILED", message="the account is empty"), call("echo"))
+    record = end_of(lambda session: agent(model, *journal_tools(session)))
+    assert (record.status, model.calls) == (Status.FAILED, 1)
+    assert [told.getMessage() for told in caplog.records if told.levelno >= logging.WARNING] == []
+
+
+def test_the_log_shows_where_a_tool_has_raised_unless_vigil_refuses_its_input(
+    end_of: EndOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused = call("journal_finish_phase", phase="none")
+    end_of(lambda session: agent(Answers(refused, call("broken")), *journal_tools(session)))
+    (told,) = [told for told in caplog.records if told.name == "vigil.steps"]
+    assert "in broken\n" in logging.Formatter().format(told)
 
 
 def test_a_throttled_call_has_ended_before_its_repetition_is_waited_for(end_of: EndOf, kept: Kept) -> None:
