@@ -99,6 +99,7 @@ def install(folder: Path) -> int:
     Return the descriptor that they must inherit for it. Without it, they run as usual.
     """
     link = _server().fileno()
+    folder.mkdir(parents=True, exist_ok=True)
     for name in ("vigil", "aws"):
         program = Path(sys.prefix, "bin", name)
         (folder / name).unlink(missing_ok=True)
