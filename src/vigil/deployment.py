@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError, UnknownRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ReadTimeoutError,
+    UnknownRegionError,
+)
 from botocore.exceptions import ConnectionError as NoConnection
 from botocore.parsers import ResponseParserError
 
@@ -38,6 +44,8 @@ from vigil.session import Failure, check_detail, runtime_session_id
 logger = logging.getLogger("vigil.deployment")
 
 _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3})
+# An event that is put twice starts two sessions: one whose answer is lost is not put again.
+_CONFIGS = {"events": _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))}
 _NAME = 80  # characters of an execution's name at most; an event's id has 36
 _LISTING_SECONDS = 120  # how long a message of the dead-letter queue is hidden from others while it is read
 NO_REASON = "no reason was given"
@@ -108,7 +116,8 @@ class Deployment:
         # A session of boto3 makes one client at a time. A client is for all threads.
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._session.client(service, config=_CONFIG)  # type: ignore[call-overload]
+                config = _CONFIGS.get(service, _CONFIG)
+                self._clients[service] = self._session.client(service, config=config)  # type: ignore[call-overload]
             return self._clients[service]
 
     def output(self, name: Output) -> str:
@@ -237,8 +246,13 @@ class Deployment:
         # Without a stack and its rule, EventBridge would drop the event silently.
         self.output(Output.RULE)
         event = {"Source": EVENT_SOURCE, "DetailType": EVENT_DETAIL_TYPE, "Detail": body}
-        with aws_errors():
-            answer = self.client("events").put_events(Entries=[event])
+        try:
+            with aws_errors():
+                answer = self.client("events").put_events(Entries=[event])
+        except AwsUnavailable as error:
+            if isinstance(error.__cause__, ReadTimeoutError | ConnectionClosedError):
+                raise AwsUnavailable(f"{error}; look at `vigil sessions`: the session may have started") from error
+            raise
         entry = answer["Entries"][0]
         if answer["FailedEntryCount"]:
             raise AwsUnavailable(f"EventBridge refused the event: {entry.get('ErrorCode')} {entry.get('ErrorMessage')}")

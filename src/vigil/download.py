@@ -10,7 +10,7 @@ from vigil.svg import redrawn
 from vigil.text import to_json
 
 CHART = ".svg"
-MAX_CHARTS = 20
+MAX_CHARTS, MAX_ADDRESSES = 20, 20
 
 
 def safe_files(artifacts: Artifacts, report: str) -> tuple[dict[str, str], list[str]]:
@@ -27,7 +27,9 @@ def safe_files(artifacts: Artifacts, report: str) -> tuple[dict[str, str], list[
             continue
         try:
             if len(files) >= MAX_CHARTS or not (name == FINDINGS or name.endswith(CHART)):
-                raise InvalidArtifact(f"it stays at {artifacts.uri(name)}")
+                # Each address takes a request.
+                where = artifacts.uri(name) if len(left_out) < MAX_ADDRESSES else "its place in the bucket"
+                raise InvalidArtifact(f"it stays at {where}")
             files[name] = safe_text(artifacts, name)
         except InvalidArtifact as error:
             left_out.append(str(error) if name in str(error).split() else f"{name}: {error}")

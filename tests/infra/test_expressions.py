@@ -22,7 +22,15 @@ from tests.support import BIN
 from vigil.errors import InvalidSessionId
 from vigil.local.deploy import PROJECT
 from vigil.names import DEADLINE_KEY, STACK, TICK_KEY
-from vigil.session import MAX_DETAIL_DEPTH, TICK_PATTERN, Status, check_session_id, runtime_session_id, session_id_of
+from vigil.session import (
+    MAX_DETAIL_BYTES,
+    MAX_DETAIL_DEPTH,
+    TICK_PATTERN,
+    Status,
+    check_session_id,
+    runtime_session_id,
+    session_id_of,
+)
 from vigil.settings import LAST_ATTEMPT
 
 Outcomes = dict[str, list[Any]]
@@ -70,7 +78,10 @@ def named(found: list[str]) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def embedded(found: list[str]) -> Iterator[Engine]:
     """The engine of the embedded AWS."""
+    from jsonata.functions import Functions
     from ministack.services import stepfunctions
+
+    from vigil.local.ministack_patches.stepfunctions import TextEncoder
 
     def evaluate(text: str) -> Outcomes:
         given = json.loads(text)
@@ -95,6 +106,7 @@ def embedded(found: list[str]) -> Iterator[Engine]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stepfunctions, "_register_sfn_jsonata_functions", at_that_time)
+        patch.setattr(Functions, "Encoder", TextEncoder)
         yield evaluate
 
 
@@ -205,6 +217,7 @@ IDS = (
     *(None, 5, True, [], [VALID], {}, "", "short", VALID, VALID + "\n", "0" * 100, "0" * 101, "0" * 100_000),
     *("\ud800" * 40, "\udc00" + VALID, "😀" * 40, "é" * 40, "\u2028", "a b" * 20),
 )
+LONG = [{"text": letter * (MAX_DETAIL_BYTES - 11 + more)} for letter in "xЖ😀\ud800" for more in (0, 1)]
 
 
 CASES = {
@@ -217,7 +230,7 @@ CASES = {
     ],
     "detail": [
         variables({"session_id": VALID, "detail": value})
-        for value in (None, "x", 5, [], [1], [[]], "\ud800", {"deep": nested(MAX_DETAIL_DEPTH)})
+        for value in (None, "x", 5, [], [1], [[]], "\ud800", {"deep": nested(MAX_DETAIL_DEPTH)}, *LONG)
     ],
     "input": [variables(value) for value in (None, {}, [], "x", 5, {"session_id": VALID}, [{"session_id": VALID}])],
     "cause": [variables({}, None, {"Error": "E", **({} if cause is None else {"Cause": cause})}) for cause in CAUSES],

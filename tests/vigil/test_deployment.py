@@ -1,10 +1,13 @@
 """What lies in the dead-letter queue: anything, and yet it can be listed."""
 
 import json
+import threading
 import uuid
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
+import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +16,8 @@ from tests.hostile import TEXT
 from tests.support import new_state_machine
 from vigil.dead_letter import DeadLetter, event_of, rule_input
 from vigil.deployment import Deployment
-from vigil.errors import InvalidDetail, InvalidInput
+from vigil.errors import AwsUnavailable, InvalidDetail, InvalidInput
+from vigil.local import HOST
 from vigil.local.stack import LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, TICK_KEY, Output
 from vigil.session import Status
@@ -182,3 +186,22 @@ def test_a_dead_letter_of_the_schedule_without_its_detail_is_listed_and_refused(
     assert DeadLetter.from_message(message).reason == "NO: denied"
     with pytest.raises(InvalidDetail):
         rule_input(event_of(message))
+
+
+def test_an_event_whose_answer_is_lost_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    received = list[str]()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.headers["x-amz-target"])
+            self.close_connection = True
+
+    with HTTPServer((HOST, 0), Silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{HOST}:{server.server_port}")
+        deployment = Deployment(boto3.Session("key", "secret", region_name="us-east-1"))
+        vars(deployment)["outputs"] = {Output.RULE: "rule"}
+        with pytest.raises(AwsUnavailable, match="look at `vigil sessions`: the session may have started"):
+            deployment.trigger({})
+        server.shutdown()
+    assert received == ["AWSEvents.PutEvents"]

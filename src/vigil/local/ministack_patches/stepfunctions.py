@@ -3,10 +3,12 @@
 import contextvars
 import json
 import random
+import re
 import sys
 import time
 from typing import Any
 
+from jsonata.functions import Functions
 from ministack.core import iam_actions
 from ministack.core.responses import error_response_json
 from ministack.services import stepfunctions
@@ -202,3 +204,20 @@ def parse_json(text: object) -> object:
 def give_expressions_time(compile_expression: Any, expression: str, timeout: int = 0) -> Any:
     """AWS evaluates an expression under any load; ministack gives it one second, which it may wait for its turn."""
     return compile_expression(expression, timeout=max(timeout, EXPRESSION_MILLISECONDS))
+
+
+class TextEncoder(Functions.Encoder):  # type: ignore[misc]
+    """Writes text as JSON.stringify does: only a half of a surrogate pair is escaped."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"ensure_ascii": False})
+
+    def encode(self, value: Any) -> str:
+        """Return ``value`` as JSON."""
+        return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", super().encode(value))
+
+
+@at_install
+def keep_text() -> None:
+    """AWS evaluates $string in JavaScript; jsonata escapes each letter that is not ASCII, and its text is longer."""
+    Functions.Encoder = TextEncoder

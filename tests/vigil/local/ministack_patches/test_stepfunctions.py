@@ -187,3 +187,8 @@ def test_an_expression_that_takes_more_than_a_second_is_evaluated(machines: Mach
     slow = "{% $sum($map([1..60000], function($n) { $n * 0 + 1 })) %}"
     execution = machines.run(role(), {"Type": "Pass", "Output": slow})
     assert (execution["status"], execution.get("output")) == ("SUCCEEDED", "60000")
+
+
+def test_text_of_a_value_has_its_letters_as_they_are(machines: Machines, role: Role) -> None:
+    execution = machines.run(role(), {"Type": "Pass", "Output": "{% $length($string({'a': 'Ж😀'})) %}"})
+    assert (execution["status"], execution.get("output")) == ("SUCCEEDED", "10")
