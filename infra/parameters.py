@@ -88,7 +88,7 @@ class ScheduleParameters:
         self.expression = text(
             Parameter.SCHEDULE,
             "",
-            r"(rate\([1-9][0-9]* (minute|hour|day)s?\)|cron\([^ ]+ [^ ]+ (\? [^ ]+ [^ ?]+|[^ ?]+ [^ ]+ \?) [^ ]+\))?",
+            r"(rate\([1-9]\d{0,4} (minute|hour|day)s?\)|cron\([^ ]+ [^ ]+ (\? [^ ]+ [^ ?]+|[^ ?]+ [^ ]+ \?) [^ ]+\))?",
             "rate(number unit), or cron(minutes hours day-of-month month day-of-week year) with ? for one of both days",
             "When sessions start by themselves, as EventBridge Scheduler writes it; empty: never",
         )

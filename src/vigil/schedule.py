@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -39,19 +39,18 @@ class Schedule:
         """Return its next ``number`` runs, in its time zone; none while it is disabled. Raises InvalidInput."""
         if self.state != "ENABLED":
             return []
-        try:
-            zone = ZoneInfo(self.timezone)
-        except (ValueError, KeyError, OSError) as error:
-            raise InvalidInput(f"the time zone {self.timezone!r} is not known here") from error
-        runs = islice(next_runs(self.expression, zone, self.created_at, after), number)
-        return [run.astimezone(zone) for run in runs]
+        return [*islice(next_runs(self.expression, self.timezone, self.created_at, after), number)]
 
 
-def next_runs(expression: str, zone: tzinfo, created: datetime, after: datetime) -> Iterator[datetime]:
-    """Yield in UTC when a schedule runs after ``after``; raises InvalidInput for an expression that is not understood.
+def next_runs(expression: str, timezone: str, created: datetime, after: datetime) -> Iterator[datetime]:
+    """Yield in its time zone when a schedule runs after ``after``; raises InvalidInput for what is not understood.
 
     A rate counts from the creation of the schedule, its first run ("Schedule types", EventBridge Scheduler User Guide).
     """
+    try:
+        zone = ZoneInfo(timezone)
+    except (ValueError, KeyError, OSError) as error:
+        raise InvalidInput(f"the time zone {timezone!r} is not known here") from error
     kind, _, text = expression.removesuffix(")").partition("(")
     created = created.astimezone(UTC)  # in a zone, a sum would follow its clocks
     try:
@@ -59,16 +58,18 @@ def next_runs(expression: str, zone: tzinfo, created: datetime, after: datetime)
             value, unit = text.split()
             every = timedelta(**{unit.removesuffix("s") + "s": int(value)})
             first = max((after - created) // every + 1, 0)
-            yield from (created + every * number for number in count(first))
+            runs: Iterator[datetime] = (created + every * number for number in count(first))
         else:
-            yield from _cron_runs(text, after.astimezone(zone))
-    except (ValueError, TypeError, CronSimError) as error:
+            runs = _cron_runs(text, after.astimezone(zone))
+        yield from (run.astimezone(zone) for run in runs)
+    except (ValueError, TypeError, ArithmeticError, CronSimError) as error:
         raise InvalidInput(f"{expression[:200]!r} is an expression that is not understood here: {error}") from error
 
 
 def _cron_runs(text: str, after: datetime) -> Iterator[datetime]:
     """Yield the times of an AWS cron expression: six fields, ``?`` for any day, days of the week from 1, Sunday."""
     minute, hour, day, month, weekday, year = text.replace("?", "*").split()
+    weekday = re.sub(r"\bL\b", "7", weekday)  # the last day of a week
     weekday = re.sub(r"(?<![#/])\b[1-7](?=\b|L)", lambda match: str(int(match[0]) - 1), weekday)
     # CronSim counts to 7, which is Sunday once more.
     weekday = re.sub(r"(?<![-#])\b([0-6])/", r"\1-6/", weekday)
@@ -87,5 +88,6 @@ def _years(text: str) -> set[int]:
     for part in text.split(","):
         bounds, _, step = part.partition("/")
         first, _, last = bounds.replace("*", "1970-2199").partition("-")
-        years.update(range(int(first), int(last or (2199 if step else first)) + 1, int(step or 1)))
+        end = int(last or (2199 if step else first))
+        years.update(range(int(first), min(end, 2199) + 1, int(step or 1)))
     return years

@@ -158,6 +158,7 @@ OWN_MODEL = f"{BEDROCK}:123456789012"
         (Parameter.NOTIFY_EMAIL, "me@example.org", "me"),
         (Parameter.NOTIFY_EMAIL, "first.last+vigil@mail.example.co.uk", "a@b.c, d@e.f"),
         (Parameter.SCHEDULE, "rate(7 days)", "rate(0 days)"),
+        (Parameter.SCHEDULE, "rate(99999 days)", "rate(100000 days)"),
         (Parameter.SCHEDULE, "rate(1 hour)", "at(2026-11-30T08:00:00)"),
         (Parameter.SCHEDULE, "cron(0 8 ? * MON *)", "cron(0 8 * * MON *)"),
         (Parameter.SCHEDULE, "cron(0 8 L * ? 2027)", "cron(0 8 ? * ? *)"),

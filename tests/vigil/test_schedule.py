@@ -1,5 +1,6 @@
 """When a schedule runs next, beside what AWS documents of its expressions."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from zoneinfo import ZoneInfo
@@ -14,11 +15,12 @@ from vigil.schedule import Schedule, next_runs
 from vigil.session import check_session_id, session_id_of
 
 FRIDAY = datetime(2026, 3, 27, 12, tzinfo=UTC)
-BERLIN = ZoneInfo("Europe/Berlin")
+BERLIN = "Europe/Berlin"
 
 
 def runs(expression: str, number: int = 3, after: datetime = FRIDAY, created: datetime = FRIDAY) -> list[str]:
-    return [f"{run:%Y-%m-%d %H:%M}" for run in islice(next_runs(expression, BERLIN, created, after), number)]
+    found = islice(next_runs(expression, BERLIN, created, after), number)
+    return [f"{run.astimezone(UTC):%Y-%m-%d %H:%M}" for run in found]
 
 
 @pytest.mark.parametrize(
@@ -32,10 +34,14 @@ def runs(expression: str, number: int = 3, after: datetime = FRIDAY, created: da
         ("cron(0 8 ? * 2-6/4 *)", ["2026-03-30 06:00", "2026-04-03 06:00", "2026-04-06 06:00"]),
         ("cron(0 8 ? * 6L *)", ["2026-04-24 06:00", "2026-05-29 06:00", "2026-06-26 06:00"]),
         ("cron(0 8 ? * 3#1 *)", ["2026-04-07 06:00", "2026-05-05 06:00", "2026-06-02 06:00"]),
+        ("cron(0 8 ? * L *)", ["2026-03-28 07:00", "2026-04-04 06:00", "2026-04-11 06:00"]),
+        ("cron(0 8 ? * 2,L *)", ["2026-03-28 07:00", "2026-03-30 06:00", "2026-04-04 06:00"]),
+        ("cron(0 8 LW * ? *)", ["2026-03-31 06:00", "2026-04-30 06:00", "2026-05-29 06:00"]),
         ("cron(0 8 L * ? *)", ["2026-03-31 06:00", "2026-04-30 06:00", "2026-05-31 06:00"]),
         ("cron(0/20 * * * ? *)", ["2026-03-27 12:20", "2026-03-27 12:40", "2026-03-27 13:00"]),
         ("cron(0 8 1 JAN ? 2028,2030/2)", ["2028-01-01 07:00", "2030-01-01 07:00", "2032-01-01 07:00"]),
         ("cron(0 8 1 1 ? 2026)", []),
+        ("cron(0 8 1 1 ? 2198-9999999999)", ["2198-01-01 07:00", "2199-01-01 07:00"]),
         # 2:30 does not exist on 29 March: Scheduler leaves it out.
         ("cron(30 2 * * ? *)", ["2026-03-28 01:30", "2026-03-30 00:30", "2026-03-31 00:30"]),
         ("rate(1 hour)", ["2026-03-27 13:00", "2026-03-27 14:00", "2026-03-27 15:00"]),
@@ -51,9 +57,9 @@ def test_a_time_that_the_clocks_show_twice_comes_once() -> None:
     assert runs("cron(30 2 * * ? *)", 2, autumn) == ["2026-10-25 00:30", "2026-10-26 01:30"]
 
 
-@pytest.mark.parametrize("zone", [BERLIN, ZoneInfo("America/New_York"), ZoneInfo("Australia/Lord_Howe")])
-def test_the_runs_of_a_rate_are_equally_far_apart_whatever_clocks_its_creation_shows(zone: ZoneInfo) -> None:
-    found = islice(next_runs("rate(100 days)", BERLIN, FRIDAY.astimezone(zone), FRIDAY), 8)
+@pytest.mark.parametrize("zone", [BERLIN, "America/New_York", "Australia/Lord_Howe"])
+def test_the_runs_of_a_rate_are_equally_far_apart_whatever_clocks_its_creation_shows(zone: str) -> None:
+    found = islice(next_runs("rate(100 days)", BERLIN, FRIDAY.astimezone(ZoneInfo(zone)), FRIDAY), 8)
     assert [*found] == [FRIDAY + timedelta(days=100 * number) for number in range(1, 9)]
 
 
@@ -63,7 +69,12 @@ def test_a_rate_runs_first_when_it_is_created() -> None:
 
 
 @pytest.mark.parametrize(
-    "expression", ["cron(0 8 15W * ? *)", "cron(0 8)", "rate(x days)", "rate(1 moon)", "at(x)", ""]
+    "expression",
+    [
+        *("cron(0 8 15W * ? *)", "cron(0 8)", "rate(x days)", "rate(1 moon)", "at(x)", ""),
+        # No clock shows these times.
+        *("rate(0 days)", "rate(9999999 days)", "rate(99999999999 days)"),
+    ],
 )
 def test_an_expression_that_is_not_understood_is_refused(expression: str) -> None:
     with pytest.raises(InvalidInput, match="not understood"):
@@ -86,6 +97,13 @@ def test_a_disabled_schedule_has_no_next_run() -> None:
     assert schedule(State="DISABLED").next(3, FRIDAY) == []
     with pytest.raises(InvalidInput, match="time zone"):
         schedule(ScheduleExpressionTimezone="Moon/Crater").next(3, FRIDAY)
+
+
+@given(st.from_regex(r"rate\([0-9]{1,12} (minute|hour|day)s\)", fullmatch=True), st.sampled_from(["UTC", BERLIN]))
+def test_any_rate_has_runs_or_is_refused(expression: str, zone: str) -> None:
+    found = schedule(ScheduleExpression=expression, ScheduleExpressionTimezone=zone)
+    with suppress(InvalidInput):
+        assert len(found.next(3, FRIDAY)) == 3
 
 
 moments = st.datetimes(datetime(1970, 1, 1), datetime(9999, 12, 31)).map(lambda at: at.replace(microsecond=0))  # noqa: DTZ001

@@ -1,19 +1,24 @@
 """EventBridge Scheduler: when a schedule runs, the event that it puts, its role, and its dead-letter queue."""
 
 import json
+import logging
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import cache
+from itertools import takewhile
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import eventbridge, scheduler, sqs
 from ministack.services.cloudformation import provisioners
 
+from vigil.errors import InvalidInput
 from vigil.local.ministack_patches.iam import is_allowed
 from vigil.local.ministack_patches.patching import at_install, replaces
 from vigil.schedule import next_runs
+
+logger = logging.getLogger(__name__)
 
 _looked: dict[Any, float] = {}  # by schedule, the last time for which it was looked at
 
@@ -26,10 +31,11 @@ def look_every_second() -> None:
 
 @replaces(provisioners._RESOURCE_HANDLERS["AWS::Scheduler::Schedule"], "create")
 def create_with_time_zone(create: Any, logical_id: str, properties: dict[str, Any], stack: str) -> Any:
-    """AWS keeps the time zone of a template's schedule; ministack drops it."""
+    """AWS keeps the time zone of a template's schedule; ministack drops it. A schedule that cannot run here fails."""
+    zone, now = properties.get("ScheduleExpressionTimezone", "UTC"), datetime.now(UTC)
+    next(next_runs(properties["ScheduleExpression"], zone, now, now), None)
     name, attributes = create(logical_id, properties, stack)
     key = f"{properties.get('GroupName', 'default')}/{name}"
-    zone = properties.get("ScheduleExpressionTimezone", "UTC")
     scheduler._schedules[key]["ScheduleExpressionTimezone"] = zone
     return name, attributes
 
@@ -52,12 +58,18 @@ def run_schedules(tick: Any) -> None:
             continue
         set_request_account_id(account)
         set_request_region(region)
-        expression, zone = schedule["ScheduleExpression"], ZoneInfo(schedule["ScheduleExpressionTimezone"])
-        since, until = (datetime.fromtimestamp(moment, UTC) for moment in (last, now))
-        for run in next_runs(expression, zone, datetime.fromtimestamp(created, UTC), since):
-            if run > until:
-                break
-            _run(schedule, run.strftime("%Y-%m-%dT%H:%M:%SZ"))
+        expression, zone = schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]
+        begun, since, until = (datetime.fromtimestamp(moment, UTC) for moment in (created, last, now))
+        try:
+            for run in takewhile(until.__ge__, next_runs(expression, zone, begun, since)):
+                _run(schedule, f"{run.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        except InvalidInput as error:
+            _log_once(f"{schedule['Arn']} does not run: {error}")
+
+
+@cache
+def _log_once(text: str) -> None:
+    logger.error(text)
 
 
 def _run(schedule: dict[str, Any], scheduled_time: str) -> None:

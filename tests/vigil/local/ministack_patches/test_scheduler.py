@@ -65,22 +65,59 @@ def test_a_rate_runs_at_once_and_needs_a_grant_to_put_its_event_or_it_is_kept(
     }
 
 
-def test_a_cron_expression_is_read_in_the_time_zone_of_the_template(embedded: LocalStack, role: Role) -> None:
-    now = datetime.now(UTC)
+def target_of(role: str, **more: object) -> dict[str, Any]:
+    return {"Arn": BUS, "RoleArn": role, "EventBridgeParameters": {"Source": "a", "DetailType": "b"}, **more}
+
+
+def template(role: str, expression: str, zone: str) -> str:
     schedule = {
         "Type": "AWS::Scheduler::Schedule",
         "Properties": {
-            "ScheduleExpression": f"cron(0 0 1 1 ? {now.year + 5})",
-            "ScheduleExpressionTimezone": "Asia/Tokyo",
+            "ScheduleExpression": expression,
+            "ScheduleExpressionTimezone": zone,
             "FlexibleTimeWindow": {"Mode": "OFF"},
-            "Target": {"Arn": BUS, "RoleArn": role(), "EventBridgeParameters": {"Source": "a", "DetailType": "b"}},
+            "Target": target_of(role),
         },
     }
+    return json.dumps({"Resources": {"Only": schedule}, "Outputs": {"Name": {"Value": {"Ref": "Only"}}}})
+
+
+def test_a_cron_expression_is_read_in_the_time_zone_of_the_template(embedded: LocalStack, role: Role) -> None:
     stack, cloudformation = f"s{uuid.uuid4().hex}", embedded.client("cloudformation")
-    body = {"Resources": {"Only": schedule}, "Outputs": {"Name": {"Value": {"Ref": "Only"}}}}
-    cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(body))
+    body = template(role(), f"cron(0 0 1 1 ? {datetime.now(UTC).year + 5})", "Asia/Tokyo")
+    cloudformation.create_stack(StackName=stack, TemplateBody=body)
     cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
     (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     kept = embedded.client("scheduler").get_schedule(Name=found["OutputValue"])
     assert kept["ScheduleExpressionTimezone"] == "Asia/Tokyo"
     cloudformation.delete_stack(StackName=stack)
+
+
+@pytest.mark.parametrize(("expression", "zone"), [("cron(0 0 15W * ? *)", "UTC"), ("rate(1 day)", "Moon/Crater")])
+def test_a_template_whose_schedule_cannot_run_here_is_refused(
+    embedded: LocalStack, role: Role, expression: str, zone: str
+) -> None:
+    stack, cloudformation = f"s{uuid.uuid4().hex}", embedded.client("cloudformation")
+    cloudformation.create_stack(StackName=stack, TemplateBody=template(role(), expression, zone))
+
+    def reasons() -> list[str]:
+        events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+        return [event["ResourceStatusReason"] for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
+
+    assert any("not understood here" in reason or "not known here" in reason for reason in until(reasons))
+
+
+def test_a_schedule_that_cannot_run_here_keeps_no_other_from_running(embedded: LocalStack, role: Role) -> None:
+    sqs, scheduler = embedded.client("sqs"), embedded.client("scheduler")
+    url = sqs.create_queue(QueueName=f"dead-{uuid.uuid4()}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sender, names = role(("sqs:SendMessage", arn)), [f"schedule-{uuid.uuid4()}" for _ in range(3)]
+    target: Any = target_of(sender, DeadLetterConfig={"Arn": arn}, Input="{}")
+    for name, expression in zip(names, ("cron(0 0 15W * ? *)", "rate(99999999999 days)", "rate(1 hour)"), strict=True):
+        wanted: Any = {"ScheduleExpression": expression, "FlexibleTimeWindow": {"Mode": "OFF"}}
+        scheduler.create_schedule(Name=name, Target=target, **wanted)
+    assert until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), seconds=20)
+    log = (embedded.folder / "server.log").read_text()
+    assert log.count(f"{names[0]} does not run: 'cron(0 0 15W * ? *)' is an expression that is not understood") == 1
+    for name in names:
+        scheduler.delete_schedule(Name=name)
