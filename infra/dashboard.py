@@ -7,6 +7,8 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from infra.trigger import messages_in
+
 
 def dashboard(
     scope: Construct, workflow: sfn.StateMachine, dead_letters: sqs.Queue, functions: dict[str, lambda_.Function]
@@ -16,12 +18,10 @@ def dashboard(
     ends = {"completed": workflow.metric_succeeded, "failed": workflow.metric_failed}
     ends |= {"aborted": workflow.metric_aborted, "timed out": workflow.metric_timed_out}
     times = {"median": "p50", "longest": "Maximum"}
-    graphs = {
+    graphs: dict[str, list[cloudwatch.IMetric]] = {
         "Workflows by how they ended": [metric(period=hour, label=name) for name, metric in ends.items()],
         "Duration of workflows": [workflow.metric_time(period=hour, label=n, statistic=s) for n, s in times.items()],
-        "Events in the dead-letter queue": [
-            dead_letters.metric_approximate_number_of_messages_visible(period=Duration.minutes(5), statistic="Maximum")
-        ],
+        "Events in the dead-letter queue": [messages_in(dead_letters, Duration.minutes(5))],
         "Errors of functions": [item.metric_errors(period=hour, label=name) for name, item in functions.items()],
         "Throttles of functions": [item.metric_throttles(period=hour, label=name) for name, item in functions.items()],
         "Longest calls of functions": [

@@ -1,5 +1,7 @@
 """What starts a session: an EventBridge rule on the default bus, and a queue for what could not be delivered."""
 
+from typing import Any
+
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
@@ -27,11 +29,8 @@ class Trigger(Construct):
             retention_period=Duration.days(14),
         )
         suppress(self.dead_letters, {"AwsSolutions-SQS3": "It is the dead-letter queue."})
-        visible = self.dead_letters.metric_approximate_number_of_messages_visible(
-            period=Duration.minutes(1), statistic="Maximum"
-        )
         means = "An event could not start a Vigil session; `vigil lost` shows it"
-        self.alarm = alarm_on(self, "DeadLettersAlarm", visible, means)
+        self.alarm = alarm_on(self, "DeadLettersAlarm", messages_in(self.dead_letters, Duration.minutes(1)), means)
         stack = Stack.of(self)
         # The rule refers to the role; so the role names the rule by what CloudFormation begins its name with.
         rules = stack.format_arn(service="events", resource="rule", resource_name=f"{stack.stack_name}-*")
@@ -58,8 +57,20 @@ class Trigger(Construct):
         )
 
 
+def messages_in(queue: sqs.Queue, period: Duration) -> cloudwatch.IMetric:
+    """Return the number of messages in ``queue``, also while a reader hides them."""
+    how: Any = {"period": period, "statistic": "Maximum"}
+    parts = {
+        "visible": queue.metric_approximate_number_of_messages_visible(**how),
+        "hidden": queue.metric_approximate_number_of_messages_not_visible(**how),
+    }
+    return cloudwatch.MathExpression(
+        expression="visible + hidden", using_metrics=parts, period=period, label="messages in the queue"
+    )
+
+
 def alarm_on(scope: Construct, name: str, metric: cloudwatch.IMetric, means: str) -> cloudwatch.Alarm:
-    """Build an alarm that fires as soon as ``metric`` is not 0."""
+    """Build an alarm that fires while ``metric`` is 1 or more."""
     return cloudwatch.Alarm(
         scope,
         name,

@@ -224,11 +224,18 @@ def test_an_event_that_cannot_be_delivered_is_retried_and_then_kept(template: Te
 
 def test_an_alarm_says_that_an_event_could_not_be_delivered(template: Template) -> None:
     alarm = template.named("TriggerDeadLettersAlarm")
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateNumberOfMessagesVisible")
-    (dimension,) = alarm["Dimensions"]
-    assert template.text(dimension["Value"]) == "<TriggerDeadLetters.QueueName>"
-    # One event in any minute.
-    assert (alarm["Statistic"], alarm["Period"], alarm["EvaluationPeriods"]) == ("Maximum", 60, 1)
+    total, *parts = alarm["Metrics"]
+    assert (total["Expression"], total["ReturnData"], alarm["EvaluationPeriods"]) == ("visible + hidden", True, 1)
+    # A reader hides messages for a moment; the alarm counts them, too.
+    counted = {"visible": "ApproximateNumberOfMessagesVisible", "hidden": "ApproximateNumberOfMessagesNotVisible"}
+    for part in parts:
+        stat, metric = part["MetricStat"], part["MetricStat"]["Metric"]
+        assert (metric["Namespace"], metric["MetricName"]) == ("AWS/SQS", counted.pop(part["Id"]))
+        (dimension,) = metric["Dimensions"]
+        assert template.text(dimension["Value"]) == "<TriggerDeadLetters.QueueName>"
+        # One event in any minute.
+        assert (stat["Stat"], stat["Period"], part["ReturnData"]) == ("Maximum", 60, False)
+    assert not counted
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
     assert alarm["TreatMissingData"] == "notBreaching"
 
@@ -376,6 +383,7 @@ def test_with_every_option_off_only_this_exists(template: Template) -> None:
 
 
 def test_with_every_option_off_the_table_has_no_stream_and_the_alarm_no_action(template: Template) -> None:
+    """The alarm differs from that of earlier versions in one more way: it also counts hidden messages."""
     there = template.with_defaults()
     assert "StreamSpecification" not in there["Sessions"]["Properties"]
     assert "AlarmActions" not in there["TriggerDeadLettersAlarm"]["Properties"]
@@ -416,8 +424,10 @@ def test_the_topic_has_the_address_and_every_alarm(template: Template) -> None:
         actions = actions["Fn::If"][1] if isinstance(actions, dict) else actions
         assert [template.text(action) for action in actions] == ["<NotificationsTopic>"]
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanOrEqualToThreshold", 1)
-        alarms[name] = (alarm["Namespace"], alarm["MetricName"], template.text(alarm["Dimensions"][0]["Value"]))
+        metric = alarm if "MetricName" in alarm else alarm["Metrics"][1]["MetricStat"]["Metric"]
+        alarms[name] = (metric["Namespace"], metric["MetricName"], template.text(metric["Dimensions"][0]["Value"]))
     assert alarms == {
+        # And those that are hidden.
         "TriggerDeadLettersAlarm": (
             *("AWS/SQS", "ApproximateNumberOfMessagesVisible", "<TriggerDeadLetters.QueueName>"),
         ),
@@ -436,13 +446,18 @@ def test_a_schedule_lets_the_notifier_look_for_dead_letters(template: Template) 
 
 def test_the_dashboard_shows_the_stacks_own_metrics(template: Template) -> None:
     body = json.loads(template.text(template.only("AWS::CloudWatch::Dashboard")["DashboardBody"]))
-    shown = {tuple(metric[:4]) for widget in body["widgets"] for metric in widget["properties"]["metrics"]}
+    metrics = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
+    shown = {tuple(metric[:4]) if isinstance(metric[0], str) else (metric[0]["expression"],) for metric in metrics}
     workflow = ("StateMachineArn", "<AgentWorkflow>")
     functions = [("FunctionName", f"<{name}>") for name in ("AgentInvoker", "Reconciler")]
     assert shown == {
         *(("AWS/States", f"Executions{how}", *workflow) for how in ("Succeeded", "Failed", "Aborted", "TimedOut")),
         ("AWS/States", "ExecutionTime", *workflow),
-        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "<TriggerDeadLetters.QueueName>"),
+        ("visible + hidden",),
+        *(
+            ("AWS/SQS", f"ApproximateNumberOfMessages{how}", "QueueName", "<TriggerDeadLetters.QueueName>")
+            for how in ("Visible", "NotVisible")
+        ),
         *(("AWS/Lambda", name, *item) for name in ("Errors", "Throttles", "Duration") for item in functions),
     }
 

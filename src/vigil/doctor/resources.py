@@ -83,13 +83,11 @@ def _runtime(deployment: Deployment, arn: str) -> CheckResults:
     yield judge(state == "READY", what, "Wait if it is being made; or do what the reason says, then `make deploy`")
 
 
-def _dead_letters(deployment: Deployment, url: str) -> CheckResults:
+def _dead_letters(deployment: Deployment, _: str) -> CheckResults:
     # Messages are counted, not received: a short poll may find none although there are some.
-    name = "ApproximateNumberOfMessages"
-    answer = deployment.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
-    count = answer.get("Attributes", {}).get(name)
+    count = deployment.count_dead_letters()
     remedy = "`vigil lost` says why. When that is fixed: `vigil lost --resend` starts their sessions"
-    yield judge(count == "0", f"dead-letter queue: {count} events that never became sessions", remedy)
+    yield judge(count == 0, f"dead-letter queue: {count} events that never became sessions", remedy)
 
 
 _CHECKS = (

@@ -1,9 +1,10 @@
-"""CloudWatch: how long metrics are kept, and how fast they are found."""
+"""CloudWatch: how long metrics are kept, how fast they are found, and alarms on several metrics."""
 
 import types
 from typing import Any
 
 from ministack.services import cloudwatch
+from ministack.services.cloudformation import provisioners
 
 from vigil.local.ministack_patches.patching import at_install, replaces
 
@@ -12,6 +13,14 @@ from vigil.local.ministack_patches.patching import at_install, replaces
 def keep_metrics() -> None:
     """AWS keeps hourly and daily values for 455 days; ministack deletes every value after two weeks."""
     cloudwatch.TWO_WEEKS_SECONDS = 455 * 86_400
+
+
+@replaces(provisioners, "_cw_metric_alarm_record")
+def keep_alarm_on_expression(record: Any, name: str, properties: dict[str, Any]) -> Any:
+    """AWS alarms on an expression of metrics; ministack refuses it, so this keeps an alarm on the first metric."""
+    stats = [query["MetricStat"] for query in properties.get("Metrics", []) if "MetricStat" in query]
+    first = {**stats[0]["Metric"], "Statistic": stats[0]["Stat"], "Period": stats[0]["Period"]} if stats else {}
+    return record(name, {**properties, **first, "Metrics": None})
 
 
 @replaces(cloudwatch, "_get_metric_data")

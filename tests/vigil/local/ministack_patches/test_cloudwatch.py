@@ -1,5 +1,6 @@
 """CloudWatch: how long metrics are kept, and which values a query gets."""
 
+import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,3 +37,23 @@ def test_each_query_of_metrics_gets_its_own_values(embedded: LocalStack) -> None
     answer = cloudwatch.get_metric_data(MetricDataQueries=queries, **window)
     values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
     assert values == {"m0": [1], "m1": [2], "m2": [3], "m3": [4], "m4": []}
+
+
+def test_a_template_may_have_an_alarm_on_the_sum_of_two_metrics(embedded: LocalStack) -> None:
+    def query(name: str) -> dict[str, Any]:
+        described = {"Namespace": "AWS/SQS", "MetricName": name, "Dimensions": [{"Name": "QueueName", "Value": "q"}]}
+        return {
+            "Id": name.lower(),
+            "ReturnData": False,
+            "MetricStat": {"Metric": described, "Period": 60, "Stat": "Sum"},
+        }
+
+    compared = {"ComparisonOperator": "GreaterThanThreshold", "Threshold": 1, "EvaluationPeriods": 1}
+    metrics = [{"Id": "total", "Expression": "one + other"}, query("One"), query("Other")]
+    alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {**compared, "Metrics": metrics}}
+    stack, cloudformation = f"s{uuid.uuid4().hex}", embedded.client("cloudformation")
+    cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps({"Resources": {"Only": alarm}}))
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    (found,) = embedded.client("cloudwatch").describe_alarms(AlarmNamePrefix=stack)["MetricAlarms"]
+    assert (found["MetricName"], found["Statistic"], found["Period"]) == ("One", "Sum", 60)
+    cloudformation.delete_stack(StackName=stack)
