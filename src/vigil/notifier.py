@@ -6,11 +6,12 @@ comes at least once; it comes twice only if the function dies, or the table cann
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -34,18 +35,20 @@ logger = logging.getLogger("vigil.notifier")
 TIMEOUT_SECONDS = 120  # of the function
 HIDDEN_SECONDS = 30  # how long a dead letter is hidden from others while the function reads it
 KEPT = timedelta(days=14)  # of a dead letter, and so of its mark
+MAX_LETTERS = 1000  # dead letters that a call reads; with an access to the table for each, it takes under a minute
+MAX_SINGLE = 20  # dead letters that a call publishes one by one; one message counts its others
 MAX_SUBJECT = 99  # characters that SNS allows, all of them ASCII
 MAX_LINE = 500
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is published once about ``about``: a session, or a dead letter."""
+    """What is published once about ``about``: a session, or dead letters, each of which gets a mark."""
 
-    about: str
+    about: tuple[str, ...]
     subject: str
     lines: tuple[str, ...]
-    expires_at: int | None  # of its mark
+    expires_at: int | None  # of its marks
 
     def published(self) -> dict[str, str]:
         """Return it as SNS takes it: a subject in ASCII, and plain lines, without what looks like a secret."""
@@ -81,25 +84,29 @@ class Notifier:
         errors: list[Exception] = []
         for message in messages:
             try:
-                if self.journal.is_notified(message.about):
+                if all(map(self.journal.is_notified, message.about)):
                     continue
                 self.sns.publish(TopicArn=self.settings.topic_arn, **message.published())
-                published.append(message.about)
-                self.journal.mark_notified(message.about, message.expires_at)
+                published.extend(message.about)
+                for about in message.about:
+                    self.journal.mark_notified(about, message.expires_at)
             except (BotoCoreError, ClientError, VigilError) as error:
                 # One message must not keep the others back.
-                logger.exception("the message about %s was not published, or not marked", message.about)
+                logger.exception("the message about %s was not published, or not marked", message.about[0])
                 errors.append(error)
         if errors:
             raise errors[0]
         return published
 
     def publish_dead_letters(self) -> list[str]:
-        """Publish the events in the dead-letter queue, which stay there."""
+        """Publish the events in the dead-letter queue, which stay there; many of them in one message."""
         expires_at = int((datetime.now(UTC) + KEPT).timestamp())
         with all_messages(self.sqs, self.settings.dead_letters, HIDDEN_SECONDS) as (messages, _):
-            letters = map(DeadLetter.from_message, messages)
-            return self.publish(dead_letter_message(letter, self.settings, expires_at) for letter in letters)
+            letters = map(DeadLetter.from_message, islice(messages, MAX_LETTERS))
+            found = [dead_letter_message(letter, self.settings, expires_at) for letter in letters]
+            new = [message for message in found if not self.journal.is_notified(message.about[0])]
+            others = new[MAX_SINGLE:]
+            return self.publish([*new[:MAX_SINGLE], *([summary(others)] if others else [])])
 
 
 def ends_of_sessions(records: Iterable[Mapping[str, Any]], settings: NotifierSettings) -> Iterator[Message]:
@@ -115,7 +122,7 @@ def ends_of_sessions(records: Iterable[Mapping[str, Any]], settings: NotifierSet
 
 def session_message(session: Session, settings: NotifierSettings) -> Message:
     """Return the message about a session that has ended."""
-    session_id, completed = session.session_id, session.status == Status.COMPLETED
+    session_id, completed, usage = session.session_id, session.status == Status.COMPLETED, session.usage
     headline = (session.headline or "").strip()
     cause = f"{session.error.code}: {session.error.message}" if session.error else "no cause was recorded"
     subject = (headline or f"{session.status} {session_id}") if completed else f"{session.status} {cause}"
@@ -125,14 +132,14 @@ def session_message(session: Session, settings: NotifierSettings) -> Message:
         "started": session.start_time,
         "ended": session.ended_at,
         "attempts": session.attempt,
-        "dollars": f"{session.usage.dollars:.2f} for the model" if session.usage else None,
+        "dollars": usage and f"{'≈' if usage.price_assumed else ''}{usage.dollars:.2f} for the model",
         "result": session.headline if completed else None,
         "cause": None if completed else cause,
     }
     lines = [f"{name}: {value}" for name, value in facts.items() if value is not None]
     commands = ("show", "report") if completed else ("show", "retry")
     more = [f"{settings.command} {command} {session_id}" for command in commands]
-    return Message(session_id, f"Vigil: {subject}", (*lines, "", *more), session.expires_at)
+    return Message((session_id,), f"Vigil: {subject}", (*lines, "", *more), session.expires_at)
 
 
 def dead_letter_message(letter: DeadLetter, settings: NotifierSettings, expires_at: int) -> Message:
@@ -140,7 +147,15 @@ def dead_letter_message(letter: DeadLetter, settings: NotifierSettings, expires_
     lines = (f"event: {letter.event_id}", f"time: {letter.time}", f"cause: {letter.reason}")
     more = (f"{settings.command} lost", f"{settings.command} lost --resend")
     subject = f"Vigil: LOST event {letter.event_id}: {letter.reason}"
-    return Message(f"LOST#{letter.message_id}", subject, (*lines, "", *more), expires_at)
+    about = (f"LOST#{letter.message_id}",)
+    return Message(about, subject, (*lines, "", *more), expires_at)
+
+
+def summary(messages: Sequence[Message]) -> Message:
+    """Return one message in place of ``messages`` about dead letters, with the first of them as an example."""
+    about = tuple(key for message in messages for key in message.about)
+    subject = f"Vigil: LOST events: {len(about)} more"
+    return Message(about, subject, (subject, "", "One of them:", *messages[0].lines), messages[0].expires_at)
 
 
 def _plain(image: Mapping[str, Any]) -> dict[str, Any]:
