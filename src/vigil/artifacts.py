@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vigil.errors import InvalidArtifact
 from vigil.journal import Journal
+from vigil.names import REPORT
 from vigil.redact import known_secrets, redact
 from vigil.session import check_session_id
 from vigil.table import translate_errors
@@ -57,9 +58,11 @@ class Artifacts:
     def write(self, name: str, text: str, *, headline: str = "") -> str:
         """Save ``text`` as ``name`` and return its address.
 
-        The ``headline`` of a report says the essential in a few words, for lists and notifications. Raises
-        InvalidArtifact before anything is written, and SessionEnded unless the session is BUSY.
+        The ``headline`` of the report says the essential in a few words, for lists and notifications; nothing else has
+        one. Raises InvalidArtifact before anything is written, and SessionEnded unless the session is BUSY.
         """
+        if headline and name != REPORT:
+            raise InvalidArtifact(f"only {REPORT} has a headline, not {str(name)[:80]!r}")
         key = self._put(check_name(name), text)
         headline = redact(one_line(headline), known_secrets(os.environ))[:MAX_HEADLINE]
         self._journal.save_artifact(self._session_id, name, key, headline)

@@ -202,6 +202,12 @@ def test_a_report_without_a_headline_replaces_one_with_it(artifacts: Artifacts) 
     assert artifacts.uri_and_headline("report.md") == (address, None)
 
 
+def test_only_the_report_has_a_headline(artifacts: Artifacts) -> None:
+    with pytest.raises(InvalidArtifact, match=r"only report\.md has a headline, not 'data\.json'"):
+        artifacts.write("data.json", "{}", headline="$5")
+    assert not artifacts.exists("data.json")
+
+
 def test_a_headline_is_bounded_and_holds_no_secret(artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "open sesame")
     artifacts.write("report.md", "one", headline="open sesame " + "x" * 500)
