@@ -31,7 +31,7 @@ CLIENT_SIDE = (
     *("folder.py", "invoker.py", "local", "notifier.py", "reconciler.py", "schedule.py", "session_reader.py"),
     "watch.py",
 )
-"""What of vigil runs elsewhere than beside the agent."""
+"""Modules of vigil that are not packaged with the agent."""
 PLATFORM = ("--python-platform", "aarch64-manylinux_2_28", "--python-version", "3.13")
 PIP_PLATFORM = (
     *(f"--platform={tag}_aarch64" for tag in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")),

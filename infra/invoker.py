@@ -1,4 +1,4 @@
-"""The Lambda function that hands a session to the agent, and what both functions have in common."""
+"""The Lambda function that hands a session to the agent, and what all three functions have in common."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -54,13 +54,13 @@ def notifier(
     }
     function = lambda_function(scope, "Notifier", role, Duration.seconds(TIMEOUT_SECONDS), environment)
     _on_ends(scope, function, role, stream_arn, topic)
-    what, every = "Looks for events that became no session of Vigil", events.Schedule.rate(Duration.minutes(5))
-    events.Rule(scope, "Look", description=what, schedule=every, targets=[targets.LambdaFunction(function)])
-    action, often = actions.SnsAction(topic), Duration.minutes(5)
+    description, schedule = "Looks for events that became no Vigil session", events.Schedule.rate(Duration.minutes(5))
+    events.Rule(scope, "Look", description=description, schedule=schedule, targets=[targets.LambdaFunction(function)])
+    action, period = actions.SnsAction(topic), Duration.minutes(5)
     for name, metric, means in (
-        ("Failed", workflow.metric_failed(period=often), "A Vigil session failed; `vigil sessions` says why"),
-        ("Reconciler", reconciler.metric_errors(period=often), "Vigil's reconciler fails; its log says why"),
-        ("Notifier", function.metric_errors(period=often), "Vigil's notifier fails; its log says why"),
+        ("Failed", workflow.metric_failed(period=period), "A Vigil session failed; `vigil sessions` says why"),
+        ("Reconciler", reconciler.metric_errors(period=period), "Vigil's reconciler fails; its log says why"),
+        ("Notifier", function.metric_errors(period=period), "Vigil's notifier fails; its log says why"),
     ):
         alarm_on(scope, f"{name}Alarm", metric, means).add_alarm_action(action)
     for child in scope.node.find_all():
@@ -104,7 +104,7 @@ def _on_ends(scope: Construct, function: lambda_.Function, role: iam.Role, strea
         max_record_age=Duration.days(1),
         filters=[lambda_.FilterCriteria.filter(ENDS)],
     )
-    # What is given up: Lambda publishes where it lay in the stream. The function's role may do that.
+    # If Lambda gives a record up, it publishes the record's position to the topic, with the function's role.
     cfn_mapping = mapping.node.default_child
     assert isinstance(cfn_mapping, lambda_.CfnEventSourceMapping)
     cfn_mapping.add_property_override("DestinationConfig", {"OnFailure": {"Destination": topic.topic_arn}})

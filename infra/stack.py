@@ -39,11 +39,11 @@ class VigilStack(cdk.Stack):
         invoker = agent_invoker(self, table=table, bucket=bucket, agent_runtime_arn=agent.arn, timing=timing)
         workflow = agent_workflow(self, table=table, invoker=invoker, agent_runtime_arn=agent.arn, timing=timing)
         agent.grant_wake(workflow)
-        closer = reconciler(self, table=table, workflow=workflow, agent_runtime_arn=agent.arn)
+        reconciler_function = reconciler(self, table=table, workflow=workflow, agent_runtime_arn=agent.arn)
         trigger = Trigger(self, "Trigger", workflow=workflow)
         schedule(self, trigger)
-        notifier(self, table=table, trigger=trigger, workflow=workflow, reconciler=closer)
-        dashboard(self, workflow, trigger.dead_letters, {"invoker": invoker, "reconciler": closer})
+        notifier(self, table=table, trigger=trigger, workflow=workflow, reconciler=reconciler_function)
+        dashboard(self, workflow, trigger.dead_letters, {"invoker": invoker, "reconciler": reconciler_function})
         for output, value, description in (
             (Output.TABLE, table.table_name, "Session records and work phases"),
             (Output.BUCKET, bucket.bucket_name, "Reports and other artifacts"),
@@ -51,7 +51,7 @@ class VigilStack(cdk.Stack):
             (Output.INVOKER, invoker.function_name, "Lambda function that hands a session to the agent"),
             (
                 Output.RECONCILER,
-                closer.function_name,
+                reconciler_function.function_name,
                 "Lambda function that closes sessions whose workflow ended without them",
             ),
             (Output.RULE, trigger.rule.rule_name, "EventBridge rule that starts the workflow"),

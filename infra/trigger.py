@@ -70,7 +70,7 @@ def messages_in(queue: sqs.Queue, period: Duration) -> cloudwatch.IMetric:
 
 
 def alarm_on(scope: Construct, name: str, metric: cloudwatch.IMetric, means: str) -> cloudwatch.Alarm:
-    """Build an alarm that fires while ``metric`` is 1 or more."""
+    """Build an alarm that fires at 1 or more."""
     return cloudwatch.Alarm(
         scope,
         name,

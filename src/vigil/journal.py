@@ -185,7 +185,7 @@ class Journal(JournalReader):
         return True
 
     def mark_notified(self, about: str, expires_at: int | None) -> None:
-        """Record that a message about this, a session's id or another key, was published."""
+        """Record the publication of a message about ``about``: a session's id or another key."""
         with translate_errors(about=about):
             expiry = _expiry(self._now()) if expires_at is None else expires_at
             self._table.put_item(Item={**item_key(about, NOTIFIED_SK), "expires_at": expiry})

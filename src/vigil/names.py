@@ -8,9 +8,7 @@ EVENT_SOURCE = "vigil"
 EVENT_DETAIL_TYPE = "Run Agent"
 
 DEADLINE_KEY = "deadline_seconds"  # key of a detail by which an event asks for a deadline; the agent does not see it
-TICK_KEY = (
-    "vigil_scheduled_time"  # key of a detail by which the stack's schedule says which of its times it is; as above
-)
+TICK_KEY = "vigil_scheduled_time"  # key of a scheduled event's detail: the time of its run; the agent does not see it
 
 INDEX_BY_START = "sessions-by-start"  # index of session records, newest last: partition ``SK``, sort ``start_time``
 INDEX_BY_STATUS = "sessions-by-status"  # index of session records by status: partition ``status``, sort ``start_time``
