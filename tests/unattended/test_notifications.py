@@ -1,7 +1,6 @@
 """The stack tells how each session ends, once, whoever ends it and whatever fails meanwhile."""
 
 import json
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,13 +53,25 @@ Notify = Callable[[object], Any]
 
 
 @pytest.fixture(scope="module")
-def notify(stack: LocalStack) -> Notify:
+def function(stack: LocalStack) -> Any:
+    """The notifier, as Lambda describes it."""
+    functions = stack.client("lambda").list_functions()["Functions"]
+    (found,) = (function for function in functions if "-NotificationsNotifier" in function["FunctionName"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def notify(stack: LocalStack, function: Any) -> Notify:
     """Call the function as Lambda and the schedule do, and return its answer."""
-    client = stack.client("lambda")
-    (name,) = (
-        f["FunctionName"] for f in client.list_functions()["Functions"] if "-NotificationsNotifier" in f["FunctionName"]
-    )
+    client, name = stack.client("lambda"), function["FunctionName"]
     return lambda event: json.loads(client.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"].read())
+
+
+@pytest.fixture(scope="module")
+def logged(stack: LocalStack, function: Any) -> Callable[[str], Any]:
+    """Return the lines of the function's log that hold a text."""
+    logs, group = stack.client("logs"), function["LoggingConfig"]["LogGroup"]
+    return lambda text: logs.filter_log_events(logGroupName=group, filterPattern=f'"{text}"')["events"]
 
 
 @pytest.fixture
@@ -173,11 +184,12 @@ def test_ends_in_any_order_are_each_told_once(workflow: Workflow, inbox: Inbox, 
 
 
 def test_a_topic_that_fails_for_a_while_tells_each_end_once_afterwards(
-    workflow: Workflow, inbox: Inbox, settled: Callable[[], None], without: Without
+    workflow: Workflow, inbox: Inbox, settled: Callable[[], None], without: Without, logged: Callable[[str], Any]
 ) -> None:
     with without("NotifierPublish"):
         ids = [session.session_id for _, session in (workflow.run(detail=HELLO) for _ in range(2)) if session]
-        time.sleep(3)
+        # Lambda repeats a failed call; each log line names the session whose message failed.
+        until(lambda: all(logged(session_id) for session_id in ids))
         assert not any(inbox.about(session_id) for session_id in ids)
     settled()
     assert [len(inbox.about(session_id)) for session_id in ids] == [1, 1]

@@ -26,7 +26,7 @@ from vigil.errors import (
     MissingSetting,
     VigilError,
 )
-from vigil.names import Env
+from vigil.names import TICK_KEY, Env
 from vigil.session import MAX_DETAIL_BYTES
 from vigil.settings import InvokerSettings
 
@@ -157,6 +157,12 @@ def test_an_event_needs_no_detail(agentcore: AgentCore, session_id: str, event: 
     invoker.handler({"session_id": session_id, **event}, None)
     ((_, _, payload),) = agentcore.requests
     assert payload["detail"] == {}
+
+
+def test_the_agent_does_not_see_the_tick(agentcore: AgentCore, session_id: str) -> None:
+    invoker.handler({"session_id": session_id, "detail": {"days": 7, TICK_KEY: "2026-01-01T00:00:00Z"}}, None)
+    ((_, _, payload),) = agentcore.requests
+    assert payload["detail"] == {"days": 7}
 
 
 def lines(log: io.StringIO) -> list[dict[str, Any]]:

@@ -91,6 +91,7 @@ def _run(schedule: dict[str, Any], scheduled_time: str) -> None:
         code, message = "AccessDeniedException", f"{role} may not put events on {target['Arn']}"
     queue = target.get("DeadLetterConfig", {}).get("Arn")
     if queue is None or not is_allowed(role, "sqs:SendMessage", queue):
+        logger.error("%s drops its event of %s: %s", schedule["Arn"], scheduled_time, message)
         return
     eventbridge._dispatch_to_sqs(eventbridge.parse_arn(queue), detail)
     attributes = {
