@@ -1,6 +1,6 @@
 """What tells a person how sessions end, if a parameter names an address: a topic, a function, and alarms."""
 
-from aws_cdk import ArnFormat, Aws, CfnCondition, CfnResource, Duration, Fn, Stack
+from aws_cdk import ArnFormat, Aws, CfnCondition, CfnOutput, CfnResource, Duration, Fn, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_dynamodb as dynamodb
@@ -16,7 +16,7 @@ from infra.invoker import lambda_function
 from infra.parameters import notify_email
 from infra.trigger import Trigger, alarm_on
 from infra.trust import grant
-from vigil.names import Env
+from vigil.names import Env, OptionalOutput
 from vigil.notifier import TIMEOUT_SECONDS
 from vigil.session import RECORD_SK, TERMINAL
 
@@ -32,6 +32,8 @@ def notifier(
     scope = Construct(stack, "Notifications")
     wanted = CfnCondition(scope, "Wanted", expression=Fn.condition_not(Fn.condition_equals(email, "")))
     topic = _topic(scope, email)
+    what = "Topic that tells how sessions end"
+    CfnOutput(stack, OptionalOutput.TOPIC, value=topic.topic_arn, description=what, condition=wanted)
     cfn_table = table.node.default_child
     assert isinstance(cfn_table, dynamodb.CfnGlobalTable)
     stream = {"StreamViewType": "NEW_IMAGE"}

@@ -56,6 +56,7 @@ class OptionalOutput(StrEnum):
     """Outputs that the stack has only with the parameter that they belong to."""
 
     SCHEDULE = "ScheduleName"
+    TOPIC = "TopicArn"
 
 
 class Env(StrEnum):

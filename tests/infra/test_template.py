@@ -284,7 +284,7 @@ def test_lambda_may_read_the_queue_before_it_is_asked_to(template: Template) -> 
 def test_every_output_is_there_and_refers_to_its_resource(template: Template) -> None:
     outputs = {name: template.text(output["Value"]) for name, output in template.body["Outputs"].items()}
     assert {name for name, output in template.body["Outputs"].items() if "Condition" in output} == set(OptionalOutput)
-    assert {outputs.pop(name) for name in OptionalOutput} == {"<ScheduledSchedule>"}
+    assert {outputs.pop(name) for name in OptionalOutput} == {"<ScheduledSchedule>", "<NotificationsTopic>"}
     assert outputs == {
         Output.TABLE: "<Sessions>",
         Output.BUCKET: "<Artifacts>",

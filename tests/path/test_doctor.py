@@ -5,15 +5,17 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.stub import Stubber
 
 from tests.hostile import CONTROL
-from tests.support import Silent, Workflow, command, let_go, served, until
+from tests.support import Silent, Workflow, client_at, command, let_go, served, until
 from vigil.console.views import Filters, ListReader, beside, log_of
 from vigil.deployment import Deployment
-from vigil.doctor import account, examine, permissions
+from vigil.doctor import account, examine, permissions, resources
 from vigil.doctor.permissions import COMMANDS
 from vigil.doctor.result import CheckResult, Verdict, guard
 from vigil.local.deploy import PROJECT
@@ -302,11 +304,22 @@ def test_documented_permissions_suffice_for_every_command(
         assert made[name] | rare == {action for action, _ in grants}, name
     assert problems(results) == []
     assert not_checked(results) == ONLY_ON_AWS
-    # It looks a role up, and a user is none.
-    assert session.called | {"iam:GetRole"} == {action for name, action, _ in ROWS if name == "doctor"}
+    # It looks a role up, and a user is none. This stack has no topic.
+    rest = {"iam:GetRole", "sns:ListSubscriptionsByTopic"}
+    assert session.called | rest == {action for name, action, _ in ROWS if name == "doctor"}
 
 
 # One thing wrong
+
+
+@pytest.mark.parametrize(("arns", "good"), [(["one"], True), (["one", "PendingConfirmation"], False), ([], False)])
+def test_a_subscription_that_nobody_has_confirmed_is_a_problem(arns: list[str], good: bool) -> None:
+    sns = client_at("http://unused", "sns")
+    deployment: Any = SimpleNamespace(client=lambda _: sns)
+    with Stubber(sns) as stubber:
+        stubber.add_response("list_subscriptions_by_topic", {"Subscriptions": [{"SubscriptionArn": a} for a in arns]})
+        (found,) = resources._subscribers(deployment, "topic")
+    assert (found.status, "Confirm" in found.remedy) == ((Verdict.OK, False) if good else (Verdict.PROBLEM, True))
 
 
 def test_a_rule_that_is_disabled_and_a_dead_letter_are_problems(stack: LocalStack) -> None:

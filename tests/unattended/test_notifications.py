@@ -12,9 +12,11 @@ from boto3.dynamodb.types import TypeSerializer
 from tests.support import Workflow, command, ended, let_go, until
 from tests.unattended.conftest import Without
 from vigil.deployment import Deployment
+from vigil.doctor import resources
+from vigil.doctor.result import Verdict
 from vigil.errors import SessionEnded
 from vigil.local.stack import LocalStack
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, Output
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, OptionalOutput, Output
 from vigil.session import Status
 
 HELLO = {"agent": "hello_agent"}
@@ -25,7 +27,7 @@ class Inbox:
 
     def __init__(self, stack: LocalStack) -> None:
         sns, self._sqs = stack.client("sns"), stack.client("sqs")
-        (topic,) = (topic["TopicArn"] for topic in sns.list_topics()["Topics"])
+        topic = stack.outputs[OptionalOutput.TOPIC]
         self._url = self._sqs.create_queue(QueueName=f"inbox-{uuid.uuid4()}")["QueueUrl"]
         names = ["QueueArn"]
         arn = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]["QueueArn"]
@@ -240,6 +242,12 @@ def test_a_message_in_the_dead_letter_queue_is_told_once_and_stays(
         assert {letter.event_id for letter in deployment.dead_letters()} == set(ids)
     finally:
         sqs.purge_queue(QueueUrl=url)
+
+
+def test_the_doctor_says_whether_the_subscribers_have_confirmed(deployment: Deployment, inbox: Inbox) -> None:
+    *_, found = resources.check(deployment)
+    assert found.status is Verdict.OK
+    assert found.what.startswith(f"topic {deployment.outputs[OptionalOutput.TOPIC]}: 2 of 2 subscribers")
 
 
 def test_an_operator_and_an_agent_who_end_a_session_at_once_give_one_message(

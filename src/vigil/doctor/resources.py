@@ -6,7 +6,7 @@ from typing import Any
 from vigil.deployment import Deployment
 from vigil.doctor.result import CheckResult, CheckResults, Verdict, guard, judge
 from vigil.errors import AwsUnavailable, StackNotDeployed
-from vigil.names import Output, Parameter
+from vigil.names import OptionalOutput, Output, Parameter
 from vigil.settings import DEFAULT_MODEL
 from vigil.text import quote
 
@@ -45,6 +45,8 @@ def check(deployment: Deployment) -> CheckResults:
     for check_one, output in _CHECKS:
         name = deployment.output(output)
         yield from guard(f"{output} {name}", check_one(deployment, name), DEPLOY_AGAIN)
+    if topic := deployment.outputs.get(OptionalOutput.TOPIC):
+        yield from guard(f"topic {topic}", _subscribers(deployment, topic), DEPLOY_AGAIN)
 
 
 def _table(deployment: Deployment, name: str) -> CheckResults:
@@ -88,6 +90,14 @@ def _dead_letters(deployment: Deployment, _: str) -> CheckResults:
     count = deployment.count_dead_letters()
     remedy = "`vigil lost` says why. When that is fixed: `vigil lost --resend` starts their sessions"
     yield judge(count == 0, f"dead-letter queue: {count} events that never became sessions", remedy)
+
+
+def _subscribers(deployment: Deployment, topic: str) -> CheckResults:
+    found = deployment.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    confirmed = [item for item in found if item["SubscriptionArn"] != "PendingConfirmation"]
+    what = f"topic {topic}: {len(confirmed)} of {len(found)} subscribers have confirmed"
+    remedy = "Confirm the subscription in the mail from AWS; until then, no other mail comes"
+    yield judge(bool(found) and confirmed == found, what, remedy)
 
 
 _CHECKS = (
