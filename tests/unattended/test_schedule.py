@@ -44,8 +44,9 @@ def executions(workflow: Workflow, tick: str) -> list[Any]:
         stateMachineArn=workflow.outputs[Output.STATE_MACHINE]
     )
     arns = [execution["executionArn"] for page in pages for execution in page["executions"]]
-    of_tick = [arn for arn in arns if tick in workflow.sfn.describe_execution(executionArn=arn)["input"]]
-    return [workflow.ended(arn) for arn in of_tick]
+    details = {arn: json.loads(workflow.sfn.describe_execution(executionArn=arn)["input"])["detail"] for arn in arns}
+    # Other events of that second hold the time as theirs.
+    return [workflow.ended(arn) for arn, detail in details.items() if session_id_of("", detail) == session_of(tick)]
 
 
 def test_the_schedule_starts_a_session(stack: LocalStack, workflow: Workflow) -> None:
