@@ -47,7 +47,11 @@ _CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"
 # An event that is put twice starts two sessions: one whose answer is lost is not put again.
 _CONFIGS = {"events": _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))}
 _NAME = 80  # characters of an execution's name at most; an event's id has 36
-_LISTING_SECONDS = 120  # how long a message of the dead-letter queue is hidden from others while it is read
+_LISTING_SECONDS = 30  # how long a message of the dead-letter queue is at most hidden from others while it is listed
+_RESENDING_SECONDS = 120  # the same, while it is sent again
+_SERVICES = (
+    *("cloudformation", "dynamodb", "events", "stepfunctions", "s3", "sqs", "logs", "scheduler", "bedrock-agentcore"),
+)
 NO_REASON = "no reason was given"
 _WRONG_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidSignatureException"}
 """Error codes for a key that the stack does not know, because it is another stack's."""
@@ -120,6 +124,19 @@ class Deployment:
                 self._clients[service] = self._session.client(service, config=config)  # type: ignore[call-overload]
             return self._clients[service]
 
+    @property
+    def is_local(self) -> bool:
+        """Whether every service of the stack is on this machine: one endpoint of the environment may lead elsewhere."""
+        with aws_errors():
+            return all(is_local(self.client(service).meta.endpoint_url) for service in _SERVICES)
+
+    @property
+    def where(self) -> str:
+        """Where the stack is, for a person."""
+        account = self.output(Output.STATE_MACHINE).split(":")[4]
+        local = f"local {urlsplit(self.stepfunctions.meta.endpoint_url).netloc}"
+        return local if self.is_local else f"AWS {account} {self.region}"
+
     def output(self, name: Output) -> str:
         """Return one of the stack's outputs."""
         try:
@@ -158,7 +175,7 @@ class Deployment:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return all events that could not start a workflow; they stay in the queue."""
-        with aws_errors(), self._dead_messages() as (messages, _):
+        with aws_errors(), self._dead_messages(_LISTING_SECONDS) as (messages, _):
             return [DeadLetter.from_message(message) for message in messages]
 
     def resend_dead_letters(self) -> Iterator[Resent]:
@@ -168,7 +185,7 @@ class Deployment:
         the two calls or by another user, runs once: Step Functions refuses the name, or InitializeSession the session.
         A message is deleted when its session exists or has been started.
         """
-        with aws_errors(), self._dead_messages() as (messages, delete):
+        with aws_errors(), self._dead_messages(_RESENDING_SECONDS) as (messages, delete):
             for message in messages:
                 letter = DeadLetter.from_message(message)
                 try:
@@ -180,8 +197,8 @@ class Deployment:
                 delete(message)
                 yield Resent(letter, started)
 
-    def _dead_messages(self) -> AbstractContextManager[tuple[Iterator[Any], Callable[[Any], None]]]:
-        return all_messages(self.client("sqs"), self.output(Output.DEAD_LETTERS), _LISTING_SECONDS)
+    def _dead_messages(self, seconds: int) -> AbstractContextManager[tuple[Iterator[Any], Callable[[Any], None]]]:
+        return all_messages(self.client("sqs"), self.output(Output.DEAD_LETTERS), seconds)
 
     def _start(self, session_id: str, execution_input: str) -> bool:
         """Start the workflow of a session; return False if it has been started before."""

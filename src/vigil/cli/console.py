@@ -1,7 +1,10 @@
 """The command that serves the console."""
 
 import webbrowser
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import typer
@@ -24,7 +27,18 @@ def console(
 
     server = ConsoleServer(Deployment(), port, allow_actions=allow_actions)
     terminal.say(f"console at {server.link}")
-    if show_it and not webbrowser.open(server.link):
-        terminal.say("could not open a browser: open the link yourself")
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), _opened(server.link) if show_it else nullcontext():
         server.serve_here()
+
+
+@contextmanager
+def _opened(link: str) -> Iterator[None]:
+    """Open ``link`` in the browser, by a file that leads to it, for as long as the console runs.
+
+    Every user of the machine can read the browser's command line. Only this one can read the file.
+    """
+    with NamedTemporaryFile("w", suffix=".html") as page:
+        print(f'<!doctype html><meta http-equiv="refresh" content="0;url={link}">', file=page, flush=True)
+        if not webbrowser.open(Path(page.name).as_uri()):
+            terminal.say("could not open a browser: open the link yourself")
+        yield

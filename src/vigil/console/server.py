@@ -10,19 +10,16 @@ import uvicorn
 
 from vigil.console.app import Console
 from vigil.console.guard import Guard
-from vigil.deployment import Deployment, is_local
+from vigil.deployment import Deployment
 from vigil.errors import InvalidInput
 from vigil.local import HOST
-from vigil.names import Output
 
 
 class ConsoleServer(uvicorn.Server):
     """The console of ``deployment`` on ``port``; 0 takes a free one. ``link`` opens it. Raises InvalidInput."""
 
     def __init__(self, deployment: Deployment, port: int = 0, *, allow_actions: bool = False) -> None:
-        endpoint = deployment.stepfunctions.meta.endpoint_url
-        account = deployment.output(Output.STATE_MACHINE).split(":")[4]
-        where = f"local {endpoint[7:]}" if is_local(endpoint) else f"AWS {account} {deployment.region}"
+        where, allow_actions = deployment.where, allow_actions or deployment.is_local
         # With the protocol: without it, asyncio keeps Nagle's algorithm, which delays each answer by 40 ms.
         self._listener = socket.socket(proto=socket.IPPROTO_TCP)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -30,16 +27,16 @@ class ConsoleServer(uvicorn.Server):
             self._listener.bind((HOST, port))
             self._listener.listen()  # who opens the link at once waits, instead of being refused
         except OSError as error:
+            self._listener.close()
             raise InvalidInput(f"--port: port {port} of {HOST} cannot be used: {error.strerror}") from error
-        guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions or is_local(endpoint))
+        guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions)
         guard.app = Console(deployment, where, guard).app()
         self.link = guard.link
         # The application logs its own faults, and a stream that ends with the console is none.
         # Whatever is installed: the guard is tested behind these.
-        options: Any = {"loop": "asyncio", "http": "h11", "lifespan": "off", "ws": "none"}
-        config = uvicorn.Config(guard, **options, log_level="critical", timeout_graceful_shutdown=1)
-        config.server_header = config.proxy_headers = False
-        super().__init__(config)
+        options: Any = {"loop": "asyncio", "http": "h11", "lifespan": "off", "ws": "none", "log_level": "critical"}
+        options |= {"server_header": False, "proxy_headers": False, "timeout_graceful_shutdown": 1}
+        super().__init__(uvicorn.Config(guard, **options))
 
     def serve_here(self) -> None:
         """Serve until a signal comes."""
