@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.conditions import ConditionBase, Key
 
 from vigil.attributes import as_text
-from vigil.errors import SessionNotFound
+from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.names import INDEX_BY_START, INDEX_BY_STATUS
 from vigil.session import (
     ALLOWED_FROM,
@@ -29,9 +29,9 @@ from vigil.table import item_key, query, step_key, task_key, translate_errors
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-PAGE = 10  # items of history that one request reads: most analyses compare with the first
+HISTORY_PAGE = 10  # items of history that one request reads: most analyses compare with the first
 MOST_AT_ONCE = 100  # records that BatchGetItem takes
-MOST_KEPT = 100  # items of history that are read at most: sessions that fail write some too, and each costs a read
+MOST_HISTORY = 100  # items of history that are read at most: sessions that fail write some too; each costs a read
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,16 @@ class JournalReader:
                 found |= {str(item["PK"]): Session.from_item(item) for item in answer[self._table.name]}
         return found
 
-    def look(self, session_id: str, phases: Sequence[Task]) -> tuple[Session, list[Task]]:
+    def read_now(self, session_id: str, phases: Sequence[Task]) -> tuple[Session, list[Task]]:
         """Return a session's record and those ``phases`` as they are now, by one consistent read; raises as get."""
         keys = [item_key(check_session_id(session_id))]
         keys += [task_key(session_id, phase.number, phase.name) for phase in phases[: MOST_AT_ONCE - 1]]
         request: Any = {self._table.name: {"Keys": keys, "ConsistentRead": True}}
         with translate_errors(session_id):
-            items: Any = self._table.meta.client.batch_get_item(RequestItems=request)["Responses"][self._table.name]
+            answer: Any = self._table.meta.client.batch_get_item(RequestItems=request)
+        if answer.get("UnprocessedKeys"):
+            raise AwsUnavailable(f"session {session_id}: DynamoDB could not read all of it now")
+        items = answer["Responses"][self._table.name]
         record = next((item for item in items if item["SK"] == RECORD_SK), None)
         if record is None:
             raise SessionNotFound(f"no session {session_id}")
@@ -180,12 +183,12 @@ class JournalReader:
     def kept_before(self, series: str, day: str) -> Iterator[str]:
         """Yield the keys of what COMPLETED sessions kept for ``series`` before ``day``, the last day first.
 
-        It reads the last MOST_KEPT items, which sessions that failed may have written too.
+        It reads the last MOST_HISTORY items, which sessions that failed may have written too.
         """
         condition = Key("PK").eq(HISTORY_PK_PREFIX + series) & Key("SK").lt(day)
         with translate_errors():
-            kept = query(self._table, KeyConditionExpression=condition, ScanIndexForward=False, Limit=PAGE)
-            for item in islice(kept, MOST_KEPT):
+            kept = query(self._table, KeyConditionExpression=condition, ScanIndexForward=False, Limit=HISTORY_PAGE)
+            for item in islice(kept, MOST_HISTORY):
                 session_id, key = str(item["SK"]).partition("#")[2], item.get("key")
                 record = self._table.get_item(Key=item_key(session_id)).get("Item", {}) if session_id else {}
                 if record.get("status") == Status.COMPLETED and isinstance(key, str):

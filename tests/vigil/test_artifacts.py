@@ -9,7 +9,7 @@ from boto3.dynamodb.conditions import Key
 from vigil.artifacts import MAX_ARTIFACT_BYTES, MAX_HEADLINE, Artifacts
 from vigil.errors import InvalidArtifact, SessionEnded
 from vigil.journal import Journal
-from vigil.journal_reader import PAGE
+from vigil.journal_reader import HISTORY_PAGE
 from vigil.session import Failure, Status
 
 
@@ -146,10 +146,10 @@ def test_a_session_finds_what_completed_ones_kept_of_days_before(artifacts: Arti
 
 def test_sessions_of_the_same_day_do_not_hide_an_earlier_one(artifacts: Artifacts, kept: Kept, series: str) -> None:
     kept(JUNE, "June")
-    for number in range(2 * PAGE + 1):
+    for number in range(2 * HISTORY_PAGE + 1):
         kept(JULY, f"July {number}", ends=Status.FAILED if number % 2 else Status.COMPLETED)
     assert list(artifacts.kept_before(series, JULY)) == ["June"]
-    assert len(list(artifacts.kept_before(series, AUGUST))) == PAGE + 2
+    assert len(list(artifacts.kept_before(series, AUGUST))) == HISTORY_PAGE + 2
 
 
 def test_what_a_session_keeps_again_replaces_its_own(
@@ -186,7 +186,7 @@ def test_a_series_is_a_name(artifacts: Artifacts, series: str) -> None:
 def test_history_reads_a_bounded_number_of_items(
     artifacts: Artifacts, kept: Kept, series: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vigil.journal_reader.MOST_KEPT", 3)
+    monkeypatch.setattr("vigil.journal_reader.MOST_HISTORY", 3)
     kept(JUNE, "June")
     for _ in range(2):
         kept(JULY, "of a session that failed", ends=Status.FAILED)

@@ -153,19 +153,31 @@ def test_a_list_of_a_table_that_is_gone_says_why(embedded: LocalStack) -> None:
             ask()
 
 
+def test_a_record_that_dynamodb_cannot_read_now_is_not_taken_for_missing(
+    reader: JournalReader, table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def throttled(*, RequestItems: Any) -> Any:
+        return {"Responses": {table.name: []}, "UnprocessedKeys": RequestItems}
+
+    monkeypatch.setattr(reader._table.meta.client, "batch_get_item", throttled)
+    session_id = str(uuid.uuid4())
+    with pytest.raises(AwsUnavailable, match=f"session {session_id}: DynamoDB could not read"):
+        reader.read_now(session_id, [])
+
+
 def test_a_look_returns_the_record_and_the_phases_that_are_asked_for(reader: JournalReader, table: Any) -> None:
     session_id = str(uuid.uuid4())
     phases = [Task(number, f"phase {number}", "RUNNING", "2026-01-01T00:00:00.000Z") for number in (3, 1, 2)]
     with pytest.raises(SessionNotFound):
-        reader.look(session_id, phases)
+        reader.read_now(session_id, phases)
     table.put_item(Item={"PK": session_id, "SK": "SESSION", "status": "BUSY"})
     for phase in phases:
         item = {"state": phase.state, "started_at": phase.started_at}
         table.put_item(Item={**task_key(session_id, phase.number, phase.name), **item})
     try:
         gone = Task(4, "gone", "RUNNING", "2026-01-01T00:00:00.000Z")
-        session, found = reader.look(session_id, [*phases[:2], gone])
+        session, found = reader.read_now(session_id, [*phases[:2], gone])
         assert (session, found) == (reader.get(session_id), [phases[1], phases[0]])
-        assert reader.look(session_id, [])[1] == []
+        assert reader.read_now(session_id, [])[1] == []
     finally:
         table.delete_item(Key={"PK": session_id, "SK": "SESSION"})

@@ -11,7 +11,7 @@ from infra.reconciler import BATCH, CONCURRENCY
 from infra.stack import LISTED
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.agent.session import PROGRESS_INTERVAL_SECONDS
-from vigil.journal_reader import MOST_KEPT
+from vigil.journal_reader import MOST_HISTORY
 from vigil.local.deploy import PROJECT
 from vigil.local.scripted_model import procedure
 from vigil.names import FINDINGS, PAGE, REPORT
@@ -92,7 +92,7 @@ def test_the_bounds_of_the_helpers_are_those_of_the_code(page: str) -> None:
         f"closes for {CLOSING_SECONDS} s and stops {STOPS_AT_ONCE} agents at a time until {STOPPING_SECONDS} s",
         f"every {ASK_SECONDS:.0f} to {MAX_ASK_SECONDS:.0f} s",
         f"{20 * ASK_SECONDS:.0f} watchers",
-        f"the last {MOST_KEPT} sessions",
+        f"the last {MOST_HISTORY} sessions",
     ):
         assert said in page
 
