@@ -25,10 +25,11 @@ from benchmarks.report import Report, machine, percentile
 from tests.fixtures.browser import started_browser, watched_context
 from vigil.console.app import LIST_SECONDS
 from vigil.console.pages import FOLDER
-from vigil.console.views import MOST_LINES, MOST_TEXT, PAGE
+from vigil.console.views import LISTED
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 from vigil.session import Failure, Status
+from vigil.session_reader import LOG_LINES, LOG_TEXT
 from vigil.step import MAX_STEP_TEXT, MAX_STEPS
 
 T = TypeVar("T")
@@ -37,8 +38,8 @@ LOADS = 20
 POLLS = int(8 * 3600 / LIST_SECONDS)  # of the list in 8 hours
 METRICS = ("JSHeapUsedSize", "Nodes", "JSEventListeners")
 FASTER = 25  # times, in the measurement of growth
-HURRIED = f"""from vigil import __main__; from vigil.console import app, views
-for module in app, views:
+HURRIED = f"""from vigil import __main__; from vigil import session_reader; from vigil.console import app
+for module in app, session_reader:
     for name in [name for name in vars(module) if name.endswith("_SECONDS") and name != "APPEAR_SECONDS"]:
         setattr(module, name, getattr(module, name) / {FASTER})
 __main__.main()"""
@@ -171,7 +172,7 @@ def measure_bytes(sessions: Sessions, context: BrowserContext, address: str, tab
         f"list of {MANY:,} sessions": address,
         f"session of {MAX_STEPS:,} steps": largest,
         f"the same, an opened step whose excerpts are {MAX_STEP_TEXT:,} quotation marks": f"{largest}?open=step-999",
-        f"its log, {MOST_LINES} lines of {MOST_TEXT} characters": f"{largest}/log",
+        f"its log, {LOG_LINES} lines of {LOG_TEXT} characters": f"{largest}/log",
         "its record, with a detail of 60,000 characters": f"{largest}/record",
     }
     for what, url in pages.items():
@@ -214,7 +215,7 @@ def measure_growth(stack: Counted, browser: Browser, sessions: Sessions, polls: 
     It is measured after a fifth of the polls, when everything has been used, after three fifths, and at the end.
     """
     changes, states = count(), list[dict[str, float]]()
-    sessions.put(Status.COMPLETED, PAGE, 3600)  # the list is full, and cannot grow
+    sessions.put(Status.COMPLETED, LISTED, 3600)  # the list is full, and cannot grow
     with console(stack, sys.executable, "-c", HURRIED) as (pid, link), reader(browser, link) as (context, listed):
         shown = context.new_page()
         shown.goto(f"{listed.url}/{sessions.running}")

@@ -8,12 +8,12 @@ from typing import Any
 
 from vigil.agent_log import attribute
 from vigil.attributes import iso
-from vigil.console.views import MOST_LINES, MOST_TEXT
 from vigil.deployment import Deployment
 from vigil.journal import MAX_STEPS_AT_ONCE, StepsSoFar
 from vigil.local.stack import LocalStack
 from vigil.names import Output
 from vigil.session import RECORD_SK, Status
+from vigil.session_reader import LOG_LINES, LOG_TEXT
 from vigil.step import MAX_STEP_TEXT, MAX_STEPS, Excerpt, Step, Usage
 
 FEW, MANY, CHANGED = 10, 1000, 20
@@ -36,7 +36,7 @@ class Sessions:
         """Let there be MANY sessions, one of them large."""
         self.largest = self._start(Status.BUSY, 7200, "x" * 60_000)
         self._write_steps(self.largest, MAX_STEPS, '"')
-        lines = "\n".join(f"INFO {number} {'analysed ' * MOST_TEXT}"[:MOST_TEXT] for number in range(MOST_LINES))
+        lines = "\n".join(f"INFO {number} {'analysed ' * LOG_TEXT}"[:LOG_TEXT] for number in range(LOG_LINES))
         with self._stack.agent_log.open("a") as log:
             log.write(attribute(self.largest, lines))
         # The benchmark ends these.

@@ -2,18 +2,23 @@
 
 import json
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vigil.deployment import Deployment, aws_errors
+from vigil.agent_log import AgentLog
+from vigil.deployment import Deployment, aws_errors, error_code
 from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.journal_reader import Snapshot
-from vigil.session import Session
+from vigil.names import Output
+from vigil.session import TTL_DAYS, Session
+from vigil.text import html
 from vigil.trace import State, Trace, read_states
 
 SNAPSHOT_SECONDS, HISTORY_SECONDS = 5.0, 15.0  # between two reads of what the session's record need not announce
+LOG_LINES, LOG_TEXT, LOG_BYTES = 300, 500, 60_000  # the newest lines of a log, characters of each, all of them as HTML
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class SessionView:
     why: str = ""  # empty while its workflow may still begin
     definition: Mapping[str, Any] | None = None  # of its state machine; None if that is gone
     artifacts: Sequence[str] = ()
-    log: Sequence[str] = ()  # lines, if somebody looks at them
+    log: Sequence[str] = ()  # the newest lines, if a LogReader has read them
+    denied: str = ""  # why its states are unknown, if the user lacks the permission
 
     @property
     def final(self) -> bool:
@@ -45,6 +51,7 @@ class SessionReader:
         self._moved: object = None  # what shows that the workflow has moved
         self._definition: Mapping[str, Any] | None = None
         self._artifacts: list[str] = []
+        self._denied = ""
         self._snapshot_due = self._history_due = 0.0
 
     def read(self) -> SessionView:
@@ -53,7 +60,7 @@ class SessionReader:
         # The end of a phase does not change the record.
         running = [phase for phase in found.tasks if phase.state == "RUNNING"] if found else []
         try:
-            session, phases = self._deployment.journal.look(self._session_id, running)
+            session, phases = self._deployment.journal.read_now(self._session_id, running)
         except SessionNotFound:
             return SessionView(None, "" if now < self._patience else self._why_missing())
         known = found and (found.session, running)
@@ -68,7 +75,8 @@ class SessionReader:
         if moved != self._moved or (now >= self._history_due and not (view.final and self._definition)):
             self._read_states(session)
             self._moved, self._history_due = moved, now + (1.0 if session.terminal else HISTORY_SECONDS)
-        return replace(view, trace=replace(trace, states=self._states), definition=self._definition)
+        trace = replace(trace, states=self._states)
+        return replace(view, trace=trace, definition=self._definition, denied=self._denied)
 
     def _snapshot(self, before: Snapshot | None) -> Snapshot:
         """Read the session, and of its steps those that have not ended before."""
@@ -80,7 +88,10 @@ class SessionReader:
         return replace(found, steps=[step for _, step in sorted(steps.items()) if step.is_kept(count)])
 
     def _read_states(self, session: Session) -> None:
-        self._states = [*read_states(self._deployment, session)]
+        try:
+            self._states, self._denied = [*read_states(self._deployment, session)], ""
+        except AwsUnavailable as error:
+            self._denied = _denial(error)
         if self._definition is None and self._states:
             arn = session.execution_arn or ""
             # Without the permission for it, only the graph is missing.
@@ -89,6 +100,49 @@ class SessionReader:
                 self._definition = json.loads(found["definition"])
 
     def _why_missing(self) -> str:
-        letters = (letter for letter in self._deployment.dead_letters() if letter.event_id == self._session_id)
-        lost = next((letter.reason for letter in letters), None)
-        return f"its event could not start a workflow: {lost}" if lost else "records are kept for 90 days"
+        kept = f"records are kept for {TTL_DAYS} days"
+        try:
+            letters = self._deployment.dead_letters()
+        except AwsUnavailable as error:
+            return f"{kept}; whether its event was lost is unknown: {_denial(error)}"
+        lost = next((letter.reason for letter in letters if letter.event_id == self._session_id), None)
+        return f"its event could not start a workflow: {lost}" if lost else kept
+
+
+class LogReader(SessionReader):
+    """Reads one session and the newest lines of its agent's log, each line once."""
+
+    def __init__(self, deployment: Deployment, session_id: str, patience: float) -> None:
+        super().__init__(deployment, session_id, patience)
+        self._log: AgentLog | None = None
+        self._lines = deque[str](maxlen=LOG_LINES)
+
+    def read(self) -> SessionView:
+        """Return the session as it is, with the newest lines that fit on a page."""
+        view = super().read()
+        return replace(view, log=self._newest(view.trace.session)) if view.trace else view
+
+    def _newest(self, session: Session) -> list[str]:
+        try:
+            with aws_errors():
+                if self._log is None:
+                    runtime = self._deployment.output(Output.AGENT_RUNTIME)
+                    self._log = AgentLog(self._deployment.client("logs"), runtime, self._session_id)
+                found = self._log.read(session.start_time, session.ended_at)
+                self._lines.extend(f"{line.at[11:23]} {line.text[:LOG_TEXT]}" for line in found)
+        except AwsUnavailable as error:
+            return [_denial(error)]
+        lines, left = deque[str](), LOG_BYTES
+        for line in reversed(self._lines):
+            left -= len(html(line).encode())
+            if left < 0:
+                break
+            lines.appendleft(line)
+        return [*lines]
+
+
+def _denial(error: AwsUnavailable) -> str:
+    """Return which permission the user lacks, in the words of AWS; raises any other error again."""
+    if "AccessDenied" not in error_code(error):
+        raise error
+    return str(error)

@@ -64,16 +64,16 @@ class Operation(StrEnum):
 class Excerpt:
     """The beginning of a text, and what identifies all of it."""
 
-    text: str  # the first MAX_STEP_TEXT characters
+    text: str  # the first characters; of a step, MAX_STEP_TEXT
     length: int  # of the whole text, in characters
     sha256: str  # of the whole text in UTF-8
 
     @classmethod
-    def of(cls, text: str) -> "Excerpt":
-        """Return the excerpt of ``text``."""
+    def of(cls, text: str, length: int = MAX_STEP_TEXT) -> "Excerpt":
+        """Return the excerpt of ``text``: its first ``length`` characters."""
         encoded = text.encode(errors="backslashreplace")
         whole_text = encoded.decode()
-        return cls(whole_text[:MAX_STEP_TEXT], len(whole_text), sha256(encoded).hexdigest())
+        return cls(whole_text[:length], len(whole_text), sha256(encoded).hexdigest())
 
     @classmethod
     def from_item(cls, item: object) -> "Excerpt | None":

@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from vigil.attempt import EndedAttempt
 from vigil.attributes import iso, moment
@@ -11,9 +11,10 @@ from vigil.deployment import Deployment, aws_errors
 from vigil.errors import SessionNotFound
 from vigil.names import Output
 from vigil.session import Session, Task, executions_of
-from vigil.step import Step, duration
+from vigil.step import Excerpt, Step, duration
 from vigil.watch import ENDS
 
+STATE_TEXT = 4096  # characters of a state's input, and of its output, that are shown
 WAITING = ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
 """States that a workflow passes again and again while its session runs."""
 
@@ -159,7 +160,7 @@ def _runs(phase: Span, at: str) -> bool:
 def read_states(deployment: Deployment, session: Session) -> Iterator[State]:
     """Yield the states of the session's execution, oldest first; none if the execution is gone."""
     entered: tuple[str, str] | None = None
-    for event in _events(deployment, session):
+    for event in _events(deployment, session.execution_arn or ""):
         at = iso(event["timestamp"])
         if entered and _leaves(event):
             yield State(*entered, exited_at=at)
@@ -170,27 +171,38 @@ def read_states(deployment: Deployment, session: Session) -> Iterator[State]:
         yield State(*entered)
 
 
-def read_texts(deployment: Deployment, session: Session, state: State) -> tuple[str, str]:
+class Texts(NamedTuple):
+    """The input and the output of a part of a session; None if it has none."""
+
+    input: Excerpt | None
+    output: Excerpt | None
+
+    @classmethod
+    def of(cls, given: str, returned: str) -> "Texts":
+        """Return the beginnings of two texts."""
+        return cls(Excerpt.of(given, STATE_TEXT), Excerpt.of(returned, STATE_TEXT))
+
+
+def read_texts(deployment: Deployment, execution_arn: str, state: State) -> Texts:
     """Return the input and the output of ``state`` as JSON; "" for what is not known."""
     given = ""
-    for event in _events(deployment, session):
+    for event in _events(deployment, execution_arn):
         entered, exited = event.get("stateEnteredEventDetails", {}), event.get("stateExitedEventDetails", {})
         if (entered.get("name"), iso(event["timestamp"])) == (state.name, state.entered_at):
             given = entered.get("input", "")
         elif (exited.get("name"), iso(event["timestamp"])) == (state.name, state.exited_at):
-            return given, exited.get("output", "")
-    return given, ""
+            return Texts.of(given, exited.get("output", ""))
+    return Texts.of(given, "")
 
 
-def _events(deployment: Deployment, session: Session) -> Iterator[Any]:
-    """Yield the events of the session's execution, oldest first."""
-    arn = session.execution_arn or ""
-    if not arn.startswith(executions_of(deployment.output(Output.STATE_MACHINE))):
+def _events(deployment: Deployment, execution_arn: str) -> Iterator[Any]:
+    """Yield the events of an execution of the workflow, oldest first."""
+    if not execution_arn.startswith(executions_of(deployment.output(Output.STATE_MACHINE))):
         return
     sfn = deployment.stepfunctions
     with aws_errors():
         pages = sfn.get_paginator("get_execution_history").paginate(
-            executionArn=arn, PaginationConfig={"PageSize": 1000}
+            executionArn=execution_arn, PaginationConfig={"PageSize": 1000}
         )
         try:
             yield from (event for page in pages for event in page["events"])

@@ -19,6 +19,7 @@ from tests.support import BIN, Silent, Workflow, let_go, served, until
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT
 from vigil.local.stack import LocalStack
+from vigil.names import Output
 from vigil.session import Status
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def session_of(page: "Page") -> str:
 
 
 def test_a_session_is_started_and_watched_until_its_report_is_read(open_page: Open, tmp_path: Path) -> None:
-    page = open_page()
+    page = open_page(refused=400)
     page.get_by_role("banner").get_by_role("link", name="New session").click()
     page.get_by_label("Days").fill("400")
     page.get_by_role("button", name="Start session").click()
@@ -122,7 +123,7 @@ def test_the_cause_of_a_failed_session_is_found_from_the_list_and_the_session_re
 ) -> None:
     session_id, arn = workflow.start(detail={"agent": "raises"})
     workflow.ended(arn)
-    page = open_page("/sessions?status=FAILED")
+    page = open_page("/sessions?status=FAILED", refused=400)
     page.get_by_role("searchbox").fill(session_id[:8])
     page.get_by_role("button", name="Filter").click()
     row = page.locator(f"#s-{session_id}")
@@ -157,19 +158,21 @@ def test_a_session_that_is_killed_continues_in_another_attempt(open_page: Open, 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_is_accessible_and_fits(open_page: Open, failed: str, width: int, scheme: str) -> None:
-    page = open_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = open_page(refused=404, viewport={"width": width, "height": 900}, color_scheme=scheme)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     here = f"/sessions/{failed}"
     pages = {"sessions": "/sessions", "none": "/sessions?day=2001-01-01", "new": "/sessions/new", "lost": "/lost"}
     pages |= {"timeline": here, "open": f"{here}?open=session-1", "record": f"{here}/record", "log": f"{here}/log"}
     pages |= {"report": f"{here}/report", "missing": f"/sessions/{'0' * 36}"}
     for name, path in pages.items():
-        # The browser reports a page that is not found as an error.
-        if name != "missing":
-            page.goto(urlsplit(page.url)._replace(path=path.partition("?")[0], query=path.partition("?")[2]).geturl())
-            page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png")
-            assert_accessible(page)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        answer = page.goto(
+            urlsplit(page.url)._replace(path=path.partition("?")[0], query=path.partition("?")[2]).geturl()
+        )
+        assert answer
+        assert answer.status == (404 if name == "missing" else 200)
+        page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png")
+        assert_accessible(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
 
 def test_text_of_an_agent_is_shown_and_never_run(open_page: Open, failed: str) -> None:
@@ -192,12 +195,89 @@ def test_rows_stay_where_they_are_while_they_are_read(open_page: Open, workflow:
     session_id, arn = workflow.start(detail={"agent": "raises"})
     page.get_by_role("button", name=re.compile("Show . new session")).wait_for(timeout=30_000)
     workflow.ended(arn)
-    assert (first.get_attribute("id"), first.bounding_box() and first.bounding_box()["x"]) == (
-        before,
-        place and place["x"],
-    )
+    assert (first.get_attribute("id"), first.bounding_box()) == (before, place)
     page.get_by_role("button", name=re.compile("Show . new session")).click()
     page.locator(f"#s-{session_id}").wait_for()
+
+
+def test_a_running_clock_is_right_after_sleep_and_with_a_wrong_clock_of_the_browser(
+    open_page: Open, workflow: Workflow, deployment: Deployment
+) -> None:
+    session_id, _ = workflow.start(detail={"agent": "waits"})
+    until(lambda: workflow.session(session_id))
+    for wrong in (0, 3600, -400 * 86_400):
+        page = open_page()
+        page.add_init_script(f"const real = Date.now; window.shift = {1000 * wrong}; Date.now = () => real() + shift;")
+        page.goto(page.url)
+        clock = page.locator(f"#s-{session_id} [data-clock]")
+        assert (clock.text_content() or "").startswith("0:0")
+        # Only the clock of the machine goes on while it sleeps. No page comes in between.
+        slept = page.evaluate(
+            f"shift += 7_200_000; tick(); document.querySelector('#s-{session_id} [data-clock]').textContent"
+        )
+        assert slept.startswith("2:0")
+    deployment.stop(session_id, "enough")
+    let_go(deployment.journal._table, session_id)
+
+
+def test_the_last_of_several_clicks_is_shown_and_a_row_that_cannot_be_loaded_says_so(
+    open_page: Open, failed: str
+) -> None:
+    page = open_page(f"/sessions/{failed}/timeline")
+    rows = page.locator("tr.state th a")
+    slow, fast = (rows.nth(at).get_attribute("href") or "" for at in (0, 1))
+    held: list[Any] = []
+    page.route(f"**{slow.partition('#')[0]}", lambda route: held.append(route))
+    rows.nth(0).click()
+    until(lambda: page.wait_for_timeout(50) or held)
+    rows.nth(1).click()
+    opened = page.locator("tr.detail")
+    opened.wait_for()
+    held[0].continue_()
+    page.wait_for_timeout(500)
+    assert page.url.endswith(fast)
+    assert opened.get_attribute("id") == f"{fast.partition('#')[2]}-detail"
+    # Without an answer, the browser loads the page itself, which then says what is wrong.
+    page.evaluate("() => { window.before = true; fetch = () => Promise.reject(new TypeError('no answer')); }")
+    page.unroute_all()
+    rows.nth(0).click()
+    page.wait_for_function("() => !window.before")
+    assert page.url.endswith(slow)
+
+
+def test_a_link_of_a_report_opens_a_new_page_and_the_report_stays(
+    open_page: Open, workflow: Workflow, stack: LocalStack
+) -> None:
+    session_id, arn = workflow.start(detail={"agent": "hello_agent"})
+    workflow.ended(arn)
+    with served(type("Elsewhere", (Elsewhere,), {})) as elsewhere:
+        report = f"# Report\n\n[elsewhere]({elsewhere}) and [below](#below)\n"
+        key = str(workflow.table.get_item(Key={"PK": session_id, "SK": "ARTIFACT#report.md"})["Item"]["key"])
+        stack.client("s3").put_object(Bucket=stack.outputs[Output.BUCKET], Key=key, Body=report.encode())
+        page = open_page(f"/sessions/{session_id}/report")
+        frame = page.frame_locator("iframe")
+        with page.expect_popup() as opened:
+            frame.get_by_role("link", name="elsewhere").click()
+        opened.value.get_by_text("another site").wait_for()
+        assert opened.value.evaluate("[document.referrer, window.opener, window.origin]") == [
+            "",
+            None,
+            elsewhere.rstrip("/"),
+        ]
+        frame.get_by_role("link", name="below").click()
+        frame.get_by_role("heading", name="Report").wait_for()
+        assert len(page.context.pages) == 2
+
+
+class Elsewhere(SimpleHTTPRequestHandler, Silent):
+    """Another site, which refuses to be shown in a frame."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("X-Frame-Options", "DENY")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><link rel=icon href=data:><title>site</title><p>another site")
 
 
 def test_without_scripts_sessions_are_listed_and_started(

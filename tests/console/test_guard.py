@@ -3,7 +3,9 @@
 import asyncio
 import re
 import socket
+import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPResponse
 from types import SimpleNamespace
@@ -20,7 +22,7 @@ from tests.console.raw import METHODS, Answer, Headers, ask, guarded, own, port_
 from vigil.console import app as pages_module
 from vigil.console.app import Console
 from vigil.console.guard import FORM, HEADERS, MAX_BODY, Guard
-from vigil.errors import AwsUnavailable, SessionNotFound
+from vigil.errors import AwsUnavailable, InvalidInput, SessionNotFound
 from vigil.journal_reader import Listing
 
 SESSION = "c2ab273b-e698-448e-9e95-57dc6962ec9b"
@@ -230,12 +232,9 @@ def test_large_bodies_are_refused(guard: Guard) -> None:
         assert send(guard, "POST", "/sessions", own(guard), body).status == status
         pieces = [body[at : at + 60_000] for at in range(0, size, 60_000)]
         assert send(guard, "POST", "/sessions", own(guard), chunks=pieces).status == status
-    # It need not arrive to be refused.
+    # It need not arrive to be refused, whoever sends it.
     assert send(guard, "POST", "/sessions", own(guard, content_length=str(10**12))).status == 413
-    assert send(guard, "GET", "/sessions", own(guard, content_length=str(10**12), host="evil.example")).status in (
-        403,
-        413,
-    )
+    assert send(guard, "GET", "/sessions", own(guard, content_length=str(10**12), host="evil.example")).status == 413
 
 
 PICK = st.sampled_from
@@ -291,15 +290,16 @@ class Broken:
             raise error or SessionNotFound(f"no session {session_id}")
 
         self.journal = SimpleNamespace(
-            listing=lambda *_: answer(Listing([], None)), records=lambda _: {}, get=no_session, look=no_session
+            listing=lambda *_: answer(Listing([], None)), records=lambda _: {}, get=no_session, read_now=no_session
         )
         self.parameters: dict[str, str] = {}
         self.count_dead_letters, self.dead_letters = lambda: 0, lambda: answer([])
         self.artifacts = self.agent_log = self.trigger = self.stop = no_session
 
 
-def console(guard: Guard, error: Exception | None = None) -> Any:
+def console(guard: Guard, error: Exception | None = None, **changed: Any) -> Any:
     deployment: Any = Broken(error)
+    vars(deployment).update(changed)
     return Console(deployment, "here", guard).app()
 
 
@@ -334,6 +334,7 @@ ANSWERS = {
     **{"/sessions": 200, "/sessions/new": 200, "/lost": 200, "/": 303, "/none": 404, "//evil.example/": 404},
     **{"/static/console.js": 200, "/static/none.js": 404, "/static/../app.py": 404, "/static/..%2fapp.py": 404},
     **{"/static/%00": 404, "/static/" + "x" * 5000: 404, "/static": 307, "/sessions/": 307, "/sessions?none=1": 400},
+    **{"/sessions?day=2026-02-30": 400, "/sessions?day=2026-02-28&cursor=2026-02-27~x": 400},
     **{f"/sessions/{SESSION}": 404, f"/sessions/{SESSION}/none": 404, f"/sessions/{SESSION}/..%2f..": 404},
     **{"/sessions/" + "x" * 101: 400, "/sessions/%0d%0aset-cookie:%20x=1": 400, f"/sessions?q={SESSION}": 303},
 }
@@ -403,3 +404,63 @@ def test_no_more_streams_than_allowed_even_if_they_begin_at_once(monkeypatch: py
         # The page itself is served.
         assert ask(guard, "GET", "/sessions", own(guard)).status == 200
         assert ask(guard, "GET", "/sessions", [*own(guard), ("Accept", "text/event-stream")]).status == 503
+
+
+def test_a_fault_while_a_page_is_live_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    listings = iter([Listing([], None)])  # the second one raises StopIteration, which is no error of Vigil's
+    journal = SimpleNamespace(listing=lambda *_: next(listings), records=lambda _: {})
+    with guarded(lambda guard: console(guard, journal=journal)) as guard:
+        target = "/sessions?q=x"
+        ask(guard, "GET", target, own(guard))
+        app: Any = guard.app
+        feeds = app.routes[1].endpoint.__self__._feeds
+        (feed,) = feeds.values()
+        feed._due = 0.0
+        ask(guard, "GET", target, [*own(guard), ("Accept", "text/event-stream")])
+    assert [record.getMessage().split(" at ")[1] for record in caplog.records] == ["/sessions"]
+
+
+def form_sent(guard: Guard, number: str, **fields: str) -> Answer:
+    return ask(guard, "POST", "/sessions", own(guard), form_of(guard, number=number, **fields))
+
+
+def test_a_form_that_is_sent_several_times_starts_one_session() -> None:
+    started: list[object] = []
+
+    def trigger(detail: object) -> str:
+        time.sleep(0.1)
+        started.append(detail)
+        return f"{len(started):036}"
+
+    with guarded(lambda guard: console(guard, trigger=trigger)) as guard, ThreadPoolExecutor(5) as pool:
+        answers = [
+            *pool.map(lambda _: form_sent(guard, "1", detail="{}"), range(5)),
+            form_sent(guard, "1", detail="{}"),
+        ]
+        assert {(answer.status, answer.header("location")) for answer in answers} == {(303, f"/sessions/{1:036}")}
+        assert started == [{}]
+        assert form_sent(guard, "2", detail="{}").header("location") == f"/sessions/{2:036}"
+
+
+def test_a_form_whose_session_could_not_be_started_can_be_sent_again() -> None:
+    answers = iter([AwsUnavailable("no answer"), InvalidInput("detail: too large"), SESSION])
+
+    def trigger(detail: object) -> str:
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    with guarded(lambda guard: console(guard, trigger=trigger)) as guard:
+        sent = [form_sent(guard, "1", detail="{}") for _ in range(4)]
+    assert [answer.status for answer in sent] == [503, 400, 303, 303]
+    assert b"detail: too large" in sent[1].body
+    assert sent[2].header("location") == sent[3].header("location") == f"/sessions/{SESSION}"
+
+
+@pytest.mark.parametrize("days", ["400", "x", "1.5", "9" * 5000, "\u0661"])
+def test_a_form_that_is_refused_is_shown_again_with_the_reason(days: str) -> None:
+    with guarded(console) as guard:
+        answer = form_sent(guard, "1", days=days)
+    assert answer.status == 400
+    assert b"days must be a whole number from 1 to 90" in answer.body
+    assert f'value="{days}"'.encode() in answer.body

@@ -24,7 +24,7 @@ from vigil.names import FINDINGS, REPORT
 from vigil.session import Failure, Session, Status, Task
 from vigil.session_reader import SessionView
 from vigil.step import Excerpt, Step, Usage
-from vigil.trace import State, Trace
+from vigil.trace import State, Texts, Trace
 
 TEMPLATES = sorted((FOLDER / "templates").iterdir())
 STATIC = FOLDER / "static"
@@ -119,15 +119,15 @@ def render_all(text: str, *, allow_actions: bool = True) -> None:
         pages,
         "new.html",
         **base,
-        given=dict.fromkeys(("regions", "days", "functions", "detail"), text),
+        filled=dict.fromkeys(("regions", "days", "functions", "detail"), text),
         error=text,
         number=text,
     )
     statuses = (text, *Status)
     asked = text.encode(errors="replace").decode()  # an address holds no half of a surrogate pair
-    found = SessionList([session_of(text, status=status) for status in statuses], asked, 1000)
+    found = SessionList([session_of(text, status=status) for status in statuses], asked, 312, 1000)
     checked(pages, "sessions.html", **base, found=found, filters=Filters(Status.BUSY, asked, asked, asked))
-    session = {"session_id": text, "texts": (text, text)}
+    session = {"session_id": text, "texts": Texts.of(text, text)}
     checked(pages, "session.html", **base, **session, view=SessionView(None, text), tab="timeline")
     for status in (text, Status.BUSY, Status.FAILED):
         view = view_of(text, status=status)
@@ -139,6 +139,8 @@ def render_all(text: str, *, allow_actions: bool = True) -> None:
             checked(pages, "session.html", **base, **more, tab=tab, opened=None)
         for row in timeline.rows if status == Status.BUSY else ():
             checked(pages, "session.html", **base, **more, tab="timeline", opened=row)
+        unseen = replace(view, trace=replace(view.trace, states=[]), denied=text)
+        checked(pages, "session.html", **base, **{**more, "view": unseen}, tab="timeline", opened=None)
 
 
 TEXTS_OF_OTHERS = [
@@ -166,7 +168,7 @@ def test_a_page_that_only_shows_has_no_form_that_acts() -> None:
     more = {"session_id": "x", "tab": "record", "view": view}
     for page in (
         pages.render("session.html", more),
-        pages.render("new.html", {"given": {}, "error": "", "number": ""}),
+        pages.render("new.html", {"filled": {}, "error": "", "number": ""}),
     ):
         assert "form-token" not in page
         assert 'method="post"' not in page

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from tests.hostile import TEXT
 from vigil.console import views
-from vigil.console.views import MOST_BYTES, Filters, ListReader, SessionList, log_of
+from vigil.console.views import Filters, ListReader, SessionList, timeline_context
 from vigil.errors import InvalidInput
 from vigil.journal_reader import Listing
 from vigil.session import Failure, Session, Status
-from vigil.text import html
+from vigil.session_reader import SessionView
+from vigil.step import Excerpt
+from vigil.trace import STATE_TEXT, State, Texts, Trace
 
 AT = "2026-11-29T12:00:00.000Z"
 
@@ -52,7 +54,9 @@ def number(found: SessionList) -> list[int]:
         ({"none": "1"}, "a list has no filter 'none'"),
         ({"status": "x"}, "status must be one of"),
         *[({"day": day}, "day must be a date") for day in ("x", "2026-1-1", "2026-11-29 ", "2026-11-29T12", "\x00")],
+        *[({"day": day}, "day must be a date") for day in ("2026-02-30", "2026-13-01", "20261129", "２０２６-11-29")],
         *[({"cursor": cursor}, "cursor must be") for cursor in ("x", "~", "~x", "x~")],
+        ({"cursor": f"{AT}~{1:036}", "day": "2026-11-28"}, "cursor must be that of this list's link"),
     ],
 )
 def test_what_is_wrong_with_an_address_is_named(address: dict[str, str], reason: str) -> None:
@@ -77,7 +81,7 @@ def test_the_record_of_an_ended_session_is_read_once() -> None:
     journal = Sessions(session(1), session(2, Status.FAILED), session(3, Status.COMPLETED))
     reader = journal.reader()
     first = reader.read(Filters())
-    assert reader.read(Filters()) == first == SessionList([*journal.sessions], "more", None)
+    assert reader.read(Filters()) == first == SessionList([*journal.sessions], "more", 3, 3)
     assert [len(asked) for asked in journal.asked] == [3, 1]
 
 
@@ -89,7 +93,7 @@ def test_a_list_shows_what_the_records_say_and_else_what_the_index_does() -> Non
 
 
 def test_records_are_forgotten_before_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "MOST_KEPT", 2)
+    monkeypatch.setattr(views, "MOST_RECORDS", 2)
     journal = Sessions(session(1, Status.FAILED), session(2, Status.FAILED))
     reader = journal.reader()
     for _ in range(3):
@@ -115,14 +119,15 @@ def test_a_text_is_found_in_id_status_and_cause(text: str, found: list[int]) -> 
         session(3, Status.FAILED),
     )
     listed = journal.reader().read(Filters(text=text))
-    assert (number(listed), listed.searched, listed.cursor) == (found, 3, None)
+    assert (number(listed), listed.matches, listed.searched, listed.cursor) == (found, len(found), 3, None)
     assert journal.limits == [views.SEARCHED]
 
 
 def test_a_page_of_what_was_found_is_no_longer_than_another() -> None:
     journal = Sessions(*map(session, range(120)))
-    assert len(journal.reader().read(Filters(text="busy")).sessions) == views.PAGE
-    assert len(journal.asked[0]) == views.PAGE
+    found = journal.reader().read(Filters(text="busy"))
+    assert (len(found.sessions), found.matches, found.searched) == (views.LISTED, 120, 120)
+    assert len(journal.asked[0]) == views.LISTED
 
 
 @given(st.text(max_size=5))
@@ -130,11 +135,29 @@ def test_any_search_is_allowed(text: str) -> None:
     assert Filters.parse({"q": text}).text == text.strip()
 
 
-def test_the_newest_lines_of_a_log_fit_on_a_page() -> None:
-    line = SimpleNamespace(at="2026-11-29T12:00:00.000Z", text='"' * 400)
-    lines = [*([line] * 500), SimpleNamespace(at=line.at, text="the last")]
-    deployment: Any = SimpleNamespace(agent_log=lambda session_id: iter(lines))
-    shown = log_of(deployment, "id")
-    assert shown[-1] == "12:00:00.000 the last"
-    assert 0 < len(shown) < 300
-    assert len(html("\n".join(shown))) <= MOST_BYTES
+def test_a_list_keeps_no_details_of_events() -> None:
+    journal = Sessions(session(1, detail="x" * 60_000), session(2, Status.FAILED, detail="x" * 60_000))
+    reader = journal.reader()
+    assert [one.detail for one in reader.read(Filters()).sessions] == [None, None]
+    assert [one.detail for one in reader._ended.values()] == [None]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "texts"),
+    [
+        ({}, Texts(None, None)),
+        ({"open": "none"}, Texts(None, None)),
+        ({"open": "session-1"}, Texts.of("x" * 5000, "")),
+        ({"open": "state-1"}, Texts.of("arn", "A")),
+    ],
+)
+def test_the_row_that_is_open_has_its_texts(parameters: dict[str, str], texts: Texts) -> None:
+    trace = Trace(session(1, detail="x" * 5000, execution_arn="arn"), [State("A", AT, AT)], [], [])
+    shown = timeline_context(SessionView(trace), parameters, lambda arn, state: Texts.of(arn, state.name))
+    assert shown["texts"] == texts
+
+
+def test_no_more_of_a_text_is_kept_than_is_shown() -> None:
+    text = Texts.of("x" * 5000, "").input
+    assert isinstance(text, Excerpt)
+    assert (len(text.text), text.length) == (STATE_TEXT, 5000)

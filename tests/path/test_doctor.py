@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from botocore.stub import Stubber
 
 from tests.hostile import CONTROL
 from tests.support import Silent, Workflow, client_at, command, let_go, served, until
-from vigil.console.views import Filters, ListReader, beside, log_of
+from vigil.console.views import Filters, ListReader, timeline_context
 from vigil.deployment import Deployment
 from vigil.doctor import account, examine, permissions, resources
 from vigil.doctor.permissions import COMMANDS
@@ -23,7 +24,8 @@ from vigil.local.operations import RENAMED
 from vigil.local.stack import LocalSession, LocalStack
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, REPORT, Output
 from vigil.session import Status
-from vigil.session_reader import SessionReader
+from vigil.session_reader import LogReader
+from vigil.trace import read_texts
 from vigil.watch import await_end, watch
 
 pytestmark = pytest.mark.takes(15)
@@ -264,9 +266,8 @@ def test_documented_permissions_suffice_for_every_command(
     def look(aws: Deployment) -> None:
         for status in (None, Status.FAILED):
             ListReader(aws).read(Filters(status))
-        view = SessionReader(aws, started[0], 0).read()
-        assert beside(aws, view, {})["graph"]
-        log_of(aws, started[0])
+        view = LogReader(aws, started[0], 0).read()
+        assert timeline_context(view, {}, partial(read_texts, aws))["graph"]
         assert aws.artifacts(started[0]).read(REPORT)
         assert aws.count_dead_letters() == len(aws.dead_letters())
 

@@ -8,14 +8,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from vigil import session_reader
-from vigil.deployment import DeadLetter
+from vigil.deployment import DeadLetter, aws_errors
 from vigil.errors import AwsUnavailable, SessionNotFound
 from vigil.journal_reader import Snapshot
 from vigil.session import Session, Status, Task
-from vigil.session_reader import HISTORY_SECONDS, SNAPSHOT_SECONDS, SessionReader
+from vigil.session_reader import (
+    HISTORY_SECONDS,
+    LOG_BYTES,
+    LOG_LINES,
+    LOG_TEXT,
+    SNAPSHOT_SECONDS,
+    LogReader,
+    SessionReader,
+)
 from vigil.step import MAX_STEPS, Step
+from vigil.text import html
 from vigil.trace import State
 
 AT = "2026-11-29T12:00:00.000Z"
@@ -34,7 +44,7 @@ class Counting:
         self.asked: Counter[str] = Counter()
         self.now = 1000.0
         self.tasks, self.steps, self.first = list[Task](), list[Step](), 0
-        self.journal = SimpleNamespace(look=self._look, snapshot=self._snapshot)
+        self.journal = SimpleNamespace(read_now=self._look, snapshot=self._snapshot)
         self.stepfunctions = SimpleNamespace(describe_state_machine_for_execution=self._definition)
 
     def _look(self, session_id: str, phases: list[Task]) -> tuple[Session, list[Task]]:
@@ -264,3 +274,99 @@ def test_a_definition_that_cannot_be_read_is_asked_for_again_later(
         assert (view.trace.states, view.definition) == (deployment.states, None)
     deployment.now += HISTORY_SECONDS
     assert reader.read().definition == DEFINITION
+
+
+def denied(*_: Any, **__: Any) -> Any:
+    with aws_errors():
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}, "Asked")
+
+
+def test_without_the_permission_for_the_history_the_record_is_shown(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = make(ENDED)
+    reader = deployment.reader()
+    with monkeypatch.context() as broken:
+        broken.setattr(session_reader, "read_states", denied)
+        view = reader.read()
+    assert view.trace
+    assert (view.trace.session, view.trace.states) == (ENDED, [])
+    assert "AccessDeniedException" in view.denied
+    deployment.now += HISTORY_SECONDS
+    view = reader.read()
+    assert view.trace
+    assert (view.trace.states, view.denied) == (deployment.states, "")
+
+
+def test_without_the_permission_for_lost_events_an_unknown_session_is_unknown(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = make(None)
+    monkeypatch.setattr(deployment, "dead_letters", denied)
+    view = deployment.reader().read()
+    assert view.final
+    assert view.why.startswith("records are kept for 90 days; whether its event was lost is unknown: ")
+    assert "AccessDeniedException" in view.why
+    monkeypatch.setattr(deployment, "dead_letters", fails)
+    with pytest.raises(AwsUnavailable):
+        deployment.reader().read()
+
+
+class Logs:
+    """CloudWatch Logs with one group, which counts the events that it returns."""
+
+    def __init__(self) -> None:
+        self.texts, self.returned = list[str](), 0
+
+    def get_paginator(self, operation: str) -> Any:
+        return self
+
+    def paginate(self, *, startTime: int, **_: Any) -> Iterator[Any]:
+        # Each line is a minute after the last one.
+        for number, text in enumerate(self.texts):
+            if (timestamp := 1_800_000_000_000 + 60_000 * number) >= startTime:
+                self.returned += 1
+                message = f"2026-11-29T12:00:00.000Z {ID} {text}"
+                yield {"events": [{"eventId": str(number), "timestamp": timestamp, "message": message}]}
+
+
+@pytest.fixture
+def logs(make: Make, monkeypatch: pytest.MonkeyPatch) -> tuple[Logs, LogReader]:
+    """A log, and what reads it with the session."""
+    deployment: Any = make(BUSY)
+    found = Logs()
+    monkeypatch.setattr(deployment, "output", lambda name: "arn:runtime/x", raising=False)
+    monkeypatch.setattr(deployment, "client", lambda service: found, raising=False)
+    return found, LogReader(deployment, ID, 0)
+
+
+def test_the_newest_lines_of_a_log_fit_on_a_page(logs: tuple[Logs, LogReader]) -> None:
+    log, reader = logs
+    log.texts = [*(['"' * 1000] * 500), "the last"]
+    shown = reader.read().log
+    assert shown[-1] == "12:00:00.000 the last"
+    assert 0 < len(shown) < LOG_LINES
+    assert len(shown[0]) == len("12:00:00.000 ") + LOG_TEXT
+    assert len(html("\n".join(shown))) <= LOG_BYTES
+
+
+def test_a_line_of_the_log_is_read_once_and_no_more_are_kept_than_are_shown(logs: tuple[Logs, LogReader]) -> None:
+    log, reader = logs
+    log.texts = [str(number) for number in range(1000)]
+    assert [line.split()[1] for line in reader.read().log] == log.texts[-LOG_LINES:]
+    log.returned = 0
+    log.texts.append("new")
+    assert [line.split()[1] for line in reader.read().log] == log.texts[-LOG_LINES:]
+    assert log.returned <= 2
+    assert len(reader._lines) == LOG_LINES
+
+
+def test_without_the_permission_for_the_log_the_page_says_so(
+    logs: tuple[Logs, LogReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, reader = logs
+    monkeypatch.setattr(log, "paginate", denied)
+    view = reader.read()
+    assert view.trace
+    (line,) = view.log
+    assert "AccessDeniedException" in line

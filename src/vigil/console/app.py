@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,23 +23,23 @@ from starlette.types import Receive, Scope, Send
 from vigil.agent.package import agent_input
 from vigil.console.feed import Feed, Reading
 from vigil.console.guard import Guard
-from vigil.console.pages import FOLDER, Pages
-from vigil.console.views import TABS, Filters, ListReader, beside, log_of
+from vigil.console.pages import FOLDER, SANDBOX, Pages
+from vigil.console.views import TABS, Filters, ListReader, timeline_context
 from vigil.deployment import Deployment
 from vigil.download import safe_files
-from vigil.errors import InvalidArtifact, InvalidDetail, InvalidInput, SessionEnded, SessionNotFound, VigilError
+from vigil.errors import InvalidArtifact, InvalidInput, SessionEnded, SessionNotFound, VigilError
 from vigil.names import PAGE, REPORT, Parameter
 from vigil.page import POLICY
 from vigil.session import check_session_id
-from vigil.session_reader import SessionReader, SessionView
+from vigil.session_reader import LogReader, SessionReader, SessionView
 from vigil.text import to_json
+from vigil.trace import read_texts
 from vigil.watch import APPEAR_SECONDS
 
 logger = logging.getLogger("vigil.console")
 
 LIST_SECONDS, SESSION_SECONDS, LOG_SECONDS, SEARCH_SECONDS, LOST_SECONDS = 0.7, 0.75, 3.0, 5.0, 10.0
-MAX_STREAMS, MAX_FEEDS = 32, 64
-MAX_STARTED = 1000  # forms of which it is known that they have been sent
+MAX_STREAMS, MAX_FEEDS, MAX_TEXTS = 32, 16, 64  # the last: states whose input and output are kept
 STATUSES = {InvalidArtifact: 404, InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
 
 
@@ -52,6 +52,7 @@ class Console:
         self._pages = Pages(guard.form_token, where=where, allow_actions=guard.allow_actions, budget=budget)
         self._feeds: dict[Hashable, Feed] = {}
         self._lists = ListReader(deployment)
+        self._state_texts = lru_cache(MAX_TEXTS)(partial(read_texts, deployment))
         self._lost = Feed(deployment.count_dead_letters, LOST_SECONDS)
         self._streams = 0
         self._starting = asyncio.Lock()
@@ -62,7 +63,7 @@ class Console:
         session = "/sessions/{session_id}"
         routes = [
             Route("/", lambda request: RedirectResponse("/sessions", 303)),
-            Route("/sessions", self.list),
+            Route("/sessions", self.sessions),
             Route("/sessions", self.start, methods=["POST"]),
             Route("/sessions/new", self.new),
             Route("/lost", self.lost),
@@ -77,7 +78,7 @@ class Console:
             exception_handlers=dict.fromkeys((VigilError, HTTPException), self._failed) | {Exception: self._broken},
         )
 
-    async def list(self, request: Request) -> Response:
+    async def sessions(self, request: Request) -> Response:
         """Show the newest sessions, or those that a filter lets pass."""
         filters = Filters.parse(request.query_params)
         with suppress(InvalidInput):
@@ -90,20 +91,13 @@ class Console:
         """Show one session: its timeline, its record, its agent's log or its report."""
         session_id = check_session_id(request.path_params["session_id"])
         if (tab := request.path_params.get("tab", TABS[0])) not in TABS:
-            raise HTTPException(404, f"a session has no {tab}; it has {', '.join(TABS)}")
+            raise HTTPException(404, f"a session has no page {tab}; it has {', '.join(TABS)}")
         patience = APPEAR_SECONDS if session_id in self._started.values() else 0.0
-        reader = SessionReader(self._deployment, session_id, patience)
-        feed = self._feed(session_id, lambda: Feed(reader.read, SESSION_SECONDS))
-        if tab == "log":
-
-            def with_log() -> SessionView:
-                view = reader.read()
-                return replace(view, log=log_of(self._deployment, session_id)) if view.trace else view
-
-            feed = self._feed((session_id, tab), lambda: Feed(with_log, LOG_SECONDS))
+        kind, seconds = (LogReader, LOG_SECONDS) if tab == "log" else (SessionReader, SESSION_SECONDS)
+        feed = self._feed((session_id, kind), lambda: Feed(kind(self._deployment, session_id, patience).read, seconds))
 
         def shown(view: SessionView) -> Mapping[str, Any]:
-            more = beside(self._deployment, view, request.query_params) if tab == TABS[0] else {}
+            more = timeline_context(view, request.query_params, self._state_texts) if tab == TABS[0] else {}
             return {"session_id": session_id, "view": view, "tab": tab, **more}
 
         return await self._live(request, feed, "session.html", shown)
@@ -119,8 +113,10 @@ class Console:
         text = (await run_in_threadpool(read)).get(name)
         if text is None:
             raise HTTPException(404, f"session {session_id} has no file {name} that is safe to open")
-        headers = {"content-security-policy": f"sandbox; frame-ancestors 'self'; {POLICY}"}
+        headers = {"content-security-policy": f"sandbox {SANDBOX}; frame-ancestors 'self'; {POLICY}"}
         if name == PAGE and "download" not in request.query_params:
+            # Other sites refuse to be shown in a frame. A link within the report stays there.
+            text = re.sub('<a href="(?!#)', '<a target="_blank" rel="noreferrer" href="', text)
             return HTMLResponse(text, headers=headers)
         headers["content-disposition"] = f'attachment; filename="{session_id[:8]}-{name}"'
         return Response(text, headers=headers, media_type="application/octet-stream")
@@ -132,11 +128,11 @@ class Console:
 
     async def new(self, request: Request) -> Response:
         """Show the form that starts a session, with the input of another one for a retry."""
-        given: dict[str, str] = {}
+        filled: dict[str, str] = {}
         if retried := request.query_params.get("from"):
             session = await run_in_threadpool(self._deployment.journal.get, retried)
-            given = {"detail": to_json(session.input(), indent=2)}
-        return await self._page(request, "new.html", {"given": given, "error": "", "number": uuid4().hex})
+            filled = {"detail": to_json(session.input(), indent=2)}
+        return await self._page(request, "new.html", {"filled": filled, "error": "", "number": uuid4().hex})
 
     async def start(self, request: Request) -> Response:
         """Start a session. The same form starts only one, however often it is sent."""
@@ -147,10 +143,7 @@ class Console:
                 if number not in self._started:
                     self._started[number] = await run_in_threadpool(self._deployment.trigger, _detail(form))
         except InvalidInput as error:
-            context = {"given": form, "error": str(error), "number": number}
-            return await self._page(request, "new.html", context)
-        for oldest in [*self._started][:-MAX_STARTED]:
-            del self._started[oldest]
+            return await self._page(request, "new.html", {"filled": form, "error": str(error), "number": number}, 400)
         return RedirectResponse(f"/sessions/{self._started[number]}", 303)
 
     async def stop(self, request: Request) -> Response:
@@ -158,7 +151,7 @@ class Console:
         session_id = check_session_id(request.path_params["session_id"])
         reason = request.state.form.get("reason", "")
         await run_in_threadpool(self._deployment.stop, session_id, reason)
-        self._feeds.pop(session_id, None)  # the answer shows the end
+        self._feeds.pop((session_id, SessionReader), None)  # the answer shows the end
         return RedirectResponse(f"/sessions/{session_id}", 303)
 
     def _feed(self, key: Hashable, make: Callable[[], Feed]) -> Feed:
@@ -186,17 +179,14 @@ class Console:
             self._streams += 1
             try:
                 async for reading in feed.changes():
-                    try:
+                    with suppress(VigilError, HTTPException):  # what the page has shown stays
                         answer, final = await page(reading)
-                    except (VigilError, HTTPException):
-                        continue  # what the page has shown stays
-                    except Exception as error:
-                        await self._broken(request, error)
-                        return
-                    yield ServerSentEvent(bytes(answer.body).decode(), event="page")
-                    if final:
-                        yield ServerSentEvent("", event="end")
-                        return
+                        yield ServerSentEvent(bytes(answer.body).decode(), event="page")
+                        if final:
+                            yield ServerSentEvent("", event="end")
+                            return
+            except Exception as error:
+                await self._broken(request, error)
             finally:
                 self._streams -= 1
 
@@ -234,12 +224,11 @@ class _Events(EventSourceResponse):
 
 def _detail(form: Mapping[str, str]) -> Any:
     """Return the event's detail as the form gives it; raises InvalidDetail."""
-    days = form.get("days", "").strip()
-    if days and not (days.isdecimal() and len(days) < 10):
-        raise InvalidDetail(f"days must be a whole number, not {days!r}")
+    filled = {name: text for name in form if (text := form[name].strip())}
+    days = filled.get("days")
     options = {
-        "regions": form.get("regions", "").replace(",", " ").split(),
-        "days": int(days) if days else None,
-        "functions": form.get("functions", "").strip() or None,
+        "regions": filled.get("regions", "").replace(",", " ").split(),
+        "days": int(days) if days and re.fullmatch("[0-9]{1,9}", days) else days,
+        "functions": filled.get("functions"),
     }
-    return agent_input(form.get("detail", "").strip() or None, options, "JSON")
+    return agent_input(filled.get("detail"), options, "JSON")

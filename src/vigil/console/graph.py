@@ -1,18 +1,32 @@
 """A state machine as a graph: where each state is drawn, and which way its execution took."""
 
-from collections import Counter, namedtuple
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from vigil.trace import State
 
+# A node's size, the distances between two nodes, and the room on the left, in pixels.
 WIDTH, HEIGHT, ACROSS, DOWN, LEFT = 150, 32, 176, 56, 24
-"""A node's size, the distances between two nodes, and the room on the left, in pixels."""
 
 
-Node = namedtuple("Node", "name x y visits current")  # a state; x and y are its upper left corner
-Edge = namedtuple("Edge", "path taken caught")  # a transition as a path of SVG; caught: only after an error
+class Node(NamedTuple):
+    """A state; ``x`` and ``y`` are its upper left corner."""
+
+    name: str
+    x: int
+    y: int
+    visits: int
+    current: bool
+
+
+class Edge(NamedTuple):
+    """A transition, as a path of SVG."""
+
+    path: str
+    taken: bool
+    caught: bool  # whether only an error leads to it
 
 
 class Graph(NamedTuple):

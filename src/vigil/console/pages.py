@@ -10,13 +10,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vigil.attributes import moment
-from vigil.session import Session
+from vigil.console.graph import HEIGHT, WIDTH
+from vigil.console.timeline import SHOWN
+from vigil.console.views import TABS
+from vigil.names import FINDINGS, PAGE, REPORT
+from vigil.session import TTL_DAYS, Session
 from vigil.step import Usage, duration
 from vigil.text import to_json, visible
+from vigil.trace import STATE_TEXT
+from vigil.watch import APPEAR_SECONDS
 
 FOLDER = Path(__file__).parent
-MOST_TEXT = 4096  # characters of a detail
+SANDBOX = "allow-popups allow-popups-to-escape-sandbox"  # what a report may do: open a link in a new tab
 GLYPHS = {"INITIATED": "○", "BUSY": "▶", "COMPLETED": "✓", "FAILED": "✕"}
+CONSTANTS = {"glyphs": GLYPHS, "tabs": TABS, "sandbox": SANDBOX, "REPORT": REPORT, "FINDINGS": FINDINGS, "PAGE": PAGE}
+SIZES = {"ttl_days": TTL_DAYS, "appear_seconds": APPEAR_SECONDS, "width": WIDTH, "height": HEIGHT, "rows": SHOWN}
 
 
 class Pages:
@@ -31,7 +39,7 @@ class Pages:
             finalize=_shown,
         )
         self._environment.filters |= {"at": at, "dollars": dollars, "took": duration, "json": _json}
-        self._environment.globals |= {"glyphs": GLYPHS, "clock": clock, "form_token": form_token, **about}
+        self._environment.globals |= {**CONSTANTS, **SIZES, "clock": clock, "form_token": form_token, **about}
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Return the page."""
@@ -49,7 +57,7 @@ def _shown(value: object) -> object:
 def _json(session: Session) -> str:
     fields = {name: value for name, value in asdict(session).items() if value}
     # The timeline shows the detail.
-    return to_json(fields | {"detail": (session.detail or "")[:MOST_TEXT]}, indent=2)
+    return to_json(fields | {"detail": (session.detail or "")[:STATE_TEXT]}, indent=2)
 
 
 def at(timestamp: str | None) -> Markup:

@@ -21,13 +21,10 @@ class Row:
     depth: int
     span: Span
     start: float  # seconds since the session began
-    passes: int  # how often the workflow has looked at the session, if this is a loop of its states
 
 
 class Timeline:
     """The rows of a session from number ``first`` on, by default the last ones, below the rows that they are within."""
-
-    shown = SHOWN
 
     def __init__(self, trace: Trace, now: datetime, first: int | None) -> None:
         rows = [*_rows(trace)]
@@ -50,8 +47,8 @@ class Timeline:
 
 
 def _rows(trace: Trace) -> Iterator[Row]:
-    root, passes, counts = trace.root, dict[int, int](), dict[str, int]()
-    states = _without_loops((span for span in root.within if span.kind == "state"), passes)
+    root, counts = trace.root, dict[str, int]()
+    states = _without_loops(span for span in root.within if span.kind == "state")
     root.within = [*states, *(span for span in root.within if span.kind != "state")]
     root.within.sort(key=lambda span: moment(span.began_at))
     for start, depth, span in root.lines(trace.session.start_time):
@@ -59,15 +56,15 @@ def _rows(trace: Trace) -> Iterator[Row]:
         name = f"step-{span.step.number}" if span.step else span.kind.replace("loop", "state")
         number = counts[name] = counts.get(name, 0) + 1
         key = name if span.step and number == 1 else f"{name}-{number}"
-        yield Row(key, depth, span, start, passes.get(id(span), 0))
+        yield Row(key, depth, span, start)
 
 
-def _without_loops(states: Iterable[Span], passes: dict[int, int]) -> Iterator[Span]:
-    """Yield the states, and one span for those in a row with which the workflow waits; counts its ``passes``."""
+def _without_loops(states: Iterable[Span]) -> Iterator[Span]:
+    """Yield the states, and one span for those in a row with which the workflow waits."""
     for waits, group in groupby(states, lambda span: span.name in WAITING):
         found = [*group]
-        looks = sum(span.name == WAITING[0] for span in found)
         if waits and len(found) > 1:
-            found = [replace(found[0], kind="loop", name="waits for the agent", ended_at=found[-1].ended_at)]
-            passes[id(found[0])] = looks
+            looks = sum(span.name == WAITING[0] for span in found)
+            name = "waits for the agent" + f", looked {looks} times" * bool(looks)
+            found = [replace(found[0], kind="loop", name=name, ended_at=found[-1].ended_at)]
         yield from found

@@ -1,11 +1,12 @@
-"""What the pages show, as it is read: lists of sessions, and one session with all that is on record of it."""
+"""What the pages show of what is read: lists of sessions, and the timeline of one session."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from vigil.attributes import moment
 from vigil.console.graph import Graph
 from vigil.console.timeline import Timeline
 from vigil.deployment import Deployment
@@ -13,13 +14,11 @@ from vigil.errors import InvalidInput
 from vigil.journal_reader import Listing
 from vigil.session import Session, Status, parse_status
 from vigil.session_reader import SessionView
-from vigil.text import html
-from vigil.trace import State, read_texts
+from vigil.trace import State, Texts
 
-PAGE = 50  # sessions of a list
+LISTED = 50  # sessions of a list
 SEARCHED = 1000  # sessions among which a text is looked for
-MOST_KEPT = 5000  # records of ended sessions
-MOST_LINES, MOST_TEXT, MOST_BYTES = 300, 500, 60_000  # of a log, characters of each, and of all as HTML
+MOST_RECORDS = 5000  # of ended sessions that are kept
 TABS = ("timeline", "record", "log", "report")
 
 
@@ -33,24 +32,26 @@ class Filters:
     cursor: str | None = None
 
     @classmethod
-    def parse(cls, given: Mapping[str, str]) -> "Filters":
+    def parse(cls, parameters: Mapping[str, str]) -> "Filters":
         """Read the address's parameters; raises InvalidInput, which names the one that is wrong."""
-        if unknown := sorted(set(given) - {"status", "day", "q", "cursor"}):
+        if unknown := sorted(set(parameters) - {"status", "day", "q", "cursor"}):
             raise InvalidInput(f"a list has no filter {unknown[0]!r}; it has status, day, q and cursor")
-        status, day, cursor = (given.get(name, "") for name in ("status", "day", "cursor"))
-        if day and not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+        status, day, cursor = (parameters.get(name, "") for name in ("status", "day", "cursor"))
+        if day and moment(f"{day}T00:00Z").date().isoformat() != day:
             raise InvalidInput(f"day must be a date such as 2026-11-30, not {day!r}")
         # A malformed record has any start time and any id.
-        if cursor and not re.fullmatch(".+~.+", cursor, re.DOTALL):
-            raise InvalidInput("cursor must be that of a list's link to older sessions")
-        return cls(parse_status(status) if status else None, day or None, given.get("q", "").strip(), cursor or None)
+        if cursor and not (re.fullmatch(".+~.+", cursor, re.DOTALL) and cursor.startswith(day)):
+            raise InvalidInput("cursor must be that of this list's link to older sessions")
+        text = parameters.get("q", "").strip()
+        return cls(parse_status(status) if status else None, day or None, text, cursor or None)
 
 
 @dataclass(frozen=True)
 class SessionList(Listing):
-    """What a list shows, and among how many of the newest sessions a text was looked for."""
+    """What a list shows; how many sessions match its text, and among how many it was looked for."""
 
-    searched: int | None
+    matches: int
+    searched: int
 
 
 class ListReader:
@@ -63,13 +64,16 @@ class ListReader:
     def read(self, filters: Filters) -> SessionList:
         """Return the sessions that ``filters`` let pass."""
         text = filters.text.casefold()
-        listing = self._journal.listing(SEARCHED if text else PAGE, filters.status, filters.day, filters.cursor)
-        found = [session for session in listing.sessions if text in _searchable(session)][:PAGE]
-        kept = self._ended = self._ended if len(self._ended) < MOST_KEPT else {}
+        listing = self._journal.listing(SEARCHED if text else LISTED, filters.status, filters.day, filters.cursor)
+        matches = [session for session in listing.sessions if text in _searchable(session)]
+        found = matches[:LISTED]
+        kept = self._ended = self._ended if len(self._ended) < MOST_RECORDS else {}
         records = self._journal.records(one.session_id for one in found if one.session_id not in kept)
+        # No list shows the detail, the largest part of a record.
+        records = {key: replace(session, detail=None) for key, session in records.items()}
         kept |= {key: session for key, session in records.items() if session.terminal}
         sessions = [kept.get(one.session_id) or records.get(one.session_id, one) for one in found]
-        return SessionList(sessions, None if text else listing.cursor, len(listing.sessions) if text else None)
+        return SessionList(sessions, None if text else listing.cursor, len(matches), len(listing.sessions))
 
 
 def _searchable(session: Session) -> str:
@@ -77,28 +81,21 @@ def _searchable(session: Session) -> str:
     return f"{session.session_id} {session.status} {cause}".casefold()
 
 
-def log_of(deployment: Deployment, session_id: str) -> list[str]:
-    """Return the last lines of the agent's log that fit on a page."""
-    lines, left = list[str](), MOST_BYTES
-    for line in reversed([*deployment.agent_log(session_id)][-MOST_LINES:]):
-        lines.insert(0, f"{line.at[11:23]} {line.text[:MOST_TEXT]}")
-        left -= len(html(lines[0]).encode())
-        if left < 0:
-            return lines[1:]
-    return lines
-
-
-def beside(deployment: Deployment, view: SessionView, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a timeline shows beside the record; ``given`` says which row is open, and which rows are shown."""
+def timeline_context(
+    view: SessionView, parameters: Mapping[str, str], read_texts: Callable[[str, State], Texts]
+) -> dict[str, Any]:
+    """Return what a timeline shows; the address's ``parameters`` say which row is open, and which rows are shown."""
     if view.trace is None:
         return {}
-    session, first = view.trace.session, given.get("first", "")
+    session, first = view.trace.session, parameters.get("first", "")
     timeline = Timeline(view.trace, datetime.now(UTC), int(first) if re.fullmatch(r"[0-9]{1,6}", first) else None)
-    opened, texts = next((row for row in timeline.rows if row.key == given.get("open")), None), None
-    if opened and opened.span.kind == "state":
-        state = State(opened.span.name, opened.span.began_at, opened.span.ended_at)
-        texts = read_texts(deployment, session, state)
-    elif opened and opened.span.kind == "session":
-        texts = (session.detail or "", session.report_uri or "")
+    opened = next((row for row in timeline.rows if row.key == parameters.get("open")), None)
+    span, texts = opened and opened.span, Texts(None, None)
+    if span and span.step:
+        texts = Texts(span.step.input, span.step.output)
+    elif span and span.kind == "state":
+        texts = read_texts(session.execution_arn or "", State(span.name, span.began_at, span.ended_at))
+    elif span and span.kind == "session":
+        texts = Texts.of(session.detail or "", session.report_uri or "")
     graph = Graph.of(view.definition, view.trace.states) if view.definition else None
     return {"timeline": timeline, "opened": opened, "texts": texts, "graph": graph}

@@ -3,7 +3,7 @@
 const policy = globalThis.trustedTypes?.createPolicy("vigil", { createHTML: (html) => html });
 const parsed = (html) => new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, "text/html");
 const put = (id, text) => { document.getElementById(id).textContent = text; };
-let stream = null;
+let stream = null, loads = 0, corrected = 0, ahead = 0;
 
 // What the reader has opened, typed or selected stays as it is.
 const callbacks = {
@@ -44,10 +44,11 @@ function follow() {
   stream.addEventListener("end", () => { stream.close(); put("link", "ended"); put("says", "The session has ended"); });
 }
 
-// Durations and running bars go on without the network, by a clock that nobody sets.
-const started = Date.now() - performance.now();
+// Durations and running bars go on without the network, by the browser's clock, which each page corrects.
 function tick() {
-  const now = started + performance.now(), axis = document.querySelector("[data-axis]")?.dataset.axis;
+  const sent = document.getElementById("main").dataset.now;
+  if (sent !== corrected) [corrected, ahead] = [sent, Date.now() - sent];
+  const now = Date.now() - ahead, axis = document.querySelector("[data-axis]")?.dataset.axis;
   for (const clock of document.querySelectorAll("[data-clock]")) {
     const seconds = Math.max(0, Math.floor((now - clock.dataset.from) / 1000 * clock.dataset.clock));
     const [minutes, rest] = [seconds / 60 % 60, seconds % 60].map((part) => String(Math.floor(part)).padStart(2, "0"));
@@ -59,9 +60,11 @@ function tick() {
 }
 
 async function load() {
-  const answer = await fetch(location.href);
-  if (!answer.ok) return location.reload();
-  show(parsed(await answer.text()));
+  const load = ++loads;
+  const html = await fetch(location.href).then((answer) => answer.ok && answer.text()).catch(() => "");
+  if (load !== loads) return; // the reader has gone on
+  if (!html) return location.reload();
+  show(parsed(html));
   follow();
 }
 
