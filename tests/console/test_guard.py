@@ -367,22 +367,22 @@ def test_a_stream_is_secured() -> None:
     assert_secure(answer)
 
 
+def keeping(faults: list[Exception], pages: Any) -> Any:
+    """Return the application ``pages``, which keeps in ``faults`` what it raises."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await pages(scope, receive, send)
+        except Exception as error:
+            faults.append(error)
+            raise
+
+    return app
+
+
 def test_a_stream_without_data_waits_for_them_and_raises_nothing() -> None:
     faults: list[Exception] = []
-
-    def watched(guard: Guard) -> Any:
-        pages = console(guard, AwsUnavailable("no answer"))
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            try:
-                await pages(scope, receive, send)
-            except Exception as error:
-                faults.append(error)
-                raise
-
-        return app
-
-    with guarded(watched) as guard:
+    with guarded(lambda guard: keeping(faults, console(guard, AwsUnavailable("no answer")))) as guard:
         for page in ("/sessions", f"/sessions/{SESSION}"):
             with pytest.raises(TimeoutError):
                 ask(guard, "GET", page, [*own(guard), ("Accept", "text/event-stream")], timeout=0.3)
@@ -406,18 +406,13 @@ def test_no_more_streams_than_allowed_even_if_they_begin_at_once(monkeypatch: py
         assert ask(guard, "GET", "/sessions", [*own(guard), ("Accept", "text/event-stream")]).status == 503
 
 
-def test_a_fault_while_a_page_is_live_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    listings = iter([Listing([], None)])  # the second one raises StopIteration, which is no error of Vigil's
-    journal = SimpleNamespace(listing=lambda *_: next(listings), records=lambda _: {})
-    with guarded(lambda guard: console(guard, journal=journal)) as guard:
-        target = "/sessions?q=x"
-        ask(guard, "GET", target, own(guard))
-        app: Any = guard.app
-        feeds = app.routes[1].endpoint.__self__._feeds
-        (feed,) = feeds.values()
-        feed._due = 0.0
-        ask(guard, "GET", target, [*own(guard), ("Accept", "text/event-stream")])
+def test_a_fault_while_a_page_is_live_is_logged_once_and_ends_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    faults: list[Exception] = []
+    with guarded(lambda guard: keeping(faults, console(guard, RuntimeError("x")))) as guard:
+        answer = ask(guard, "GET", "/sessions", [*own(guard), ("Accept", "text/event-stream")])
+    assert (answer.status, answer.body) == (200, b"")
     assert [record.getMessage().split(" at ")[1] for record in caplog.records] == ["/sessions"]
+    assert not faults
 
 
 def form_sent(guard: Guard, number: str, **fields: str) -> Answer:

@@ -60,9 +60,9 @@ function tick() {
 }
 
 async function load() {
-  const load = ++loads;
+  const asked = ++loads;
   const html = await fetch(location.href).then((answer) => answer.ok && answer.text()).catch(() => "");
-  if (load !== loads) return; // the reader has gone on
+  if (asked !== loads) return; // the reader has gone on
   if (!html) return location.reload();
   show(parsed(html));
   follow();
