@@ -74,9 +74,9 @@ def environment(embedded: LocalStack, table: Any, s3: Any) -> dict[str, str]:
 BASE = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ended() -> list[int]:
-    """The process ids of runtimes that the fork server reported as ended."""
+    """The process ids of runtimes that the fork servers reported as ended."""
     return []
 
 
@@ -86,8 +86,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("p")
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, ended: list[int]) -> Iterator[ForkServer]:
+    """A fork server that several tests use, since each imports for most of a second."""
+    server = ForkServer(tmp_path_factory.mktemp("p") / "log", BASE, ended.append)
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def server(folder: Path, ended: list[int]) -> Iterator[ForkServer]:
+def own_server(folder: Path, ended: list[int]) -> Iterator[ForkServer]:
+    """A fork server that the test may kill."""
     server = ForkServer(folder / "log", BASE, ended.append)
     yield server
     server.close()
@@ -122,7 +131,7 @@ def test_processes_that_an_ended_session_left_are_killed(
 ) -> None:
     runtime = ForkedRuntime(server, folder, environment)
     await_end(begin(runtime, then))
-    until(lambda: ended == [runtime.pid])
+    until(lambda: ended.count(runtime.pid) == 1)
 
 
 @pytest.mark.parametrize("then", ["hangs", "stops itself", "holds the interpreter"])
@@ -155,46 +164,46 @@ def test_stuck_runtime_is_killed(server: ForkServer, folder: Path, environment: 
     await_end(pids)
 
 
-def kill_runtime(server: ForkServer, runtime: int) -> None:
-    os.kill(runtime, signal.SIGKILL)
-
-
-def kill_fork_server(server: ForkServer, runtime: int) -> None:
-    os.kill(parent_of(runtime), signal.SIGKILL)
-
-
-def kill_keeper(server: ForkServer, runtime: int) -> None:
-    os.kill(parent_of(parent_of(runtime)), signal.SIGKILL)
-
-
-def kill_all_but_the_keeper(server: ForkServer, runtime: int) -> None:
-    for pid in (parent_of(runtime), runtime):
+def kill_runtimes(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
+    for pid in runtimes:
         os.kill(pid, signal.SIGKILL)
 
 
-def freeze_fork_server_and_end_its_host(server: ForkServer, runtime: int) -> None:
-    os.kill(parent_of(runtime), signal.SIGSTOP)
+def kill_fork_server(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
+    os.kill(fork_server, signal.SIGKILL)
+
+
+def kill_keeper(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
+    os.kill(parent_of(fork_server), signal.SIGKILL)
+
+
+def kill_all_but_the_keeper(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
+    for pid in (fork_server, *runtimes):
+        os.kill(pid, signal.SIGKILL)
+
+
+def freeze_fork_server_and_end_its_host(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
+    os.kill(fork_server, signal.SIGSTOP)
     server.close()
 
 
 @pytest.mark.parametrize(
-    "end", [kill_runtime, kill_fork_server, kill_keeper, kill_all_but_the_keeper, freeze_fork_server_and_end_its_host]
+    "end", [kill_runtimes, kill_fork_server, kill_keeper, kill_all_but_the_keeper, freeze_fork_server_and_end_its_host]
 )
-@pytest.mark.parametrize("then", ["hangs", "stops itself"])
 def test_a_sessions_processes_end_however_their_parents_end(
-    server: ForkServer,
+    own_server: ForkServer,
     folder: Path,
     environment: dict[str, str],
     begin: Begin,
     ended: list[int],
-    end: Callable[[ForkServer, int], None],
-    then: str,
+    end: Callable[[ForkServer, int, list[int]], None],
 ) -> None:
-    runtime = ForkedRuntime(server, folder, environment)
-    pids = begin(runtime, then)
-    end(server, runtime.pid)
+    runtimes = {then: ForkedRuntime(own_server, folder, environment) for then in ("hangs", "stops itself")}
+    pids = [pid for then, runtime in runtimes.items() for pid in begin(runtime, then)]
+    started = [runtime.pid for runtime in runtimes.values()]
+    end(own_server, parent_of(started[0]), started)
     await_end(pids)
-    until(lambda: ended == [runtime.pid])
+    until(lambda: all(ended.count(pid) == 1 for pid in started))
 
 
 def test_a_host_that_is_killed_leaves_no_process(folder: Path, environment: dict[str, str], begin: Begin) -> None:
@@ -223,9 +232,9 @@ time.sleep(600)
 
 
 def test_dead_or_hanging_fork_server_fails_the_next_start(
-    server: ForkServer, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    own_server: ForkServer, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = ForkedRuntime(server, folder, environment)
+    runtime = ForkedRuntime(own_server, folder, environment)
     fork_server = parent_of(runtime.pid)
     monkeypatch.setattr("vigil.local.processes.START_SECONDS", 1.0)
     os.kill(fork_server, signal.SIGSTOP)
@@ -233,10 +242,10 @@ def test_dead_or_hanging_fork_server_fails_the_next_start(
         # The first missed answer may mean a slow machine: running sessions go on.
         assert is_alive(runtime.pid)
         with pytest.raises(LocalStackError, match="does not answer"):
-            ForkedRuntime(server, folder, environment)
+            ForkedRuntime(own_server, folder, environment)
     await_end([runtime.pid, fork_server])
     with pytest.raises(LocalStackError, match="has ended"):
-        ForkedRuntime(server, folder, environment)
+        ForkedRuntime(own_server, folder, environment)
 
 
 def test_a_failed_start_says_why_and_the_next_start_works(
