@@ -20,7 +20,7 @@ from vigil.local.stack import LocalStack
 from vigil.names import Env, Output, Parameter
 from vigil.session import Failure, Status
 
-SESSIONS, ROUNDS = 15, 12
+SESSIONS, ROUNDS = 8, 20
 LANES = 4
 
 
@@ -102,7 +102,7 @@ def lived(life: Life, safety: int, heartbeat: int) -> Walk:
     return walk(workflow_definition(safety, heartbeat, attempts=1), life)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, dies=MOMENT)
 def test_dead_agent_is_missed_within_its_bound(safety: int, heartbeat: int, first_beat: float, dies: float) -> None:
     life = Life(first_beat=first_beat * 2 * heartbeat, beat=heartbeat, dies=dies)
@@ -112,7 +112,7 @@ def test_dead_agent_is_missed_within_its_bound(safety: int, heartbeat: int, firs
     assert dies <= missed.seconds <= (bound if dies >= life.first_beat else 2 * heartbeat)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, first_beat=SHARE, beat=SHARE, ends=MOMENT, invoked=MOMENT)
 def test_an_agent_that_lives_is_not_missed(
     safety: int, heartbeat: int, first_beat: float, beat: float, ends: float, invoked: float
@@ -128,7 +128,7 @@ def test_an_agent_that_lives_is_not_missed(
     assert done.seconds == life.ends
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(safety=st.integers(1, 300), heartbeat=BEATS, first_beat=SHARE, sleeps=st.floats(0, 1), beats=st.floats(0, 9))
 # More than two minutes, on a machine that looks more often than its agent beats.
 @example(safety=18, heartbeat=30, first_beat=0.58, sleeps=0.64, beats=4.5)
@@ -143,7 +143,7 @@ def test_living_agent_is_not_lost_because_its_machine_slept(
     assert lived(life, safety, heartbeat).states[-1] == "SessionCompleted"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(safety=SAFETY, heartbeat=HEARTBEAT, dies=MOMENT, later=MOMENT, asleep=st.floats(0, 7200))
 def test_an_agent_that_died_is_missed_though_its_machine_slept(
     safety: int, heartbeat: int, dies: float, later: float, asleep: float
