@@ -186,7 +186,7 @@ assigned: dict[str, Any] = {
 drawn = st.builds(variables, inputs, items, errors, **assigned, line=line)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(text=drawn)
 def test_both_engines_agree_on_whatever_comes(named: Engine, embedded: Engine, text: str) -> None:
     assert differing(named, embedded, text) == {}
@@ -273,7 +273,7 @@ def test_number_beyond_a_float_is_refused_by_one_engine_only(named: Engine, embe
     assert at == ([], ["2026-01-01T07:30:00.000Z"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     given=st.fixed_dictionaries(
         {}, optional={"session_id": ids | anything, "detail": details | st.fixed_dictionaries({TICK_KEY: tick})}

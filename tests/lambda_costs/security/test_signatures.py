@@ -47,7 +47,7 @@ def test_key_that_can_be_guessed_is_refused(stack: LocalStack, keys: str, servic
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] in REFUSED
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_signed_request_that_was_changed_is_refused(stack: LocalStack, data: st.DataObject) -> None:
     body, target = json.dumps({"TableName": stack.outputs[Output.TABLE]}), "/?a=1&b=%2F"
@@ -166,7 +166,7 @@ def test_malformed_request_is_refused(stack: LocalStack, method: str, target: st
     assert send(stack, method, target.format(key=stack.secrets.access_key_id), **headers)[0] in REFUSED
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_random_unsigned_request_is_refused_without_an_error(stack: LocalStack, data: st.DataObject) -> None:
     credential = f"{stack.secrets.access_key_id}/99991231/us-east-1/s3/aws4_request"
