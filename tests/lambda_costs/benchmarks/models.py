@@ -57,7 +57,7 @@ class Looping(Scripted):
         super().__init__("looping", repeat(("list_functions", {})), outputTokens=tokens)
 
     async def stream(self, *_: Any, **__: Any) -> AsyncIterator[StreamEvent]:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
         async for event in super().stream():
             yield event
 
