@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import commands
 from tests.support import BIN, Workflow, command, refused, until
 from vigil.deployment import Deployment
 from vigil.folder import LISTING
@@ -136,39 +138,57 @@ def unread() -> Iterator[int]:
     os.close(written)
 
 
-def printing(stack: LocalStack, output: int, *words: str) -> tuple[int, str]:
-    """Run a command that prints to ``output``; returns its exit status and what is on standard error."""
+Printing = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A ``vigil`` that starts fast, and the descriptor that it must inherit for it."""
+    folder = tmp_path_factory.mktemp("bin")
+    return folder / "vigil", commands.install(folder)
+
+
+@pytest.fixture
+def printing(stack: LocalStack, link: tuple[Path, int]) -> Printing:
+    """Run a command that prints to a descriptor; returns its exit status and what is on standard error."""
     environment = {**os.environ, **stack.environment()}
-    done = subprocess.run([BIN / "vigil", *words], env=environment, stdout=output, stderr=subprocess.PIPE, text=True)
-    return done.returncode, done.stderr
+    given: Any = {"env": environment, "pass_fds": [link[1]], "stderr": subprocess.PIPE, "text": True}
+
+    def run(output: int, *words: str) -> tuple[int, str]:
+        done = subprocess.run([link[0], *words], stdout=output, **given)
+        return done.returncode, done.stderr
+
+    return run
 
 
 ALL_PRINT = [["-h"], ["run", "-h"], ["show"], ["show", "--json"], ["logs"], ["sessions"], ["report"], ["doctor"]]
 
 
 @pytest.mark.parametrize("words", ALL_PRINT, ids=" ".join)
-def test_unread_command_ends_as_by_sigpipe(stack: LocalStack, greeted: str, unread: int, words: list[str]) -> None:
+def test_unread_command_ends_as_by_sigpipe(
+    stack: LocalStack, printing: Printing, greeted: str, unread: int, words: list[str]
+) -> None:
     given = [*words, *([greeted] if words[0] in ("show", "report") else [])]
     if words == ["logs"]:
         given = ["logs", triggered(stack, PRINTS), "--follow"]
-    assert printing(stack, unread, *given) == (141, "")
+    assert printing(unread, *given) == (141, "")
 
 
 @pytest.mark.parametrize("words", [["-h"], ["sessions"], ["trigger", "--detail", HELLO]], ids=" ".join)
-def test_full_disk_is_one_line_and_an_exit_status(stack: LocalStack, words: list[str]) -> None:
+def test_full_disk_is_one_line_and_an_exit_status(printing: Printing, words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
-        assert printing(stack, full.fileno(), *words) == (1, f"{FULL}\n")
+        assert printing(full.fileno(), *words) == (1, f"{FULL}\n")
 
 
-def test_a_run_without_a_reader_still_saves_the_report(stack: LocalStack, unread: int, tmp_path: Path) -> None:
-    assert printing(stack, unread, "run", "--detail", HELLO, "--out", str(tmp_path / "unread")) == (0, "")
+def test_a_run_without_a_reader_still_saves_the_report(printing: Printing, unread: int, tmp_path: Path) -> None:
+    assert printing(unread, "run", "--detail", HELLO, "--out", str(tmp_path / "unread")) == (0, "")
     assert (tmp_path / "unread" / REPORT).read_text() == "# Hello"
-    status, said = printing(stack, unread, "run", "--detail", FAILING)
+    status, said = printing(unread, "run", "--detail", FAILING)
     assert (status, said.count("\n")) == (1, 1)
     assert "AgentFailed" in said
-    assert printing(stack, unread, "watch", said.split("session ")[1].split(":")[0]) == (1, said)
+    assert printing(unread, "watch", said.split("session ")[1].split(":")[0]) == (1, said)
     with Path("/dev/full").open("w") as full:
-        ran = printing(stack, full.fileno(), "run", "--detail", HELLO, "--out", str(tmp_path / "full"))
+        ran = printing(full.fileno(), "run", "--detail", HELLO, "--out", str(tmp_path / "full"))
     assert ran == (1, f"{FULL}\n")
     assert (tmp_path / "full" / REPORT).read_text() == "# Hello"
 
