@@ -1,6 +1,5 @@
 """What the agent's role may read because this package declares it."""
 
-from infra.roles import declared_actions
 from lambda_costs import READ_ACTIONS
 from tests.infra.template import Template
 from tests.infra.test_grants import Grant, granted
@@ -25,6 +24,9 @@ READS = {
 
 
 def test_the_role_gets_what_the_package_declares(template: Template) -> None:
+    # Not at the top: CDK starts Node, and every test process imports this module.
+    from infra.roles import declared_actions
+
     others = set(declared_actions()) - set(READ_ACTIONS)  # of other packages that lie in src/
     found = {
         sid: grant._replace(actions=[action for action in grant.actions if action not in others])

@@ -6,9 +6,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.waiting import computed
-from infra.reconciler import BATCH, CONCURRENCY
-from infra.stack import LISTED
 from lambda_costs.report.charts import BY_FINDING, BY_FUNCTION
 from vigil.agent.session import PROGRESS_INTERVAL_SECONDS
 from vigil.journal_reader import MOST_HISTORY
@@ -35,6 +32,10 @@ def page() -> str:
 
 def load() -> dict[str, int]:
     """The load of a session, by its name in the page."""
+    # Not at the top: CDK starts Node, and every test process imports this module.
+    from benchmarks.waiting import computed
+    from infra.stack import LISTED
+
     walked, _ = computed(SECONDS)
     tokens = walked.events.count("TaskSubmitted")
     prompt = (PROJECT / "src" / "lambda_costs" / "prompt.md").read_text(encoding="utf-8")
@@ -87,6 +88,8 @@ def test_where_a_stage_saturates_follows_from_the_load(page: str) -> None:
 
 
 def test_the_bounds_of_the_helpers_are_those_of_the_code(page: str) -> None:
+    from infra.reconciler import BATCH, CONCURRENCY
+
     for said in (
         f"{CONCURRENCY} instances at once, {BATCH} messages a call",
         f"closes for {CLOSING_SECONDS} s and stops {STOPS_AT_ONCE} agents at a time until {STOPPING_SECONDS} s",

@@ -156,24 +156,24 @@ SIMILAR = r'similar names: \{"untrusted_account_data": \["0003-f{59}", "'
 
 
 @pytest.mark.parametrize(
-    ("analysis", "chosen", "message"),
+    ("functions", "chosen", "message"),
     [
         (
-            account(50),
+            50,
             {"kind": "idle"},
             r"kind must be one of the findings' kinds: arm64, memory-too-high, provisioned-.*-deprecated$",
         ),
-        (EMPTY, {"kind": "idle"}, "kind must be one of the findings' kinds: there are no findings"),
-        (account(50), {"function": "0003"}, r"function must be one with findings; similar names: .*\[\]"),
-        (account(50), {"function": f"0003-{'f' * 50}"}, SIMILAR),
-        (account(50), {"page": 0}, "page must be from 1 to 6, not 0"),
-        (account(50), {"page": 7}, "page must be from 1 to 6, not 7"),
-        (EMPTY, {"page": 2}, "page must be from 1 to 1, not 2"),
+        (0, {"kind": "idle"}, "kind must be one of the findings' kinds: there are no findings"),
+        (50, {"function": "0003"}, r"function must be one with findings; similar names: .*\[\]"),
+        (50, {"function": f"0003-{'f' * 50}"}, SIMILAR),
+        (50, {"page": 0}, "page must be from 1 to 6, not 0"),
+        (50, {"page": 7}, "page must be from 1 to 6, not 7"),
+        (0, {"page": 2}, "page must be from 1 to 1, not 2"),
     ],
 )
-def test_unknown_choice_is_refused_with_known_ones(analysis: Analysis, chosen: dict[str, Any], message: str) -> None:
+def test_unknown_choice_is_refused_with_known_ones(functions: int, chosen: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        findings_page(analysis, **chosen)
+        findings_page(account(functions), **chosen)
 
 
 def test_unknown_finding_is_refused_with_similar_ids() -> None:
