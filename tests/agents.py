@@ -277,8 +277,11 @@ def hostile(session: AgentSession) -> Any:
 
 
 def chosen(session: AgentSession) -> Agent:
-    """The agent that the detail names, so that one stack runs them all; else the one that ships, if it is there."""
-    if name := session.detail.get("agent"):
+    """The agent that the detail names, so that one stack runs them all; else the one that ships, if it is there.
+
+    That one would analyse the whole sample account if there is no detail.
+    """
+    if name := session.detail.get("agent", None if session.detail else "hello_agent"):
         return globals()[name](session)
     return (load_agent(DEFAULT_AGENT) if find_spec("lambda_costs") else hello_agent)(session)
 
