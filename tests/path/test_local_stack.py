@@ -70,7 +70,7 @@ def is_gone(group: int) -> bool:
 
 
 def test_aws_cli_works_on_the_local_stack_and_down_stops_all_of_it(start: Start, tmp_path: Path) -> None:
-    process = start("--agent", "examples.hello_agent:hello_agent")
+    process = start()
     endpoint = serves(process)["endpoint"]
     group = server_group(process)
     exports = command(None, "vigil", "local", "env").stdout
