@@ -59,7 +59,7 @@ def test_no_burst_loses_a_session_whatever_the_quotas(
     seed: int, starts: int, starts_at_once: int, sessions: int, functions: int, seconds: float
 ) -> None:
     quotas = Quotas(starts=starts, starts_at_once=starts_at_once, sessions=sessions, functions=functions)
-    ended = burst(25, quotas, seconds, seed=seed)
+    ended = burst(15, quotas, seconds, seed=seed)
     assert {(session.ended, session.error) for session in ended} == {("SessionCompleted", "")}
 
 
