@@ -119,6 +119,8 @@ class JournalReader:
         """Return a session's record and those ``phases`` as they are now, by one consistent read; raises as get."""
         keys = [item_key(check_session_id(session_id))]
         keys += [task_key(session_id, phase.number, phase.name) for phase in phases[: MOST_AT_ONCE - 1]]
+        # Malformed items may lead to equal keys, which DynamoDB refuses.
+        keys = list({key["SK"]: key for key in keys}.values())
         request: Any = {self._table.name: {"Keys": keys, "ConsistentRead": True}}
         with translate_errors(session_id):
             answer: Any = self._table.meta.client.batch_get_item(RequestItems=request)

@@ -81,8 +81,11 @@ class SessionReader:
     def _snapshot(self, before: Snapshot | None) -> Snapshot:
         """Read the session, and of its steps those that have not ended before."""
         steps = {step.number: step for step in before.steps} if before else {}
-        running = (number for number, step in steps.items() if step.state == "RUNNING")
-        found = self._deployment.journal.snapshot(self._session_id, min([max(steps, default=0) + 1, *running]))
+        # A malformed step may have any number.
+        count = (before and before.session and before.session.step_count) or 0
+        known = [number for number in steps if 0 < number <= count]
+        running = (number for number in known if steps[number].state == "RUNNING")
+        found = self._deployment.journal.snapshot(self._session_id, min([max(known, default=0) + 1, *running]))
         steps |= {step.number: step for step in found.steps}
         count = (found.session and found.session.step_count) or 0
         return replace(found, steps=[step for _, step in sorted(steps.items()) if step.is_kept(count)])

@@ -179,5 +179,7 @@ def test_a_look_returns_the_record_and_the_phases_that_are_asked_for(reader: Jou
         session, found = reader.read_now(session_id, [*phases[:2], gone])
         assert (session, found) == (reader.get(session_id), [phases[1], phases[0]])
         assert reader.read_now(session_id, [])[1] == []
+        # Items TASK#1#x and TASK#001#x make the same phase.
+        assert reader.read_now(session_id, [phases[1], phases[1]])[1] == [phases[1]]
     finally:
         table.delete_item(Key={"PK": session_id, "SK": "SESSION"})

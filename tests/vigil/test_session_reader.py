@@ -244,6 +244,20 @@ def test_steps_that_have_ended_are_read_once(make: Make) -> None:
     assert MAX_STEPS // 2 + 3 not in {step.number for step in reader.read().trace.steps}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("wrong", [10**14, 0, -5])
+def test_a_step_with_a_number_that_cannot_be_hides_no_later_one(make: Make, wrong: int) -> None:
+    deployment = make(BUSY)
+    reader = deployment.reader()
+    for count in (1, 2, 3):
+        steps = [Step(number, "chat", "model", "agent", AT, "COMPLETED") for number in range(1, count + 1)]
+        deployment.steps = [*steps, Step(wrong, "chat", "model", "agent", AT, "RUNNING")]
+        deployment.session = replace(BUSY, step_count=count)
+        view = reader.read()
+        assert view.trace
+        assert {step.number for step in view.trace.steps} - {wrong} == {*range(1, count + 1)}
+        assert deployment.first == count
+
+
 @pytest.mark.parametrize("session", [BUSY, ENDED])
 @pytest.mark.parametrize("part", ["states", "artifacts"])
 def test_what_could_not_be_read_is_read_by_the_next_look(
