@@ -1,5 +1,7 @@
 """The command that serves the console."""
 
+import os
+import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -27,8 +29,21 @@ def console(
 
     server = ConsoleServer(Deployment(), port, allow_actions=allow_actions)
     terminal.say(f"console at {server.link}")
+    _allow_many_files()
     with suppress(KeyboardInterrupt), _opened(server.link) if show_it else nullcontext():
         server.serve_here()
+    # Python itself would wait for the threads that read from AWS, each up to half a minute.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _allow_many_files() -> None:
+    """Allow this process all open files that it may have: each connection of another user takes one."""
+    with suppress(ImportError, OSError, ValueError):  # not on Windows; macOS may refuse
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager
