@@ -73,6 +73,12 @@ def session_id_of(event_id: object, detail: object) -> object:
     return event_id
 
 
+def short_id(session_id: str) -> str:
+    """Return what a person calls a session: the beginning of its id, or for a scheduled one the minute of its tick."""
+    tick = session_id.removeprefix(SCHEDULED_ID_PREFIX)
+    return tick[: len("2026-11-30T07-00")] if tick != session_id else session_id[:8]
+
+
 def runtime_session_id(session_id: str, attempt: int) -> str:
     """Return the id by which AgentCore knows an attempt: each has a machine of its own.
 

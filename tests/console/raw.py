@@ -68,8 +68,12 @@ def ask(
     body: bytes = b"",
     chunks: Iterable[bytes] | None = None,
     timeout: float = 10,
+    whole: bool = False,
 ) -> Answer:
-    """Send a request as it is given, with a Content-Length unless it has one or comes in ``chunks``."""
+    """Send a request as it is given, with a Content-Length unless it has one or comes in ``chunks``.
+
+    Of a stream, read the first line, or ``whole`` until it ends.
+    """
     names = {name.lower() for name, _ in headers}
     if chunks is not None:
         headers = [*headers, ("Transfer-Encoding", "chunked")]
@@ -86,5 +90,5 @@ def ask(
         with http.client.HTTPResponse(connection, method=method) as answer:
             answer.begin()
             streams = answer.headers.get_content_type() == "text/event-stream"
-            text = answer.readline() if streams else answer.read()
+            text = answer.readline() if streams and not whole else answer.read()
             return Answer(answer.status, [(key.lower(), value) for key, value in answer.getheaders()], text)

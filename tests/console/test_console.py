@@ -17,6 +17,7 @@ import pytest
 from tests.fixtures.browser import assert_accessible
 from tests.hostile import CONTROL, PIECES
 from tests.support import BIN, Silent, Workflow, let_go, served, until
+from vigil.console.server import ConsoleServer
 from vigil.deployment import Deployment
 from vigil.local.deploy import PROJECT
 from vigil.local.stack import LocalStack
@@ -131,13 +132,14 @@ def test_the_cause_of_a_failed_session_is_found_from_the_list_and_the_session_re
     assert "the dependency is broken" in (row.locator(".now").text_content() or "")
     row.get_by_role("link", name=session_id[:8]).click()
     page.get_by_role("region", name="What failed").get_by_text("the dependency is broken").wait_for()
+    assert page.locator("tr.attempt", has_text="✕").count() == page.locator("tr.attempt").count()
     page.get_by_role("link", name="Log").click()
     shows(page, "RuntimeError: the dependency")
     page.get_by_role("link", name="Retry").click()
     assert json.loads(page.get_by_label("JSON").input_value()) == {"agent": "raises"}
     page.get_by_label("JSON").fill('{"agent": "reads"')
     page.get_by_role("button", name="Start session").click()
-    page.get_by_role("alert").get_by_text("JSON is not JSON").wait_for()
+    page.get_by_role("alert").get_by_text("the whole input is not JSON").wait_for()
     page.get_by_label("JSON").fill('{"agent": "raises"}')
     page.get_by_role("button", name="Start session").dblclick()
     page.wait_for_url(re.compile("/sessions/[0-9a-f-]{36}$"))
@@ -152,6 +154,7 @@ def test_a_session_that_is_killed_continues_in_another_attempt(open_page: Open, 
     page.locator(".facts .badge").get_by_text("COMPLETED").wait_for(timeout=60_000)
     assert page.locator("tr.attempt").all_text_contents()[0].strip().startswith("attempt 1")
     assert page.locator("tr.attempt").count() == 2
+    assert page.locator("tr.attempt", has_text="✕").count() == 1
     assert "entered 2 times" in (page.locator(".graph li", has_text="InvokeAgent").text_content() or "")
     workflow.ended(arn)
 
@@ -218,6 +221,50 @@ def test_a_running_clock_is_right_after_sleep_and_with_a_wrong_clock_of_the_brow
             f"shift += 7_200_000; tick(); document.querySelector('#s-{session_id} [data-clock]').textContent"
         )
         assert slept.startswith("2:0")
+    deployment.stop(session_id, "enough")
+    let_go(deployment.journal._table, session_id)
+
+
+def test_a_page_says_when_its_console_is_gone_and_goes_on_when_it_is_back(
+    browser: Any, workflow: Workflow, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_id, _ = workflow.start(detail={"agent": "waits"})
+    until(lambda: workflow.session(session_id))
+    context = browser.new_context()
+    page = context.new_page()
+    clock, alert = page.locator(".facts [data-clock]").first, page.get_by_role("alert")
+
+    def ticks() -> bool:
+        before = clock.text_content()
+        page.wait_for_timeout(2200)
+        return clock.text_content() != before
+
+    # Consoles with the same tokens.
+    with monkeypatch.context() as same:
+        same.setattr("vigil.console.guard.secrets.token_urlsafe", lambda _: "x" * 43)
+        with ConsoleServer(deployment).serving() as link:
+            page.goto(link)
+            page.wait_for_url("**/sessions")
+            page.goto(urlsplit(link)._replace(path=f"/sessions/{session_id}", query="").geturl())
+            until(lambda: page.locator("#link").text_content() == "live")
+            assert ticks()
+        alert.get_by_text(re.compile("the console does not answer. It is as of [0-9:]{8} UTC")).wait_for()
+        assert page.locator("#link").text_content() == "not up to date"
+        assert not ticks()
+        assert_accessible(page)
+        port = urlsplit(link).port or 0
+        with ConsoleServer(deployment, port).serving():
+            alert.wait_for(state="hidden")
+            assert page.locator("#link").text_content() == "live"
+            assert ticks()
+    with ConsoleServer(deployment, port).serving() as other:
+        alert.get_by_text("reload the page, or open the link of the console that runs now").wait_for()
+        assert not ticks()
+        context.new_page().goto(other)
+        page.reload()
+        until(lambda: page.locator("#link").text_content() == "live")
+        assert ticks()
+        context.close()
     deployment.stop(session_id, "enough")
     let_go(deployment.journal._table, session_id)
 

@@ -1,6 +1,8 @@
 """Which requests reach the console's pages: only those of its own pages, in the browser that opened its link."""
 
 import asyncio
+import html
+import json
 import re
 import socket
 import time
@@ -15,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from markupsafe import escape
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
@@ -22,8 +25,9 @@ from tests.console.raw import METHODS, Answer, Headers, ask, guarded, own, port_
 from vigil.console import app as pages_module
 from vigil.console.app import Console
 from vigil.console.guard import FORM, HEADERS, MAX_BODY, Guard
-from vigil.errors import AwsUnavailable, InvalidInput, SessionNotFound
+from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidInput, SessionEnded, SessionNotFound
 from vigil.journal_reader import Listing
+from vigil.session import Session, check_detail
 
 SESSION = "c2ab273b-e698-448e-9e95-57dc6962ec9b"
 PATHS = ("/", "/sessions", "/static/console.js", f"/sessions/{SESSION}/stop", "/none")
@@ -225,7 +229,7 @@ def test_a_write_needs_all_that_a_form_of_the_console_has(
 
 
 def test_large_bodies_are_refused(guard: Guard) -> None:
-    assert MAX_BODY == 256 * 1024
+    assert MAX_BODY == 1024 * 1024
     head = form_of(guard) + b"&detail="
     for size, status in ((MAX_BODY, 200), (MAX_BODY + 1, 413)):
         body = head.ljust(size, b"x")
@@ -459,3 +463,85 @@ def test_a_form_that_is_refused_is_shown_again_with_the_reason(days: str) -> Non
     assert answer.status == 400
     assert b"days must be a whole number from 1 to 90" in answer.body
     assert f'value="{days}"'.encode() in answer.body
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"x": "é"},
+        {"x": list(range(10_000))},
+        {"x": "é漢😀\u200d\n\u202e" * 3800},
+        {"x": "\x00" * 10_900},
+        {"x": ["%&+" * 20_000]},
+        json.loads('{"x":' + "[" * 198 + "1" + ",1" * 15_000 + "]" * 198 + "}"),
+    ],
+)
+def test_a_session_whose_input_is_large_can_be_retried(detail: dict[str, Any]) -> None:
+    """The form that the page shows is sent as a browser sends it, with CRLF for each end of a line."""
+    started: list[object] = []
+    session = Session(SESSION, "FAILED", "", "", detail=json.dumps(check_detail(detail)))
+    journal = SimpleNamespace(get=lambda _: session)
+
+    def trigger(detail: object) -> str:
+        started.append(detail)
+        return SESSION
+
+    with guarded(lambda guard: console(guard, journal=journal, trigger=trigger)) as guard:
+        page = ask(guard, "GET", f"/sessions/new?from={SESSION}", own(guard)).body.decode()
+        shown = html.unescape(page.partition('spellcheck="false">')[2].partition("</textarea>")[0])
+        assert shown == '{\n  "x": "é"\n}' if detail == {"x": "é"} else len(shown) <= 64 * 1024
+        assert form_sent(guard, "1", detail=shown.replace("\n", "\r\n")).status == 303
+    assert started == [detail]
+
+
+@pytest.mark.parametrize("typed", ["a\u200db", "\u202e", 'x"<&\x85>', "👩\u200d🚀"])
+def test_what_was_typed_is_shown_again_as_it_was(typed: str) -> None:
+    with guarded(console) as guard:
+        form = form_sent(guard, "1", days="400", functions=typed, regions=typed).body.decode()
+        detail = form_sent(guard, "1", detail=typed).body.decode()
+        search = ask(guard, "GET", f"/sessions?{urlencode({'q': typed})}", own(guard)).body.decode()
+    value = f'value="{escape(typed)}"'
+    assert (form.count(value), search.count(value)) == (2, 1)
+    assert f">{escape(typed)}</textarea>" in detail
+
+
+def test_the_problem_with_a_whole_input_is_named() -> None:
+    with guarded(console) as guard:
+        assert b"the whole input is not JSON: " in form_sent(guard, "1", detail="{").body
+        answer = form_sent(guard, "1", detail="{}", days="3", functions="x")
+        assert b"the whole input replaces the rest: leave out days, functions" in answer.body
+
+
+def test_a_second_stop_shows_how_the_session_has_ended() -> None:
+    def ended(*_: str) -> None:
+        raise SessionEnded(f"session {SESSION} has ended: FAILED")
+
+    with guarded(lambda guard: console(guard, stop=ended)) as guard:
+        answer = ask(guard, "POST", f"/sessions/{SESSION}/stop", own(guard), form_of(guard))
+    assert (answer.status, answer.header("location")) == (303, f"/sessions/{SESSION}")
+
+
+def test_a_file_that_is_missing_is_named_as_it_was_asked_for() -> None:
+    def no_report(_: str) -> Any:
+        raise InvalidArtifact("no artifact report.md in this session")
+
+    artifacts, journal = SimpleNamespace(read=no_report), SimpleNamespace(get=lambda _: None)
+    target = f"/sessions/{SESSION}/files/x.svg"
+    with guarded(lambda guard: console(guard, artifacts=lambda _: artifacts, journal=journal)) as guard:
+        answer = ask(guard, "GET", target, own(guard))
+        assert (answer.status, b"has no file x.svg" in answer.body) == (404, True)
+        assert f'href="/sessions/{SESSION}"'.encode() in answer.body
+    with guarded(lambda guard: console(guard, artifacts=lambda _: artifacts)) as guard:
+        answer = ask(guard, "GET", target, own(guard))
+        assert (answer.status, f"no session {SESSION}".encode() in answer.body) == (404, True)
+
+
+def test_the_page_of_a_lost_event_says_that_there_is_no_session_and_where_to_look() -> None:
+    with guarded(console) as guard:
+        answer = ask(guard, "GET", f"/sessions/{SESSION}", own(guard))
+        assert answer.body.count(b'href="/lost"') == 2
+        stream = ask(guard, "GET", f"/sessions/{SESSION}", [*own(guard), ("Accept", "text/event-stream")], whole=True)
+        assert stream.body.rstrip().endswith(b"event: end\r\ndata: no session")
+        lost = ask(guard, "GET", "/lost", own(guard)).body
+        assert lost.index(b"Remove the cause first") < lost.index(b"vigil lost --resend")
+        assert b"reload to see changes" in lost

@@ -21,7 +21,7 @@ from vigil.console.views import TABS, Filters, SessionList
 from vigil.deployment import DeadLetter
 from vigil.local.deploy import PROJECT
 from vigil.names import FINDINGS, REPORT
-from vigil.session import Failure, Session, Status, Task
+from vigil.session import SCHEDULED_ID_PREFIX, Failure, Session, Status, Task
 from vigil.session_reader import SessionView
 from vigil.step import Excerpt, Step, Usage
 from vigil.trace import State, Texts, Trace
@@ -53,6 +53,8 @@ TAGS = {
     *("option", "button", "textarea", "details", "summary", "iframe", "time"),
 }
 LINK = re.compile(r"/(?![/\\])|#")
+TYPED = re.compile('(?<=name=")(?:regions|days|functions|q)" value="[^"]*|(?<=spellcheck="false">)[^<]*(?=</textarea>)')
+"""What a person has typed, which a form sends again as it was."""
 
 
 class Checked(HTMLParser):
@@ -83,7 +85,8 @@ def checked(pages: Pages, template: str, **context: Any) -> str:
     """Render a page, assert that it is only what the templates say, and return it."""
     page = pages.render(template, context)
     Checked(page)
-    assert not CONTROL.search(page.replace("\n", "")), CONTROL.search(page)
+    shown = TYPED.sub("", page).replace("\n", "")
+    assert not CONTROL.search(shown), CONTROL.search(shown)
     assert "<script>" not in page
     return page
 
@@ -113,7 +116,7 @@ def render_all(text: str, *, allow_actions: bool = True) -> None:
     """Render every page with ``text`` in the place of every text that another program has written."""
     pages = Pages("form-token", where=text, allow_actions=allow_actions, budget=text)
     base = {"path": "/sessions", "lost": 7, "live": True, "problem": text, "now": NOW}
-    checked(pages, "error.html", reason=text)
+    checked(pages, "error.html", reason=text, session_id=text)
     checked(pages, "lost.html", **base, letters=[DeadLetter(text, text, text)])
     checked(
         pages,
@@ -176,6 +179,44 @@ def test_a_page_that_only_shows_has_no_form_that_acts() -> None:
     for allowed in (True, False):
         pages = Pages("form-token", where="", allow_actions=allowed, budget="")
         assert "form-token" not in pages.render("lost.html", {"letters": []})
+
+
+def timeline_page(trace: Trace) -> str:
+    pages = Pages("form-token", where="", allow_actions=True, budget="")
+    definition = {"StartAt": "A", "States": {"A": {"Next": "B"}, "B": {}}}
+    graph, timeline = Graph.of(definition, trace.states), Timeline(trace, NOW, None)
+    more = {"graph": graph, "timeline": timeline, "opened": None, "texts": Texts(None, None), "tab": "timeline"}
+    return checked(
+        pages, "session.html", session_id=trace.session.session_id, view=SessionView(trace, "", definition), **more
+    )
+
+
+def test_a_scheduled_session_is_called_by_its_time_everywhere() -> None:
+    session_id = f"{SCHEDULED_ID_PREFIX}2026-11-30T07-00-00Z"
+    session = Session(session_id, Status.BUSY, AT, AT, report_uri="s3://x")
+    pages = Pages("form-token", where="", allow_actions=True, budget="")
+    listed = checked(pages, "sessions.html", found=SessionList([session], None, 1, 1), filters=Filters())
+    page = timeline_page(Trace(session, [], [], []))
+    assert (
+        re.findall(r">(?:, |Stop session |Session )?(2026-11-30T07-00|vigil-sc)<", listed) == ["2026-11-30T07-00"] * 2
+    )
+    assert "<title>2026-11-30T07-00 –" in page
+    assert "Stop session 2026-11-30T07-00<" in page
+    assert "</span> 2026-11-30T07-00</a>" in page
+
+
+def test_what_failed_and_what_was_interrupted_are_marked_in_the_timeline() -> None:
+    ended = EndedAttempt(AT, "AgentLost", "gone", "", AT)
+    session = Session("s", Status.FAILED, AT, AT, busy_at=AT, ended_at=AT, attempt=2, attempts=(ended,))
+    states = [State("A", AT, AT), State("A", AT, AT), State("B", AT, AT)]
+    steps = [Step(1, "chat", "cut", "a", AT, "INTERRUPTED", AT), Step(2, "chat", "good", "a", AT, "COMPLETED", AT)]
+    rows = re.findall("<tr id=.*?</th>", timeline_page(Trace(session, states, [], steps)), re.DOTALL)
+    marks = {re.sub("<.*?>", "", row).strip(): re.findall("✕|interrupted", row) for row in rows}
+    assert [name for name, found in marks.items() if found == ["✕"]] == ["session s ✕", "attempt 1 ✕", "attempt 2 ✕"]
+    assert [name for name, found in marks.items() if found == ["interrupted"]] == ["model cut interrupted"]
+    assert "model good" in marks
+    page = timeline_page(Trace(session, states, [], steps))
+    assert ("A: entered 2 times<" in page, "B: entered 1 time<" in page) == (True, True)
 
 
 def test_no_price_is_no_zero_and_an_assumed_one_says_so() -> None:

@@ -113,7 +113,7 @@ def test_a_loop_is_one_row_that_counts_how_often_it_looked(names: list[str]) -> 
     expected = []
     for run in runs:
         looks = sum(state.name == "CheckStatus" for state in run)
-        loop = f"waits for the agent, looked {looks} times" if looks else "waits for the agent"
+        loop = f"waits for the agent, looked {looks} time{'s' * (looks > 1)}" if looks else "waits for the agent"
         expected.append((run[0].name if len(run) == 1 else loop, run[0].entered_at, run[-1].exited_at))
     assert [row for row in drawn if row[0] != "1"] == expected
 

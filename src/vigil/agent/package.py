@@ -34,7 +34,7 @@ def agent_input(whole: str | None, options: Mapping[str, object], name: str) -> 
             offered("check_detail")(given, MAX_SCAN_DOLLARS)
         return given
     if given:
-        raise InvalidDetail(f"{name} is the whole input: leave out {', '.join(given)}")
+        raise InvalidDetail(f"{name} replaces the rest: leave out {', '.join(given)}")
     try:
         return json.loads(whole)
     except (ValueError, RecursionError) as error:

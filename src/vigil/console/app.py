@@ -1,6 +1,7 @@
 """The pages of the console by their addresses."""
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
@@ -30,9 +31,8 @@ from vigil.download import safe_files
 from vigil.errors import InvalidArtifact, InvalidInput, SessionEnded, SessionNotFound, VigilError
 from vigil.names import PAGE, REPORT, Parameter
 from vigil.page import POLICY
-from vigil.session import check_session_id
+from vigil.session import MAX_DETAIL_BYTES, check_session_id, short_id
 from vigil.session_reader import LogReader, SessionReader, SessionView
-from vigil.text import to_json
 from vigil.trace import read_texts
 from vigil.watch import APPEAR_SECONDS
 
@@ -40,7 +40,7 @@ logger = logging.getLogger("vigil.console")
 
 LIST_SECONDS, SESSION_SECONDS, LOG_SECONDS, SEARCH_SECONDS, LOST_SECONDS = 0.7, 0.75, 3.0, 5.0, 10.0
 MAX_STREAMS, MAX_FEEDS, MAX_TEXTS = 32, 16, 64  # the last: states whose input and output are kept
-STATUSES = {InvalidArtifact: 404, InvalidInput: 400, SessionNotFound: 404, SessionEnded: 409, VigilError: 503}
+CODES = {InvalidInput: 400, SessionNotFound: 404, VigilError: 503}
 
 
 class Console:
@@ -73,10 +73,8 @@ class Console:
             Route(f"{session}/{{tab}}", self.session),
             Mount("/static", StaticFiles(directory=FOLDER / "static")),
         ]
-        return Starlette(
-            routes=routes,
-            exception_handlers=dict.fromkeys((VigilError, HTTPException), self._failed) | {Exception: self._broken},
-        )
+        handlers: Any = {VigilError: self._failed, HTTPException: self._failed, Exception: self._broken}
+        return Starlette(routes=routes, exception_handlers=handlers)
 
     async def sessions(self, request: Request) -> Response:
         """Show the newest sessions, or those that a filter lets pass."""
@@ -108,17 +106,19 @@ class Console:
 
         def read() -> Mapping[str, str]:
             artifacts = self._deployment.artifacts(session_id)
-            return safe_files(artifacts, artifacts.read(REPORT))[0]
+            with suppress(InvalidArtifact):  # there is no report
+                return safe_files(artifacts, artifacts.read(REPORT))[0]
+            self._deployment.journal.get(session_id)  # or no session
+            return {}
 
-        text = (await run_in_threadpool(read)).get(name)
-        if text is None:
+        if (text := (await run_in_threadpool(read)).get(name)) is None:
             raise HTTPException(404, f"session {session_id} has no file {name} that is safe to open")
         headers = {"content-security-policy": f"sandbox {SANDBOX}; frame-ancestors 'self'; {POLICY}"}
         if name == PAGE and "download" not in request.query_params:
             # Other sites refuse to be shown in a frame. A link within the report stays there.
             text = re.sub('<a href="(?!#)', '<a target="_blank" rel="noreferrer" href="', text)
             return HTMLResponse(text, headers=headers)
-        headers["content-disposition"] = f'attachment; filename="{session_id[:8]}-{name}"'
+        headers["content-disposition"] = f'attachment; filename="{short_id(session_id)}-{name}"'
         return Response(text, headers=headers, media_type="application/octet-stream")
 
     async def lost(self, request: Request) -> Response:
@@ -130,8 +130,10 @@ class Console:
         """Show the form that starts a session, with the input of another one for a retry."""
         filled: dict[str, str] = {}
         if retried := request.query_params.get("from"):
-            session = await run_in_threadpool(self._deployment.journal.get, retried)
-            filled = {"detail": to_json(session.input(), indent=2)}
+            detail = (await run_in_threadpool(self._deployment.journal.get, retried)).input()
+            text = json.dumps(detail, ensure_ascii=False, indent=2)
+            # A deep input becomes a hundred times as long.
+            filled = {"detail": text if len(text) < MAX_DETAIL_BYTES else json.dumps(detail, ensure_ascii=False)}
         return await self._page(request, "new.html", {"filled": filled, "error": "", "number": uuid4().hex})
 
     async def start(self, request: Request) -> Response:
@@ -149,8 +151,8 @@ class Console:
     async def stop(self, request: Request) -> Response:
         """Stop a session, for the reason that the form gives."""
         session_id = check_session_id(request.path_params["session_id"])
-        reason = request.state.form.get("reason", "")
-        await run_in_threadpool(self._deployment.stop, session_id, reason)
+        with suppress(SessionEnded):  # its page shows how
+            await run_in_threadpool(self._deployment.stop, session_id, request.state.form.get("reason", ""))
         self._feeds.pop((session_id, SessionReader), None)  # the answer shows the end
         return RedirectResponse(f"/sessions/{session_id}", 303)
 
@@ -183,7 +185,7 @@ class Console:
                         answer, final = await page(reading)
                         yield ServerSentEvent(bytes(answer.body).decode(), event="page")
                         if final:
-                            yield ServerSentEvent("", event="end")
+                            yield ServerSentEvent("no session" if answer.status_code == 404 else "ended", event="end")
                             return
             except Exception as error:
                 await self._broken(request, error)
@@ -203,11 +205,9 @@ class Console:
 
     async def _failed(self, request: Request, error: Exception) -> Response:
         """Say in one line what went wrong."""
-        if isinstance(error, HTTPException):
-            status, reason = error.status_code, error.detail
-        else:
-            status, reason = next(code for kind, code in STATUSES.items() if isinstance(error, kind)), str(error)
-        return HTMLResponse(self._pages.render("error.html", {"reason": reason}), status)
+        status = getattr(error, "status_code", 0) or next(CODES[kind] for kind in CODES if isinstance(error, kind))
+        context = {"reason": getattr(error, "detail", str(error)), "session_id": request.path_params.get("session_id")}
+        return HTMLResponse(self._pages.render("error.html", context), status)
 
     async def _broken(self, request: Request, error: Exception) -> Response:
         number = uuid4().hex[:8]
@@ -225,10 +225,7 @@ class _Events(EventSourceResponse):
 def _detail(form: Mapping[str, str]) -> Any:
     """Return the event's detail as the form gives it; raises InvalidDetail."""
     filled = {name: text for name in form if (text := form[name].strip())}
-    days = filled.get("days")
-    options = {
-        "regions": filled.get("regions", "").replace(",", " ").split(),
-        "days": int(days) if days and re.fullmatch("[0-9]{1,9}", days) else days,
-        "functions": filled.get("functions"),
-    }
-    return agent_input(filled.get("detail"), options, "JSON")
+    regions, days = filled.get("regions", "").replace(",", " ").split(), filled.get("days", "")
+    number = int(days) if re.fullmatch("[0-9]{1,9}", days) else days or None
+    options = {"regions": regions, "days": number, "functions": filled.get("functions")}
+    return agent_input(filled.get("detail"), options, "the whole input")

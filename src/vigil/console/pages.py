@@ -1,4 +1,4 @@
-"""The pages' templates, and how they show values. All text is data: it is made visible, and escaped."""
+"""The pages' templates, and how they show values. All text is data: it is escaped, and made visible but in forms."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from vigil.console.graph import HEIGHT, WIDTH
 from vigil.console.timeline import SHOWN
 from vigil.console.views import TABS
 from vigil.names import FINDINGS, PAGE, REPORT
-from vigil.session import TTL_DAYS, Session
+from vigil.session import TTL_DAYS, Session, short_id
 from vigil.step import Usage, duration
 from vigil.text import to_json, visible
 from vigil.trace import STATE_TEXT
@@ -31,19 +31,16 @@ class Pages:
     """The templates, which all know ``about``: where the console looks, and what it may do."""
 
     def __init__(self, form_token: str, **about: Any) -> None:
+        loader = FileSystemLoader(FOLDER / "templates")
         self._environment = Environment(
-            loader=FileSystemLoader(FOLDER / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            finalize=_shown,
+            loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_shown
         )
-        self._environment.filters |= {"at": at, "dollars": dollars, "took": duration, "json": _json}
+        self._environment.filters |= {"at": at, "dollars": dollars, "took": duration, "json": _json, "short": short_id}
         self._environment.globals |= {**CONSTANTS, **SIZES, "clock": clock, "form_token": form_token, **about}
 
     def render(self, template: str, context: Mapping[str, Any]) -> str:
         """Return the page."""
-        base = {"now": datetime.now(UTC), "path": "", "lost": None, "live": False, "problem": ""}
+        base = {"now": datetime.now(UTC), "path": "", "lost": None, "live": False, "problem": "", "session_id": ""}
         return self._environment.get_template(template).render({**base, **context})
 
 

@@ -1,5 +1,6 @@
 """Serves the console on the loopback address."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,15 +21,12 @@ class ConsoleServer(uvicorn.Server):
 
     def __init__(self, deployment: Deployment, port: int = 0, *, allow_actions: bool = False) -> None:
         where, allow_actions = deployment.where, allow_actions or deployment.is_local
-        # With the protocol: without it, asyncio keeps Nagle's algorithm, which delays each answer by 40 ms.
-        self._listener = socket.socket(proto=socket.IPPROTO_TCP)
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._listener.bind((HOST, port))
-            self._listener.listen()  # who opens the link at once waits, instead of being refused
+            listener = socket.create_server((HOST, port))  # who opens the link at once waits, instead of being refused
         except OSError as error:
-            self._listener.close()
-            raise InvalidInput(f"--port: port {port} of {HOST} cannot be used: {error.strerror}") from error
+            raise InvalidInput(f"--port: port {port} cannot be used: {os.strerror(error.errno or 0)}") from error
+        # With the protocol: without it, asyncio keeps Nagle's algorithm, which delays each answer by 40 ms.
+        self._listener = socket.socket(proto=socket.IPPROTO_TCP, fileno=listener.detach())
         guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions)
         guard.app = Console(deployment, where, guard).app()
         self.link = guard.link

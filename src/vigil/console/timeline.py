@@ -40,8 +40,7 @@ class Timeline:
 
     def bar(self, row: Row) -> tuple[float, float]:
         """Return where the row's bar begins and how long it is, in percent of the axis."""
-        took = row.span.seconds
-        took = (self._now - moment(row.span.began_at)).total_seconds() if took is None else took
+        took = (moment(row.span.ended_at, self._now) - moment(row.span.began_at)).total_seconds()
         start = min(100 * row.start / self.axis, 100.0)
         return round(start, 2), round(min(max(100 * took / self.axis, 0.0), 100 - start), 2)
 
@@ -65,6 +64,6 @@ def _without_loops(states: Iterable[Span]) -> Iterator[Span]:
         found = [*group]
         if waits and len(found) > 1:
             looks = sum(span.name == WAITING[0] for span in found)
-            name = "waits for the agent" + f", looked {looks} times" * bool(looks)
+            name = "waits for the agent" + f", looked {looks} time{'s' * (looks > 1)}" * bool(looks)
             found = [replace(found[0], kind="loop", name=name, ended_at=found[-1].ended_at)]
         yield from found

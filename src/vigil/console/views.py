@@ -36,14 +36,13 @@ class Filters:
         """Read the address's parameters; raises InvalidInput, which names the one that is wrong."""
         if unknown := sorted(set(parameters) - {"status", "day", "q", "cursor"}):
             raise InvalidInput(f"a list has no filter {unknown[0]!r}; it has status, day, q and cursor")
-        status, day, cursor = (parameters.get(name, "") for name in ("status", "day", "cursor"))
+        status, day, text, cursor = (parameters.get(name, "") for name in ("status", "day", "q", "cursor"))
         if day and moment(f"{day}T00:00Z").date().isoformat() != day:
             raise InvalidInput(f"day must be a date such as 2026-11-30, not {day!r}")
         # A malformed record has any start time and any id.
         if cursor and not (re.fullmatch(".+~.+", cursor, re.DOTALL) and cursor.startswith(day)):
             raise InvalidInput("cursor must be that of this list's link to older sessions")
-        text = parameters.get("q", "").strip()
-        return cls(parse_status(status) if status else None, day or None, text, cursor or None)
+        return cls(parse_status(status) if status else None, day or None, text.strip(), cursor or None)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 const policy = globalThis.trustedTypes?.createPolicy("vigil", { createHTML: (html) => html });
 const parsed = (html) => new DOMParser().parseFromString(policy ? policy.createHTML(html) : html, "text/html");
 const put = (id, text) => { document.getElementById(id).textContent = text; };
-let stream = null, loads = 0, corrected = 0, ahead = 0;
+let stream = null, loads = 0, corrected = 0, ahead = 0, lost = "";
 
 // What the reader has opened, typed or selected stays as it is.
 const callbacks = {
@@ -12,6 +12,8 @@ const callbacks = {
 };
 function show(page) {
   document.title = page.title;
+  if ("live" in page.body.dataset) put("link", page.getElementById("stale").hidden ? "live" : "not up to date");
+  lost = "";
   for (const part of ["header nav", "main"]) {
     Idiomorph.morph(document.querySelector(part), page.querySelector(part), { ignoreActiveValue: true, callbacks });
   }
@@ -35,17 +37,25 @@ function follow() {
   stream?.close();
   if (!("live" in document.body.dataset) || document.hidden) return;
   stream = new EventSource(location.href);
-  stream.onopen = () => put("link", "live");
-  stream.onerror = () => put("link", stream.readyState === EventSource.CLOSED ? "not live: reload" : "reconnecting");
-  stream.addEventListener("page", (event) => {
-    update(parsed(event.data));
-    put("link", document.querySelector("main > [role=alert]") ? "not up to date" : "live");
-  });
-  stream.addEventListener("end", () => { stream.close(); put("link", "ended"); put("says", "The session has ended"); });
+  stream.onerror = lose;
+  stream.addEventListener("page", (event) => update(parsed(event.data)));
+  stream.addEventListener("end", (event) => { stream.close(); put("link", event.data); });
+}
+
+// Nothing is known to go on until the console answers again.
+function lose() {
+  const ended = stream.readyState === EventSource.CLOSED, stale = document.getElementById("stale");
+  lost ||= new Date(Date.now() - ahead).toISOString().slice(11, 19);
+  const why = ended ? "reload the page, or open the link of the console that runs now" : "the console does not answer";
+  const text = `What you see is not up to date: ${why}. It is as of ${lost} UTC.`;
+  if (stale.textContent !== text) stale.textContent = text; // once, for those who hear it
+  stale.hidden = false;
+  put("link", "not up to date");
 }
 
 // Durations and running bars go on without the network, by the browser's clock, which each page corrects.
 function tick() {
+  if (lost) return;
   const sent = document.getElementById("main").dataset.now;
   if (sent !== corrected) [corrected, ahead] = [sent, Date.now() - sent];
   const now = Date.now() - ahead, axis = document.querySelector("[data-axis]")?.dataset.axis;
