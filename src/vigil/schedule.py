@@ -60,27 +60,49 @@ def next_runs(expression: str, timezone: str, created: datetime, after: datetime
             first = max((after - created) // every + 1, 0)
             runs: Iterator[datetime] = (created + every * number for number in count(first))
         else:
-            runs = _cron_runs(text, after.astimezone(zone))
+            runs = _cron_runs(text, zone, after)
         yield from (run.astimezone(zone) for run in runs)
     except (ValueError, TypeError, ArithmeticError, CronSimError) as error:
         raise InvalidInput(f"{expression[:200]!r} is an expression that is not understood here: {error}") from error
 
 
-def _cron_runs(text: str, after: datetime) -> Iterator[datetime]:
+def _cron_runs(text: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """Yield the times of an AWS cron expression: six fields, ``?`` for any day, days of the week from 1, Sunday."""
-    minute, hour, day, month, weekday, year = text.replace("?", "*").split()
-    weekday = re.sub(r"\bL\b", "7", weekday)  # the last day of a week
-    weekday = re.sub(r"(?<![#/])\b[1-7](?=\b|L)", lambda match: str(int(match[0]) - 1), weekday)
-    # CronSim counts to 7, which is Sunday once more.
-    weekday = re.sub(r"(?<![-#])\b([0-6])/", r"\1-6/", weekday)
+    minute, hour, day, month, weekday, year = text.upper().replace("?", "*").split()
+    # CronSim steps by whole hours, and some zones change their clocks by 30 minutes: it counts without a zone.
+    shown = after.astimezone(zone).replace(tzinfo=None)
+
+    def runs(day: str, month: str, after: datetime) -> CronSim:
+        return CronSim(f"0 {minute} {hour} {day} {month} {_weekday(weekday)}", after)
+
+    for part in ((day, "*"), ("*", month)):
+        runs(*part, shown)  # raises for what it does not understand
+    try:
+        following = runs(day, month, shown)
+    except CronSimError as error:
+        raise InvalidInput(f"'cron({text[:200]})' never runs: its months have no such day") from error
     years = _years(year)
-    # With a field for seconds, CronSim leaves out a time that the clocks skip, as Scheduler does.
-    for moment in CronSim(f"0 {minute} {hour} {day} {month} {weekday}", after):
-        if moment.year > max(years):
+    while (local := next(following, None)) is not None:
+        if local.year in years:
+            # Scheduler leaves out a time that the clocks skip, and runs once what they show twice: here the first time.
+            moment = local.replace(tzinfo=zone).astimezone(UTC)
+            if moment > after and moment.astimezone(zone).replace(tzinfo=None) == local:
+                yield moment
+        elif later := [year for year in years if year > local.year]:
+            following = runs(day, month, datetime(min(later), 1, 1) - timedelta(seconds=1))  # noqa: DTZ001
+        else:
             return
-        # What the clocks show twice, Scheduler runs once.
-        if moment.year in years and not moment.fold:
-            yield moment.astimezone(UTC)
+
+
+def _weekday(text: str) -> str:
+    """Return the days of the week as CronSim counts them: from 0."""
+    for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), start=1):
+        text = text.replace(name, str(number))
+    text = re.sub(r"\b0+(?=\d)", "", text)
+    text = re.sub(r"\bL\b", "7", text)  # the last day of a week
+    text = re.sub(r"(?<![#/])\b[0-7](?=\b|L)", lambda match: str(int(match[0]) - 1), text)
+    # CronSim counts to 7, which is Sunday once more.
+    return re.sub(r"(?<![-#])\b([0-6])/", r"\1-6/", text)
 
 
 def _years(text: str) -> set[int]:
@@ -89,5 +111,7 @@ def _years(text: str) -> set[int]:
         bounds, _, step = part.partition("/")
         first, _, last = bounds.replace("*", "1970-2199").partition("-")
         end = int(last or (2199 if step else first))
-        years.update(range(int(first), min(end, 2199) + 1, int(step or 1)))
+        if not (found := range(int(first), min(end, 2199) + 1, int(step or 1))):
+            raise ValueError("Bad year")
+        years.update(found)
     return years
