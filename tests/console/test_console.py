@@ -96,7 +96,7 @@ def test_a_session_is_started_and_watched_until_its_report_is_read(open_page: Op
         page.get_by_role("link", name="findings.json").click()
     assert json.loads(download.value.path().read_text())
     page.get_by_role("link", name="Log").click()
-    until(lambda: page.reload() and page.get_by_text("save_report").count(), 20)
+    until(lambda: page.reload() and page.get_by_text("strands.telemetry").count(), 20)
     assert not re.search("Traceback|ERROR", page.locator("main").inner_text())
     page.get_by_role("link", name="Report", exact=True).click()
     page.frame_locator("iframe").get_by_role("heading", name="Summary").wait_for()
