@@ -13,7 +13,7 @@ from cronsim import CronSim, CronSimError
 
 from vigil.errors import InvalidInput
 from vigil.names import TICK_KEY
-from vigil.session import parsed
+from vigil.session import check_detail, parsed
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Schedule:
         if self.state != "ENABLED":
             return []
         return [*islice(next_runs(self.expression, self.timezone, self.created_at, after), number)]
+
+
+def check_input(text: str) -> None:
+    """Raise InvalidInput unless ``text`` can be the detail of the schedule's events."""
+    if not isinstance(detail := parsed(text), dict):
+        raise InvalidInput(f"the schedule's detail must be a JSON object in one line, not {text[:200]!r}")
+    check_detail(detail)
 
 
 def next_runs(expression: str, timezone: str, created: datetime, after: datetime) -> Iterator[datetime]:

@@ -2,13 +2,14 @@
 
 import json
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.support import until
 from tests.vigil.local.ministack_patches.builders import Role
+from vigil.local.ministack_patches import scheduler as patched
 from vigil.local.stack import REGION, LocalStack
 
 BUS = f"arn:aws:events:{REGION}:000000000000:event-bus/default"
@@ -69,14 +70,14 @@ def target_of(role: str, **more: object) -> dict[str, Any]:
     return {"Arn": BUS, "RoleArn": role, "EventBridgeParameters": {"Source": "a", "DetailType": "b"}, **more}
 
 
-def template(role: str, expression: str, zone: str) -> str:
+def template(role: str, expression: str, zone: str, text: str = "{}") -> str:
     schedule = {
         "Type": "AWS::Scheduler::Schedule",
         "Properties": {
             "ScheduleExpression": expression,
             "ScheduleExpressionTimezone": zone,
             "FlexibleTimeWindow": {"Mode": "OFF"},
-            "Target": target_of(role),
+            "Target": target_of(role, Input=text),
         },
     }
     return json.dumps({"Resources": {"Only": schedule}, "Outputs": {"Name": {"Value": {"Ref": "Only"}}}})
@@ -90,21 +91,36 @@ def test_a_cron_expression_is_read_in_the_time_zone_of_the_template(embedded: Lo
     (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["Outputs"]
     kept = embedded.client("scheduler").get_schedule(Name=found["OutputValue"])
     assert kept["ScheduleExpressionTimezone"] == "Asia/Tokyo"
+    body = template(role(), f"cron(0 0 1 1 ? {datetime.now(UTC).year + 5})", "Europe/Berlin")
+    cloudformation.update_stack(StackName=stack, TemplateBody=body)
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    changed = embedded.client("scheduler").get_schedule(Name=found["OutputValue"])
+    assert changed["ScheduleExpressionTimezone"] == "Europe/Berlin"
+    assert changed["LastModificationDate"] > changed["CreationDate"] == kept["CreationDate"]
     cloudformation.delete_stack(StackName=stack)
 
 
-@pytest.mark.parametrize(("expression", "zone"), [("cron(0 0 15W * ? *)", "UTC"), ("rate(1 day)", "Moon/Crater")])
+@pytest.mark.parametrize(
+    ("expression", "zone", "text"),
+    [
+        ("cron(0 0 15W * ? *)", "UTC", "{}"),
+        ("cron(0 0 31 2 ? *)", "UTC", "{}"),
+        ("rate(1 day)", "Moon/Crater", "{}"),
+        ("rate(1 day)", "UTC", '{"a": "x}'),
+    ],
+)
 def test_a_template_whose_schedule_cannot_run_here_is_refused(
-    embedded: LocalStack, role: Role, expression: str, zone: str
+    embedded: LocalStack, role: Role, expression: str, zone: str, text: str
 ) -> None:
     stack, cloudformation = f"s{uuid.uuid4().hex}", embedded.client("cloudformation")
-    cloudformation.create_stack(StackName=stack, TemplateBody=template(role(), expression, zone))
+    cloudformation.create_stack(StackName=stack, TemplateBody=template(role(), expression, zone, text))
 
     def reasons() -> list[str]:
         events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
         return [event["ResourceStatusReason"] for event in events if event["ResourceStatus"] == "CREATE_FAILED"]
 
-    assert any("not understood here" in reason or "not known here" in reason for reason in until(reasons))
+    expected = ("not understood here", "not known here", "never runs", "must be a JSON object")
+    assert any(words in reason for reason in until(reasons) for words in expected)
 
 
 def test_a_schedule_that_cannot_run_here_keeps_no_other_from_running(embedded: LocalStack, role: Role) -> None:
@@ -121,3 +137,91 @@ def test_a_schedule_that_cannot_run_here_keeps_no_other_from_running(embedded: L
     assert log.count(f"{names[0]} does not run: 'cron(0 0 15W * ? *)' is an expression that is not understood") == 1
     for name in names:
         scheduler.delete_schedule(Name=name)
+
+
+class Ticks:
+    """The embedded Scheduler with a clock that the test sets, and what it runs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.runs, self.searches = datetime(2026, 11, 30, 8, 0, 30, tzinfo=UTC), list[str](), list[str]()
+        self.schedules: dict[Any, Any] = {}
+        ticks, search = self, patched.next_runs
+
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return ticks.now
+
+        def searched(expression: str, *more: Any) -> Any:
+            ticks.searches.append(expression)
+            return search(expression, *more)
+
+        monkeypatch.setattr(patched, "datetime", Clock)
+        monkeypatch.setattr(patched, "next_runs", searched)
+        monkeypatch.setattr(patched, "_runs", {})
+        monkeypatch.setattr(patched, "_run", lambda schedule, at: ticks.runs.append(at))
+        monkeypatch.setattr(patched.scheduler._schedules, "_data", self.schedules)
+
+    def make(self, expression: str, **more: object) -> None:
+        created = self.now.timestamp()
+        wanted = {"ScheduleExpression": expression, "ScheduleExpressionTimezone": "UTC", "Target": target_of("")}
+        times = {"CreationDate": created, "LastModificationDate": created}
+        self.schedules["000000000000", REGION, "default/only"] = {
+            **wanted,
+            **times,
+            "State": "ENABLED",
+            "Arn": "a",
+            **more,
+        }
+
+    def change(self, **properties: object) -> None:
+        (schedule,) = self.schedules.values()
+        schedule.update(properties, LastModificationDate=self.now.timestamp())
+
+    def after(self, minutes: int) -> list[str]:
+        """Look every second until then, and return what ran."""
+        self.runs.clear()
+        for _ in range(60 * minutes):
+            self.now += timedelta(seconds=1)
+            patched.run_schedules(None)
+        return [at[11:16] for at in self.runs]
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
+    return Ticks(monkeypatch)
+
+
+def test_each_run_of_a_schedule_is_searched_for_once(ticks: Ticks) -> None:
+    ticks.make("cron(0/2 * * * ? *)")
+    assert ticks.after(minutes=5) == ["08:02", "08:04"]
+    assert ticks.searches == ["cron(0/2 * * * ? *)"]
+
+
+def test_a_rate_runs_when_it_is_created_and_not_before(ticks: Ticks) -> None:
+    ticks.make("rate(2 minutes)")
+    assert ticks.after(minutes=5) == ["08:00", "08:02", "08:04"]
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_schedule_that_is_made_again_does_not_run_for_the_time_without_it(ticks: Ticks, looks: bool) -> None:
+    ticks.make("cron(* * * * ? *)")
+    assert ticks.after(minutes=1) == ["08:01"]
+    ticks.schedules.clear()
+    if looks:
+        assert ticks.after(minutes=3) == []
+    else:
+        ticks.now += timedelta(minutes=3)
+    ticks.make("cron(* * * * ? *)")
+    assert ticks.after(minutes=1) == ["08:05"]
+
+
+def test_a_changed_schedule_runs_from_its_change_on(ticks: Ticks) -> None:
+    ticks.make("cron(0 12 * * ? *)")
+    assert ticks.after(minutes=2) == []
+    ticks.change(ScheduleExpression="cron(* * * * ? *)")
+    assert ticks.after(minutes=1) == ["08:03"]
+    ticks.change(State="DISABLED")
+    assert ticks.after(minutes=2) == []
+    ticks.change(State="ENABLED")
+    assert ticks.after(minutes=1) == ["08:06"]
