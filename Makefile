@@ -88,11 +88,11 @@ bootstrap: synth $(NPM)/.installed ## Prepare the AWS account and region for the
 	$(CDK) bootstrap $(ARGS)
 
 .PHONY: deploy
-deploy: package $(NPM)/.installed ## Deploy to the AWS account that the environment names (ARGS="--parameters ModelId=...")
+deploy: package $(NPM)/.installed ## Deploy to the AWS account or local stack that the environment names (ARGS="--parameters ModelId=...")
 	$(CDK) deploy --require-approval never $(ARGS)
 
 .PHONY: destroy
-destroy: synth $(NPM)/.installed ## Remove the stack from AWS; the bucket with the reports stays
+destroy: synth $(NPM)/.installed ## Remove the stack, without asking, from the AWS account or local stack that the environment names; the bucket with the reports stays
 	$(CDK) destroy --force
 
 .PHONY: check

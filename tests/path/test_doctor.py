@@ -337,7 +337,7 @@ def test_a_rule_that_is_disabled_and_a_dead_letter_are_problems(stack: LocalStac
     disabled, dead = [line for line in done.stdout.splitlines() if line.startswith("problem")]
     assert f"rule {rule}: DISABLED" in disabled
     assert f"aws events enable-rule --name {rule}" in disabled
-    assert "dead-letter queue: 1 events" in dead
+    assert "dead-letter queue: 1 event that never became a session" in dead
     assert "`vigil lost --resend`" in dead
 
 

@@ -89,7 +89,7 @@ def _dead_letters(deployment: Deployment, _: str) -> CheckResults:
     # Messages are counted, not received: a short poll may find none although there are some.
     count = deployment.count_dead_letters()
     remedy = "`vigil lost` says why. When that is fixed: `vigil lost --resend` starts their sessions"
-    yield judge(count == 0, f"dead-letter queue: {count} events that never became sessions", remedy)
+    yield judge(count == 0, f"dead-letter queue: {count} event{'s' * (count != 1)} that never became a session", remedy)
 
 
 def _subscribers(deployment: Deployment, topic: str) -> CheckResults:
