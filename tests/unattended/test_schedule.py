@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.support import Workflow, command, ended, refused, until
 from tests.unattended.conftest import PARAMETERS, Without
 from vigil.deployment import Deployment
@@ -143,6 +145,8 @@ def test_an_event_that_cannot_be_put_is_shown_and_sent_again(
         assert (lost.event_id, lost.time) == (session_of(tick), tick)
         assert lost.reason.startswith("AccessDeniedException: ")
         assert workflow.session(lost.event_id) is None
+        counted = command(stack, "vigil", "sessions").stderr
+        assert counted == "1 event never became a session: `vigil lost` shows them\n"
         shown = command(stack, "vigil", "lost").stdout
         assert shown == f"event {lost.event_id} of {tick}: {lost.reason}\n"
         assert command(stack, "vigil", "lost", "--resend").stdout == f"started {lost.event_id}\n"
@@ -189,8 +193,51 @@ def test_schedule_shows_what_is_set_and_the_next_runs(stack: LocalStack) -> None
     created = datetime.fromisoformat(found["created_at"])
     expected = [created + timedelta(days=1000 * number) for number in (1, 2, 3)]
     assert [datetime.fromisoformat(run) for run in found["next_runs"]] == expected
+    assert found["error"] is None
     assert [line.split()[2] for line in lines[4:]] == [f"{run:%Y-%m-%d}" for run in expected]
     assert all(line.startswith("next run") and line.endswith("Europe/Berlin") for line in lines[4:])
+
+
+BROKEN = f'{{"a": "x,"{TICK_KEY}":"<aws.scheduler.scheduled-time>"}}'
+NO_DETAIL = f"the schedule's detail must be a JSON object in one line, not {BROKEN!r}"
+
+
+@pytest.mark.parametrize(
+    ("expression", "text", "reason"),
+    [
+        ("cron(0 8 31 2 ? *)", "{}", "'cron(0 8 31 2 ? *)' never runs: its months have no such day"),
+        ("rate(1000 days)", BROKEN, NO_DETAIL),
+        # It is understood, and its years have passed.
+        ("cron(0 8 1 1 ? 2020)", "{}", None),
+    ],
+)
+def test_schedule_fails_with_the_reason_if_the_next_runs_cannot_be_told(
+    stack: LocalStack, expression: str, text: str, reason: str | None
+) -> None:
+    scheduler, name = stack.client("scheduler"), stack.outputs[OptionalOutput.SCHEDULE]
+    before = scheduler.get_schedule(Name=name)
+    given: Any = {key: before[key] for key in ("ScheduleExpression", "ScheduleExpressionTimezone", "Target")}
+    target = {**given["Target"], "Input": text}
+    wanted: Any = {"Name": name, "FlexibleTimeWindow": {"Mode": "OFF"}}
+    scheduler.update_schedule(**wanted, **{**given, "ScheduleExpression": expression, "Target": target})
+    try:
+        shown, as_json = (command(stack, "vigil", "schedule", *option) for option in ((), ("--json",)))
+    finally:
+        scheduler.update_schedule(**wanted, **given)
+    assert shown.returncode == as_json.returncode == (1 if reason else 0)
+    assert shown.stderr == as_json.stderr == (f"{reason}\n" if reason else "")
+    assert shown.stdout.startswith(f"expression     {expression}\n")
+    assert shown.stdout.endswith("\nnext run       none\n") == (reason is None)
+    found = json.loads(as_json.stdout)
+    assert (found["error"], found["next_runs"]) == (reason, [])
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "x}', '{"a":1,}', '{"a":1} {"b":2}', '{"a":{"b":1}', '{"a": tru}', '["a"]', '{"a": NaN}', "", "x"]
+)
+def test_a_detail_that_is_no_json_object_is_refused_before_anything_starts(text: str) -> None:
+    line = refused(None, "vigil", "local", "up", "--parameter", f"ScheduleDetail={text}")
+    assert "detail must be" in line
 
 
 def test_an_expression_that_is_none_is_refused_in_one_line() -> None:

@@ -20,6 +20,7 @@ from vigil.download import safe_files, safe_text
 from vigil.errors import AwsUnavailable, InvalidArtifact, InvalidInput
 from vigil.folder import prepare, write
 from vigil.names import FINDINGS, PAGE, REPORT
+from vigil.schedule import check_input
 from vigil.session import Status, parse_status
 from vigil.text import one_line, to_json, visible
 
@@ -42,7 +43,8 @@ def sessions(
     found = deployment.journal.recent(limit, parse_status(status) if status is not None else None)
     try:
         if count := deployment.count_dead_letters():
-            errors.say(f"{count} events never became a session: `vigil lost` shows them", style="red")
+            what = "1 event" if count == 1 else f"{count} events"
+            errors.say(f"{what} never became a session: `vigil lost` shows them", style="red")
     except AwsUnavailable as error:
         errors.say(f"the dead-letter queue cannot be read: {error}")
     if as_json:
@@ -102,19 +104,25 @@ def schedule(as_json: AsJson = False) -> None:
         else:
             console.print(NO_SCHEDULE, markup=False)
         return
+    runs, error = [], None
     try:
+        check_input(found.detail)
         runs = found.next(NEXT_RUNS, datetime.now(UTC))
-    except InvalidInput as error:
-        errors.say(f"its next runs: {error}")
-        runs = []
+    except InvalidInput as refused:
+        error = str(refused)
+        errors.say(error, style="red")
     if as_json:
-        times = {"created_at": iso(found.created_at), "next_runs": [iso(run) for run in runs]}
-        console.write(to_json(asdict(found) | times) + "\n")
-        return
-    for name in ("expression", "timezone", "detail", "state"):
-        field(name, getattr(found, name))
-    for run in runs:
-        field("next run", f"{run.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {run:%Y-%m-%d %H:%M:%S} {found.timezone}")
+        computed = {"created_at": iso(found.created_at), "next_runs": [iso(run) for run in runs], "error": error}
+        console.write(to_json(asdict(found) | computed) + "\n")
+    else:
+        for name in ("expression", "timezone", "detail", "state"):
+            field(name, getattr(found, name))
+        for run in runs:
+            field("next run", f"{run.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, {run:%Y-%m-%d %H:%M:%S} {found.timezone}")
+        if not runs and error is None:
+            field("next run", "none")
+    if error is not None:
+        raise typer.Exit(1)
 
 
 def show(session_id: str, as_json: AsJson = False) -> None:
