@@ -233,7 +233,7 @@ def test_schedule_fails_with_the_reason_if_the_next_runs_cannot_be_told(
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a": "x}', '{"a":1,}', '{"a":1} {"b":2}', '{"a":{"b":1}', '{"a": tru}', '["a"]', '{"a": NaN}', "", "x"]
+    "text", ['{"a": "x}', '{"a":1,}', '{"a":1} {"b":2}', '{"a":{"b":1}', '{"a": True}', '["a"]', '{"a": NaN}', "", "x"]
 )
 def test_a_detail_that_is_no_json_object_is_refused_before_anything_starts(text: str) -> None:
     line = refused(None, "vigil", "local", "up", "--parameter", f"ScheduleDetail={text}")
