@@ -321,3 +321,7 @@ def test_what_goes_to_lambda_has_no_console() -> None:
 
     assert not {"console", "session_reader", "deployment", "cli"} & set(MODULES)
     assert (PROJECT / "src" / "vigil" / "console").is_dir()
+
+
+def test_a_clock_counts_hours_also_beyond_a_day() -> None:
+    assert ">25:00:05<" in clock("2026-11-28T11:00:00Z", "2026-11-29T12:00:05Z", NOW)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def at(timestamp: str | None) -> Markup:
 def clock(since: str | None, until: str | None, now: datetime, *, down: bool = False) -> Markup:
     """Return a time that passes as an element; the page's script lets it go on while ``until`` is None."""
     begun, sign = moment(since, now), -1 if down else 1
-    text = timedelta(seconds=max(0, int(sign * (moment(until, now) - begun).total_seconds())))
+    minutes, seconds = divmod(max(0, int(sign * (moment(until, now) - begun).total_seconds())), 60)
+    text = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
     if until:
         return Markup("<span>{}</span>").format(text)
     return Markup('<span data-clock="{}" data-from="{}">{}</span>').format(sign, int(begun.timestamp() * 1000), text)
