@@ -27,13 +27,13 @@ class Sessions:
         self._stack, self._deployment = stack, Deployment(stack.session())
         self.journal = self._deployment.journal
         self._table = stack.session().resource("dynamodb").Table(stack.outputs[Output.TABLE])
-        self.ended, self.running = self._start(Status.COMPLETED, 1), self._start(Status.BUSY, 7200)
-        self._write_steps(self.running, 30, '{"name": "orders"}')
+        self.ended, self.running = self._start(Status.COMPLETED, 1), self._start_small()
         self.busy = self.put(Status.BUSY, FEW - 2)
         self.largest = ""  # a running session of MAX_STEPS steps
 
     def fill(self) -> None:
-        """Let there be MANY sessions, one of them large."""
+        """Let there be MANY sessions, one of them large. A list shows the newest: another small one runs."""
+        self.running = self._start_small()
         self.largest = self._start(Status.BUSY, 7200, "x" * 60_000)
         self._write_steps(self.largest, MAX_STEPS, '"')
         lines = "\n".join(f"INFO {number} {'analysed ' * LOG_TEXT}"[:LOG_TEXT] for number in range(LOG_LINES))
@@ -63,6 +63,11 @@ class Sessions:
                     record["error"] = {"code": "BudgetExceeded", "message": "the model calls have cost $2.00"}
                 batch.put_item(Item=record)
         return ids
+
+    def _start_small(self) -> str:
+        session_id = self._start(Status.BUSY, 7200)
+        self._write_steps(session_id, 30, '{"name": "orders"}')
+        return session_id
 
     def _start(self, status: Status, seconds: int, comment: str = "") -> str:
         """Start a session that works so long, and return its id when it has ``status``."""
