@@ -184,7 +184,7 @@ def measure_bytes(sessions: Sessions, context: BrowserContext, address: str, tab
 def measure_calls(stack: Counted, browser: Browser, link: str, sessions: Sessions, seconds: int, table: Table) -> None:
     """Count the console's calls of AWS while nothing changes."""
 
-    def counted_while(what: str, budget: float = CALLS) -> None:
+    def counted_while(what: str, budget: float | None = CALLS) -> None:
         time.sleep(3)
         before = stack.calls()
         time.sleep(seconds)
@@ -192,10 +192,11 @@ def measure_calls(stack: Counted, browser: Browser, link: str, sessions: Session
         table.add(f"Calls of AWS: {what}", "a second", budget, found.total() / seconds)
 
     one, largest, ended = (f"/{session}" for session in (sessions.running, sessions.largest, sessions.ended))
-    shown = {"the list": "", "a running session": one, f"a running session of {MAX_STEPS:,} steps": largest}
+    shown = {"a list of ended sessions": "?status=COMPLETED", "an ended session": ended, "a running session": one}
     with reader(browser, link) as (_, page):
         address = page.url
-        for what, path in {**shown, "an ended session": ended}.items():
+        counted_while("the list while sessions run", None)
+        for what, path in {**shown, f"a running session of {MAX_STEPS:,} steps": largest}.items():
             page.goto(address + path)
             counted_while(what)
         page.goto(address + one)
