@@ -198,6 +198,7 @@ def test_schedule_shows_what_is_set_and_the_next_runs(stack: LocalStack) -> None
     assert all(line.startswith("next run") and line.endswith("Europe/Berlin") for line in lines[4:])
 
 
+UP = ("vigil", "local", "up", "--port", "0", "--no-sample-account", "--parameter")
 BROKEN = f'{{"a": "x,"{TICK_KEY}":"<aws.scheduler.scheduled-time>"}}'
 NO_DETAIL = f"the schedule's detail must be a JSON object in one line, not {BROKEN!r}"
 
@@ -236,13 +237,12 @@ def test_schedule_fails_with_the_reason_if_the_next_runs_cannot_be_told(
     "text", ['{"a": "x}', '{"a":1,}', '{"a":1} {"b":2}', '{"a":{"b":1}', '{"a": True}', '["a"]', '{"a": NaN}', "", "x"]
 )
 def test_a_detail_that_is_no_json_object_is_refused_before_anything_starts(text: str) -> None:
-    line = refused(None, "vigil", "local", "up", "--parameter", f"ScheduleDetail={text}")
+    line = refused(None, *UP, "Schedule=rate(1000 days)", "--parameter", f"ScheduleDetail={text}")
     assert "detail must be" in line
 
 
 def test_an_expression_that_is_none_is_refused_in_one_line() -> None:
-    up = ("vigil", "local", "up", "--port", "0", "--no-sample-account", "--parameter", "Schedule=hourly")
-    done = command(None, *up)
+    done = command(None, *UP, "Schedule=hourly")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.endswith(
