@@ -109,7 +109,8 @@ def _weekday(text: str) -> str:
     text = re.sub(r"\bL\b", "7", text)  # the last day of a week
     text = re.sub(r"(?<![#/])\b[0-7](?=\b|L)", lambda match: str(int(match[0]) - 1), text)
     # CronSim counts to 7, which is Sunday once more.
-    return re.sub(r"(?<![-#])\b([0-6])/", r"\1-6/", text)
+    steps = re.compile(r"(?<![-#])\b([0-6])/(\d+)")
+    return steps.sub(lambda match: ",".join(map(str, range(int(match[1]), 7, int(match[2])))), text)
 
 
 def _years(text: str) -> set[int]:
