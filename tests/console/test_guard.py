@@ -236,7 +236,7 @@ def test_large_bodies_are_refused(guard: Guard) -> None:
         assert send(guard, "POST", "/sessions", own(guard), body).status == status
         pieces = [body[at : at + 60_000] for at in range(0, size, 60_000)]
         assert send(guard, "POST", "/sessions", own(guard), chunks=pieces).status == status
-    # It need not arrive to be refused, whoever sends it.
+    # It need not arrive to be refused.
     assert send(guard, "POST", "/sessions", own(guard, content_length=str(10**12))).status == 413
     assert send(guard, "GET", "/sessions", own(guard, content_length=str(10**12), host="evil.example")).status == 413
 

@@ -1,4 +1,4 @@
-"""What stands in the pages is data, whoever wrote it; what they load is the console's own."""
+"""All text in the pages is data; the pages load only files of the console."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The stack tells how each session ends, once, whoever ends it and whatever fails meanwhile."""
+"""The stack tells once how each session ends, for any reason and in spite of any failure meanwhile."""
 
 import json
 import uuid
@@ -135,7 +135,7 @@ def test_the_headline_of_a_report_is_the_subject(
     assert "headline       $340 a month, 2 new" in command(stack, "vigil", "show", session.session_id).stdout
 
 
-def test_whoever_fails_a_session_it_is_told_once(
+def test_a_session_that_anybody_fails_is_told_once(
     stack: LocalStack, workflow: Workflow, inbox: Inbox, settled: Callable[[], None]
 ) -> None:
     _, failed_by_agent = workflow.run(detail={"agent": "no_such_agent"})
