@@ -192,6 +192,7 @@ def test_text_of_an_agent_is_shown_and_never_run(open_page: Open, failed: str) -
     assert "<script>" in (page.get_by_role("region", name="What failed").text_content() or "")
 
 
+@pytest.mark.usefixtures("failed")
 def test_rows_stay_where_they_are_while_they_are_read(open_page: Open, workflow: Workflow) -> None:
     page = open_page()
     first = page.locator("#rows tr:not([hidden])").first
