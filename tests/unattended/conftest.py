@@ -3,11 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC
 
 import pytest
 
+from tests.support import Workflow, until
 from vigil.local.stack import LocalStack
-from vigil.names import Env, Parameter
+from vigil.names import TICK_KEY, Env, OptionalOutput, Parameter
+from vigil.session import session_id_of
 
 PARAMETERS = {
     Parameter.HEARTBEAT_SECONDS: "3",
@@ -29,6 +32,11 @@ def stack() -> Iterator[LocalStack]:
         events = started.client("events")
         (look,) = (rule["Name"] for rule in events.list_rules()["Rules"] if "-NotificationsLook" in rule["Name"])
         events.disable_rule(Name=look)
+        # What a test takes away must not meet the first event of the schedule.
+        schedule = started.client("scheduler").get_schedule(Name=started.outputs[OptionalOutput.SCHEDULE])
+        tick = f"{schedule['CreationDate'].astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        workflow = Workflow(started)
+        until(lambda: workflow.session(str(session_id_of("", {TICK_KEY: tick}))))
         yield started
 
 
