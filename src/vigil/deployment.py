@@ -156,14 +156,10 @@ class Deployment:
         with aws_errors():
             return self.client("stepfunctions")
 
-    @cached_property
-    def _s3(self) -> Any:
-        return self.client("s3")
-
     def artifacts(self, session_id: str) -> Artifacts:
         """Return the artifacts of a session."""
         with aws_errors():
-            return Artifacts(self._s3, self.output(Output.BUCKET), self.journal, session_id)
+            return Artifacts(self.client("s3"), self.output(Output.BUCKET), self.journal, session_id)
 
     def count_dead_letters(self) -> int:
         """Return about how many events could not start a workflow."""

@@ -30,8 +30,8 @@ class ConsoleServer(uvicorn.Server):
         guard = Guard(self._listener.getsockname()[1], allow_actions=allow_actions)
         guard.app = Console(deployment, where, guard).app()
         self.link = guard.link
-        # The application logs its own faults, and a stream that ends with the console is none.
-        # Whatever is installed: the guard is tested behind these.
+        # The application logs its own faults. uvicorn would also log a stream that the end of the console cuts.
+        # By default, uvicorn takes what is installed. The guard is tested behind these.
         options: Any = {"loop": "asyncio", "http": "h11", "lifespan": "off", "ws": "none", "log_level": "critical"}
         options |= {"server_header": False, "proxy_headers": False, "timeout_graceful_shutdown": 1}
         super().__init__(uvicorn.Config(guard, **options))
