@@ -130,8 +130,8 @@ requirements: install ## Write into docs/requirements.md which tests prove which
 	$(BIN)/python -m tests.requirements
 
 .PHONY: faults
-faults: install ## Inject every fault and write into docs/faults.md how it ended
-	$(BIN)/python -m tests.chaos
+faults: install ## Inject every fault and write into docs/faults.md how it ended (ARGS=--check: write nothing)
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 .PHONY: kills
 kills: install ## Kill and freeze agents at each of their changes, and at random times (ARGS="--sample 50 --at-random 20 --seed 1": only some)

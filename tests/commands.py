@@ -20,6 +20,9 @@ from importlib import import_module, reload
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import botocore.session
+from botocore.hooks import EventAliaser
+
 MODULES = (
     "boto3.dynamodb.conditions",
     "boto3.s3.inject",
@@ -44,6 +47,8 @@ MODULES = (
 """What a command imports, without the command line itself: that looks at the environment when it is imported."""
 AWS_MODULES = ("awscli.clidriver", "awscli.handlers")
 """What the AWS CLI imports."""
+SERVICES = ("cloudformation", "s3", "stepfunctions", "sqs", "logs", "events", "scheduler", "lambda", "sts")
+"""Services that a command calls, beside DynamoDB."""
 CLIENT = """\
 #!{python} -IS
 import json, os, socket, sys
@@ -61,6 +66,19 @@ status = int(ours.recv(16))
 sys.exit(status if status >= 0 else 128 - status)
 """
 START = (sys.executable, "-P", "-m", __name__)
+
+
+def speed_up_boto3() -> None:
+    """Let all sessions of boto3 in this process share what each of them reads and computes: most of their time."""
+    botocore.session.create_loader = cache(botocore.session.create_loader)
+    alias, aliases = EventAliaser._alias_event_name, dict[str, str]()
+
+    def alias_once(self: EventAliaser, name: str) -> str:
+        if name not in aliases:
+            aliases[name] = alias(self, name)
+        return aliases[name]
+
+    EventAliaser._alias_event_name = alias_once
 
 
 @cache
@@ -112,6 +130,12 @@ def main() -> None:
     """Fork a process for each command that comes, until the process that sends them has ended."""
     for module in MODULES:
         import_module(module)
+    speed_up_boto3()
+    # Never used: it loads the models of the services.
+    session = import_module("boto3").Session("nobody", "nobody", region_name="us-east-1")
+    session.resource("dynamodb").Table("none")
+    for service in SERVICES:
+        session.client(service)
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

@@ -8,26 +8,26 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
-import botocore.session
 import hypothesis
 import hypothesis.core
 import hypothesis.internal.conjecture.providers as drawing
 import pytest
 
+from tests import commands
 from tests.support import Workflow
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
 from vigil.names import Env, Parameter
 
-# How long an example takes says nothing on a machine that has much else to do.
-hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# How long an example takes says nothing on a machine that has much else to do. Each run tries others.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("patient")
 
-# Otherwise each session of boto3 reads the services' models again, which takes longer than the rest of a client.
-botocore.session.create_loader = cache(botocore.session.create_loader)
+commands.speed_up_boto3()
 
 pytest_plugins = [
     "tests.fixtures.browser",
@@ -87,7 +87,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def pytest_collection() -> Iterator[None]:
     # The garbage collector took a quarter of the tests' time: it looks at all modules and tests again and again.
     gc.disable()
-    gc.set_threshold(10_000)
+    gc.set_threshold(50_000)
     try:
         return (yield)
     finally:

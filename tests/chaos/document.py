@@ -25,8 +25,9 @@ After any fault, these rules hold:
   has at most MaxAttempts attempts, by default {attempts}.
 
 The last table says for each fault how the session must end, after how many attempts and within how
-long. `make faults` injects the faults into sessions and writes how these ended. A test does the
-same and compares each session with its row.
+long. `make faults` injects the faults into sessions, compares each session with its row and writes
+how it ended. It runs before each change that lands. The tests do the same with a third of the
+faults, which each run draws.
 
 The time limits depend on three parameters of the stack: SafetySeconds (S), HeartbeatSeconds (H) and
 ProgressSeconds (P). In production, with their defaults of {safety}, {heartbeat} and {progress} s:

@@ -1,4 +1,9 @@
-"""Every fault of the matrix: its session ends as docs/faults.md promises, and nothing is left of it."""
+"""Faults of the matrix: their sessions end as docs/faults.md promises, and nothing is left of them.
+
+A run draws a third of the faults. ``make faults`` lets sessions meet all of them, as before each change that lands.
+"""
+
+import random
 
 import pytest
 
@@ -7,11 +12,11 @@ from tests.chaos.endings import ENDINGS, Ending
 from tests.chaos.faults import FAULTS
 from tests.chaos.matrix import run
 
-pytestmark = pytest.mark.takes(90)
+pytestmark = pytest.mark.takes(70)
 
 
 def test_every_session_that_meets_a_fault_ends_as_promised(subtests: pytest.Subtests) -> None:
-    outcomes, left = run(FAULTS)
+    outcomes, left = run(random.sample(FAULTS, len(FAULTS) // 3))
     for outcome in outcomes:
         with subtests.test(outcome.fault.name):
             assert outcome.problems == []

@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vigil.console.graph import HEIGHT, WIDTH, Graph
@@ -129,7 +129,6 @@ STATE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100)
 @given(st.dictionaries(NAMES, STATE, min_size=1), st.data())
 def test_any_machine_is_drawn(states: Definition, data: st.DataObject) -> None:
     start = data.draw(st.sampled_from(sorted(states)))

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 from starlette.responses import PlainTextResponse
@@ -244,7 +244,6 @@ def test_large_bodies_are_refused(guard: Guard) -> None:
 PICK = st.sampled_from
 
 
-@settings(max_examples=150)
 @given(st.data())
 def test_only_a_request_that_meets_every_condition_reaches_the_pages(
     guard: Guard, watching: Guard, data: st.DataObject

@@ -9,8 +9,8 @@ from tests.kills.server import FROZEN, RUNTIME, WORKER
 
 pytestmark = pytest.mark.takes(80)
 
-SAMPLE = {WORKER: 2, RUNTIME: 1, FROZEN: 1}
-AT_RANDOM = 2
+SAMPLE = {WORKER: 1, RUNTIME: 1, FROZEN: 1}
+AT_RANDOM = 1
 
 
 def test_sessions_that_are_struck_end_as_if_undisturbed(subtests: pytest.Subtests) -> None:

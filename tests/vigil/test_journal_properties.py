@@ -215,7 +215,7 @@ class Writers(RuleBasedStateMachine):
 
 
 @pytest.mark.criterion("1.4")
-@pytest.mark.parametrize(("dynamodb", "orders"), [("embedded", 20), ("moto", 6)])
+@pytest.mark.parametrize(("dynamodb", "orders"), [("embedded", 12), ("moto", 4)])
 def test_no_order_of_writes_breaks_the_record_or_loses_a_wake_up(
     dynamodb: str, orders: int, table: Any, embedded: LocalStack, moto_table: Any, moto: LocalSession
 ) -> None:

@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile import CONTROL, TEXT
@@ -85,7 +85,6 @@ def elements(draw: st.DrawFn, depth: int = 3) -> str:
     return ElementTree.tostring(root, encoding="unicode").replace("</", inner + "</", 1)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.lists(elements(), max_size=4))
 def test_no_chart_runs_or_fetches_anything(inner: list[str]) -> None:
     svg = f'{ROOT} xmlns:x="x" xmlns:xlink="y">{"".join(inner)}</svg>'
