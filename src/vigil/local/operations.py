@@ -78,7 +78,7 @@ def _is_plain_json(service: str, target: str, body: bytes) -> bool:
     ministack may take the resource about which it asks IAM from a member of another operation.
     """
     prefix, _, operation = target.rpartition(".")
-    model = _model(service)
+    model = model_of(service)
     if not prefix or model.get("metadata", {}).get("targetPrefix") != prefix:
         return False
     try:
@@ -93,7 +93,7 @@ def _is_plain_query(service: str, operation: str, parameters: Mapping[str, list[
     """Whether ``operation`` is one of a service of the query protocol, and all parameters are its members."""
     if iam_actions._SERVICE_PROTOCOL.get(service) != "query-xml":
         return False
-    members = _members(_model(service), operation)
+    members = _members(model_of(service), operation)
     return members is not None and {name.partition(".")[0] for name in parameters} <= members | {"Action", "Version"}
 
 
@@ -107,7 +107,7 @@ def _members(model: Mapping[str, Any], operation: str) -> frozenset[str] | None:
 
 
 @cache
-def _model(service: str) -> Mapping[str, Any]:
+def model_of(service: str) -> Mapping[str, Any]:
     """Return AWS's own model of a service; empty if botocore has none of that name."""
     try:
         model: Mapping[str, Any] = Loader().load_service_model(BOTOCORE_NAMES.get(service, service), "service-2")
@@ -134,7 +134,7 @@ def _routes(service: str) -> list[tuple[str, re.Pattern[str], list[tuple[str, An
     """Return (method, pattern of the path, required query, number of literal segments, operation) of each operation."""
     routes = []
     for model in iam_actions._BOTOCORE_SERVICE_MAP.get(service, []):
-        for operation, description in _model(model)["operations"].items():
+        for operation, description in model_of(model)["operations"].items():
             path, _, query = description["http"]["requestUri"].partition("?")
             segments = path.rstrip("/").split("/")
             pattern = "/".join(

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from ministack import app as ministack_app
-from ministack.core import iam_actions, router
+from ministack.core import iam_actions, responses, router
 from ministack.core.responses import error_response_json
 
 from vigil.local.gate import by_root
 from vigil.local.ministack_patches.patching import at_install, replaces
+from vigil.local.operations import model_of
 
 MISSING_SERVICES = {
     "pricing": "AWSPriceListService",
@@ -73,3 +75,10 @@ async def list_no_scaling(verb: str, path: str, headers: Mapping[str, str], body
 def is_service_name(is_known: Any, name: str) -> Any:
     """To find the name of a service that it lacks, ministack loads all of botocore's models, which takes seconds."""
     return name in MISSING_SERVICES or is_known(name)
+
+
+@replaces(responses, "_service_model")
+def read_model(_: Any, service: str) -> Any:
+    """To find a service's type of content, ministack has a new session of botocore read what has been read before."""
+    name = responses._BOTOCORE_NAME.get(service, service)
+    return SimpleNamespace(metadata=model_of(name).get("metadata", {}))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ministack.core import iam_actions, lambda_runtime
+from ministack.core import iam_actions, lambda_runtime, responses
 from ministack.services import bedrock_agentcore, cloudwatch, eventbridge, stepfunctions
 
 from tests.vigil.local.ministack_patches.builders import ACCOUNT
+from vigil.local.ministack_patches.requests import read_model
 from vigil.local.stack import REGION
 
 
@@ -55,6 +56,14 @@ def test_another_version_of_ministack_is_refused(tmp_path: Path) -> None:
 def test_ministack_alone_still_needs_the_patch_of(part: object, text: str, present: bool) -> None:
     """A patch whose case fails here with a new version of ministack is not needed any more."""
     assert (text in inspect.getsource(part)) == present  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "iam", "lambda", "monitoring", "s3", "sqs", "states", "no-service"])
+def test_the_protocol_of_a_service_is_the_one_that_ministack_finds(service: str) -> None:
+    found = responses._service_model.__wrapped__(service)
+    read = read_model(None, service).metadata
+    for name in ("protocol", "jsonVersion"):
+        assert read.get(name) == (found.metadata.get(name) if found else None)
 
 
 def test_ministack_alone_still_reports_no_class_of_an_exception() -> None:
