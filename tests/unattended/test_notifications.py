@@ -1,16 +1,20 @@
 """The stack tells once how each session ends, for any reason and in spite of any failure meanwhile."""
 
 import json
+import random
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from tests.support import Workflow, command, ended, let_go, until
+from tests.support import Workflow, command, ended, until
 from tests.unattended.conftest import Without
+from vigil.attributes import iso
 from vigil.deployment import Deployment
 from vigil.doctor import resources
 from vigil.doctor.result import Verdict
@@ -76,13 +80,36 @@ def logged(stack: LocalStack, function: Any) -> Callable[[str], Any]:
     return lambda text: logs.filter_log_events(logGroupName=group, filterPattern=f'"{text}"')["events"]
 
 
+@pytest.fixture(scope="module")
+def begin(workflow: Workflow) -> Callable[[], str]:
+    """Write the record of a session that has neither workflow nor agent, and return its id."""
+
+    def write() -> str:
+        session_id, now = str(uuid.uuid4()), iso(datetime.now(UTC))
+        times = dict.fromkeys(("start_time", "created_at", "updated_at"), now)
+        workflow.table.put_item(Item={**workflow.key(session_id), "status": Status.BUSY, **times})
+        return session_id
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def end(begin: Callable[[], str], workflow: Workflow) -> Callable[[], str]:
+    """End a session as its agent does, and return its id."""
+
+    def complete() -> str:
+        workflow.journal.complete(session_id := begin(), "s3://bucket/report.md")
+        return session_id
+
+    return complete
+
+
 @pytest.fixture
-def settled(workflow: Workflow, inbox: Inbox) -> Callable[[], None]:
+def settled(end: Callable[[], str], inbox: Inbox) -> Callable[[], None]:
     """Wait until everything before has been published: the stream keeps the order."""
 
     def wait() -> None:
-        session_id, arn = workflow.start(detail=HELLO)
-        workflow.ended(arn)
+        session_id = end()
         until(lambda: inbox.about(session_id))
 
     return wait
@@ -164,9 +191,9 @@ def test_a_session_that_anybody_fails_is_told_once(
 
 
 def test_an_end_that_comes_again_is_not_told_again(
-    workflow: Workflow, inbox: Inbox, notify: Notify, settled: Callable[[], None]
+    workflow: Workflow, inbox: Inbox, notify: Notify, end: Callable[[], str], settled: Callable[[], None]
 ) -> None:
-    ids = [session.session_id for _, session in (workflow.run(detail=HELLO) for _ in range(3)) if session]
+    ids = [end() for _ in range(3)]
     settled()
     records = [record(workflow, session_id) for session_id in ids]
     # Again, in another order, and several times at once.
@@ -186,10 +213,10 @@ def test_ends_in_any_order_are_each_told_once(workflow: Workflow, inbox: Inbox, 
 
 
 def test_a_topic_that_fails_for_a_while_tells_each_end_once_afterwards(
-    workflow: Workflow, inbox: Inbox, settled: Callable[[], None], without: Without, logged: Callable[[str], Any]
+    inbox: Inbox, end: Callable[[], str], settled: Callable[[], None], without: Without, logged: Callable[[str], Any]
 ) -> None:
     with without("NotifierPublish"):
-        ids = [session.session_id for _, session in (workflow.run(detail=HELLO) for _ in range(2)) if session]
+        ids = [end() for _ in range(2)]
         # Lambda repeats a failed call; each log line names the session whose message failed.
         until(lambda: all(logged(session_id) for session_id in ids))
         assert not any(inbox.about(session_id) for session_id in ids)
@@ -198,17 +225,16 @@ def test_a_topic_that_fails_for_a_while_tells_each_end_once_afterwards(
 
 
 def test_an_end_whose_mark_is_not_written_is_told_at_least_once(
-    workflow: Workflow, inbox: Inbox, settled: Callable[[], None], without: Without
+    inbox: Inbox, end: Callable[[], str], settled: Callable[[], None], without: Without
 ) -> None:
     """As if the function died between the two."""
     with without("NotifierMark"):
-        _, session = workflow.run(detail=HELLO)
-        assert session is not None
-        until(lambda: len(inbox.about(session.session_id)) > 1)
+        session_id = end()
+        until(lambda: len(inbox.about(session_id)) > 1)
     settled()
-    told = len(inbox.about(session.session_id))
+    told = len(inbox.about(session_id))
     settled()
-    assert len(inbox.about(session.session_id)) == told
+    assert len(inbox.about(session_id)) == told
 
 
 @pytest.mark.parametrize(
@@ -251,15 +277,21 @@ def test_the_doctor_says_whether_the_subscribers_have_confirmed(deployment: Depl
 
 
 def test_an_operator_and_an_agent_who_end_a_session_at_once_give_one_message(
-    workflow: Workflow, deployment: Deployment, inbox: Inbox, settled: Callable[[], None]
+    workflow: Workflow, deployment: Deployment, begin: Callable[[], str], inbox: Inbox, settled: Callable[[], None]
 ) -> None:
-    ids = [workflow.start(detail={"agent": "waits"})[0] for _ in range(3)]
-    for session_id in ids:
-        until(lambda session_id=session_id: (found := workflow.session(session_id)) and found.status == Status.BUSY)
-        let_go(workflow.table, session_id)
+    def complete(session_id: str) -> None:
+        with suppress(SessionEnded):
+            workflow.journal.complete(session_id, "s3://bucket/report.md")
+
+    def stop(session_id: str) -> None:
         # The agent may be first.
         with suppress(SessionEnded):
             deployment.stop(session_id, "enough")
-        ended(workflow, session_id)
+
+    ids = [begin() for _ in range(4)]
+    with ThreadPoolExecutor(2) as pool:
+        for session_id in ids:
+            for done in [pool.submit(end, session_id) for end in random.sample((complete, stop), 2)]:
+                done.result()
     settled()
-    assert [len(inbox.about(session_id)) for session_id in ids] == [1, 1, 1]
+    assert [len(inbox.about(session_id)) for session_id in ids] == [1, 1, 1, 1]

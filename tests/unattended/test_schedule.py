@@ -68,7 +68,7 @@ def test_an_event_that_is_put_twice_gives_one_session(stack: LocalStack, workflo
 
 
 def test_any_number_of_puts_and_deliveries_gives_one_session_a_tick(stack: LocalStack, workflow: Workflow) -> None:
-    ticks = {new_tick() for _ in range(4)}
+    ticks = {new_tick() for _ in range(2)}
     calls = [tick for tick in ticks for _ in range(random.randint(2, 4))]
     random.shuffle(calls)
 
