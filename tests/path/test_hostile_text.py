@@ -78,7 +78,7 @@ def ended(workflow: Workflow) -> tuple[str, str]:
 
 
 fuzz = settings(
-    max_examples=6,
+    max_examples=3,
     database=None,
     deadline=None,
     phases=(Phase.explicit, Phase.generate),

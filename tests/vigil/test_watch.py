@@ -76,7 +76,7 @@ def texts(moments: list[object]) -> list[str]:
 
 def test_watcher_asks_step_functions_rarely_in_a_long_session(world: World, journal: Journal) -> None:
     session_id = world.new_session(Status.BUSY, execution_arn=world.execution_arn)
-    hours, looks = 3 * 3600, 10
+    hours, looks = 3600, 4
     for number in range(1, looks + 1):
         world.plan[number * hours / (looks + 1)] = lambda: world.wait_anew(session_id)
     world.plan[hours] = lambda: (journal.fail(session_id, Failure("Done", "")), world.stop())
@@ -174,7 +174,7 @@ def test_each_step_is_told_once_and_announced_if_it_runs_at_two_reads(
     for module in ("step", "journal_reader"):
         monkeypatch.setattr(f"vigil.{module}.MAX_STEPS", most)
 
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=7, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.sampled_from(["begin", "end", "read"]), min_size=20, max_size=50), st.booleans())
     def check(todo: list[str], well: bool) -> None:
         session_id = world.new_session(Status.BUSY, worker="mine")
