@@ -4,6 +4,7 @@ import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import boto3
@@ -53,7 +54,7 @@ def sign(
     """Return the headers of a request that ``who`` signs, or else the root."""
     request = AWSRequest(method, stack.endpoint + target, headers=headers, data=body)
     signer = S3SigV4Auth if service == "s3" else SigV4Auth
-    signer(who or stack.session().get_credentials(), service, REGION).add_auth(request)
+    signer(who or _root(stack), service, REGION).add_auth(request)
     return dict(request.headers)
 
 
@@ -73,15 +74,30 @@ def claim(key: str, service: str) -> str:
 def presigned(stack: LocalStack, operation: str = "get_object", version: str = "s3", who: Any = None) -> str:
     """Return the presigned address of an object, which has the body "text", without the host."""
     put_object(stack)
-    session = boto3.Session(who.access_key, who.secret_key, region_name=REGION) if who else stack.session()
-    client = session.client("s3", endpoint_url=stack.endpoint, config=Config(signature_version=version))
     where = {"Bucket": stack.outputs[Output.BUCKET], "Key": "presigned"}
+    client = _s3(stack.endpoint, version, who or _root(stack))
     return str(client.generate_presigned_url(operation, Params=where)).removeprefix(stack.endpoint)
 
 
 def put_object(stack: LocalStack) -> None:
     """Write the object that ``presigned`` leads to."""
-    stack.client("s3").put_object(Bucket=stack.outputs[Output.BUCKET], Key="presigned", Body=b"text")
+    client = _s3(stack.endpoint, "s3v4", _root(stack))
+    client.put_object(Bucket=stack.outputs[Output.BUCKET], Key="presigned", Body=b"text")
+
+
+def _root(stack: LocalStack) -> Credentials:
+    return Credentials(stack.secrets.access_key_id, stack.secrets.secret_access_key)
+
+
+def _s3(endpoint: str, version: str, who: Credentials) -> Any:
+    return _client(endpoint, version, who.access_key, who.secret_key)
+
+
+@cache
+def _client(endpoint: str, version: str, *keys: str) -> Any:
+    """Return a client of S3; it takes longer to make one than to call it."""
+    session = boto3.Session(*keys, region_name=REGION)
+    return session.client("s3", endpoint_url=endpoint, config=Config(signature_version=version, proxies={}))
 
 
 @contextmanager
