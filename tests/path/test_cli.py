@@ -196,9 +196,9 @@ def test_a_run_without_a_reader_still_saves_the_report(printing: Printing, unrea
     assert (tmp_path / "full" / REPORT).read_text() == "# Hello"
 
 
-@pytest.mark.parametrize("word", ["-h", "--help"])
-def test_help_and_version_are_where_they_are_looked_for(word: str) -> None:
-    assert "Usage: vigil report" in command(None, "vigil", "report", word).stdout
+def test_help_and_version_are_where_they_are_looked_for() -> None:
+    for word in ("-h", "--help"):
+        assert "Usage: vigil report" in command(None, "vigil", "report", word).stdout
     done = command(None, "vigil", "--version")
     assert (done.returncode, done.stdout) == (0, f"vigil {version('vigil')}\n")
     # The shell is the one that the command runs under.
