@@ -172,9 +172,12 @@ def prints(session: AgentSession) -> Agent:
 def waits(session: AgentSession) -> Agent:
     """Saves its process's number and works until a test saves the artifact "go", then greets."""
     session.artifacts.write("pid", str(os.getpid()))
+    pause = 0.1
     while not session.artifacts.exists("go"):
         session.keep_alive("waiting")
-        time.sleep(0.1)
+        time.sleep(pause)
+        # Less often over time: many wait for seconds.
+        pause = min(pause * 1.3, 0.5)
     return hello_agent(session)
 
 

@@ -60,12 +60,12 @@ def refused(stack: LocalStack | None, *words: str, **environment: str) -> str:
 
 def until(condition: Callable[[], T | None], seconds: float = 90) -> T:
     """Return what ``condition`` returns once that is true; fails loudly after ``seconds``."""
-    deadline, pause = time.monotonic() + seconds, 0.02
+    deadline, pause = time.monotonic() + seconds, 0.04
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{condition} did not come true in {seconds} s"
         time.sleep(pause)
         # Poll less often over time: each look takes CPU time from the work that the test awaits.
-        pause = min(pause * 1.3, 0.3)
+        pause = min(pause * 1.5, 0.4)
     return value
 
 
