@@ -2,10 +2,10 @@
 
 import math
 import random
-import threading
 import time
-from collections.abc import Iterator
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,60 +13,47 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.virtual_time import Life, Walk, walk
+from tests.conftest import TIMING
 from tests.support import Workflow, until, workflow_definition
-from vigil.agent.session import AgentSession
+from tests.workflow.middle import Middle
+from vigil.attributes import iso
 from vigil.journal import Journal, wake
 from vigil.local.stack import LocalStack
-from vigil.names import Env, Output, Parameter
+from vigil.names import Output, Parameter
 from vigil.session import Failure, Status
 
 SESSIONS, ROUNDS = 8, 20
 LANES = 4
 
 
-def rests(session: AgentSession) -> None:
-    threading.Event().wait()
-
-
-@pytest.fixture(scope="module")
-def patient() -> Iterator[LocalStack]:
-    """A stack that looks at a session each hour if nothing wakes it, and whose agents do nothing."""
-    with LocalStack.start(
-        agent_environment={Env.AGENT: f"{__name__}:rests"},
-        parameters={Parameter.SAFETY_SECONDS: "3600", Parameter.HEARTBEAT_SECONDS: "300"},
-        sample_account=False,
-    ) as started:
-        yield started
-
-
 @pytest.mark.criterion("5.3")
-@pytest.mark.slow
-def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> None:
-    workflow = Workflow(patient)
-    journal = Journal.open(patient.session(), patient.outputs[Output.TABLE])
+def test_no_wake_up_is_lost_whenever_the_session_ends(stack: LocalStack, workflow: Workflow) -> None:
+    # It looks at a session each hour if nothing wakes it. No agent is needed to end one.
+    patient = Middle(
+        workflow,
+        safety=(TIMING[Parameter.SAFETY_SECONDS], "3600"),
+        heartbeat=(TIMING[Parameter.HEARTBEAT_SECONDS], "300"),
+    )
+    journal = Journal.open(stack.session(), stack.outputs[Output.TABLE])
 
-    def token(session_id: str, last: str | None = None) -> Any:
-        """Wait until the workflow waits with another token than ``last``."""
-
-        def look() -> Any:
-            record = workflow.table.get_item(Key=workflow.key(session_id), ConsistentRead=True).get("Item", {})
-            return record.get("task_token") if record.get("task_token") != last else None
-
-        return until(look)
+    def token(session_id: str) -> Any:
+        """Return the token with which the workflow waits, once it does."""
+        key = workflow.key(session_id)
+        return until(lambda: workflow.table.get_item(Key=key, ConsistentRead=True)["Item"].get("task_token"))
 
     # Estimated seconds from the wake-up to the store; each session corrects the estimate by the last results.
     aim = [0.05]
 
     def race(number: int) -> tuple[str, list[str]]:
         """End a session about when its workflow stores a token; returns (the execution's status, its tasks' errors)."""
-        completes = number % 2 == 0
-        session_id, arn = workflow.start()
+        completes, session_id = number % 2 == 0, str(uuid.uuid4())
+        now = 1000 * time.time()
+        patient.record(session_id, Status.BUSY, start_time=iso(datetime.now(UTC)))
+        silent = {"value": "", "since": now, "checkedAt": now, "unchangedMs": 0}
+        arn = patient.start(session_id, "CheckStatus", lastHeartbeat=silent)
         first = token(session_id)
-        until(lambda: journal.get(session_id).status == Status.BUSY)
-        wake(lambda: workflow.sfn, first)
-        second = token(session_id, first)
         moment = aim[0] * random.uniform(0.5, 1.5)
-        wake(lambda: workflow.sfn, second)
+        wake(lambda: workflow.sfn, first)
         time.sleep(moment)
         if completes:
             journal.complete(session_id, "s3://bucket/report.md")
@@ -77,8 +64,8 @@ def test_no_wake_up_is_lost_whenever_the_session_ends(patient: LocalStack) -> No
         history = workflow.sfn.get_execution_history(executionArn=arn, maxResults=1000)["events"]
         errors = [e["taskFailedEventDetails"]["error"] for e in history if e["type"] == "TaskFailed"]
         if not errors:
-            # It had not looked yet, or had stored its third token.
-            aim[0] *= 1.3 if workflow.states(arn).count("WaitForChange") == 2 else 1 / 1.3
+            # It had not looked yet, or had stored its second token.
+            aim[0] *= 1.3 if workflow.states(arn).count("WaitForChange") == 1 else 1 / 1.3
         return status, errors
 
     refused: set[bool] = set()

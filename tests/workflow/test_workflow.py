@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import time
@@ -18,7 +19,7 @@ import pytest
 
 from tests.conftest import MAX_SESSION_SECONDS
 from tests.support import Workflow, ended, is_alive, let_go, parent_of, reconcile, until
-from vigil.attributes import iso
+from tests.workflow.middle import FIRST, HELLO, Middle
 from vigil.deployment import Deployment
 from vigil.journal import wake
 from vigil.local.stack import LocalStack
@@ -26,7 +27,6 @@ from vigil.names import Env, Output
 from vigil.session import NO_CHECKPOINT, SESSION_ID_PATTERN, Failure, Session, Status
 from vigil.settings import LAST_ATTEMPT, MAX_ATTEMPTS
 
-HELLO = {"agent": "hello_agent"}
 WAITS = {"agent": "waits"}
 Long = dict[str, tuple[str, str]]
 WAIT_FOR_CHANGE = "arn:aws:states:::aws-sdk:dynamodb:updateItem.waitForTaskToken"
@@ -143,9 +143,8 @@ def test_the_agent_wakes_the_workflow_when_it_ends_the_session(workflow: Workflo
     ("agent", "code", "said"),
     [
         ("says_failed", "AgentFailed", "nothing to look at"),
+        # What other agents end with, tests of the runtime show.
         ("killed", "AgentCrashed", "signal SIGKILL"),
-        ("raises", "RuntimeError", "the dependency is broken"),
-        ("forgets_everything", "AgentIncomplete", "without saving report.md"),
     ],
 )
 def test_a_session_that_failed_fails_its_execution_with_the_same_cause(
@@ -335,8 +334,11 @@ def test_unreadable_detail_fails_its_own_session_only(workflow: Workflow, deploy
         end_of, session = end(detail, session_id), workflow.session(session_id)
         return end_of, session and Status(session.status), session and session.error and session.error.code
 
+    # Each run draws a few of those that are too deep.
+    deep = [detail for detail, expected in ODD_DETAILS.items() if expected == DEEP]
+    tried = [detail for detail in ODD_DETAILS if detail not in deep] + random.sample(deep, 4)
     with ThreadPoolExecutor(2) as pool:
-        ends = dict(zip(ODD_DETAILS, pool.map(end_one, ODD_DETAILS), strict=True))
+        ends = dict(zip(tried, pool.map(end_one, tried), strict=True))
     for detail, (found, *recorded) in ends.items():
         assert found in ODD_DETAILS[detail], detail[:100]
         assert recorded == RECORDED[found], detail[:100]
@@ -383,65 +385,6 @@ def test_missing_variable_of_the_invoker_fails_the_session_and_is_named(workflow
 
 # Executions that begin in the middle, in a machine of the deployed states: what an execution does after a redrive, and
 # what the deployed one does only if its role or its table were others.
-
-
-FIRST = {"ticket": 0, "turn": 0, "refusals": 0, "refused": False, "at": 0, "step": 42, "code": "", "message": ""}
-
-
-class Middle:
-    """Machines that do what the deployed one does from some state on."""
-
-    def __init__(self, workflow: Workflow) -> None:
-        self.workflow = workflow
-        deployed = workflow.sfn.describe_state_machine(stateMachineArn=workflow.outputs[Output.STATE_MACHINE])
-        self.role = deployed["roleArn"]
-        self.definition: dict[str, Any] = json.loads(deployed["definition"])
-        self.states = [name for name, state in self.definition["States"].items() if state["Type"] != "Succeed"]
-        variables = (
-            *("session_id", "valid", "detail", "deadline", "status", "otherExecution"),
-            *("report_uri", "lastHeartbeat", "error", "line", "attempt", "invoked", "taken", "mayContinue"),
-        )
-        assign = {name: f"{{% $states.input.variables.{name} %}}" for name in variables}
-        into = [{"Condition": f"{{% $states.input.state = '{name}' %}}", "Next": name} for name in self.states]
-        self.definition["States"]["Into"] = {"Type": "Choice", "Choices": [{**to, "Assign": assign} for to in into]}
-        self.definition["StartAt"] = "Into"
-        self.machine = self.create(self.role, self.definition)
-
-    def create(self, role: str, definition: dict[str, Any]) -> str:
-        given = {"name": f"middle-{uuid.uuid4()}", "roleArn": role, "definition": json.dumps(definition)}
-        return str(self.workflow.sfn.create_state_machine(**given)["stateMachineArn"])
-
-    def arn(self, session_id: str) -> str:
-        """Return the ARN of the session's execution, begun or not."""
-        return self.machine.replace(":stateMachine:", ":execution:") + f":{session_id}"
-
-    def record(self, session_id: str, status: str = Status.INITIATED, **more: object) -> None:
-        """Write the session's record as the execution did before it was aborted."""
-        times = dict.fromkeys(("start_time", "created_at", "updated_at"), iso(datetime.now(UTC) - timedelta(hours=2)))
-        item = {"status": status, "execution_arn": self.arn(session_id), "expires_at": 1_900_000_000, **times, **more}
-        self.workflow.table.put_item(Item={**self.workflow.key(session_id), **item})
-
-    def start(self, session_id: str, state: str, machine: str | None = None, **variables: object) -> str:
-        """Go on at ``state``, with the variables as they were hours ago unless ``variables`` say otherwise."""
-        hours_ago = 1000 * (time.time() - 7200)
-        beat = iso(datetime.fromtimestamp(hours_ago / 1000, UTC))
-        given = {
-            "session_id": session_id,
-            "valid": True,
-            "detail": HELLO,
-            "deadline": 1000 * (time.time() + 3600),
-            "status": Status.BUSY,
-            "otherExecution": False,
-            "report_uri": "",
-            "lastHeartbeat": {"value": beat, "since": hours_ago, "checkedAt": hours_ago, "unchangedMs": 0},
-            "error": {"code": "", "message": ""},
-            "line": FIRST,
-            **{"attempt": 1, "invoked": 1, "taken": False, "mayContinue": False},
-            **variables,
-        }
-        text = json.dumps({"session_id": session_id, "detail": HELLO, "state": state, "variables": given})
-        how = {"stateMachineArn": machine or self.machine, "name": session_id, "input": text}
-        return str(self.workflow.sfn.start_execution(**how)["executionArn"])
 
 
 @pytest.fixture(scope="module")
