@@ -5,9 +5,8 @@ import json
 import pytest
 
 from lambda_costs.sample_account import build
-from tests.support import Workflow, ended, put_event
+from tests.support import Workflow, ended
 from vigil.deployment import Deployment
-from vigil.local.stack import LocalStack
 from vigil.session import HISTORY_PK_PREFIX, Failure, Status
 
 
@@ -34,12 +33,12 @@ def test_cost_agent_records_its_phases_and_reports_all_planted_waste(
     assert all(item["function"] in report for item in told)
 
 
-def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflow: Workflow) -> None:
+def test_the_detail_of_the_event_narrows_the_analysis(workflow: Workflow, deployment: Deployment) -> None:
     # Functions that no other test asks about: the first analysis of them has none to be compared with.
-    detail = {"functions": "invoices-*", "days": 14, "regions": ["us-east-1"], "max_scan_dollars": 1.5}
-    event_id = put_event(stack, detail)
+    detail = {"functions": "invoices-*", "days": 3, "regions": ["us-east-1"], "max_scan_dollars": 1.5}
+    event_id = deployment.trigger(detail)
     ended(workflow, event_id)
-    findings = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))
+    findings = json.loads(deployment.artifacts(event_id).read("findings.json"))
     assert findings["request"] == detail
     invoices = {item.name for item in build().functions if item.name.startswith("invoices-")}
     assert {item["name"] for item in findings["functions"]} == invoices
@@ -48,21 +47,21 @@ def test_the_detail_of_the_event_narrows_the_analysis(stack: LocalStack, workflo
     history = [item for item in workflow.table.scan()["Items"] if item["PK"].startswith(HISTORY_PK_PREFIX)]
     (kept,) = [item for item in history if item["SK"].endswith(event_id)]
     workflow.table.put_item(Item={**kept, "SK": kept["SK"].replace(findings["window"]["end"], "2026-01-01")})
-    event_id = put_event(stack, detail)
+    event_id = deployment.trigger(detail)
     ended(workflow, event_id)
-    compared = json.loads(Deployment(stack.session()).artifacts(event_id).read("findings.json"))["comparison"]
+    compared = json.loads(deployment.artifacts(event_id).read("findings.json"))["comparison"]
     assert compared["since"] == findings["window"]["end"]
     assert set(compared["counts"].values()) == {0}
 
 
-def test_event_cannot_raise_the_scan_limit_of_the_stack(stack: LocalStack, workflow: Workflow) -> None:
-    session = ended(workflow, put_event(stack, {"max_scan_dollars": 1000}))
+def test_event_cannot_raise_the_scan_limit_of_the_stack(workflow: Workflow, deployment: Deployment) -> None:
+    session = ended(workflow, deployment.trigger({"max_scan_dollars": 1000}))
     said = "detail: max_scan_dollars must be a number from 0 to 2, the stack's MaxScanDollars"
     assert session.error == Failure("InvalidDetail", said)
 
 
-def test_a_detail_that_the_agent_refuses_fails_with_its_reason(stack: LocalStack, workflow: Workflow) -> None:
-    session = ended(workflow, put_event(stack, {"days": "30", "dais": 30}))
+def test_a_detail_that_the_agent_refuses_fails_with_its_reason(workflow: Workflow, deployment: Deployment) -> None:
+    session = ended(workflow, deployment.trigger({"days": "30", "dais": 30}))
     assert session.error is not None
     assert session.error.code == "InvalidDetail"
     assert "days must be a whole number from 1 to 90" in session.error.message
