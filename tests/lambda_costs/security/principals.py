@@ -1,6 +1,7 @@
 """Which role may make which call: every action that a role holds, the same on other resources, and harmful actions."""
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -8,8 +9,10 @@ from operator import attrgetter
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore import xform_name
 from botocore.config import Config
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from ministack.core import iam_evaluator
 
@@ -396,15 +399,33 @@ HARM = [
 ROWS = [*GRANTED, *BEYOND, *HARM]
 
 
+class _Keys(Credentials):
+    """The keys of the role that calls in this thread: a service's client is made once, and not for each role."""
+
+    def __init__(self) -> None:
+        super().__init__("none", "none")
+        self.chosen = threading.local()
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return self.chosen.keys  # type: ignore[no-any-return]
+
+
+_KEYS, _CORE = _Keys(), botocore.session.Session()
+_CORE._credentials = _KEYS
+_CLIENTS = boto3.Session(botocore_session=_CORE, region_name=REGION)
+
+
+@cache
+def _client(endpoint: str, service: str) -> Any:
+    return _CLIENTS.client(service, endpoint_url=endpoint, config=Config(retries={"total_max_attempts": 1}))
+
+
 class Caller:
     """Makes calls with credentials that AWS gave out for one role."""
 
-    _clients = boto3.Session(region_name=REGION)
-    """One session, so that the descriptions of the services are read once."""
-
     def __init__(self, world: World, role: str) -> None:
         self._world, self._role = world, role
-        self._client = cache(partial(self._clients.client, **self._assumed()))
+        self._keys = self._assumed()
 
     def may(self, row: Row) -> bool:
         """Whether the call of ``row`` is permitted; it may fail for another reason."""
@@ -417,14 +438,15 @@ class Caller:
             simulated = self._world.client("iam").simulate_principal_policy(PolicySourceArn=role, **asked)
             return bool(simulated["EvaluationResults"][0]["EvalDecision"] == "allowed")
         service, method, arguments = row.call(self._world)
+        _KEYS.chosen.keys = self._keys
         try:
-            getattr(self._client(service), method)(**arguments)
+            getattr(_client(self._world.endpoint, service), method)(**arguments)
         except ClientError as error:
             return error.response["Error"]["Code"] not in DENIED
         return True
 
-    def _assumed(self) -> dict[str, Any]:
-        """Return what a client needs to be the role, which trusts the account's root for that moment."""
+    def _assumed(self) -> ReadOnlyCredentials:
+        """Return keys of the role, which trusts the account's root for that moment."""
         iam, name = self._world.client("iam"), self._world.roles[self._role]
         before = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
         root = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
@@ -435,10 +457,4 @@ class Caller:
         finally:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(before))
         keys = answer["Credentials"]
-        names = {
-            "access_key_id": "AccessKeyId",
-            "secret_access_key": "SecretAccessKey",
-            "session_token": "SessionToken",
-        }
-        given = {"endpoint_url": self._world.endpoint, "config": Config(retries={"total_max_attempts": 1})}
-        return {**{f"aws_{name}": keys[key] for name, key in names.items()}, **given}
+        return ReadOnlyCredentials(keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"])
