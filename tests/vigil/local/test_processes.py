@@ -44,7 +44,7 @@ def leaves_everything(session: AgentSession) -> Any:
         (DAEMON, {}),
     ):
         arguments: Any = {"stdout": subprocess.PIPE, "text": True, **options}
-        process = subprocess.Popen([sys.executable, "-c", script], **arguments)
+        process = subprocess.Popen([sys.executable, "-ISc", script], **arguments)
         assert process.stdout is not None
         pids.append(int(process.stdout.readline()))
     session.artifacts.write("pids", json.dumps(pids))
@@ -134,15 +134,16 @@ def test_processes_that_an_ended_session_left_are_killed(
     until(lambda: ended.count(runtime.pid) == 1)
 
 
-@pytest.mark.parametrize("then", ["hangs", "stops itself", "holds the interpreter"])
 def test_stopping_a_session_kills_its_processes_and_no_others(
-    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin, then: str
+    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin
 ) -> None:
-    stopped, other = (ForkedRuntime(server, folder, environment) for _ in range(2))
-    pids, others = begin(stopped, then), begin(other)
-    stopped.stop()
-    await_end(pids)
-    assert all(map(is_alive, others))
+    others = begin(ForkedRuntime(server, folder, environment))
+    for then in ("hangs", "stops itself", "holds the interpreter"):
+        stopped = ForkedRuntime(server, folder, environment)
+        pids = begin(stopped, then)
+        stopped.stop()
+        await_end(pids)
+        assert all(map(is_alive, others)), then
 
 
 def test_killing_the_group_of_a_runtime_ends_that_session_alone(
@@ -164,9 +165,16 @@ def test_stuck_runtime_is_killed(server: ForkServer, folder: Path, environment: 
     await_end(pids)
 
 
-def kill_runtimes(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
-    for pid in runtimes:
+def test_a_sessions_processes_end_when_its_runtime_is_killed(
+    server: ForkServer, folder: Path, environment: dict[str, str], begin: Begin, ended: list[int]
+) -> None:
+    runtimes = {then: ForkedRuntime(server, folder, environment) for then in ("hangs", "stops itself")}
+    pids = [pid for then, runtime in runtimes.items() for pid in begin(runtime, then)]
+    started = [runtime.pid for runtime in runtimes.values()]
+    for pid in started:
         os.kill(pid, signal.SIGKILL)
+    await_end(pids)
+    until(lambda: all(ended.count(pid) == 1 for pid in started))
 
 
 def kill_fork_server(server: ForkServer, fork_server: int, runtimes: list[int]) -> None:
@@ -188,7 +196,7 @@ def freeze_fork_server_and_end_its_host(server: ForkServer, fork_server: int, ru
 
 
 @pytest.mark.parametrize(
-    "end", [kill_runtimes, kill_fork_server, kill_keeper, kill_all_but_the_keeper, freeze_fork_server_and_end_its_host]
+    "end", [kill_fork_server, kill_keeper, kill_all_but_the_keeper, freeze_fork_server_and_end_its_host]
 )
 def test_a_sessions_processes_end_however_their_parents_end(
     own_server: ForkServer,
