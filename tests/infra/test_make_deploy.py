@@ -1,18 +1,24 @@
 """``make bootstrap``, ``deploy`` and ``destroy``, with the real CDK CLI, against an account of the embedded AWS."""
 
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.documents import checkout
 from tests.support import BIN, command
 from vigil.local.deploy import PROJECT
 from vigil.local.stack import LocalStack
 from vigil.names import STACK, Parameter
 
-pytestmark = pytest.mark.takes(40)
+pytestmark = pytest.mark.takes(30)
+
+BUILT = ("--old-file=synth", "--old-file=package")
 
 
 @pytest.fixture
@@ -23,19 +29,39 @@ def account() -> Iterator[LocalStack]:
     account.stop()
 
 
-def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -> None:
+@pytest.fixture
+def folder(bundled: Path, tmp_path: Path) -> Path:
+    """A checkout in which ``make package`` has run; of the agent's dependencies, which take long to zip, it has one."""
+    folder = checkout(tmp_path / "checkout")
+    shutil.copytree(bundled, folder / "cdk.out")
+    (agent,) = (path.parent for path in (folder / "cdk.out").glob("asset.*/main.py"))
+    kept = {"main.py", "strands", *(path.name for path in (PROJECT / "src").iterdir())}
+    for entry in agent.iterdir():
+        if entry.name not in kept:
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return folder
+
+
+@pytest.mark.parametrize(("target", "builds"), [("bootstrap", ""), ("deploy", "VIGIL_BUNDLE=1 "), ("destroy", "")])
+def test_what_the_cdk_cli_needs_is_built_first(target: str, builds: str) -> None:
+    printed = subprocess.run(["make", "--dry-run", target], cwd=PROJECT, capture_output=True, text=True, check=True)
+    done = [line for line in printed.stdout.splitlines() if re.search(r"\bapp\.py$|/cdk ", line)]
+    assert done[0] == f"{builds}.venv/bin/python app.py"
+    assert [line.split()[:4] for line in done[1:]] == [[".venv/npm/node_modules/.bin/cdk", "--app", "cdk.out", target]]
+
+
+def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack, folder: Path) -> None:
     environment = {
-        # Whatever leads uv and npm to their registries, and nothing that leads to another AWS.
+        # Nothing that leads to another AWS.
         **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
         **account.environment(),
         "PATH": f"{BIN}:{os.environ['PATH']}",
         "CI": "true",
-        # CDK's own validation takes longer than the synthesis; test_nag asks it.
-        "CDK_VALIDATION": "false",
+        "CDK_DISABLE_CLI_TELEMETRY": "true",
     }
 
     def make(*words: str) -> None:
-        done = subprocess.run(["make", *words], cwd=PROJECT, env=environment, capture_output=True, text=True)
+        done = subprocess.run(["make", *BUILT, *words], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
     make("bootstrap")
@@ -58,7 +84,6 @@ def test_the_stack_is_deployed_and_removed_by_the_cdk_cli(account: LocalStack) -
     shown = command(account, "vigil", "schedule").stdout.splitlines()
     assert shown[0].split(maxsplit=1) == ["expression", "cron(0 8 ? * MON *)"]
     assert shown[2].split(maxsplit=1) == ["detail", '{"days": 7, "note": "a = b, c"}']
-    # The template is there already.
-    make("--old-file=synth", "destroy")
+    make("destroy")
     with pytest.raises(ClientError, match="does not exist"):
         account.client("cloudformation").describe_stacks(StackName=STACK)
