@@ -29,14 +29,17 @@ def run(name: str, account: SampleAccount) -> Scored:
     now = datetime.now(UTC)
     with LocalStack.launch() as stack:
         seed_account(account, stack.client, now)
-        first, second = (_analyse(stack, now) for _ in range(2))
+        first, second = (analyse(stack, now) for _ in range(2))
     document = json.loads(first)
     return Scored(name, account, document, score(account, document, repeatable=first == second))
 
 
-def _analyse(stack: LocalStack, now: datetime) -> str:
+def analyse(stack: LocalStack, now: datetime, functions: str | None = None) -> str:
+    """Return the findings.json of an analysis of the functions in ``stack``."""
     session = stack.session()
     analyst = CostAnalysis(
-        CostRequest(regions=(REGION,)), lambda service, region: session.client(service, region_name=region), lambda: now
+        CostRequest(regions=(REGION,), functions=functions),
+        lambda service, region: session.client(service, region_name=region),
+        lambda: now,
     )
     return findings_json(analyst.find_savings())

@@ -1,12 +1,15 @@
 """The path of a cost session: the event's detail narrows the analysis, and the report shows the waste that is there."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
+from benchmarks.findings.run import analyse
 from lambda_costs.sample_account import build
 from tests.support import Workflow, ended
 from vigil.deployment import Deployment
+from vigil.local.stack import LocalStack
 from vigil.session import HISTORY_PK_PREFIX, Failure, Status
 
 
@@ -52,6 +55,13 @@ def test_the_detail_of_the_event_narrows_the_analysis(workflow: Workflow, deploy
     compared = json.loads(deployment.artifacts(event_id).read("findings.json"))["comparison"]
     assert compared["since"] == findings["window"]["end"]
     assert set(compared["counts"].values()) == {0}
+
+
+def test_a_second_analysis_writes_the_same_bytes(stack: LocalStack) -> None:
+    now = datetime.now(UTC)
+    first, second = (analyse(stack, now, "orders-*") for _ in range(2))
+    assert len(json.loads(first)["findings"]) > 5
+    assert first == second
 
 
 def test_event_cannot_raise_the_scan_limit_of_the_stack(workflow: Workflow, deployment: Deployment) -> None:

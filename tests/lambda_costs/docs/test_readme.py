@@ -1,13 +1,17 @@
 """README and guides show what the commands print: each is run and compared, with ids, times and dates masked."""
 
+import json
 import re
 import subprocess
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from benchmarks.findings.score import GOALS, Summary, score
+from lambda_costs.report.history import read_document
+from lambda_costs.sample_account import build
 from tests.support import BIN
 from vigil.local.deploy import PROJECT
 
@@ -55,11 +59,29 @@ def make_run(*arguments: str) -> "subprocess.CompletedProcess[str]":
             return done
 
 
-def test_make_run_prints_what_the_readme_shows_and_saves_the_report(tmp_path: Path) -> None:
-    done = make_run("--out", str(tmp_path))
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What ``make run`` printed, and the folder with what it saved."""
+    folder = tmp_path_factory.mktemp("run") / "out"
+    done = make_run("--out", str(folder))
     assert done.returncode == 0, done.stderr
-    assert_shown("make run", done.stdout.replace(str(tmp_path), "out"))
-    assert (tmp_path / "report.md").read_text(encoding="utf-8").startswith("# What this account overpays")
+    return done.stdout.replace(str(folder), "out"), folder
+
+
+def test_make_run_prints_what_the_readme_shows_and_saves_the_report(run: tuple[str, Path]) -> None:
+    printed, folder = run
+    assert_shown("make run", printed)
+    assert (folder / "report.md").read_text(encoding="utf-8").startswith("# What this account overpays")
+
+
+def test_the_analysis_of_the_sample_account_reaches_every_goal(run: tuple[str, Path]) -> None:
+    findings = (run[1] / "findings.json").read_text(encoding="utf-8")
+    scored = score(build(), json.loads(findings))
+    summary = Summary((scored,))
+    missed = {goal.name: goal.measure(summary) for goal in GOALS if not goal.met(summary)}
+    assert not missed, (sorted(scored.wrong), sorted(scored.missed), scored.abstained)
+    # And the next analysis can compare with it.
+    assert read_document(findings, date.max)
 
 
 def test_a_custom_agent_runs_as_the_readme_says(tmp_path: Path) -> None:
