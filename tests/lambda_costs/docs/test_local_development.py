@@ -35,7 +35,7 @@ def test_every_block_runs_and_prints_what_the_document_shows(text: str, tmp_path
 @pytest.mark.parametrize(
     "way",
     [
-        r"^make trigger-workflow$",
+        r"\(make trigger-workflow \|",
         r"make trigger-workflow DETAIL='\{",
         r"vigil trigger --\w",
         r"vigil trigger --detail '\{",
