@@ -7,8 +7,7 @@ So these tests resolve them first. It checks the fields of every state; where a 
 import copy
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from jsonata import jsonata
 from benchmarks.virtual_time import START, evaluated
 from tests.console.test_graph import check, passed_by
 from tests.infra.template import Template
-from tests.support import command
 from vigil.local.deploy import PROJECT
 from vigil.names import Parameter
 
@@ -235,26 +233,49 @@ def resolved(definition: Definition) -> Definition:
     return dict(json.loads(text))
 
 
-def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(definition: Definition, tmp_path: Path) -> None:
-    role = "arn:aws:iam::123456789012:role/workflow"
-    breakers: dict[str, Any] = {
-        "whole": lambda states: None,
-        "misspelt-type": lambda states: states["CheckStatus"].update(Type="Tusk"),
-        "jsonpath-field": lambda states: states["CheckStatus"].update(ResultPath="$.session"),
-        "choice-without-choices": lambda states: states["RouteByStatus"].pop("Choices"),
-    }
-    for name, break_it in breakers.items():
-        whole = resolved(definition)
-        # AWS takes an expression, which cfn-lint does not know yet.
-        assert list(expressions(whole["States"]["WaitForChange"]["TimeoutSeconds"]))
-        whole["States"]["WaitForChange"]["TimeoutSeconds"] = 60
-        break_it(whole["States"])
-        properties = {"RoleArn": role, "DefinitionString": json.dumps(whole)}
-        machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
-        (tmp_path / name).write_text(json.dumps({"Resources": {"Workflow": machine}}))
-    linted = command(None, "cfn-lint", "--format", "json", "--", *(str(tmp_path / name) for name in breakers))
-    found = {(Path(item["Filename"]).name, item["Rule"]["Id"]) for item in json.loads(linted.stdout)}
-    assert found == {(name, "E3601") for name in breakers if name != "whole"}
+def lint(properties: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what cfn-lint finds in a state machine, (rule, message) each, by its rule of definitions.
+
+    `make check` applies all rules. Here are that one and those which lead to it: to load all takes longest.
+    """
+    # Not at the top: every test process imports this module.
+    import cfnlint.api
+    from cfnlint.rules import RulesCollection
+    from cfnlint.rules.jsonschema.CfnLint import CfnLint
+    from cfnlint.rules.jsonschema.JsonSchema import JsonSchema
+    from cfnlint.rules.resources.Configuration import Configuration
+    from cfnlint.rules.resources.properties.Properties import Properties
+    from cfnlint.rules.resources.stepfunctions.StateMachineDefinition import StateMachineDefinition
+
+    rules = RulesCollection()
+    for rule in (JsonSchema, CfnLint, Configuration, Properties, StateMachineDefinition):
+        rules.register(rule())
+    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    found = cfnlint.api.lint(json.dumps({"Resources": {"Workflow": machine}}), rules, ["us-east-1"])
+    return [(match.rule.id, match.message) for match in found]
+
+
+@pytest.mark.parametrize(
+    ("broken", "break_it"),
+    [
+        ("", lambda states: None),
+        ("'Tusk' is not one of", lambda states: states["CheckStatus"].update(Type="Tusk")),
+        ("ResultPath", lambda states: states["CheckStatus"].update(ResultPath="$.session")),
+        ("'Choices' is a required property", lambda states: states["RouteByStatus"].pop("Choices")),
+    ],
+    ids=["whole", "misspelt-type", "jsonpath-field", "choice-without-choices"],
+)
+def test_cfn_lint_accepts_the_definition_and_refuses_a_broken_one(
+    definition: Definition, broken: str, break_it: Callable[[Any], object]
+) -> None:
+    whole = resolved(definition)
+    # AWS takes an expression, which cfn-lint does not know yet.
+    assert list(expressions(whole["States"]["WaitForChange"]["TimeoutSeconds"]))
+    whole["States"]["WaitForChange"]["TimeoutSeconds"] = 60
+    break_it(whole["States"])
+    found = lint({"RoleArn": "arn:aws:iam::123456789012:role/workflow", "DefinitionString": json.dumps(whole)})
+    assert {rule for rule, _ in found} == ({"E3601"} if broken else set())
+    assert all(broken in message for _, message in found)
 
 
 def test_console_draws_it_in_a_narrow_column(definition: Definition) -> None:
