@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lambda_costs.docs.test_readme import assert_custom_agent_shown, custom_agent
 from tests.lambda_costs.security.planted import API_KEY
 from tests.lambda_costs.security.server import WRITTEN
 from tests.support import BIN, command, until
@@ -116,14 +117,16 @@ def planted(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_nothing_is_imported_or_read_from_the_current_folder(
+def test_custom_agent_runs_as_the_readme_says_and_nothing_is_imported_or_read_from_the_current_folder(
     planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(planted)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    options = ("--detail", "{}", "--agent", "examples.hello_agent:hello_agent", "--out", str(tmp_path / "out"))
-    done = command(None, "vigil", "run", "--local", *options)
+    out = tmp_path / "out"
+    done = command(None, "vigil", "run", "--local", *custom_agent(), "--out", str(out))
     assert done.returncode == 0, done.stdout + done.stderr
+    assert_custom_agent_shown(done.stdout.replace(str(out), "out"))
+    assert (out / "report.md").read_text(encoding="utf-8") == "# Hello"
     for word in ("status", "env", "down"):
         done = command(None, "vigil", "local", word)
         assert done.stderr.strip() == "vigil: no local stack runs in this folder; `vigil local up` starts one"
