@@ -34,8 +34,8 @@ from vigil.watch import SessionOutcome
 
 AGENT = "tests.lambda_costs.benchmarks.models:chosen"
 LIMITS = {Parameter.BUDGET_DOLLARS: "1", Parameter.HEARTBEAT_SECONDS: "3", Parameter.SAFETY_SECONDS: "5"}
-DEADLINES = {"looping for nothing": 8}
-ACCOUNT = with_injection(random_account(1, 10))
+DEADLINES = {"looping for nothing": 4}
+ACCOUNT = with_injection(random_account(8, 6))
 
 
 def run_each_model() -> dict[str, Evaluation]:
