@@ -2,23 +2,27 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests import commands
 from tests.support import BIN, Workflow, command, refused, until
+from vigil.cli import app
 from vigil.deployment import Deployment
 from vigil.folder import LISTING
 from vigil.local.stack import LocalStack
-from vigil.names import PAGE, REPORT
+from vigil.names import PAGE, REPORT, Env
 from vigil.session import Status
 
 pytestmark = pytest.mark.takes(60)
@@ -58,6 +62,32 @@ def test_a_failed_session_is_one_red_line_and_an_exit_status(stack: LocalStack) 
     assert f"AgentFailed: session {session_id}: nothing to look at" in done.stderr
     again = command(stack, "vigil", "watch", session_id)
     assert (again.returncode, again.stderr.partition("s  ")[2]) == (1, done.stderr.partition("s  ")[2])
+
+
+def test_what_a_failing_agent_printed_outlives_the_stack_of_its_session(
+    stack: LocalStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "stack" / "agent.log"
+
+    @contextmanager
+    def started(**_: object) -> Iterator[Any]:
+        """The stack of the tests as one for this session alone: when it has stopped, its log is gone."""
+        log.parent.mkdir()
+        log.symlink_to(stack.agent_log)
+        try:
+            yield SimpleNamespace(session=stack.session, agent_log=log)
+        finally:
+            log.unlink()
+
+    monkeypatch.setattr("vigil.cli.run.started", started)
+    monkeypatch.setattr("vigil.cli.run.agent_environment", lambda *_: {Env.AGENT: "tests.agents:chosen"})
+    with pytest.raises(SystemExit, match="1"):
+        app([*LOCAL, "--detail", '{"agent": "raises"}'])
+    printed = capsys.readouterr().out
+    assert "the agent's log: out/agent.log" in printed.splitlines()
+    session_id = re.findall(r"^session (\S+)$", printed, re.MULTILINE)[0]
+    assert not log.exists()
+    assert f" {session_id} RuntimeError: the dependency\n" in Path("out/agent.log").read_text(encoding="utf-8")
 
 
 def test_a_session_over_budget_fails_before_its_next_model_call(stack: LocalStack, deployment: Deployment) -> None:
