@@ -54,7 +54,7 @@ CLIENT = """\
 import json, os, socket, sys
 words = [{program!r}, *sys.argv[1:]]
 try:
-    if words[1:2] == ["local"] or "--local" in words:
+    if words[1:3] == ["local", "up"] or "--local" in words:
         raise OSError("this one may have to end with its parent")
     ours, its = socket.socketpair()
     given = json.dumps([words, dict(os.environ), os.getcwd()]).encode()

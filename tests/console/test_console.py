@@ -71,6 +71,7 @@ def shows(page: "Page", text: str, seconds: float = 60) -> None:
 
 
 def session_of(page: "Page") -> str:
+    page.wait_for_url(re.compile(r"/sessions/[0-9a-f-]{36}"))
     return urlsplit(page.url).path.split("/")[2]
 
 
