@@ -114,8 +114,8 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 
 .PHONY: test
 test: install $(CHROMIUM)/.installed ## Run all tests, in an order and a time zone that are drawn (SEED=123: those of an earlier run)
-	@# Four on two cores: many tests wait for time to pass.
-	$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
+	@# Six on two cores: many tests wait for time to pass.
+	$(BIN)/python -m pytest -n 6 --dist loadgroup --no-loadscope-reorder $(if $(SEED),--randomly-seed=$(SEED))
 
 .PHONY: test-fast
 test-fast: install ## Run the tests that start no server
