@@ -23,7 +23,7 @@ from vigil.names import Env, Parameter
 
 # How long an example takes says nothing on a machine that has much else to do. Each run tries others.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, max_examples=50, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient", deadline=None, max_examples=30, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
 
@@ -104,11 +104,12 @@ def group(item: pytest.Item) -> str:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    # A folder may have a stack of its own, and a file whose tests use one uses it as a whole.
+    # A folder may have a stack or an account of its own, and a file whose tests use one uses it as a whole.
     stacks = {
-        item.path: f"stack of {definitions[-1].baseid}"
+        item.path: f"{name} of {definitions[-1].baseid}"
         for item in items
-        if (definitions := item._fixtureinfo.name2fixturedefs.get("stack"))
+        for name in ("aws", "stack")
+        if (definitions := item._fixtureinfo.name2fixturedefs.get(name))
     }
     for item in items:
         if not item.get_closest_marker("xdist_group"):
