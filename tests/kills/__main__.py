@@ -7,6 +7,9 @@ from collections import Counter
 
 from tests.kills.proof import Verdict, prove, proving
 
+KINDS = {"model", "step", "checkpoint", "file", "artifact", "phase", "history", "status COMPLETED"}
+"""What a session changes at least, so that there is a strike at each."""
+
 
 def main() -> int:
     """Strike, print what became of the sessions, and fail if one of them did not end as if undisturbed."""
@@ -27,6 +30,7 @@ def main() -> int:
             f" {', '.join(f'{count} {what}' for what, count in Counter(reference.calls).items())}",
             flush=True,
         )
+        assert set(reference.calls) >= KINDS, f"a session changes no {KINDS - set(reference.calls)}"
         ended = 0
 
         def tell(verdict: Verdict) -> None:
