@@ -39,7 +39,7 @@ from vigil.errors import (
 from vigil.journal import Journal
 from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, TICK_KEY, Env, OptionalOutput, Output
 from vigil.schedule import Schedule
-from vigil.session import Failure, check_detail, runtime_session_id
+from vigil.session import Failure, Session, check_detail, runtime_session_id
 
 logger = logging.getLogger("vigil.deployment")
 
@@ -53,6 +53,7 @@ _SERVICES = (
     *("cloudformation", "dynamodb", "events", "stepfunctions", "s3", "sqs", "logs", "scheduler", "bedrock-agentcore"),
 )
 NO_REASON = "no reason was given"
+DELIVERY_SECONDS = 5.0  # how long a session may take to begin after its event was accepted, but for outages
 _WRONG_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidSignatureException"}
 """Error codes for a key that the stack does not know, because it is another stack's."""
 
@@ -218,9 +219,20 @@ class Deployment:
         with aws_errors():
             return Schedule.from_response(self.client("scheduler").get_schedule(Name=name))
 
+    def await_session(self, session_id: str) -> Session:
+        """Return the session, whose event may be on its way for DELIVERY_SECONDS. Raises SessionNotFound after that."""
+        deadline = time.monotonic() + DELIVERY_SECONDS
+        while True:
+            try:
+                return self.journal.get(session_id)
+            except SessionNotFound:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
+
     def agent_log(self, session_id: str, *, follow: bool = False) -> Iterator[LogLine]:
         """Yield what the session's agent printed and logged; with ``follow`` also later lines, until it has ended."""
-        session = self.journal.get(session_id)
+        session = self.await_session(session_id) if follow else self.journal.get(session_id)
         with aws_errors():
             log = AgentLog(self.client("logs"), self.output(Output.AGENT_RUNTIME), session_id)
             yield from log.read(session.start_time, session.ended_at)

@@ -5,9 +5,11 @@ import os
 import re
 import signal
 import subprocess
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -150,6 +152,22 @@ def test_interrupted_command_says_that_the_session_goes_on(stack: LocalStack) ->
     assert said.splitlines()[0] == line
     assert command(stack, "vigil", "stop", session_id, "--reason", " ").returncode == 0
     assert "StoppedByOperator: no reason was given" in command(stack, "vigil", "show", session_id).stdout
+
+
+def test_a_session_can_be_stopped_and_followed_though_its_event_is_on_its_way(
+    stack: LocalStack, workflow: Workflow
+) -> None:
+    session_id = str(uuid.uuid4())
+    with ThreadPoolExecutor(2) as pool:
+        stopping = pool.submit(command, stack, "vigil", "stop", session_id)
+        following = pool.submit(command, stack, "vigil", "logs", "--follow", session_id)
+        # The commands look several times in this time.
+        time.sleep(1)
+        assert not stopping.done()
+        assert not following.done()
+        workflow.start(session_id, detail={"agent": "waits"})
+        assert stopping.result().stdout.strip() == f"stopped {session_id}"
+        assert following.result().returncode == 0
 
 
 def test_a_profile_comes_instead_of_the_local_stack_and_its_keys(stack: LocalStack, tmp_path: Path) -> None:
@@ -336,7 +354,7 @@ def test_an_unknown_format_is_refused_with_those_that_are_known(stack: LocalStac
         (["show", "nonsense"], "session_id must be 33 to 100 letters, digits or '-', not 'nonsense'"),
         (["show", "a" * 40 + "/../x"], "session_id must be 33 to 100 letters"),
         (["watch", "#"], "session_id must be 33 to 100 letters"),
-        *(([name, UNKNOWN], f"no session {UNKNOWN}") for name in ("show", "retry", "logs", "report")),
+        *(([name, UNKNOWN], f"no session {UNKNOWN}") for name in ("show", "retry", "logs", "report", "stop")),
         (["sessions", "--status", "done"], "status must be one of INITIATED, BUSY, COMPLETED, FAILED, not 'done'"),
         (["sessions", "--status", ""], "status must be one of INITIATED, BUSY, COMPLETED, FAILED, not ''"),
         (["local", "status"], "no local stack runs in this folder"),

@@ -152,6 +152,7 @@ def stop(
 ) -> None:
     """Stop a session: it fails as StoppedByOperator, and its agent and its workflow end."""
     deployment = Deployment()
+    deployment.await_session(session_id)
     deployment.stop(session_id, reason)
     console.say(f"stopped {session_id}")
     try:
