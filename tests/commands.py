@@ -20,6 +20,7 @@ from importlib import import_module, reload
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import boto3
 import botocore.session
 from botocore.hooks import EventAliaser
 
@@ -47,8 +48,6 @@ MODULES = (
 """What a command imports, without the command line itself: that looks at the environment when it is imported."""
 AWS_MODULES = ("awscli.clidriver", "awscli.handlers")
 """What the AWS CLI imports."""
-SERVICES = ("cloudformation", "s3", "stepfunctions", "sqs", "logs", "events", "scheduler", "lambda", "sts")
-"""Services that a command calls, beside DynamoDB."""
 CLIENT = """\
 #!{python} -IS
 import json, os, socket, sys
@@ -132,9 +131,9 @@ def main() -> None:
         import_module(module)
     speed_up_boto3()
     # Never used: it loads the models of the services.
-    session = import_module("boto3").Session("nobody", "nobody", region_name="us-east-1")
+    session = boto3.Session("nobody", "nobody", region_name="us-east-1")
     session.resource("dynamodb").Table("none")
-    for service in SERVICES:
+    for service in import_module("vigil.deployment")._SERVICES:
         session.client(service)
     gc.collect()
     gc.freeze()
