@@ -7,7 +7,7 @@ import time
 import urllib.request
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -299,8 +299,8 @@ class _Broken(LocalStack):
 
 
 @contextmanager
-def stages() -> Iterator[tuple[Stage, Stage]]:
-    """Start the stack of the sessions' own faults, and the one of those that sessions share."""
+def stages(kinds: Collection[bool]) -> Iterator[dict[bool, Stage]]:
+    """Start the stack of the sessions' own faults (False), and the one of those that sessions share (True)."""
     synthesize(PROJECT / STATE / "synth")
     limits = {Parameter.SAFETY_SECONDS: SAFETY, Parameter.MAX_SESSION_SECONDS: DEADLINE}
     environment = {Env.AGENT: f"{agents.__name__}:chosen", Env.MAX_WORKERS: "100"}
@@ -312,13 +312,14 @@ def stages() -> Iterator[tuple[Stage, Stage]]:
 
     with ThreadPoolExecutor() as pool:
         # An outage may be followed by the longest pause between two tries.
-        started = [pool.submit(start, progress) for progress in (2 * OUTAGE + MARGIN, PROGRESS)]
+        started = {apart: pool.submit(start, PROGRESS if apart else 2 * OUTAGE + MARGIN) for apart in kinds}
     try:
-        together, apart = (stage.result() for stage in started)
-        _break_invoker(apart.stack)
-        yield together, apart
+        found = {apart: stage.result() for apart, stage in started.items()}
+        if True in found:
+            _break_invoker(found[True].stack)
+        yield found
     finally:
-        for stage in started:
+        for stage in started.values():
             if stage.exception() is None:
                 stage.result().stack.stop()
 
@@ -339,21 +340,20 @@ def _perform(stage: Stage, fault: Fault) -> tuple[Run, FaultOutcome]:
 
 def run(faults: Sequence[Fault]) -> tuple[list[FaultOutcome], list[str]]:
     """Let a session meet each fault, all at once; return how each ended, and what was left behind."""
-    with stages() as both:
-        together, apart = both
+    with stages({fault.apart for fault in faults}) as started:
         with ThreadPoolExecutor(len(faults)) as pool:
-            ends = {fault.name: pool.submit(_perform, together, fault) for fault in faults if not fault.apart}
+            ends = {fault.name: pool.submit(_perform, started[False], fault) for fault in faults if not fault.apart}
             for fault in faults:
                 if fault.apart:
-                    run = Run(apart, fault)
+                    run = Run(started[True], fault)
                     run.place()
                     ends[fault.name] = pool.submit(lambda run=run: (run, run.judge()))
         runs, outcomes = map(list, zip(*(ends[fault.name].result() for fault in faults), strict=True))
-        left = [left for stage in both for left in stage.leftovers()]
+        left = [left for stage in started.values() for left in stage.leftovers()]
         for run, outcome in zip(runs, outcomes, strict=True):
             if run.record.get("status") != outcome.end.status:
                 left.append(f"session {run.session_id} did not stay {outcome.end.status}")
-        folders = [stage.stack.folder for stage in both]
+        folders = [stage.stack.folder for stage in started.values()]
     return outcomes, left + [f"process {pid} of {_command(pid)}" for pid in _processes_of(folders)]
 
 

@@ -1,6 +1,6 @@
 """Faults of the matrix: their sessions end as docs/faults.md promises, and nothing is left of them.
 
-A run draws a third of the faults. ``make faults`` lets sessions meet all of them, as before each change that lands.
+A run draws some of the faults. ``make faults`` lets sessions meet all of them, as before each change that lands.
 """
 
 import random
@@ -12,11 +12,13 @@ from tests.chaos.endings import ENDINGS, Ending
 from tests.chaos.faults import FAULTS
 from tests.chaos.matrix import run
 
-pytestmark = pytest.mark.takes(70)
+pytestmark = pytest.mark.takes(50)
 
 
 def test_every_session_that_meets_a_fault_ends_as_promised(subtests: pytest.Subtests) -> None:
-    outcomes, left = run(random.sample(FAULTS, len(FAULTS) // 3))
+    # Of one kind: a second stack would take as long as all these sessions.
+    apart = random.choice(FAULTS).apart
+    outcomes, left = run(random.sample([fault for fault in FAULTS if fault.apart == apart], 9))
     for outcome in outcomes:
         with subtests.test(outcome.fault.name):
             assert outcome.problems == []

@@ -5,6 +5,7 @@ so two other engines that agree are the best evidence.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -83,17 +84,25 @@ def embedded(found: list[str]) -> Iterator[Engine]:
 
     from vigil.local.ministack_patches.stepfunctions import TextEncoder
 
+    # Each case changes few of the variables, and this engine takes long: it evaluates what reads one of them.
+    names = {expression: set(re.findall(r"\$(?:states\.)?(\w+)", expression)) for expression in found}
+    seen: dict[tuple[str, str], list[Any]] = {}
+
     def evaluate(text: str) -> Outcomes:
         given = json.loads(text)
         states, now = given.pop("states"), given.pop("millis")
         assert now == NOW
         context, results = {**states["context"], "variables": given}, (states.get("result"), states.get("errorOutput"))
+        values = {name: json.dumps(value) for name, value in {**given, "states": states, **states}.items()}
 
         def outcome(expression: str) -> list[Any]:
-            try:
-                return [stepfunctions._evaluate_jsonata(expression, states["input"], context, *results)]
-            except stepfunctions._ExecutionError:
-                return []
+            read = expression, "".join(f"{name}={values.get(name)}" for name in sorted(names[expression]))
+            if read not in seen:
+                try:
+                    seen[read] = [stepfunctions._evaluate_jsonata(expression, states["input"], context, *results)]
+                except stepfunctions._ExecutionError:
+                    seen[read] = []
+            return seen[read]
 
         return {expression: outcome(expression) for expression in found}
 
