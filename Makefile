@@ -106,6 +106,7 @@ check: install $(NPM)/.installed ## Lint, type-check, check template and state m
 	$(BIN)/lizard -l python -L 60 -C 999 -w src infra
 	@find src infra -name '*.py' | xargs wc -l | awk '$$2 != "total" && $$1 > 400 {print $$2 ": " $$1 " lines"; long = 1} END {exit long}'
 	CDK_OUTDIR=build/check VIGIL_NAG=1 $(BIN)/python app.py
+	$(BIN)/python -m tests.infra.nag build/check
 	@# W3005: CDK writes out dependencies that a GetAtt implies.
 	$(BIN)/cfn-lint --ignore-checks W3005 -- build/check/Vigil.template.json
 	$(BIN)/python -m infra.definition build/check/Vigil.template.json >build/check/workflow.asl.json
