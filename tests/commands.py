@@ -9,6 +9,8 @@ import gc
 import json
 import os
 import runpy
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +20,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module, reload
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 
 import boto3
 import botocore.session
@@ -65,6 +67,8 @@ status = int(ours.recv(16))
 sys.exit(status if status >= 0 else 128 - status)
 """
 START = (sys.executable, "-P", "-m", __name__)
+ADDRESS = "VIGIL_TESTS_COMMANDS"
+"""Names in the environment the socket of the process that forks."""
 
 
 def speed_up_boto3() -> None:
@@ -80,20 +84,33 @@ def speed_up_boto3() -> None:
     EventAliaser._alias_event_name = alias_once
 
 
-@cache
-def _server() -> socket.socket:
-    """Start the process that forks; it ends when the socket is closed, and so with this process."""
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+def start() -> None:
+    """Start the process that forks, for this process and those that it starts; it ends with this process."""
+    folder = mkdtemp(prefix="vigil-commands-")
+    os.environ[ADDRESS] = f"{folder}/socket"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}
-    with its:
-        process = subprocess.Popen(START, stdin=its, env=environment)
+    process = subprocess.Popen([*START, os.environ[ADDRESS]], stdin=subprocess.PIPE, env=environment)
+    assert process.stdin is not None
 
     def end() -> None:
-        ours.close()
+        process.stdin.close()
         process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
-    return ours
+
+
+@cache
+def _server() -> socket.socket:
+    """Return a connection to the process that forks."""
+    if ADDRESS not in os.environ:
+        start()
+    link, deadline = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET), time.monotonic() + 60
+    while link.connect_ex(os.environ[ADDRESS]):
+        assert time.monotonic() < deadline, "the server of commands does not start"
+        time.sleep(0.05)
+    atexit.register(link.close)
+    return link
 
 
 def run(words: list[str], environment: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
@@ -125,8 +142,8 @@ def install(folder: Path) -> int:
     return link
 
 
-def main() -> None:
-    """Fork a process for each command that comes, until the process that sends them has ended."""
+def main(address: str) -> None:
+    """Fork a process for each command that comes, until the process that started this one has ended."""
     for module in MODULES:
         import_module(module)
     speed_up_boto3()
@@ -138,22 +155,33 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    link = socket.socket(fileno=os.dup(0))
+    starter = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    while True:
-        given, descriptors, _, _ = socket.recv_fds(link, 1 << 20, 3)
-        if not given:
-            return
-        if json.loads(given)[0][0].endswith("/aws"):
-            for module in AWS_MODULES:
-                import_module(module)
-        if os.fork() == 0:
-            link.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _answer(given, *descriptors)
-            return
-        for descriptor in descriptors:
-            os.close(descriptor)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(address)
+    listener.listen()
+    links = []
+    while starter not in (ready := select.select([starter, listener, *links], [], [])[0]):
+        if listener in ready:
+            ready.remove(listener)
+            links.append(listener.accept()[0])
+        for link in ready:
+            given, descriptors, _, _ = socket.recv_fds(link, 1 << 20, 3)
+            if not given:
+                links.remove(link)
+                continue
+            if json.loads(given)[0][0].endswith("/aws"):
+                for module in AWS_MODULES:
+                    import_module(module)
+            if os.fork() == 0:
+                for inherited in (listener, *links):
+                    inherited.close()
+                os.close(starter)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _answer(given, *descriptors)
+                return
+            for descriptor in descriptors:
+                os.close(descriptor)
 
 
 def _answer(given: bytes, output: int, errors: int, answer: int) -> None:
@@ -179,4 +207,4 @@ def _answer(given: bytes, output: int, errors: int, answer: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

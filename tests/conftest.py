@@ -73,6 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     os.environ["TZ"] = draw_zone(seed)
     time.tzset()
+    if config.getoption("numprocesses", default=None) and not hasattr(config, "workerinput"):
+        # One for all test processes.
+        commands.start()
     hypothesis.core.global_force_seed = seed
     # Hypothesis also tries the constants of all modules that are loaded, which depends on what ran before.
     drawing._get_local_constants = lambda: drawing._local_constants
