@@ -102,7 +102,7 @@ def pytest_collection() -> Iterator[None]:
 def group(item: pytest.Item) -> str:
     """Return what runs in one process: the tests of a file, or all that share a stack."""
     marker = item.get_closest_marker("xdist_group")
-    return str(marker.args[0]) if marker else item.location[0]
+    return str(marker.args[0]) if marker else item.nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -116,7 +116,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     }
     for item in items:
         if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(stacks.get(item.path, item.location[0])))
+            item.add_marker(pytest.mark.xdist_group(stacks.get(item.path, item.nodeid.partition("::")[0])))
         if LONG_FIXTURES & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("takes"):
             item.add_marker("slow")
     yield
