@@ -1,4 +1,4 @@
-"""Lambda: names of errors, concurrency, credentials of functions, and the list of provisioned concurrency."""
+"""Lambda: names of errors, concurrency, environments, credentials, and the list of provisioned concurrency."""
 
 import contextvars
 import json
@@ -18,6 +18,7 @@ from vigil.local.ministack_patches.patching import at_install, replaces, serves
 slots = threading.Semaphore(4)
 """One for each function that runs. Each is a process, and its start takes as long as the work of two sessions."""
 SLOT_SECONDS = 30  # how long an invocation waits for a slot; less than the workflow waits for the invocation
+REUSE_SECONDS = 1.0  # how long an invocation waits for an environment; most invocations take a tenth of that
 
 _READ_EVENT = """\
         try:
@@ -86,6 +87,36 @@ def release_slot(release: Any, slot: Any) -> None:
     release(slot)
     if slot is not None:
         slots.release()
+
+
+_released = threading.Condition()
+
+
+@replaces(lambda_svc, "acquire_worker")
+def await_environment(acquire: Any, name: str, config: dict[str, Any], code: bytes, qualifier: str) -> Any:
+    """AWS starts another environment if all are in use; here one is free again before another one could start."""
+    key = lambda_runtime._worker_key(name, config, qualifier)
+
+    def is_free() -> bool:
+        environments = lambda_runtime._workers.get(key)
+        return not environments or any(not environment.in_use for environment in environments)
+
+    with _released:
+        _released.wait_for(is_free, REUSE_SECONDS)
+        if qualifier == "$LATEST":
+            # The function may have changed in the meantime, or be gone: then the caller tries again, and is told so.
+            if (current := lambda_svc._functions.get(name)) is None:
+                return None, "func_cap"
+            config, code = current["config"], current["code_zip"]
+        return acquire(name, config, code, qualifier)
+
+
+@replaces(lambda_svc, "release_worker")
+def tell_who_waits(release: Any, environment: Any) -> None:
+    """Wake the invocations that wait for an environment."""
+    release(environment)
+    with _released:
+        _released.notify_all()
 
 
 @replaces(lambda_svc, "execution_credentials")

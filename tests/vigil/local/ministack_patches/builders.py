@@ -47,12 +47,17 @@ def refused(code: str, match: str | None = None) -> "Iterator[pytest.ExceptionIn
     assert raised.value.response["Error"]["Code"] == code
 
 
+def package(text: str) -> bytes:
+    """Return the package of a function with one module."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("code.py", text)
+    return packed.getvalue()
+
+
 def create_function(embedded: LocalStack, role_arn: str) -> str:
     """Create a function that sleeps, exits or raises as its event says, or returns it; return its ARN."""
-    package = io.BytesIO()
-    with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr("code.py", HANDLER)
-    code = {"Runtime": "python3.14", "Handler": "code.handler", "Code": {"ZipFile": package.getvalue()}}
+    code = {"Runtime": "python3.14", "Handler": "code.handler", "Code": {"ZipFile": package(HANDLER)}}
     awslambda, name = embedded.client("lambda"), f"function-{uuid.uuid4()}"
     return str(awslambda.create_function(FunctionName=name, Role=role_arn, **code)["FunctionArn"])
 

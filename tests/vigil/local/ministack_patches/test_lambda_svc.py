@@ -1,12 +1,26 @@
-"""Lambda: names of errors, and the list of provisioned concurrency."""
+"""Lambda: names of errors, environments, and the list of provisioned concurrency."""
 
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ministack.core import lambda_runtime
 
-from tests.vigil.local.ministack_patches.builders import Caller, Machines, Role, create_function, invocation, refused
+from tests.vigil.local.ministack_patches.builders import (
+    ACCOUNT,
+    Caller,
+    Machines,
+    Role,
+    create_function,
+    invocation,
+    package,
+    refused,
+)
+from vigil.local.ministack_patches import lambda_svc
 from vigil.local.stack import LocalStack
 
 
@@ -46,6 +60,45 @@ def test_a_function_goes_on_after_an_event_that_is_too_deep(embedded: LocalStack
     assert answer["errorType"] == "Runtime.UnmarshalError"
     assert answer["errorMessage"].startswith("Unable to unmarshal input:")
     assert invoke(embedded, function, nested(1)) == {"a": 1}
+
+
+def test_a_function_that_changes_while_invocations_wait_keeps_no_old_code(embedded: LocalStack, role: Role) -> None:
+    function = create_function(embedded, role(service="lambda.amazonaws.com"))
+    awslambda = embedded.client("lambda")
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(invoke, embedded, function, '{"sleep": 2}')
+        time.sleep(0.3)
+        second = pool.submit(invoke, embedded, function, "{}")
+        time.sleep(0.3)
+        awslambda.update_function_code(FunctionName=function, ZipFile=package("handler = lambda event, context: 'new'"))
+        first.result()
+        second.result()
+    assert [invoke(embedded, function, "{}") for _ in range(2)] == ["new", "new"]
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+def test_an_invocation_waits_for_an_environment_and_not_for_long(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    config = {"FunctionArn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:busy"}
+    environment = SimpleNamespace(in_use=True)
+    monkeypatch.setattr(lambda_svc, "REUSE_SECONDS", seconds)
+    monkeypatch.setitem(lambda_runtime._workers, lambda_runtime._worker_key("busy", config, "1"), [environment])
+    was_in_use: list[bool] = []
+
+    def acquire(*_: object) -> None:
+        was_in_use.append(environment.in_use)
+
+    def release(_: object) -> None:
+        environment.in_use = False
+
+    waiting = threading.Thread(target=lambda_svc.await_environment, args=(acquire, "busy", config, b"", "1"))
+    waiting.start()
+    if not seconds:
+        waiting.join()
+    lambda_svc.tell_who_waits(release, environment)
+    waiting.join()
+    assert was_in_use == [not seconds]
 
 
 LIST = "lambda:ListProvisionedConcurrencyConfigs"
