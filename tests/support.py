@@ -223,25 +223,35 @@ class Runtime:
         return str(self.call("/ping")[1]["status"])
 
 
-@contextmanager
-def runtime_process(environment: dict[str, str], *words: str, output: Any = None) -> Iterator[Runtime]:
-    """Start a runtime as AgentCore does, Python with ``words``, until it is left; ``output`` gets what it prints."""
+def free_port() -> int:
+    """Return a port of loopback that nobody uses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, *words, "--host", "127.0.0.1", "--port", port]
-    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
-    runtime = Runtime(f"127.0.0.1:{port}")
+        return int(free.getsockname()[1])
+
+
+def answering(host: str, runs: Callable[[], bool]) -> Runtime:
+    """Return the client of a runtime once that answers; fails if it ``runs`` no more."""
+    runtime = Runtime(host)
 
     def answers() -> bool:
-        assert process.poll() is None
+        assert runs()
         with suppress(httpx.TransportError):
             return runtime.call("/ping")[0] == 200
         return False
 
+    until(answers)
+    return runtime
+
+
+@contextmanager
+def runtime_process(environment: dict[str, str], *words: str, output: Any = None) -> Iterator[Runtime]:
+    """Start a runtime as AgentCore does, Python with ``words``, until it is left; ``output`` gets what it prints."""
+    port = str(free_port())
+    command = [sys.executable, *words, "--host", "127.0.0.1", "--port", port]
+    process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
-        until(answers)
-        yield runtime
+        yield answering(f"127.0.0.1:{port}", lambda: process.poll() is None)
     finally:
         process.terminate()
         process.wait()

@@ -3,10 +3,12 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +16,17 @@ import pytest
 from boto3.dynamodb.conditions import Key
 from botocore.utils import ContainerMetadataFetcher
 
-from tests.support import ForkedRuntime, Runtime, is_alive, let_go, refusing, runtime_process, until
+from tests.support import (
+    ForkedRuntime,
+    Runtime,
+    answering,
+    free_port,
+    is_alive,
+    let_go,
+    refusing,
+    runtime_process,
+    until,
+)
 from vigil.agent.models import SCRIPTED_MODEL
 from vigil.artifacts import Artifacts
 from vigil.journal import Journal
@@ -30,6 +42,8 @@ pytestmark = pytest.mark.takes(40)
 NewSession = Callable[..., str]
 
 Start = Callable[..., ForkedRuntime]
+
+Altered = Callable[[], AbstractContextManager[Runtime]]
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +132,10 @@ def test_a_session_is_accepted_at_once_run_once_and_seen_in_the_ping(
         assert runtime.invoke(initiated) == (200, {"status": "already ended"})
 
 
-RESTORED = """
-import random
+ALTERED = """
+import os, random, sys
+from itertools import count
+import vigil.agent.preload
 from vigil.agent import runtime
 
 def same(function):
@@ -128,7 +144,7 @@ def same(function):
         return function(*given)
     return with_the_same_state
 
-# As if both processes had been restored from one snapshot when the session comes.
+# As if all runtimes had been restored from one snapshot when the session comes.
 runtime.work, runtime.Supervisor.start = same(runtime.work), same(runtime.Supervisor.start)
 run = runtime.Worker.run
 
@@ -136,17 +152,49 @@ def run_and_tell(worker, environment, detail):
     run(worker, environment, {**detail, "drawn": random.random()})
 
 runtime.Worker.run = run_and_tell
-runtime.main()
+# As if Linux had killed a process for its memory before each look.
+runtime._kills_for_memory = count().__next__
+# One runtime after another, each at the port that a line names: their imports take a second.
+for port in sys.stdin:
+    if (pid := os.fork()) == 0:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        sys.argv = ["runtime", "--host", "127.0.0.1", "--port", port]
+        runtime.main()
+        os._exit(0)
+    print(pid, flush=True)
+    os.waitpid(pid, 0)
 """
 
 
+@pytest.fixture(scope="module")
+def altered(environment: dict[str, str]) -> Iterator[Altered]:
+    """Start a runtime that meets what seldom comes about."""
+    words, given = [sys.executable, "-c", ALTERED], environment | {Env.MAX_ATTEMPTS: "3"}
+    with subprocess.Popen(words, env=given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        @contextmanager
+        def started() -> Iterator[Runtime]:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(f"{(port := free_port())}\n")
+            process.stdin.flush()
+            pid = int(process.stdout.readline())
+            try:
+                yield answering(f"127.0.0.1:{port}", lambda: is_alive(pid))
+            finally:
+                os.kill(pid, signal.SIGTERM)
+                until(lambda: not is_alive(pid))
+
+        yield started
+
+
 def test_sessions_restored_from_one_snapshot_draw_different_numbers(
-    table: Any, environment: dict[str, str], journal: Journal, new_session: NewSession, saved: Saved
+    table: Any, altered: Altered, journal: Journal, new_session: NewSession, saved: Saved
 ) -> None:
     drawn = []
     for _ in range(2):
         session_id = new_session()
-        with runtime_process(environment, "-c", RESTORED) as runtime:
+        with altered() as runtime:
             runtime.invoke(session_id, "draws")
             assert ended(journal, session_id).status == Status.COMPLETED
         drawn += saved(session_id, "report.md").split()
@@ -191,22 +239,12 @@ def test_misbehaving_agent_fails_its_session_with_the_cause(
     assert "\n" not in error.message
 
 
-OUT_OF_MEMORY = """
-from itertools import count
-from vigil.agent import runtime
-
-# As if Linux had killed a process for its memory before each look.
-runtime._kills_for_memory = count().__next__
-runtime.main()
-"""
-
-
 def test_a_worker_that_linux_kills_twice_for_its_memory_fails_the_session(
-    table: Any, s3: Any, environment: dict[str, str], journal: Journal, initiated: str
+    table: Any, s3: Any, altered: Altered, journal: Journal, initiated: str
 ) -> None:
     for attempt in (1, 2):
         given = {Env.SESSION_ID: initiated, Env.BUCKET: "artifacts", Env.TABLE: "sessions", Env.ATTEMPT: str(attempt)}
-        with runtime_process(environment | {Env.MAX_ATTEMPTS: "3"}, "-c", OUT_OF_MEMORY) as runtime:
+        with altered() as runtime:
             runtime.invoke(initiated, "killed", environment=given)
             until(lambda: (found := journal.get(initiated)).terminal or found.attempts)
             until(lambda: runtime.status == "Healthy")
