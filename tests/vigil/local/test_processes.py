@@ -87,17 +87,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, ended: list[int]) -> Iterator[ForkServer]:
-    """A fork server that several tests use, since each imports for most of a second."""
-    server = ForkServer(tmp_path_factory.mktemp("p") / "log", BASE, ended.append)
-    yield server
-    server.close()
+def servers(ended: list[int]) -> Iterator[list[ForkServer]]:
+    """The fork server that tests use until one kills it, since each imports for most of a second."""
+    servers: list[ForkServer] = []
+    yield servers
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture
-def own_server(folder: Path, ended: list[int]) -> Iterator[ForkServer]:
-    """A fork server that the test may kill."""
-    server = ForkServer(folder / "log", BASE, ended.append)
+def server(servers: list[ForkServer], tmp_path_factory: pytest.TempPathFactory, ended: list[int]) -> ForkServer:
+    """A fork server that other tests use too."""
+    if not servers:
+        servers.append(ForkServer(tmp_path_factory.mktemp("p") / "log", BASE, ended.append))
+    return servers[0]
+
+
+@pytest.fixture
+def own_server(server: ForkServer, servers: list[ForkServer]) -> Iterator[ForkServer]:
+    """A fork server that the test may kill: no other test uses it after that."""
+    servers.clear()
     yield server
     server.close()
 
