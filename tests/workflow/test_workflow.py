@@ -20,6 +20,7 @@ import pytest
 from tests.conftest import MAX_SESSION_SECONDS
 from tests.support import Workflow, ended, is_alive, let_go, parent_of, reconcile, until
 from tests.workflow.middle import FIRST, HELLO, Middle
+from vigil.attributes import iso
 from vigil.deployment import Deployment
 from vigil.journal import wake
 from vigil.local.stack import LocalStack
@@ -178,18 +179,17 @@ def test_missing_record_is_checked_again(workflow: Workflow, deployment: Deploym
     assert workflow.states(arn)[-6:-3] == ["WaitBeforeRetry", "CheckStatus", "RouteByStatus"]
 
 
-@pytest.mark.parametrize("status", ["DONE", "none", None])
-def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Deployment, status: str | None) -> None:
+UNKNOWN_STATUS = Failure("UnknownStatus", "the session record has a status that Vigil does not know")
+
+
+def test_an_unknown_status_fails_the_session(workflow: Workflow, deployment: Deployment) -> None:
     session_id, arn = workflow.start(detail=WAITS)
     process = process_of(deployment, session_id)
     token = until(lambda: record(workflow, session_id).get("task_token"))
-    change: dict[str, Any] = {"UpdateExpression": "REMOVE #status"}
-    if status is not None:
-        change = {"UpdateExpression": "SET #status = :status", "ExpressionAttributeValues": {":status": status}}
-    workflow.table.update_item(Key=workflow.key(session_id), ExpressionAttributeNames={"#status": "status"}, **change)
+    change: dict[str, Any] = {"UpdateExpression": "REMOVE #status", "ExpressionAttributeNames": {"#status": "status"}}
+    workflow.table.update_item(Key=workflow.key(session_id), **change)
     wake(lambda: workflow.sfn, token)
-    error = Failure("UnknownStatus", "the session record has a status that Vigil does not know")
-    assert failed(workflow, arn, session_id) == error
+    assert failed(workflow, arn, session_id) == UNKNOWN_STATUS
     until(lambda: not is_alive(process))
 
 
@@ -426,8 +426,7 @@ def test_redriven_execution_of_an_open_session_goes_on(
         name: (session_id, middle.start(session_id, name.partition(",")[0], lastHeartbeat=NO_HEARTBEAT))
         for name, session_id in new.items()
     }
-    waiting = ("InvokeAgent, invoked", "CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry")
-    for name in (*waiting, "MarkFailed"):
+    for name in (invoked := "InvokeAgent, invoked", "MarkFailed"):
         session_id = session()
         given = json.dumps({"session_id": session_id, "detail": WAITS}).encode()
         # While sessions of other tests wait in line, who comes first is refused.
@@ -435,6 +434,12 @@ def test_redriven_execution_of_an_open_session_goes_on(
         process_of(deployment, session_id)
         error = GAVE_UP if name == "MarkFailed" else {"code": "UnknownStatus", "message": ""}
         runs[name] = session_id, middle.start(session_id, name.partition(",")[0], error=error)
+    # This test does what their agents do.
+    for name in ("CheckStatus", "RouteByStatus", "WaitForChange", "WaitBeforeRetry"):
+        session_id = session(Status.BUSY, heartbeat_at=iso(datetime.now(UTC)))
+        runs[name] = session_id, (arn := middle.start(session_id, name))
+        until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
+        workflow.journal.complete(session_id, "s3://bucket/report.md")
     # Last: who comes first goes behind them.
     refused = {**FIRST, "refused": True, "turn": 1000 * time.time(), "refusals": 1, "code": "AgentThrottled"}
     for name in ("CheckLine", "RouteByTurn", "RescheduleLine"):
@@ -445,9 +450,8 @@ def test_redriven_execution_of_an_open_session_goes_on(
     # Before the write of another attempt, and after: its answer may not have been seen.
     for name, more in {"BeginAttempt": {}, "BeginAttempt, written": {"attempt": 2, "attempts": [{}]}}.items():
         runs[name] = (session_id := session(**more)), middle.start(session_id, "BeginAttempt", error=LOST)
-    for session_id, arn in map(runs.__getitem__, waiting):
-        until(lambda arn=arn: "WaitForChange" in workflow.states(arn))
-        let_go(workflow.table, session_id)
+    until(lambda: "WaitForChange" in workflow.states(runs[invoked][1]))
+    let_go(workflow.table, runs[invoked][0])
     gave_up = runs.pop("MarkFailed")
     for name, (session_id, arn) in runs.items():
         execution, found = workflow.ended(arn), workflow.session(session_id)
@@ -489,6 +493,12 @@ def test_redriven_execution_of_an_ended_session_only_reports_its_end(middle: Mid
     for state, (session_id, arn, before) in successes.items():
         assert workflow.ended(arn)["status"] == "SUCCEEDED", state
         assert record(workflow, session_id) == before, state
+
+
+def test_any_unknown_status_fails_the_session(middle: Middle, workflow: Workflow) -> None:
+    for status in ("DONE", "none"):
+        middle.record(session_id := str(uuid.uuid4()), status)
+        assert failed(workflow, middle.start(session_id, "CheckStatus"), session_id) == UNKNOWN_STATUS, status
 
 
 def test_failed_execution_fails_again_when_it_is_redriven(middle: Middle, workflow: Workflow) -> None:
