@@ -49,6 +49,17 @@ def check_input(text: str) -> None:
     check_detail(detail)
 
 
+def check_expression(expression: str, timezone: str) -> None:
+    """Raise InvalidInput unless it can be computed when ``expression`` runs next."""
+    # 256 characters are what AWS takes ("CreateSchedule", EventBridge Scheduler API Reference), of a time zone 50.
+    if not re.fullmatch(r"(rate|cron)\(.{1,250}\)", expression):
+        raise InvalidInput(f"the schedule must be rate(...) or cron(...), not {expression[:200]!r}")
+    if len(timezone) > 50:
+        raise InvalidInput(f"the time zone must have at most 50 characters, not {timezone[:50]!r}...")
+    now = datetime.now(UTC)
+    next(next_runs(expression, timezone, now, now), None)
+
+
 def next_runs(expression: str, timezone: str, created: datetime, after: datetime) -> Iterator[datetime]:
     """Yield in its time zone when a schedule runs after ``after``; raises InvalidInput for what is not understood.
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -9,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support import Workflow, command, ended, refused, until
 from tests.unattended.conftest import PARAMETERS, Without
 from vigil.deployment import Deployment
 from vigil.local.stack import LocalStack
-from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, TICK_KEY, OptionalOutput, Output, Parameter
+from vigil.names import EVENT_DETAIL_TYPE, EVENT_SOURCE, STACK, TICK_KEY, OptionalOutput, Output, Parameter
 from vigil.session import SCHEDULED_ID_PREFIX, Status, session_id_of
 
 HELLO = {"agent": "hello_agent"}
@@ -241,11 +243,33 @@ def test_a_detail_that_is_no_json_object_is_refused_before_anything_starts(text:
     assert "detail must be" in line
 
 
-def test_an_expression_that_is_none_is_refused_in_one_line() -> None:
-    done = command(None, *UP, "Schedule=hourly")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.endswith(
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("hourly", "the schedule must be rate(...) or cron(...), not 'hourly'"),
+        ("rate(5 minutes", "the schedule must be rate(...) or cron(...), not 'rate(5 minutes'"),
+        (f"rate({'5' * 300} days)", f"the schedule must be rate(...) or cron(...), not 'rate({'5' * 195}'"),
+        ("cron(0 8 31 2 ? *)", "'cron(0 8 31 2 ? *)' never runs: its months have no such day"),
+    ],
+)
+def test_an_expression_that_never_runs_is_refused_before_anything_starts(expression: str, reason: str) -> None:
+    assert refused(None, *UP, f"Schedule={expression}") == f"vigil: {reason}"
+
+
+def test_a_time_zone_that_is_too_long_is_refused_before_anything_starts() -> None:
+    line = refused(None, *UP, "Schedule=rate(1 day)", "--parameter", f"ScheduleTimezone={'a/' * 2000}b")
+    assert line == f"vigil: the time zone must have at most 50 characters, not '{'a/' * 25}'..."
+
+
+def test_the_template_refuses_an_expression_that_is_none(stack: LocalStack) -> None:
+    cloudformation = stack.client("cloudformation")
+    template: Any = cloudformation.get_template(StackName=STACK)["TemplateBody"]
+    declared = (json.loads(template) if isinstance(template, str) else template)["Parameters"][Parameter.SCHEDULE]
+    small = {"Parameters": {"Schedule": declared}, "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+    given: Any = [{"ParameterKey": "Schedule", "ParameterValue": "hourly"}]
+    must_be = (
         "Parameter 'Schedule' must be rate(number unit), or cron(minutes hours day-of-month month day-of-week year)"
         " with ? for one of both days"
     )
+    with pytest.raises(ClientError, match=re.escape(must_be)):
+        cloudformation.create_stack(StackName="Another", TemplateBody=json.dumps(small), Parameters=given)

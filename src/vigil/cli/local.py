@@ -14,7 +14,7 @@ from vigil.errors import LocalStackError
 from vigil.extras import require_extras
 from vigil.local import HOST, lockfile
 from vigil.names import Env, Parameter
-from vigil.schedule import check_input
+from vigil.schedule import check_expression, check_input
 from vigil.settings import require
 from vigil.text import quote, to_json
 
@@ -102,8 +102,10 @@ def _parameters(options: list[str] | None) -> dict[str, str]:
     parameters = {name: value for name, separator, value in pairs if separator}
     if len(parameters) != len(pairs) or not set(parameters) <= set(Parameter):
         raise LocalStackError(f"--parameter takes NAME=VALUE, each NAME once, of: {', '.join(Parameter)}")
-    # CloudFormation knows patterns, which cannot tell JSON.
+    # CloudFormation knows patterns, which can tell neither JSON nor a day that never comes.
     check_input(parameters.get(Parameter.SCHEDULE_DETAIL, "{}"))
+    if expression := parameters.get(Parameter.SCHEDULE):
+        check_expression(expression, parameters.get(Parameter.SCHEDULE_TIMEZONE, "UTC"))
     return parameters
 
 

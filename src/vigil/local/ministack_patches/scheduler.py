@@ -15,7 +15,7 @@ from ministack.services.cloudformation import provisioners
 from vigil.errors import InvalidInput
 from vigil.local.ministack_patches.iam import is_allowed
 from vigil.local.ministack_patches.patching import at_install, replaces
-from vigil.schedule import check_input, next_runs
+from vigil.schedule import check_expression, check_input, next_runs
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ def look_every_second() -> None:
 
 def _check(properties: dict[str, Any]) -> str:
     """Return the time zone of a template's schedule; raises InvalidInput if it cannot run here."""
-    zone, now = properties.get("ScheduleExpressionTimezone", "UTC"), datetime.now(UTC)
-    next(next_runs(properties["ScheduleExpression"], zone, now, now), None)
+    zone = properties.get("ScheduleExpressionTimezone", "UTC")
+    check_expression(properties["ScheduleExpression"], zone)
     target = properties["Target"]
     if "EventBridgeParameters" in target:
         # "The input must be a well-formed JSON" ("Target", EventBridge Scheduler API Reference).
