@@ -74,7 +74,7 @@ def test_commands_named_by_another_document_exist_with_their_options(document: P
 
 def test_every_command_of_another_document_is_run_by_a_test() -> None:
     ran = {
-        # test_readme.py and test_machine.py
+        # test_readme.py and test_local_stack.py
         "README.md": ["make run\n", 'make run ARGS="--agent examples.hello_agent:hello_agent"\n'],
         "docs/agents.md": [
             "cp -r examples/queue_depths src/\nvigil run --local --agent queue_depths.agent:queue_depths\n"

@@ -84,18 +84,6 @@ def test_the_analysis_of_the_sample_account_reaches_every_goal(run: tuple[str, P
     assert read_document(findings, date.max)
 
 
-def custom_agent() -> list[str]:
-    """Return the options with which the README runs a custom agent: test_machine runs it so, in a hostile folder."""
-    words = re.search(r'```sh\nmake run ARGS="(.*)"\n```', README)
-    assert words is not None
-    return words[1].split()
-
-
-def assert_custom_agent_shown(printed: str) -> None:
-    """Assert that ``printed`` has what the README shows of the custom agent."""
-    assert_shown(f'make run ARGS="{" ".join(custom_agent())}"', printed)
-
-
 def test_the_guide_shows_the_example_as_it_is() -> None:
     page = (PROJECT / "docs" / "agents.md").read_text(encoding="utf-8")
     assert (PROJECT / "examples" / "hello_agent.py").read_text(encoding="utf-8").strip() in page

@@ -1,8 +1,7 @@
-"""Another user of the machine reaches no file, no socket and no secret of a local stack, and plants nothing in it."""
+"""Another user of the machine reaches no file, no socket and no secret of a local stack."""
 
 import json
 import os
-import re
 import stat
 import subprocess
 import sys
@@ -10,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lambda_costs.docs.test_readme import assert_custom_agent_shown, custom_agent
 from tests.lambda_costs.security.planted import API_KEY
 from tests.lambda_costs.security.server import WRITTEN
-from tests.support import BIN, command, until
+from tests.support import command, until
 from vigil.local.stack import LocalStack
 
 OTHER_USER = """
@@ -98,85 +96,3 @@ def test_stack_writes_only_into_its_own_private_folder(stack: LocalStack) -> Non
     strange = {path for path in written if not Path(path).is_relative_to(stack.folder) and "__pycache__" not in path}
     assert strange <= {"/dev/null"}
     assert any(Path(path).is_relative_to(stack.folder) for path in written)
-
-
-@pytest.fixture
-def planted(tmp_path: Path) -> Path:
-    """A folder with a module of every name that Vigil might import, and a .vigil, as another user may leave it."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    found = (path.name for entry in sys.path if os.path.isdir(entry) for path in Path(entry).iterdir())
-    names = {name.partition(".")[0] for name in found}
-    for name in {*names, *sys.stdlib_module_names, "sitecustomize", "usercustomize", "vigil", "infra", "tests"}:
-        if name.isidentifier() and name not in ("__pycache__",):
-            (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
-    (folder / ".vigil").mkdir()
-    (folder / ".vigil" / "local.json").symlink_to(tmp_path / "made-through-a-link")
-    (folder / "pyvenv.cfg").write_text("home = /nowhere\n")
-    return folder
-
-
-@pytest.mark.slow
-def test_custom_agent_runs_as_the_readme_says_and_nothing_is_imported_or_read_from_the_current_folder(
-    planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(planted)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    out = tmp_path / "out"
-    done = command(None, "vigil", "run", "--local", *custom_agent(), "--out", str(out))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_custom_agent_shown(done.stdout.replace(str(out), "out"))
-    assert (out / "report.md").read_text(encoding="utf-8") == "# Hello"
-    for word in ("status", "env", "down"):
-        done = command(None, "vigil", "local", word)
-        assert done.stderr.strip() == "vigil: no local stack runs in this folder; `vigil local up` starts one"
-        assert done.returncode == 1
-    assert not (tmp_path / "ran").exists()
-    assert not (tmp_path / "made-through-a-link").exists()
-
-
-@pytest.mark.slow
-def test_state_file_must_belong_to_the_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    words = [str(BIN / "vigil"), "local", "up", "--port", "0", "--no-sample-account"]
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as up:
-        try:
-            files = until(lambda: list((tmp_path / "state" / "vigil").glob("*.json")))
-            exports = until(lambda: command(None, "vigil", "local", "env").stdout)
-            assert [stat.S_IMODE(path.stat().st_mode) for path in (*files, files[0].parent)] == [0o600, 0o700]
-            # A value may hold anything: the shell gets it as one word.
-            running = json.loads(files[0].read_text())
-            hostile = "us-east-1; touch ran $(touch ran) `touch ran` ' \" \n"
-            environment = {**running["environment"], "AWS_REGION": hostile}
-            files[0].write_text(json.dumps({**running, "environment": environment}))
-            script = f'eval "$({BIN}/vigil local env)"; printf %s "$AWS_REGION"'
-            assert subprocess.run(["sh", "-c", script], capture_output=True, text=True).stdout == hostile
-            files[0].write_text(json.dumps(running))
-            assert re.search(r"AWS_SECRET_ACCESS_KEY=\S{40};", exports)
-        finally:
-            up.terminate()
-            up.wait(30)
-    assert not (tmp_path / "ran").exists()
-    kept = files[0].read_text()
-    (tmp_path / "another").write_text(kept)
-
-    def link() -> None:
-        files[0].symlink_to(tmp_path / "another")
-
-    def hard_link() -> None:
-        files[0].hardlink_to(tmp_path / "another")
-
-    def open_to_all() -> None:
-        files[0].write_text(kept)
-        files[0].chmod(0o666)
-
-    for make, why in ((link, "cannot be used"), (hard_link, "is open to other"), (open_to_all, "is open to other")):
-        files[0].unlink()
-        make()
-        for words in (("status",), ("env",), ("down",), ("up", "--port", "0")):
-            done = command(None, "vigil", "local", *words)
-            assert (done.returncode, done.stdout) == (1, "")
-            assert done.stderr.startswith(f"vigil: {files[0]} {why}")
-            assert done.stderr.count("\n") == 1
-    assert (tmp_path / "another").read_text() == kept
