@@ -26,7 +26,7 @@ from vigil.local.deploy import PROJECT
 
 SECONDS = 400
 SHELL = ["bash", "-euo", "pipefail"]
-UP = "vigil local up"
+UP, DOWN = "vigil local up", "vigil local down"
 
 # The stack comes up while the first blocks run, on a port of its own choice.
 PROLOGUE = """\
@@ -40,8 +40,9 @@ EPILOGUE = "trap - EXIT; wait $up\n"
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, the line of its first line, its text, and the line and text of the output shown."""
+    """A fenced block: its document, its language, its first line, its text, and the line and text of its output."""
 
+    document: str
     language: str
     line: int
     text: str
@@ -61,7 +62,7 @@ class Block:
         return next((command for command in self.commands if command.startswith(UP)), None)
 
 
-def parse(document: str) -> list[Block]:
+def parse(document: str, name: str = "") -> list[Block]:
     """Return the fenced blocks of a Markdown text; a ``text`` block right after a ``sh`` block becomes a part of it."""
     blocks: list[Block] = []
     end = 0
@@ -71,9 +72,15 @@ def parse(document: str) -> list[Block]:
         if match[1] == "text" and follows and blocks[-1].language == "sh" and blocks[-1].shown is None:
             blocks[-1] = replace(blocks[-1], shown_line=line, shown=text)
         else:
-            blocks.append(Block(match[1], line, text))
+            blocks.append(Block(name, match[1], line, text))
         end = match.end()
     return blocks
+
+
+def on_one_stack(*documents: list[Block]) -> list[Block]:
+    """Return the blocks of several documents as those of one, on the stack of the first: only the last one stops it."""
+    *others, last = documents
+    return [block for document in others for block in document if block.text.strip() != DOWN] + last
 
 
 def stack_of(blocks: list[Block]) -> Block | None:
@@ -82,12 +89,12 @@ def stack_of(blocks: list[Block]) -> Block | None:
 
 
 def script(blocks: list[Block]) -> str:
-    """Return the shell script that runs the blocks and says before each, by its line, which one comes."""
+    """Return the shell script that runs the blocks and says before each, by its place, which one comes."""
     up = stack_of(blocks)
     parts = [PROLOGUE.format(command=up.starts)] if up else []
-    for block in blocks:
+    for place, block in enumerate(blocks):
         if block.language == "sh" or block is up:
-            parts.append(f"echo; echo '@@{block.line}'\n")
+            parts.append(f"echo; echo '@@{place}'\n")
             parts.append(block.text if block.language == "sh" else AWAIT_UP)
     return "".join([*parts, EPILOGUE if up else ""])
 
@@ -108,7 +115,7 @@ def checkout(folder: Path) -> Path:
 
 
 def run(blocks: list[Block], folder: Path) -> tuple[dict[int, str], int]:
-    """Run the blocks in ``folder``; returns what each printed, by its line, and the exit status of the shell."""
+    """Run the blocks in ``folder``; returns what each printed, by its place, and the exit status of the shell."""
     home = folder.parent / "home"
     home.mkdir(exist_ok=True)
     environment = {name: os.environ[name] for name in ("PATH", "TZ")} | {"HOME": str(home), "LANG": "C.UTF-8"}
@@ -126,7 +133,7 @@ def run(blocks: list[Block], folder: Path) -> tuple[dict[int, str], int]:
         os.killpg(process.pid, signal.SIGTERM)
         output, _ = process.communicate()
     parts = re.split(r"^\n?@@(\d+)\n", output, flags=re.MULTILINE)
-    return {int(line): text for line, text in zip(parts[1::2], parts[2::2], strict=True)}, process.returncode
+    return {int(place): text for place, text in zip(parts[1::2], parts[2::2], strict=True)}, process.returncode
 
 
 MASKS = [
@@ -188,17 +195,22 @@ def problems(blocks: list[Block], folder: Path) -> list[str]:
     """Run the blocks in ``folder`` and return what is not as the document says, each with its line."""
     printed, status = run(blocks, folder)
     found = []
-    for block in blocks:
-        if block.line not in printed:
+
+    def report(block: Block, line: int, wrong: str) -> None:
+        found.append(f"{block.document} line {line}: {wrong}".lstrip())
+
+    for place, block in enumerate(blocks):
+        if place not in printed:
             continue
         shown = block.shown if block.language == "sh" else block.text.partition("\n")[2]
-        if shown is not None and (wrong := difference(shown, printed[block.line])):
-            found.append(f"line {block.shown_line or block.line}: {wrong}")
+        if shown is not None and (wrong := difference(shown, printed[place])):
+            report(block, block.shown_line or block.line, wrong)
     if status:
-        line = max(printed, default=0)
-        found.append(f"line {line}: the block fails with exit status {status}:\n{printed.get(line, '')}")
-    elif missed := [block.line for block in blocks if block.language == "sh" and block.line not in printed]:
-        found.append(f"line {missed[0]}: the block was not run")
+        last = max(printed, default=0)
+        text = f"the block fails with exit status {status}:\n{printed.get(last, '')}"
+        report(blocks[last], blocks[last].line, text)
+    elif missed := [block for place, block in enumerate(blocks) if block.language == "sh" and place not in printed]:
+        report(missed[0], missed[0].line, "the block was not run")
     return found
 
 

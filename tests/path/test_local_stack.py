@@ -11,7 +11,6 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.documents import difference, parse
+from tests.documents import difference, parse, stack_of
 from tests.support import BIN, command, until
 from vigil.errors import LocalStackError
 from vigil.local.deploy import PROJECT
@@ -27,7 +26,7 @@ from vigil.local.stack import LocalStack
 
 pytestmark = pytest.mark.takes(50)
 
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+README, GUIDE = ((PROJECT / name).read_text(encoding="utf-8") for name in ("README.md", "LOCAL_DEVELOPMENT.md"))
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -57,11 +56,18 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 
 def serves(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """Wait until the stack serves and return its status."""
+    """Wait until the stack serves, as LOCAL_DEVELOPMENT.md shows, and return its status."""
     assert process.stdout is not None
-    said = "".join(takewhile(lambda line: not line.startswith("in another terminal"), process.stdout))
+    said = ""
+    while line := process.stdout.readline():
+        said += line
+        if line.startswith("in another terminal"):
+            break
     assert process.poll() is None, process.communicate()
-    assert "IAM enforced; Ctrl-C stops it" in said
+    block = stack_of(parse(GUIDE))
+    assert block is not None
+    shown = block.text.partition("\n")[2].replace(" and seeding the sample account", "")
+    assert difference(shown, said) is None
     return dict(json.loads(command(None, "vigil", "local", "status", "--json").stdout))
 
 
