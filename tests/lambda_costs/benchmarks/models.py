@@ -93,6 +93,6 @@ MODELS: dict[str, Callable[[], Scripted]] = {
 
 def chosen(session: AgentSession) -> Agent:
     """The cost agent with the model that the detail names."""
-    agent = cost_agent(replace(session, detail={}))
+    agent = cost_agent(replace(session, detail={"days": 14}))
     agent.model = MODELS[session.detail["model"]]()
     return agent

@@ -46,7 +46,8 @@ def run_each_model() -> dict[str, Evaluation]:
             detail = {"model": model} | ({DEADLINE_KEY: DEADLINES[model]} if model in DEADLINES else {})
             return evaluate(Deployment(stack.session()), model, ACCOUNT, detail)
 
-        with ThreadPoolExecutor() as pool:
+        # Two at once: each session at once needs an invoker of its own.
+        with ThreadPoolExecutor(2) as pool:
             return dict(zip(MODELS, pool.map(run, MODELS), strict=True))
 
 
