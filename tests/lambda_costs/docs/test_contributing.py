@@ -24,10 +24,13 @@ from lambda_costs.sample_account.scenarios import PLANTED
 from tests.lambda_costs.cases import analyse, function
 from tests.lambda_costs.findings.test_timeout_low import USED
 
-print(render_report(analyse({function(timeout_seconds=10): USED}), summary="Look.", written_by="a test"))
-scored = run("an account", assemble(7, [PLANTED["timeout low"]]))
-kinds_table(Report("findings"), Summary((scored.score,)))
+
+def test_use():
+    print(render_report(analyse({function(timeout_seconds=10): USED}), summary="Look.", written_by="a test"))
+    scored = run("an account", assemble(7, [PLANTED["timeout low"]]))
+    kinds_table(Report("findings"), Summary((scored.score,)))
 """
+FINDINGS = Path("tests", "lambda_costs", "findings")
 
 
 @pytest.fixture(scope="module")
@@ -50,24 +53,24 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def execute(copy: Path, *words: str) -> str:
+@pytest.fixture(scope="module")
+def shown(copy: Path) -> str:
+    """What the tests of findings and the use of the new one print, in one process: imports take longest."""
+    (copy / FINDINGS / "test_timeout_use.py").write_text(USE)
     # The project is installed in the environment; the copy comes first.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (copy / "src", copy)))}
-    done = subprocess.run([sys.executable, *words], env=environment, cwd=copy, capture_output=True, text=True)
+    words = [sys.executable, "-m", "pytest", "-vvs", "-p", "no:cacheprovider", str(FINDINGS), "-k", "timeout"]
+    done = subprocess.run(words, env=environment, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-def test_the_example_of_a_finding_passes_the_tests_of_findings(copy: Path) -> None:
-    shown = execute(
-        copy, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "tests/lambda_costs/findings", "-k", "timeout"
-    )
+def test_the_example_of_a_finding_passes_the_tests_of_findings(shown: str) -> None:
     assert re.search(r"\btest_findings\.py::\S*timeout-low\S* PASSED", shown)
     assert re.search(r"\btest_timeout_low\.py::\S* PASSED", shown)
 
 
-def test_the_report_and_the_benchmark_show_the_example(copy: Path) -> None:
-    shown = execute(copy, "-c", USE)
+def test_the_report_and_the_benchmark_show_the_example(shown: str) -> None:
     assert "### Timeout set low (1)" in shown
     (row,) = (line.split() for line in shown.splitlines() if line.startswith("| timeout-low "))
     assert row[:8] == ["|", "timeout-low", "|", "1", "|", "100.0%", "|", "100.0%"]
