@@ -23,7 +23,7 @@ from vigil.names import Env, Parameter
 
 # How long an example takes says nothing on a machine that has much else to do. Each run tries others.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, max_examples=30, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient", deadline=None, max_examples=20, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("patient")
 

@@ -26,7 +26,7 @@ After any fault, these rules hold:
 
 The last table says for each fault how the session must end, after how many attempts and within how
 long. `make faults` injects the faults into sessions, compares each session with its row and writes
-how it ended. It runs before each change that lands. The tests do the same with nine
+how it ended. It runs before each change that lands. The tests do the same with six
 faults, which each run draws.
 
 The time limits depend on three parameters of the stack: SafetySeconds (S), HeartbeatSeconds (H) and
