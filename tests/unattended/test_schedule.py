@@ -263,8 +263,8 @@ def test_a_time_zone_that_is_too_long_is_refused_before_anything_starts() -> Non
 
 def test_the_template_refuses_an_expression_that_is_none(stack: LocalStack) -> None:
     cloudformation = stack.client("cloudformation")
-    template: Any = cloudformation.get_template(StackName=STACK)["TemplateBody"]
-    declared = (json.loads(template) if isinstance(template, str) else template)["Parameters"][Parameter.SCHEDULE]
+    template: Any = cloudformation.get_template(StackName=STACK)["TemplateBody"]  # boto3 has parsed it
+    declared = template["Parameters"][Parameter.SCHEDULE]
     small = {"Parameters": {"Schedule": declared}, "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
     given: Any = [{"ParameterKey": "Schedule", "ParameterValue": "hourly"}]
     must_be = (
